@@ -1,0 +1,105 @@
+"""Run folders: JSON and safetensors, nothing that is ever unpickled.
+
+    model.json           version, formula, family, options, columns, and what else the writer adds (data, plan, step)
+    weights.safetensors  the (averaged) weights
+    resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
+
+Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its own, so that being killed
+between two renames harms nothing. If the disk is full the old file stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+FORMAT = 1
+MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
+
+
+class RunError(ValueError):
+    """A run folder that cannot be read or written; the message says what to do."""
+
+
+def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
+    replace(folder / WEIGHTS, lambda path: save_file({k: v.contiguous() for k, v in weights.items()}, path))
+    replace(folder / MODEL, lambda path: path.write_text(text))
+
+
+def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """model.json and the weights of a run folder. Raises RunError."""
+    state = load_state(folder)
+    return state, _read(folder / WEIGHTS)[0]
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
+    path = folder / MODEL
+    if not path.exists():
+        raise RunError(f"{folder} holds no {MODEL}: it is not a run folder (or its first checkpoint was not reached)")
+    try:
+        state = json.loads(path.read_text())
+        version = state["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
+    if version != FORMAT:
+        raise RunError(f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
+                       f"install the version {state.get('likewise', 'that wrote it')}, or train again")
+    return state
+
+
+def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write resume.safetensors, with the JSON state in its header."""
+    header = {"state": json.dumps(state)}
+    replace(folder / RESUME, lambda path: save_file({k: v.contiguous() for k, v in tensors.items()}, path, header))
+
+
+def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What save_resume wrote. Raises RunError."""
+    if not (folder / RESUME).exists():
+        raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to begin")
+    tensors, header = _read(folder / RESUME)
+    return tensors, json.loads(header["state"])
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy weights into a module. Raises RunError unless names and shapes agree."""
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise RunError(f"the weights in {folder} do not fit its {MODEL}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path` and rename it over `path`. Raises RunError, and leaves `path` as it was, if that fails."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write {path}: {error}. The file that was there is unchanged; free some space and go on "
+                       "with --resume") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        return load_file(path), header
+    except (OSError, SafetensorError, struct.error) as error:
+        raise RunError(f"{path} is missing, damaged or cut short ({error}); restore it from a copy, or train again") from error

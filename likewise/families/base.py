@@ -1,0 +1,91 @@
+"""Family: a way to learn and to draw P(targets | sources). One file a family; no family imports another or knows a modality."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from likewise.layout import Batch, Context
+from likewise.rng import Rng
+from likewise.spec import Spec
+
+
+@dataclass(frozen=True)
+class Known:
+    """The part of the targets that is given while drawing: values (B, T, ...) and masks (B, T) bool, a column each."""
+
+    values: Batch
+    masks: Batch
+
+
+@dataclass(frozen=True)
+class Score:
+    """log p, one number a row, and what kind of number it is.
+
+    nats    (B,) natural logarithms
+    kind    "exact" up to the solver's error, "bound" (the truth is not below it), or "estimate" (unbiased, but noisy)
+    dims    how many numbers a row has, for bits/dim
+    """
+
+    nats: Tensor
+    kind: str
+    dims: int
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """-log2 p / dims, (B,): lower is better."""
+        return -self.nats / (self.dims * math.log(2))
+
+
+class Family(nn.Module, ABC):
+    """What the trainer, the model and the tests ask of every family. Subclasses are final.
+
+    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample` are its knobs: command line,
+    checkpoints and server read them from the signatures. A family with a density also has
+
+        log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
+    """
+
+    phases: ClassVar[tuple[str, ...]] = ("model",)
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
+        super().__init__()
+        self.targets, self.sources = dict(targets), dict(sources)
+
+    @abstractmethod
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """The loss of each row, (B,)."""
+
+    @abstractmethod
+    def sample(self, c: Context, *, known: Known | None, rng: Rng) -> Batch:
+        """One draw a row, as many rows as `rng` has. Further keyword-only parameters are the family's knobs."""
+
+    def forward(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """The same as `loss`, where PyTorch's wrappers look for it."""
+        return self.loss(x, c, phase, rng)
+
+    def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that a phase trains. Over all phases they are a partition of all parameters."""
+        return list(self.named_parameters())
+
+    @classmethod
+    def options(cls) -> dict[str, inspect.Parameter]:
+        """The family's own configuration: keyword-only parameters of its `__init__`."""
+        return keywords(cls.__init__)
+
+    @classmethod
+    def knobs(cls) -> dict[str, inspect.Parameter]:
+        """What may be turned while drawing: keyword-only parameters of its `sample`, less `known` and `rng`."""
+        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng")}
+
+
+def keywords(function: Any) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}

@@ -1,0 +1,223 @@
+"""Flow matching (Lipman et al., 2023; Liu et al., 2023), with the network predicting x_0 (Li & He, 2025, "JiT").
+
+    x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                                   (1)
+    loss = | v(x_t, x^_0) - v |^2 = | x^_0 - x_0 |^2 / max(t, 0.05)^2,   v = (x_t - x_0) / max(t, 0.05)       (2)
+    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0                                                 (3)
+    log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                        (4)
+
+Every column has a time of its own, and in a share of the rows some columns, boxes, spans or strokes are known: clean, and marked
+by a mask. So one network fills in, completes, and answers every conditional of a joint model. A categorical token is a vector, one
+of K fixed codes; the network predicts its class by cross-entropy, and x^_0 is the mean code (Dieleman et al., 2022, "CDCD").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likewise.families.base import Family, Known, Score
+from likewise.layout import Batch, Context, Layout
+from likewise.nets import Net, Reading
+from likewise.paths import T_MIN, noised, velocity
+from likewise.rng import Rng, seed_of
+from likewise.samplers import SAMPLERS, Denoise, clamp, guide, time_grid
+from likewise.spec import Spec
+
+CODE = 32  # the most floats that stand for a categorical token
+
+
+class Flow(Family):
+    """P(targets | sources) as a flow from noise to data."""
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 256, depth: int = 6,
+                 stem: Literal["conv", "patch"] = "conv", t_mean: float = 0.0, t_std: float = 1.2,
+                 infill: float = 0.25) -> None:
+        """width and depth of the trunk; stem of pictures; t_mean and t_std of (1); infill, the share of rows with known parts."""
+        super().__init__(targets, sources)
+        self.t_mean, self.t_std, self.infill = t_mean, t_std, infill
+        floats = {n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width) for n, s in targets.items()}
+        self.layout = Layout(floats)
+        self.net = Net(floats, {n: s.classes or s.width for n, s in targets.items()}, sources,
+                       width=width, depth=depth, stem=stem)
+        for name, spec in targets.items():
+            if spec.categorical:
+                self.register_buffer(f"code_{name}", _codes(spec.classes, floats[name].width, name), persistent=False)
+
+    # ---- training
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """(2) over what is unknown, the mean of each column, summed over columns: (B,)."""
+        x0 = self._floats(x)
+        columns = len(self.targets)
+        t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(columns + 1))
+        t = torch.where(rng.uniform(1) < 0.5, t[:, :1], t[:, 1:])  # half the rows: one time for all columns, as in sampling
+        known = self._known(rng) if self.infill else torch.zeros_like(x0, dtype=torch.bool)
+        x_t = torch.where(known, x0, noised(x0, rng.normal(self.layout.size), self.layout.spread(t)))
+        out = self._predict(x_t, t, known, self.net.read(c))
+        total = torch.zeros(len(x0), device=x0.device)
+        x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
+        for k, (name, spec) in enumerate(self.targets.items()):
+            if spec.categorical:
+                error = F.cross_entropy(out[name].flatten(0, 1), x[name].flatten(), reduction="none").view_as(x[name])
+                error, unknown = error, unknown_of[name][..., 0]
+            else:
+                error = (out[name] - x0_of[name]).square() / t[:, k, None, None].clamp(min=T_MIN) ** 2
+                unknown = unknown_of[name]
+            total = total + (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
+        return total
+
+    def _known(self, rng: Rng) -> Tensor:
+        """Which numbers are known, (B, N) bool: nothing in most rows; else whole columns, boxes, or strokes, or all but them."""
+        known = {}
+        row = rng.uniform(2)
+        whole = row[:, 1] < (0.5 if len(self.targets) > 1 else 0.0)  # whole columns, or regions of them
+        pick = rng.uniform(len(self.targets)) < 0.5
+        pick &= ~pick.all(1, keepdim=True)  # something stays to be learned
+        for k, (name, spec) in enumerate(self.layout.specs.items()):
+            region = _region(spec.grid, rng) & ~whole[:, None] if spec.tokens > 1 else torch.zeros(len(rng), 1).bool()
+            region = region.to(row.device) | (pick[:, k] & whole)[:, None]
+            known[name] = (region & (row[:, :1] < self.infill))[..., None].expand(-1, spec.tokens, spec.width)
+        return self.layout.pack(known)
+
+    # ---- prediction
+
+    def _floats(self, x: Batch) -> Tensor:
+        """Encoded columns -> (B, N) floats, categorical tokens by their codes."""
+        return self.layout.pack({n: getattr(self, f"code_{n}")[x[n]] if s.categorical else x[n]
+                                 for n, s in self.targets.items()})
+
+    def _predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading) -> Batch:
+        """The network: floats or logits of every column. A column that is wholly known is clean: its time is 0."""
+        masks = {n: m[..., :1].to(x_t.dtype) for n, m in self.layout.unpack(known).items()}
+        clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
+        return self.net(self.layout.unpack(x_t), t.masked_fill(clean, 0.0), masks, reading)
+
+    def denoiser(self, c: Context, known: Tensor) -> Denoise:
+        """(x_t, t) -> x^_0, both (B, N), with the sources read once."""
+        reading = self.net.read(c)
+
+        def denoise(x_t: Tensor, t: float) -> Tensor:
+            out = self._predict(x_t, x_t.new_full((len(x_t), len(self.targets)), t), known, reading)
+            return self.layout.pack({n: out[n].softmax(-1) @ getattr(self, f"code_{n}").to(out[n]) if s.categorical else out[n]
+                                     for n, s in self.targets.items()})
+
+        return denoise
+
+    # ---- drawing
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
+               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2", guidance: float = 2.0,
+               guidance_from: float = 0.0, guidance_to: float = 0.9, zero_star: bool = True, shift: float = 1.0,
+               eta: float = 1.0) -> Batch:
+        """Solve (3) in `steps` steps.
+
+        guidance 1 draws from the model as it is, more trades diversity for fidelity, within guidance_from <= t <= guidance_to;
+        zero_star see samplers.guide; shift see samplers.time_grid; eta is the share of fresh noise of `stochastic`.
+        """
+        if sampler not in SAMPLERS:
+            raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
+        x = rng.normal(self.layout.size)
+        value, mask = self._clamped(known, x)
+        denoise = self._guided(c, mask, guidance, (guidance_from, guidance_to), zero_star)
+        x = SAMPLERS[sampler](clamp(denoise, value, mask), x, time_grid(steps, shift), lambda: rng.normal(self.layout.size), eta)
+        return {n: _nearest(v, getattr(self, f"code_{n}")) if self.targets[n].categorical else v
+                for n, v in self.layout.unpack(x).items()}
+
+    def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float], zero_star: bool) -> Denoise:
+        plain = self.denoiser(c, mask)
+        if scale == 1 or not self.sources or not bool(c.present.any()):
+            return plain
+        double = self.denoiser(c + c.nothing(), torch.cat([mask, mask]))
+
+        def denoise(x_t: Tensor, t: float) -> Tensor:
+            if not interval[0] <= t <= interval[1]:
+                return plain(x_t, t)
+            return guide(x_t, *double(torch.cat([x_t, x_t]), t).chunk(2), scale, zero_star)
+
+        return denoise
+
+    def _clamped(self, known: Known | None, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Known values and their mask as (B, N); columns that are not mentioned are unknown."""
+        values, masks = {}, {}
+        for name, spec in self.layout.specs.items():
+            shape = (len(like), spec.tokens, spec.width)
+            given = known is not None and name in known.values
+            if not given:
+                values[name], masks[name] = like.new_zeros(shape), torch.zeros(shape, dtype=torch.bool, device=like.device)
+                continue
+            value = known.values[name].to(like.device)
+            values[name] = getattr(self, f"code_{name}")[value] if self.targets[name].categorical else value
+            masks[name] = known.masks[name].to(like.device)[..., None].expand(shape)
+        return self.layout.pack(values), self.layout.pack(masks)
+
+    # ---- scoring
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, steps: int = 64, probes: int = 1, exact: int = 64) -> Score:
+        """(4) by Heun's rule. The trace is exact up to `exact` dimensions, above it Hutchinson's estimate from `probes` draws.
+
+        Raises ValueError for categorical targets, which have no density here.
+        """
+        categorical = [n for n, s in self.targets.items() if s.categorical]
+        if categorical:
+            raise ValueError(f"a flow has a density over numbers only; the target {categorical[0]!r} is categorical: "
+                             "make it a source, or use the family autoregressive")
+        x_t = self._floats(x)
+        known = torch.zeros_like(x_t, dtype=torch.bool)
+        denoise = self.denoiser(c, known)
+        size = self.layout.size
+        if size <= exact:
+            directions = torch.eye(size, device=x_t.device)[:, None].expand(-1, len(x_t), -1)
+        else:
+            directions = torch.stack([rng.uniform(size).round() * 2 - 1 for _ in range(probes)])  # Rademacher
+
+        def field(y: Tensor, t: float) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                y = y.detach().requires_grad_()
+                v = velocity(y, denoise(y, t), t)
+                trace = sum((torch.autograd.grad(v, y, d, retain_graph=True)[0] * d).sum(1) for d in directions)
+            return v.detach(), trace.detach() / (1 if size <= exact else len(directions))
+
+        times = [(i / steps) ** 2 for i in range(steps + 1)]  # finer near the data, where the field is steep
+        nats = torch.zeros(len(x_t), device=x_t.device)
+        for t, s in zip(times, times[1:], strict=False):
+            v, trace = field(x_t, t)
+            w, trace2 = field(x_t + (s - t) * v, s)
+            x_t, nats = x_t + (s - t) / 2 * (v + w), nats + (s - t) / 2 * (trace + trace2)
+        nats = nats - 0.5 * (x_t.square() + math.log(2 * math.pi)).sum(1)
+        return Score(nats, "exact" if size <= exact else "estimate", size)
+
+
+def _codes(classes: int, floats: int, name: str) -> Tensor:
+    """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, random where there are more classes."""
+    draw = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
+    if classes <= floats:
+        return torch.linalg.qr(draw)[0] * math.sqrt(floats)
+    return F.normalize(draw, dim=1) * math.sqrt(floats)
+
+
+def _nearest(x: Tensor, codes: Tensor) -> Tensor:
+    """(B, T, d) -> (B, T) the class of the nearest code; all codes have one length, so the largest product is the nearest."""
+    return (x @ codes.T).argmax(-1)
+
+
+def _region(grid: tuple[int, ...], rng: Rng) -> Tensor:
+    """A random box (a span, in one dimension) or a set of strokes, or all but it: (B, T) bool, any number of axes."""
+    rows, axes = len(rng), len(grid)
+    u = rng.uniform(2 * axes + 2).cpu()
+    box = torch.ones(rows, *grid, dtype=torch.bool)
+    for a, n in enumerate(grid):
+        ends = (u[:, 2 * a : 2 * a + 2] * (n + 1)).floor().sort(1).values
+        ends[:, 1] += ends[:, 0] == ends[:, 1]
+        place = torch.arange(n)
+        inside = (place >= ends[:, :1]) & (place < ends[:, 1:])
+        box &= inside.view(rows, *(n if b == a else 1 for b in range(axes)))
+    if axes == 2:  # strokes: where a smooth random field is high
+        field = F.interpolate(rng.normal(1, 5, 5).cpu(), size=grid, mode="bicubic", align_corners=False)[:, 0]
+        box = torch.where((u[:, -1] < 0.5)[:, None, None], box, field > 0.3)
+    return (box ^ (u[:, -2] < 0.5).view(rows, *[1] * axes)).flatten(1)

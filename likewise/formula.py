@@ -1,0 +1,123 @@
+"""Formula: the distribution a model learns, as it is written on a blackboard. Layer 0, no torch.
+
+Grammar: `targets [| sources]`, each a comma-separated list of views; a view is a column, seen as it is or through something:
+
+    image | text                    P(image | text)
+    image, label                    P(image, label)
+    image@codes | text              the column image through a trained encoder `codes`
+    image[size=64] | image[size=32] the column image at two sizes
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_VIEW = re.compile(r"(?P<column>[^\W\d][\w.-]*)(@(?P<through>[^\W\d][\w.-]*))?(\[(?P<options>[^\[\]]*)\])?")
+
+
+class FormulaError(ValueError):
+    """A formula that cannot be read, or that the data at hand cannot serve."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One column of a formula, with what it is seen through.
+
+    >>> str(View("image", through="codes", options=(("size", "32"),)))
+    'image@codes[size=32]'
+    """
+
+    column: str
+    through: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> View:
+        match = _VIEW.fullmatch(text.strip())
+        if match is None:
+            raise FormulaError(f"cannot read {text.strip()!r} in a formula; write a column name such as 'image', "
+                               "'image@codes' or 'image[size=32]'")
+        options = []
+        for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
+            name, equals, value = (p.strip() for p in part.partition("="))
+            if not (name and equals and value):
+                raise FormulaError(f"cannot read the option {part!r} of {match['column']!r}; write [name=value]")
+            options.append((name, value))
+        return cls(match["column"], match["through"], tuple(options))
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{k}={v}" for k, v in self.options)
+        return self.column + (f"@{self.through}" if self.through else "") + (f"[{options}]" if options else "")
+
+
+@dataclass(frozen=True)
+class Formula:
+    """P(targets | sources).
+
+    >>> f = Formula.parse("image, label | text")
+    >>> f.targets[1].column, [str(v) for v in f.sources], str(f)
+    ('label', ['text'], 'image, label | text')
+    """
+
+    targets: tuple[View, ...]
+    sources: tuple[View, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Formula:
+        """Read a formula; its inverse is `str`. Raises FormulaError with what to write instead."""
+        left, bar, right = text.strip().removeprefix("P(").removesuffix(")").partition("|")
+        if "|" in right:
+            raise FormulaError(f"{text!r} has two bars; write 'targets | sources' with one")
+        if not left.strip():
+            raise FormulaError(f"{text!r} names no target; write 'image | text' to learn images given texts")
+        if bar and not right.strip():
+            raise FormulaError(f"{text!r} has a bar and no source after it; write {left.strip()!r} alone for P(target)")
+        formula = cls(tuple(map(View.parse, _split(left))), tuple(map(View.parse, _split(right))) if bar else ())
+        views = [str(v) for v in formula.views]
+        twice = sorted({v for v in views if views.count(v) > 1})
+        if twice:
+            raise FormulaError(f"{twice[0]!r} stands twice in {text!r}; a column is either a target or a source")
+        return formula
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return self.targets + self.sources
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns in order, targets first, each once."""
+        return list(dict.fromkeys(v.column for v in self.views))
+
+    def check(self, columns: Iterable[str]) -> None:
+        """Raise FormulaError unless every view can be had from `columns`; the message names the nearest column."""
+        columns = list(columns)
+        for view in self.views:
+            if view.column not in columns:
+                raise FormulaError(unknown("column", view.column, columns))
+            if view.through or view.options:
+                raise FormulaError(f"{str(view)!r}: views through a model (@) or with options ([...]) are part of the "
+                                   f"grammar but not supported yet; write {view.column!r}")
+
+    def __str__(self) -> str:
+        left, right = (", ".join(map(str, views)) for views in (self.targets, self.sources))
+        return f"{left} | {right}" if right else left
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The one sentence for a name that is not known: says the nearest and lists the rest.
+
+    >>> unknown("column", "imgae", ["image", "text"])
+    "unknown column 'imgae': did you mean 'image'? There are: image, text"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return f"unknown {what} {name!r}{hint} There are: {', '.join(known) or 'none'}"
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside brackets."""
+    return re.split(r",(?![^\[]*\])", text)

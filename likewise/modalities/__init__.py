@@ -1,0 +1,31 @@
+"""The kinds of column: `KINDS` by name, and how one is read back from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from likewise.formula import unknown
+from likewise.modalities.base import Modality
+from likewise.modalities.image import Image
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.modalities.text import Text
+
+KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Label, Number)}
+
+
+def modality_from_json(data: Mapping[str, Any]) -> Modality:
+    """The inverse of `Modality.to_json`, also after a trip through JSON. Raises ValueError for a kind that is not known.
+
+    >>> modality_from_json(Label(("cat", "dog")).to_json())
+    Label(classes=('cat', 'dog'))
+    """
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(unknown("kind of column", str(kind), KINDS))
+    return KINDS[kind](**fields)
+
+
+__all__ = ["KINDS", "Image", "Label", "Modality", "Number", "Text", "modality_from_json"]

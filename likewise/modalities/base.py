@@ -1,0 +1,71 @@
+"""Modality: what a column's values are, and how they become tokens and back. Knows no family and no network.
+
+A modality is a frozen dataclass whose fields are exactly what `fit` learned from the training rows, all of them JSON values:
+that is what a checkpoint stores, so a model decodes its own samples with no data set at hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from likewise.spec import Spec
+
+
+class Modality(ABC):
+    """One kind of column. Subclasses are frozen dataclasses and are final."""
+
+    kind: ClassVar[str]          # the name in schemas and messages: "image", "text", "label", "number"
+    media_type: ClassVar[str]    # of the bytes that `dump` writes
+    suffix: ClassVar[str]        # of a file with those bytes, with the dot
+
+    log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
+    cell: ClassVar[float] = 0.0       # width, in tokens' units, of the cell that `decode` rounds to; 0 if it does not round
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, values: Sequence[Any], **options: Any) -> Self:
+        """Learn size, vocabulary or scale from TRAINING values. The keywords of each subclass's own `fit` are its options."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec:
+        """The tokens that `encode` makes."""
+
+    @abstractmethod
+    def check(self, value: Any) -> str | None:
+        """Why `encode` would refuse or damage this value, or None if it is good."""
+
+    @abstractmethod
+    def encode(self, value: Any) -> Tensor:
+        """A value a person can look at -> (T, C) float32, or (T,) int64 where the spec is categorical."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor) -> Any:
+        """The inverse of `encode`, for any tokens of that shape, not only those that `encode` made."""
+
+    @abstractmethod
+    def load(self, data: bytes) -> Any:
+        """The bytes of a file, or of a request, -> a value. Raises ValueError that says what is wrong."""
+
+    @abstractmethod
+    def dump(self, value: Any) -> bytes:
+        """A value -> the bytes of a file of `media_type`."""
+
+    def parse(self, text: str) -> Any:
+        """A value written on a command line."""
+        return self.load(text.encode())
+
+    def to_json(self) -> dict[str, Any]:
+        """What `fit` learned, as JSON values with the kind."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+    @classmethod
+    def options(cls) -> dict[str, inspect.Parameter]:
+        """The keywords of `fit`: the signature is the schema."""
+        return {n: p for n, p in inspect.signature(cls.fit).parameters.items() if p.kind is p.KEYWORD_ONLY}

@@ -1,0 +1,147 @@
+"""Image: a picture, grey or in colour."""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+
+from likewise.modalities.base import Modality
+from likewise.spec import Spec
+
+LARGEST = 64     # pixels a side by default: what a CPU trains in minutes; ask for more with the option `size`
+
+UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)     # what Pillow raises
+
+
+@dataclass(frozen=True)
+class Image(Modality):
+    """A picture of `height` x `width` pixels with 1 (grey) or 3 (red, green, blue) channels, floats in [-1, 1].
+
+    Pictures of another shape are cropped at the centre and resized with antialiasing; transparency is put on white.
+
+    >>> image = Image(height=2, width=2, channels=1)
+    >>> tokens = image.encode(PIL.Image.new("RGBA", (8, 4), (0, 0, 0, 0)))      # transparent, so white
+    >>> tokens.shape, tokens.unique(), image.decode(tokens).getpixel((0, 0))
+    (torch.Size([4, 1]), tensor([1.]), 255)
+    """
+
+    height: int
+    width: int
+    channels: int
+
+    kind: ClassVar[str] = "image"
+    media_type: ClassVar[str] = "image/png"
+    suffix: ClassVar[str] = ".png"
+    log_scale: ClassVar[float] = -math.log(127.5)
+    cell: ClassVar[float] = 1 / 127.5
+
+    @classmethod
+    def fit(cls, values: Iterable[PIL.Image.Image], *, size: int | None = None, channels: int | None = None) -> Self:
+        """A square of `size` pixels with 1 or 3 `channels`.
+
+        Without `size`: the size of the pictures if they share one of at most 64 pixels a side, else a square of their median
+        shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3. Raises ValueError for other options.
+        """
+        if size is not None and size < 1:
+            raise ValueError(f"size={size}: a picture has at least 1 pixel a side")
+        if channels not in (None, 1, 3):
+            raise ValueError(f"channels={channels}: write 1 for grey or 3 for colour")
+        shapes = [(image.height, image.width, channels_of(image)) for image in values]
+        if not shapes:
+            raise ValueError("there is no picture to learn the size from")
+        channels = channels or max(c for _, _, c in shapes)
+        sizes = {(height, width) for height, width, _ in shapes}
+        if size is None and len(sizes) == 1 and max(map(max, sizes)) <= LARGEST:
+            return cls(*sizes.pop(), channels)
+        size = size or min(LARGEST, int(statistics.median(min(height, width) for height, width, _ in shapes)))
+        return cls(size, size, channels)
+
+    @property
+    def spec(self) -> Spec:
+        return Spec((self.height, self.width), width=self.channels)
+
+    def check(self, value: Any) -> str | None:
+        if not isinstance(value, PIL.Image.Image):
+            return f"{type(value).__name__} is not a picture"
+        try:
+            value.load()
+        except UNREADABLE as error:
+            return f"unreadable picture: {error}"
+        return None
+
+    def encode(self, value: PIL.Image.Image) -> Tensor:
+        """A picture -> (height * width, channels) float32 in [-1, 1]. Raises ValueError for what cannot be read."""
+        if reason := self.check(value):
+            raise ValueError(reason)
+        image = _flat(value, "L" if self.channels == 1 else "RGB")
+        if image.size != (self.width, self.height):
+            image = PIL.ImageOps.fit(image, (self.width, self.height), PIL.Image.Resampling.LANCZOS)
+        pixels = np.asarray(image, dtype=np.float32).reshape(-1, self.channels)
+        return torch.from_numpy(pixels / 127.5 - 1)
+
+    def decode(self, tokens: Tensor) -> PIL.Image.Image:
+        """(height * width, channels) floats -> a picture; what lies outside [-1, 1] is clamped."""
+        pixels = tokens.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).numpy()
+        pixels = pixels.reshape(self.height, self.width, self.channels)
+        return PIL.Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
+
+    def load(self, data: bytes) -> PIL.Image.Image:
+        return read(data)
+
+    def dump(self, value: PIL.Image.Image) -> bytes:
+        return write(value)
+
+
+def peek(data: bytes) -> PIL.Image.Image:
+    """The bytes of a picture file, of any format that Pillow knows, -> size and mode; pixels are read when asked for.
+
+    Raises ValueError.
+    """
+    try:
+        return PIL.Image.open(io.BytesIO(data))
+    except PIL.UnidentifiedImageError:
+        raise ValueError("unreadable picture: not of a known picture format") from None
+    except UNREADABLE as error:
+        raise ValueError(f"unreadable picture: {error}") from None
+
+
+def read(data: bytes) -> PIL.Image.Image:
+    """The bytes of a picture file -> the picture with its pixels, turned upright. Raises ValueError."""
+    image = peek(data)
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    except UNREADABLE as error:
+        raise ValueError(f"unreadable picture: {error}") from None
+
+
+def write(image: PIL.Image.Image) -> bytes:
+    """A picture -> the bytes of a PNG file."""
+    file = io.BytesIO()
+    (image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")).save(file, "PNG")
+    return file.getvalue()
+
+
+def channels_of(image: PIL.Image.Image) -> int:
+    """1 if the picture's mode is grey, else 3."""
+    return 1 if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16") else 3
+
+
+def _flat(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
+    """The picture in `mode`, without transparency."""
+    image = PIL.ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):      # 16 bits a pixel: Pillow's own conversion clips at 255
+        image = PIL.Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)

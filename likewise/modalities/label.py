@@ -1,0 +1,67 @@
+"""Label: one of a fixed set of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from likewise.formula import unknown
+from likewise.modalities.base import Modality
+from likewise.spec import Spec
+
+
+@dataclass(frozen=True)
+class Label(Modality):
+    """One of `classes`: one id on the grid (1,). Values are compared as strings, so 7 and "7" are one class.
+
+    >>> label = Label.fit([10, 9, 9])
+    >>> label.classes, label.encode(10), label.decode(torch.tensor([0]))
+    (('9', '10'), tensor([1]), '9')
+    """
+
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str] = "label"
+    media_type: ClassVar[str] = "text/plain; charset=utf-8"
+    suffix: ClassVar[str] = ".txt"
+
+    @classmethod
+    def fit(cls, values: Sequence[Any]) -> Self:
+        """The distinct values, in numeric order if all are whole numbers, else in alphabetic order."""
+        names = {str(value) for value in values}
+        whole = all(name.removeprefix("-").isdecimal() for name in names)
+        return cls(tuple(sorted(names, key=int if whole else None)))
+
+    @property
+    def spec(self) -> Spec:
+        return Spec((1,), classes=len(self.classes))
+
+    def check(self, value: Any) -> str | None:
+        return None if str(value) in self._ids else unknown("class", str(value), self.classes)
+
+    def encode(self, value: Any) -> Tensor:
+        """A class -> its id, (1,) int64. Raises ValueError for a class that is not known, with the nearest."""
+        if reason := self.check(value):
+            raise ValueError(reason)
+        return torch.tensor([self._ids[str(value)]])
+
+    def decode(self, tokens: Tensor) -> str:
+        return self.classes[int(tokens)]
+
+    def load(self, data: bytes) -> str:
+        name = data.decode(errors="replace").strip()
+        if reason := self.check(name):
+            raise ValueError(reason)
+        return name
+
+    def dump(self, value: Any) -> bytes:
+        return str(value).encode()
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.classes)}

@@ -1,0 +1,85 @@
+"""Number: one float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likewise.modalities.base import Modality
+from likewise.spec import Spec
+
+
+@dataclass(frozen=True)
+class Number(Modality):
+    """One float on the grid (1,), standardised with the training mean and deviation; whole if all training values are.
+
+    `low` and `high` are the range of the training values, for axes and controls: a value outside is encoded all the same.
+
+    >>> age = Number.fit([30, 40, 50])
+    >>> age.encode(40), age.decode(torch.tensor([[1.0]]))
+    (tensor([[0.]]), 48)
+    """
+
+    mean: float
+    std: float
+    integer: bool
+    low: float
+    high: float
+
+    kind: ClassVar[str] = "number"
+    media_type: ClassVar[str] = "text/plain; charset=utf-8"
+    suffix: ClassVar[str] = ".txt"
+
+    @classmethod
+    def fit(cls, values: Sequence[float]) -> Self:
+        """Mean, deviation and range of `values`; a constant column gets deviation 1."""
+        array = np.asarray(values, dtype=np.float64)
+        return cls(float(array.mean()), float(array.std()) or 1.0, bool((array == array.round()).all()),
+                   float(array.min()), float(array.max()))
+
+    @property
+    def spec(self) -> Spec:
+        return Spec((1,), width=1)
+
+    @property
+    def log_scale(self) -> float:
+        return -math.log(self.std)
+
+    @property
+    def cell(self) -> float:
+        return 1 / self.std if self.integer else 0.0
+
+    def check(self, value: Any) -> str | None:
+        try:
+            return None if math.isfinite(value) else f"{value} is not a finite number"
+        except TypeError:
+            return f"{value!r} is not a number"
+
+    def encode(self, value: float) -> Tensor:
+        """A number -> (1, 1) float32. Raises ValueError for what is no finite number."""
+        if reason := self.check(value):
+            raise ValueError(reason)
+        return torch.tensor([[(value - self.mean) / self.std]], dtype=torch.float32)
+
+    def decode(self, tokens: Tensor) -> float | int:
+        value = float(tokens) * self.std + self.mean
+        return round(value) if self.integer else value
+
+    def load(self, data: bytes) -> float | int:
+        text = data.decode(errors="replace").strip()
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a number; write one such as 3.5") from None
+        if reason := self.check(value):
+            raise ValueError(reason)
+        return int(value) if self.integer and value.is_integer() else value
+
+    def dump(self, value: float) -> bytes:
+        return repr(value).encode()

@@ -1,0 +1,134 @@
+"""Text: words, lossless at any language and alphabet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from likewise.modalities.base import Modality
+from likewise.spec import Spec
+
+BYTES = 257             # ids of a vocabulary without merges: the end, and every byte
+TINY = 10_000           # bytes of text below which merges are not worth learning
+LONGEST = 1024          # tokens that a text may take unless the option `length` says more
+WORDS = 20_000          # words of the training texts that are remembered
+
+
+@dataclass(frozen=True)
+class Text(Modality):
+    """Byte-pair ids on the grid (length,); id 0 is the end, and fills what a shorter text leaves.
+
+    `tokenizer` is the JSON of a Hugging Face tokenizer, `words` are those of the training texts (None if they are too many).
+
+    >>> text = Text.fit(["red circle", "blue square"])
+    >>> text.spec.tokens, text.decode(text.encode("red square")), text.unseen("red triangle")
+    (12, 'red square', ['triangle'])
+    """
+
+    tokenizer: str
+    length: int
+    words: tuple[str, ...] | None = None
+
+    kind: ClassVar[str] = "text"
+    media_type: ClassVar[str] = "text/plain; charset=utf-8"
+    suffix: ClassVar[str] = ".txt"
+
+    @classmethod
+    def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
+        """Learn a byte-level vocabulary (Sennrich et al. 2016) of `vocabulary` ids, and room for `length` tokens.
+
+        Without `vocabulary`: plain bytes below 10 kB of text, else one merge for every 32 bytes of it, at most 4,096. Without
+        `length`: the longest of `values`, at most 1,024 tokens. Raises ValueError where these do not fit.
+        """
+        size = sum(len(value.encode()) + 1 for value in values)
+        if vocabulary is None:
+            vocabulary = BYTES + (min(size // 32, 4096) if size >= TINY else 0)
+        if vocabulary < BYTES:
+            raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
+        tokenizer = _learn(values, vocabulary)
+        if length is None:
+            length = max((len(e.ids) for e in tokenizer.encode_batch([_open(v) for v in values])), default=1)
+            if length > LONGEST:
+                raise ValueError(f"the longest text has {length} tokens; shorten it, or give --length {length} to make room")
+        found = set().union(*map(_words, values)) if values else set()
+        return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None)
+
+    @property
+    def spec(self) -> Spec:
+        return Spec((self.length,), classes=self._tokenizer.get_vocab_size() + 1, padded=True)
+
+    def tokens(self, value: str) -> int:
+        """How many tokens a text takes, whether or not there is room for them."""
+        return len(self._tokenizer.encode(_open(value)).ids)
+
+    def check(self, value: Any) -> str | None:
+        if not isinstance(value, str):
+            return f"{type(value).__name__} is not a text"
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            return "half of a surrogate pair is no text"
+        if (tokens := self.tokens(value)) > self.length:
+            return f"the text has {tokens} tokens and there is room for {self.length}; shorten it or give --length {tokens}"
+        return None
+
+    def encode(self, value: str) -> Tensor:
+        """A text -> (length,) int64. Raises ValueError for one that is too long."""
+        if reason := self.check(value):
+            raise ValueError(reason)
+        ids = torch.tensor(self._tokenizer.encode(_open(value)).ids)
+        return torch.nn.functional.pad(ids + 1, (0, self.length - len(ids)))
+
+    def decode(self, tokens: Tensor) -> str:
+        """(length,) ids -> the text before the first 0; bytes that are no UTF-8 become the replacement character."""
+        ids = tokens.tolist()
+        ids = ids[:ids.index(0)] if 0 in ids else ids
+        return self._tokenizer.decode([i - 1 for i in ids]).removeprefix(" ")
+
+    def load(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the text is not UTF-8: {error}") from None
+
+    def dump(self, value: str) -> bytes:
+        return value.encode()
+
+    def unseen(self, text: str) -> list[str]:
+        """The words of `text` that no training text contained."""
+        return [] if self.words is None else [w for w in _words(text) if w not in self._known]
+
+    @cached_property
+    def _tokenizer(self) -> tokenizers.Tokenizer:
+        return tokenizers.Tokenizer.from_str(self.tokenizer)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.words or ())
+
+
+def _learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
+    """Byte-level pairs, one id less than `vocabulary`: the end is ours (id 0), so that no text can spell it."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary - 1, min_frequency=3, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(map(_open, values), trainer)
+    return tokenizer
+
+
+def _open(text: str) -> str:
+    """The text after a space, so that a word is the same token at the beginning as anywhere else."""
+    return " " + text
+
+
+def _words(text: str) -> list[str]:
+    """The words in order, each once."""
+    return list(dict.fromkeys(re.findall(r"\w+", text.lower())))

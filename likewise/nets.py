@@ -1,0 +1,202 @@
+"""The one backbone: a pre-norm transformer over tokens, with sources in context and adaptive layer norm for time.
+
+Legend: B batch, T tokens, C floats a token, D width, S source tokens, K target columns, H heads, E = D / H.
+
+What is measured, not argued (docs/design.md, "Speed"): attention as two plain matrix products is several times faster on a CPU than
+the fused kernel's backward pass; layer norm has a fused CPU kernel where RMS norm has none; so both are used as they are here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.layout import Batch, Context
+from likewise.spec import Spec
+from likewise.stems import Patches, Stem, make_stem, norm
+
+HEAD = 64  # E, floats a head
+
+
+def rotations(grid: tuple[int, ...], size: int) -> Tensor:
+    """Rotary position tables of a grid: (2, T, E), cosines and signed sines (Su et al., 2021; axial for several axes)."""
+    axes, pairs = len(grid), size // 2
+    share = [pairs // axes + (a < pairs % axes) for a in range(axes)]
+    places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid)).view(-1, axes)
+    angles = torch.cat([places[:, a, None] * 100.0 ** (-torch.arange(n) / n) for a, n in enumerate(share)], dim=1)
+    return torch.stack([angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], dim=1)])
+
+
+class Attention(nn.Module):
+    """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // HEAD)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = zero(nn.Linear(width, width, bias=False))
+
+    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None) -> Tensor:
+        """x (B, T, D), table (2, T, E), bias (B, 1, 1, T) or (T, T), added to the scores -> (B, T, D)."""
+        batch, tokens, width = x.shape
+        size = width // self.heads
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
+        qk = norm(qkv[:2])
+        q, k = qk * table[0] + qk.roll(size // 2, -1) * table[1]
+        if x.is_cuda:
+            y = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=bias, scale=1.2 / math.sqrt(size))
+        else:
+            scores = (q * (1.2 / math.sqrt(size))) @ k.transpose(-1, -2)  # (B, H, T, T)
+            y = (scores if bias is None else scores + bias).softmax(-1) @ qkv[2]
+        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Block(nn.Module):
+    """x + gate attention(mod(x)), then x + gate mlp(mod(x)): adaptive layer norm (Peebles & Xie, 2023, "DiT").
+
+    The residual branches start at zero through their output projections, and the gates at one.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.modulation = zero(nn.Linear(width, 6 * width))
+        self.attention = Attention(width)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = zero(nn.Linear(4 * width, width, bias=False))
+
+    def forward(self, x: Tensor, e: Tensor, stream: Tensor | None, table: Tensor, bias: Tensor | None) -> Tensor:
+        """x (B, T, D); e (B, K, D), one condition a stream; stream (T,) says which is whose, None where K is 1."""
+        m = self.modulation(e)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (m if stream is None else m[:, stream]).chunk(6, dim=-1)
+        h = torch.addcmul(shift1, norm(x), scale1 + 1)
+        x = torch.addcmul(x, self.attention(h, table, bias), gate1 + 1)
+        h = torch.addcmul(shift2, norm(x), scale2 + 1)
+        return torch.addcmul(x, self.down(F.gelu(self.up(h))), gate2 + 1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Sources as a network sees them: tokens (B, S, D), bias (B, S) 0 or -inf-like, pooled (B, D). Does not depend on t."""
+
+    tokens: Tensor
+    bias: Tensor
+    pooled: Tensor
+
+
+class Reader(nn.Module):
+    """Sources -> tokens that stand in context beside the target's, and one pooled vector for the modulation."""
+
+    def __init__(self, sources: Mapping[str, Spec], width: int) -> None:
+        super().__init__()
+        self.sources = dict(sources)
+        self.width = width
+        self.embed = nn.ModuleList(_embedder(spec, width) for spec in self.sources.values())
+        self.pool = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
+        self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width))
+        self.missing = nn.Parameter(torch.zeros(len(self.sources), width))
+
+    def forward(self, c: Context) -> Reading:
+        parts = []
+        for i, (name, spec) in enumerate(self.sources.items()):
+            value, present = c.values[name], c.present[:, i, None]  # (B, T, ...), (B, 1)
+            if spec.categorical:
+                used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
+                length = max(1, int((used & present).any(0).sum()))  # a batch is as long as its longest text
+                used, tokens = used[:, :length], self.embed[i](value[:, :length])
+            else:
+                tokens, _ = self.embed[i].encode(value.to(self.column.dtype), None)
+                used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            tokens = norm(tokens + wave(tokens.shape[1], self.width).to(tokens))
+            used = used & present
+            mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
+            given = used.any(1, keepdim=True)
+            parts.append((tokens + self.column[i], used, torch.where(given, self.pool[i](mean.to(tokens)), self.missing[i])))
+        if not parts:
+            empty = self.column.new_zeros(len(c.present), 0, self.width)
+            return Reading(empty, empty[..., 0], empty.new_zeros(len(c.present), self.width))
+        used = torch.cat([u for _, u, _ in parts], dim=1)
+        bias = torch.zeros_like(used, dtype=self.column.dtype).masked_fill(~used, -1e4)
+        return Reading(torch.cat([t for t, _, _ in parts], 1), bias, sum(p for _, _, p in parts))
+
+
+class Net(nn.Module):
+    """Target columns at their times, sources in context -> one prediction a target token.
+
+    inputs   column -> Spec of what comes in (floats; a mask channel is added to each)
+    outputs  column -> floats a token that come out
+    """
+
+    def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
+                 width: int, depth: int, stem: str) -> None:
+        super().__init__()
+        self.width = width
+        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width + 1, outputs[n], width) for n, s in inputs.items())
+        self.names = list(inputs)
+        self.reader = Reader(sources, width)
+        self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
+        self.column = nn.Parameter(0.02 * torch.randn(len(self.names), width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        size = width // max(1, width // HEAD)
+        self.register_buffer("table", torch.cat([rotations(s.grid, size) for s in self.stems], dim=1), persistent=False)
+        counts = torch.tensor([math.prod(s.grid) for s in self.stems])
+        self.register_buffer("stream", torch.arange(len(self.names)).repeat_interleave(counts), persistent=False)
+
+    def read(self, c: Context) -> Reading:
+        """Read the sources once; the result serves every t."""
+        return self.reader(c)
+
+    def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading) -> Batch:
+        """x column -> (B, T, C), t (B, K), known column -> (B, T, 1) in {0, 1} -> column -> (B, T, outputs[column])."""
+        dtype = self.column.dtype
+        e = F.gelu(self.time(waves(t).to(dtype)) + reading.pooled[:, None])  # (B, K, D)
+        tokens, skips = [], []
+        for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True)):
+            h, skip = stem.encode(torch.cat([x[name], known[name]], dim=-1).to(dtype), e[:, i])
+            tokens.append(h + self.column[i])
+            skips.append(skip)
+        sizes = [h.shape[1] for h in tokens]
+        sources = reading.tokens.shape[1]
+        h = torch.cat([*tokens, reading.tokens], dim=1)
+        bias, table = None, self.table.to(dtype)
+        if sources:  # source tokens are not rotated: their places are in their embedding
+            bias = F.pad(reading.bias, (sum(sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
+            still = torch.stack([torch.ones_like(table[0, :1]), torch.zeros_like(table[0, :1])]).expand(-1, sources, -1)
+            table = torch.cat([table, still], dim=1)
+        stream = F.pad(self.stream, (0, sources)) if len(self.names) > 1 else None
+        for block in self.blocks:
+            h = block(h, e, stream, table, bias)
+        parts = h[:, : sum(sizes)].split(sizes, dim=1)
+        return {name: stem.decode(part, skip, e[:, i]).float()
+                for i, (name, stem, part, skip) in enumerate(zip(self.names, self.stems, parts, skips, strict=True))}
+
+
+def waves(t: Tensor, floats: int = 256) -> Tensor:
+    """Sines and cosines of t in [0, 1] at wavelengths from 2 pi to 2 pi / 1000: (...) -> (..., floats)."""
+    angles = t[..., None] * 1000.0 ** torch.linspace(0, 1, floats // 2, device=t.device)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def wave(tokens: int, floats: int) -> Tensor:
+    """Sinusoidal places of a sequence (Vaswani et al., 2017), (T, floats), small beside unit embeddings."""
+    places = torch.arange(tokens)[:, None] * 1e4 ** (-torch.arange(floats // 2) / (floats // 2))
+    return 0.02 * F.pad(torch.cat([places.sin(), places.cos()], dim=-1), (0, floats % 2))
+
+
+def zero(layer: nn.Linear) -> nn.Linear:
+    """The same layer, starting at zero."""
+    for p in layer.parameters():
+        nn.init.zeros_(p)
+    return layer
+
+
+def _embedder(spec: Spec, width: int) -> nn.Embedding | Stem:
+    if spec.categorical:
+        table = nn.Embedding(spec.classes, width)
+        nn.init.normal_(table.weight, std=0.02)
+        return table
+    return Patches(spec.grid, spec.width, None, width)

@@ -1,0 +1,116 @@
+"""Samplers, guidance and clamping: functions over a Denoise, a function (x_t, t) -> x_0 (the idea of k-diffusion).
+
+All of them walk the rectified path x_t = (1 - t) x_0 + t e from t = 1, noise, down a list of times to t = 0, data.
+A sampler is (denoise, x, times, noise, eta) -> x; `noise()` gives fresh noise of x's shape, `eta` is its share for the stochastic one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from likewise.paths import noise_of, velocity
+
+Denoise = Callable[[Tensor, float], Tensor]
+Sampler = Callable[[Denoise, Tensor, list[float], Callable[[], Tensor], float], Tensor]
+
+
+def time_grid(steps: int, shift: float = 1.0) -> list[float]:
+    """1 = t_0 > t_1 > ... > t_steps = 0, uniform where shift is 1; above 1 more steps are spent on noise.
+
+    t' = shift t / (1 + (shift - 1) t) (Esser et al., 2024, eq. 23).
+
+    >>> time_grid(2), time_grid(2, shift=3.0)
+    ([1.0, 0.5, 0.0], [1.0, 0.75, 0.0])
+    """
+    if steps < 1 or shift <= 0:
+        raise ValueError(f"steps must be at least 1 and shift above 0, not {steps} and {shift}")
+    return [shift * t / (1 + (shift - 1) * t) for t in (1 - i / steps for i in range(steps + 1))]
+
+
+def euler(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+    """First order: one evaluation a step."""
+    for t, s in zip(times, times[1:], strict=False):
+        x0 = denoise(x, t)
+        x = x + (s - t) * velocity(x, x0, t) if s > 0 else x0
+    return x
+
+
+def heun(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+    """Second order, two evaluations a step but the last (Karras et al., 2022, algorithm 1)."""
+    for t, s in zip(times, times[1:], strict=False):
+        x0 = denoise(x, t)
+        if s == 0:
+            return x0
+        v = velocity(x, x0, t)
+        y = x + (s - t) * v
+        x = x + (s - t) / 2 * (v + velocity(y, denoise(y, s), s))
+    return x
+
+
+def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+    """Adams-Bashforth: second order from one evaluation a step, by the velocity of the step before."""
+    before = None
+    for t, s in zip(times, times[1:], strict=False):
+        x0 = denoise(x, t)
+        if s == 0:
+            return x0
+        h, v = s - t, velocity(x, x0, t)
+        x = x + h * (v if before is None else v + h / (2 * before[0]) * (v - before[1]))
+        before = h, v
+    return x
+
+
+def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+    """DPM-Solver++(2M) (Lu et al., 2022, algorithm 2) with alpha = 1 - t, sigma = t, in log-SNR steps."""
+    before = None
+    for t, s in zip(times, times[1:], strict=False):
+        x0 = denoise(x, t)
+        if s == 0:
+            return x0
+        if t >= 1:  # the log-SNR of pure noise is minus infinity: the first step is Euler's
+            x = x + (s - t) * velocity(x, x0, t)
+            before = None
+            continue
+        h = math.log((1 - s) / s) - math.log((1 - t) / t)
+        d = x0 if before is None else x0 + h / (2 * before[0]) * (x0 - before[1])
+        x = s / t * x - (1 - s) * math.expm1(-h) * d
+        before = h, x0
+    return x
+
+
+def stochastic(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+    """DDIM at eta = 0, ancestral (DDPM-like, all noise fresh) at eta = 1 (Song et al., 2021, eq. 12)."""
+    for t, s in zip(times, times[1:], strict=False):
+        x0 = denoise(x, t)
+        if s == 0:
+            return x0
+        x = (1 - s) * x0 + s * (math.sqrt(1 - eta**2) * noise_of(x, x0, t) + eta * noise())
+    return x
+
+
+SAMPLERS: dict[str, Sampler] = {f.__name__: f for f in (euler, heun, ab2, dpmpp_2m, stochastic)}
+
+
+def guide(x_t: Tensor, x0: Tensor, x0_without: Tensor, scale: float, zero_star: bool) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans, 2022) of x_0 predictions with and without the sources, (B, N) each.
+
+    With zero_star the prediction without sources is first scaled to fit the one with them (Fan et al., 2025, "CFG-Zero*").
+    """
+    d, d_without = x_t - x0, x_t - x0_without  # both are t times a velocity, so what holds for v holds for d
+    if zero_star:
+        fit = (d * d_without).sum(1, keepdim=True) / d_without.square().sum(1, keepdim=True).clamp(min=1e-8)
+        d_without = fit * d_without
+    return x_t - (d_without + scale * (d - d_without))
+
+
+def clamp(denoise: Denoise, value: Tensor, known: Tensor) -> Denoise:
+    """The Denoise that sees and says `value` wherever `known` (both (B, N)) holds."""
+
+    def clamped(x_t: Tensor, t: float) -> Tensor:
+        return torch.where(known, value, denoise(torch.where(known, value, x_t), t))
+
+    return clamped

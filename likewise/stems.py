@@ -1,0 +1,140 @@
+"""Stems: between the finest grid of a column, where its values and masks live, and the coarse grid of the trunk's tokens.
+
+Legend: B batch, T tokens of the column, C floats a token, n tokens of the trunk, D width, (h, w) places of a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+COARSE = 8        # the trunk sees pictures on a grid of at most 8 x 8
+TOKENS = 256      # the most trunk tokens that one column takes
+
+
+class Stem(Protocol):
+    """encode: (B, T, C_in) -> tokens (B, n, D) and skips; decode: tokens, skips -> (B, T, C_out); grid: of the n tokens."""
+
+    grid: tuple[int, ...]
+
+    def encode(self, x: Tensor, e: Tensor | None) -> tuple[Tensor, list[Tensor]]: ...
+
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor: ...
+
+
+def make_stem(kind: str, grid: tuple[int, ...], c_in: int, c_out: int, width: int) -> Stem:
+    """The stem of a target column: `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere."""
+    if kind == "conv" and len(grid) == 2 and max(grid) > COARSE:
+        return Picture(grid, c_in, c_out, width)
+    return Patches(grid, c_in, c_out, width)
+
+
+class Patches(nn.Module):
+    """Linear patch embedding and its inverse (Dosovitskiy et al., 2021). A patch is one token where the column is short."""
+
+    def __init__(self, grid: tuple[int, ...], c_in: int, c_out: int | None, width: int) -> None:
+        super().__init__()
+        limit = COARSE if len(grid) == 2 else TOKENS ** (1 / len(grid))
+        self.fine = grid
+        self.patch = tuple(math.ceil(n / limit) for n in grid)
+        self.grid = tuple(math.ceil(n / p) for n, p in zip(grid, self.patch, strict=True))
+        volume = math.prod(self.patch)
+        self.c_out = c_out
+        self.inside = nn.Linear(c_in * volume, width, bias=True)
+        if c_out is not None:
+            self.outside = nn.Linear(width, c_out * volume)
+            nn.init.zeros_(self.outside.weight), nn.init.zeros_(self.outside.bias)
+
+    def encode(self, x: Tensor, e: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        axes = len(self.fine)
+        x = x.unflatten(1, self.fine)
+        pads = [(0, g * p - n) for g, p, n in zip(self.grid, self.patch, self.fine, strict=True)]
+        if any(after for _, after in pads):
+            x = F.pad(x, (0, 0, *(side for pad in reversed(pads) for side in pad)))
+        for a, (g, p) in enumerate(zip(self.grid, self.patch, strict=True)):
+            x = x.unflatten(1 + 2 * a, (g, p))  # (B, g, p, g, p, ..., C)
+        order = [0, *(1 + 2 * a for a in range(axes)), *(2 + 2 * a for a in range(axes)), 1 + 2 * axes]
+        return self.inside(x.permute(order).flatten(1 + axes).flatten(1, axes)), []
+
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor:
+        axes = len(self.fine)
+        x = self.outside(norm(tokens)).unflatten(1, self.grid).unflatten(-1, (*self.patch, self.c_out))
+        order = [0, *(i for a in range(axes) for i in (1 + a, 1 + axes + a)), 1 + 2 * axes]
+        x = x.permute(order)
+        for a in range(axes):
+            x = x.flatten(1 + a, 2 + a)
+        return x[(slice(None), *(slice(n) for n in self.fine))].flatten(1, axes)
+
+
+class ConvBlock(nn.Module):
+    """x + conv(gelu(conv(mod(x)))), modulated by the condition (Perez et al., 2018, "FiLM")."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(width, 2 * channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for p in (*self.modulation.parameters(), *self.conv2.parameters()):
+            nn.init.zeros_(p)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x (B, C, h, w), e (B, D) -> (B, C, h, w)."""
+        shift, scale = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
+        return x + self.conv2(F.gelu(self.conv1(torch.addcmul(shift, norm_channels(x), scale + 1))))
+
+
+class Picture(nn.Module):
+    """Strided convolutions down to the coarse grid, transposed convolutions back up, with skips (Ronneberger et al., 2015).
+
+    The transposed kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al., 2016).
+    """
+
+    def __init__(self, grid: tuple[int, int], c_in: int, c_out: int, width: int) -> None:
+        super().__init__()
+        levels = math.ceil(math.log2(max(grid) / COARSE))
+        self.fine = grid
+        self.padded = tuple(math.ceil(n / 2**levels) * 2**levels for n in grid)
+        self.grid = tuple(n >> levels for n in self.padded)
+        channels = [max(16, width >> (levels + 1 - i)) for i in range(levels)] + [width]
+        self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
+        self.encoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False))
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False))
+        self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels[:-1])
+        self.decoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
+        self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)
+        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = x.unflatten(1, self.fine).permute(0, 3, 1, 2)  # channels last in memory as it is
+        if self.padded != self.fine:
+            x = F.pad(x, (0, self.padded[1] - self.fine[1], 0, self.padded[0] - self.fine[0]))
+        x, skips = self.enter(x), []
+        for block, down in zip(self.encoders, self.downs, strict=True):
+            x = block(x, e)
+            skips.append(x)
+            x = down(x)
+        return x.permute(0, 2, 3, 1).flatten(1, 2), skips
+
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
+        x = norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2)
+        for up, join, block, skip in zip(reversed(self.ups), reversed(self.joins), reversed(self.decoders),
+                                         reversed(skips), strict=True):
+            x = block(join(torch.cat([up(x), skip], dim=1)), e)
+        x = self.leave(F.gelu(norm_channels(x))).permute(0, 2, 3, 1)
+        return x[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
+
+
+def norm(x: Tensor) -> Tensor:
+    """Layer norm over the last axis without weights of its own."""
+    return F.layer_norm(x, x.shape[-1:])
+
+
+def norm_channels(x: Tensor) -> Tensor:
+    """Layer norm over the channels of (B, C, h, w) in channels-last memory."""
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

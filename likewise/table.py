@@ -1,0 +1,306 @@
+"""Table: rows with typed columns, checked, split by concept, and drawn as batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from likewise import reading
+from likewise.demos import DEMOS
+from likewise.formula import unknown
+from likewise.modalities import KINDS, Modality, Text, image
+from likewise.reading import TableError
+from likewise.split import held_out
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = dict[str, Any]            # column -> a value a person can look at
+Batch = dict[str, Tensor]       # column -> (B, T, C) float32, or (B, T) int64
+IN_MEMORY = 2 * 2**30           # bytes of an encoded column that are kept; a larger one is encoded a batch at a time
+SHOWN = 10                      # bad rows that a message lists
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used, and why."""
+
+    row: int
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}, {self.column}: {self.reason}"
+
+
+class Table:
+    """Rows with typed columns. Made by `Table.open` or `Table.from_rows`; its `train` and `test` are tables as well.
+
+    >>> table = Table.from_rows([{"x": i / 10, "label": "odd" if i % 2 else "even"} for i in range(20)])
+    >>> table.kinds, len(table.train), table[3]
+    ({'x': 'number', 'label': 'label'}, 18, {'x': 0.3, 'label': 'odd'})
+    >>> next(table.batches(["x", "label"], 4))["x"].shape
+    torch.Size([4, 1, 1])
+    """
+
+    def __init__(self, data: Dataset, kinds: Mapping[str, str], args: Mapping[str, Any], whole: Table | None = None) -> None:
+        self.kinds = dict(kinds)
+        self.skipped: list[BadRow] = []
+        self.warnings: list[str] = []
+        self._data = data
+        self._args = dict(args)
+        self._whole = whole         # the table that this one is the train or test part of
+        self._kept: dict[str, Tensor] = {}
+
+    @classmethod
+    def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
+             kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
+             by: str | None = None) -> Table:
+        """The rows of a demo, a folder of pictures, a .csv, .jsonl or .parquet file or a hub data set, all checked.
+
+        `options` are keywords of the demo and of the `fit` of the modalities at hand, `kinds` overrules the kind of a
+        column, `holdout` is the fraction of rows held out, in groups of equal column `by` (default: the column "concept",
+        else the first text). Raises TableError for a source that cannot be read, an option that is not known, and, unless
+        `skip_bad`, for bad rows.
+        """
+        path = Path(source).expanduser()
+        demo = inspect.signature(DEMOS[str(source)]).parameters if str(source) in DEMOS else {}
+        args = {"source": str(source if demo or str(source) in DEMOS or not path.exists() else path.resolve()),
+                "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad, "holdout": holdout, "by": by}
+        data = reading.read(source, {name: value for name, value in args["options"].items() if name in demo})
+        return cls._checked(data, args, also=demo)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Row], kinds: Mapping[str, str] | None = None, *,
+                  options: Mapping[str, Any] | None = None, skip_bad: bool = False, holdout: float | None = None,
+                  by: str | None = None) -> Table:
+        """Rows in memory as a table, checked like those of `open`."""
+        args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
+                "holdout": holdout, "by": by}
+        return cls._checked(reading.from_rows(rows), args)
+
+    @classmethod
+    def _checked(cls, data: Dataset, args: Mapping[str, Any], also: Sequence[str] | Mapping[str, Any] = ()) -> Table:
+        data, kinds, warnings = reading.typed(data, args["kinds"])
+        table = cls(data, kinds, args)
+        known = {*also, *(name for kind in kinds.values() for name in KINDS[kind].options())}
+        for name in args["options"]:
+            if name not in known:
+                raise TableError(unknown("option of this table", name, sorted(known)))
+        if args["by"] is not None and args["by"] not in kinds:
+            raise TableError(unknown("column", args["by"], kinds))
+        bad = table.check()
+        if bad and not args["skip_bad"]:
+            more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise TableError(f"{len({b.row for b in bad})} of {len(table)} rows cannot be used; mend them, or skip them with "
+                             "--skip-bad (skip_bad=True):\n  " + "\n  ".join(map(str, bad[:SHOWN])) + more)
+        if bad:
+            table = table._without(bad)
+            table.skipped = bad
+        table.warnings = warnings + table._doubts()
+        return table
+
+    @property
+    def source(self) -> str | None:
+        """The demo, path or hub name that was opened, None for rows in memory."""
+        return self._args["source"]
+
+    def reopen_args(self) -> dict[str, Any]:
+        """JSON values with which `Table.open(**args)` gives this table again. Raises TableError for rows in memory."""
+        if self.source is None:
+            raise TableError("this table was made of rows in memory and cannot be opened by name; pass it as it is")
+        return dict(self._args)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, row: int) -> Row:
+        """One row; pictures are opened here, so a table may be larger than memory."""
+        return {name: self._value(cell, self.kinds[name]) for name, cell in self._data[range(len(self))[row]].items()}
+
+    def column(self, name: str) -> Sequence[Any]:
+        """The values of one column; pictures are opened when they are asked for. Raises TableError for an unknown column."""
+        cells = self._cells(name)
+        return _Pictures(cells) if self.kinds[name] == "image" else cells[:]
+
+    @cached_property
+    def columns(self) -> dict[str, Modality]:
+        """The modality of each column, with what it learned from the training rows only."""
+        return self._whole.columns if self._whole is not None else {name: self._fitted(name) for name in self.kinds}
+
+    @property
+    def train(self) -> Table:
+        """The rows to learn from."""
+        return self._parts[0]
+
+    @property
+    def test(self) -> Table:
+        """The rows held out: whole concepts, and new compositions of words that are seen in training."""
+        return self._parts[1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the columns and of every row's content, the same in every process."""
+        schema = json.dumps(self.kinds, sort_keys=False).encode()
+        return hashlib.sha256(schema + b"".join(self._digests)).hexdigest()[:16]
+
+    def check(self) -> list[BadRow]:
+        """Every row that cannot be used: missing or empty values, unreadable pictures, NaN, over-long texts."""
+        broken = [BadRow(i, name, reason) for name, kind in self.kinds.items()
+                  for i, cell in enumerate(self._cells(name)) if (reason := _fault(cell, kind))]
+        rest = self._without(broken) if broken else self
+        numbers = np.delete(np.arange(len(self)), [b.row for b in broken])
+        if not len(rest):
+            return sorted(broken, key=lambda b: b.row)
+        unfit = [BadRow(int(numbers[i]), name, reason) for name, kind in self.kinds.items() if kind != "image"
+                 for i, value in enumerate(rest.column(name)) if (reason := rest.columns[name].check(value))]
+        return sorted(broken + unfit, key=lambda b: b.row)
+
+    def encoded(self, name: str) -> Tensor:
+        """The whole column as tokens, (N, T, C) float32 or (N, T) int64, encoded once."""
+        if name not in self._kept:
+            self._kept[name] = self._encode(name, range(len(self)))
+        return self._kept[name]
+
+    def batches(self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0,
+                world: int = 1) -> Iterator[Batch]:
+        """Batches without end, from step `start`: epochs in an order that comes from (seed, epoch), one after the other.
+
+        A step's `size` rows depend on nothing else, so a resumed run sees what an uninterrupted one does; process `rank`
+        of `world` takes every `world`-th of them. Raises TableError for an unknown column or no rows.
+        """
+        for name in names:
+            self._cells(name)
+        if not len(self):
+            raise TableError("there are no rows to draw batches from")
+        in_memory = sum(map(self._bytes, names)) <= IN_MEMORY
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        step = start
+        while True:
+            rows = []
+            for place in range(step * size + rank, (step + 1) * size, world):
+                if place // len(self) != epoch:
+                    epoch = place // len(self)
+                    order = np.random.default_rng([seed, epoch]).permutation(len(self))
+                rows.append(int(order[place % len(self)]))
+            chosen = torch.tensor(rows, dtype=torch.int64)
+            yield {name: self.encoded(name)[chosen] if in_memory else self._encode(name, rows) for name in names}
+            step += 1
+
+    @cached_property
+    def _parts(self) -> tuple[Table, Table]:
+        """Training and held-out rows."""
+        by = self._args["by"] or next((n for n in ("concept", *self.kinds) if self.kinds.get(n) == "text" or n == "concept"
+                                       and n in self.kinds), None)
+        keys = [str(v) for v in self._cells(by)] if by else [digest.hex() for digest in self._digests]
+        labels = [n for n, kind in self.kinds.items() if kind == "label" and n != by]
+        classes = list(zip(*([f"{n} {v}" for v in self._cells(n)] for n in labels))) or [()] * len(self)
+        held = held_out(keys, classes, self._args["holdout"])
+        rest = np.delete(np.arange(len(self)), held)
+        return self._part(rest.tolist(), self), self._part(held, self)
+
+    def _fitted(self, name: str) -> Modality:
+        kind = KINDS[self.kinds[name]]
+        options = {n: v for n, v in self._args["options"].items() if n in kind.options()}
+        # a class is held out on purpose where rows are split by it; it still needs a name
+        modality = kind.fit((self if name == self._args["by"] and kind.kind == "label" else self.train).column(name), **options)
+        if isinstance(modality, Text) and "length" not in options:      # room for held-out texts: nothing is learned from them
+            longest = max(map(modality.tokens, self.test.column(name)), default=0)
+            modality = dataclasses.replace(modality, length=max(modality.length, longest))
+        return modality
+
+    def _doubts(self) -> list[str]:
+        """What is worth a look and no error."""
+        doubts = []
+        if copies := len(self) - len(set(self._digests)):
+            doubts.append(f"{copies} rows are duplicates of others")
+        for name in (n for n, kind in self.kinds.items() if kind == "image"):
+            grey = sum(image.channels_of(picture) == 1 for picture in self.column(name))
+            if 0 < grey < len(self):
+                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey and the others in colour; all become colour "
+                              "unless channels=1 is given")
+        return doubts
+
+    def _part(self, rows: Sequence[int], whole: Table | None) -> Table:
+        return Table(self._data.select(rows), self.kinds, self._args, whole)
+
+    def _without(self, bad: Sequence[BadRow]) -> Table:
+        return self._part(np.delete(np.arange(len(self)), sorted({b.row for b in bad})).tolist(), None)
+
+    def _cells(self, name: str) -> Sequence[Any]:
+        """A column as it is stored: a picture is {bytes, path}."""
+        if name not in self.kinds:
+            raise TableError(unknown("column", name, self.kinds))
+        return self._data[name]
+
+    def _value(self, cell: Any, kind: str) -> Any:
+        return image.read(_bytes(cell)) if kind == "image" else cell
+
+    def _bytes(self, name: str) -> int:
+        """How much memory the encoded column takes."""
+        spec = self.columns[name].spec
+        return len(self) * math.prod(spec.grid) * (8 if spec.categorical else 4 * spec.width)
+
+    def _encode(self, name: str, rows: Sequence[int]) -> Tensor:
+        values, modality = self.column(name), self.columns[name]
+        return torch.stack([modality.encode(values[i]) for i in rows])
+
+    @cached_property
+    def _digests(self) -> list[bytes]:
+        """A hash of each row's content."""
+        hashes = [hashlib.sha256() for _ in range(len(self))]
+        for name, kind in self.kinds.items():
+            for digest, cell in zip(hashes, self._cells(name)):
+                content = _bytes(cell) if kind == "image" else repr(cell).encode(errors="surrogatepass")
+                digest.update(f"{name}={len(content)}:".encode() + content)
+        return [digest.digest() for digest in hashes]
+
+
+class _Pictures(Sequence[PIL.Image.Image]):
+    """Pictures of a column, opened one at a time."""
+
+    def __init__(self, cells: Sequence[Any]) -> None:
+        self._cells = cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, i: int) -> PIL.Image.Image:
+        return image.peek(_bytes(self._cells[i]))
+
+    def __iter__(self) -> Iterator[PIL.Image.Image]:
+        return (image.peek(_bytes(cell)) for cell in self._cells)
+
+
+def _bytes(cell: Mapping[str, Any]) -> bytes:
+    """The file of a picture."""
+    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+
+
+def _fault(cell: Any, kind: str) -> str | None:
+    """Why a value cannot be used, whatever the modality learned."""
+    if cell is None:
+        return "missing"
+    if kind == "image":
+        try:
+            image.read(_bytes(cell))
+        except (OSError, ValueError) as error:
+            return str(error)
+    if isinstance(cell, str) and not cell.strip():
+        return "empty text"
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return f"{cell} is not a finite number"
+    return None
