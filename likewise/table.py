@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +23,9 @@ from torch import Tensor
 from likewise import reading
 from likewise.demos import DEMOS
 from likewise.formula import unknown
-from likewise.modalities import KINDS, Modality, Text, image
+from likewise.modalities import KINDS, Label, Modality, Text, image
 from likewise.reading import TableError
+from likewise.rng import seed_of
 from likewise.split import held_out
 
 if TYPE_CHECKING:
@@ -129,12 +132,12 @@ class Table:
 
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here, so a table may be larger than memory."""
-        return {name: self._value(cell, self.kinds[name]) for name, cell in self._data[range(len(self))[row]].items()}
+        cells = self._data[range(len(self))[row]]
+        return {name: image.read(_file(cell)) if self.kinds[name] == "image" else cell for name, cell in cells.items()}
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of one column; pictures are opened when they are asked for. Raises TableError for an unknown column."""
-        cells = self._cells(name)
-        return _Pictures(cells) if self.kinds[name] == "image" else cells[:]
+        return _Pictures(self, name) if self.kinds.get(name) == "image" else list(self._cells(name))
 
     @cached_property
     def columns(self) -> dict[str, Modality]:
@@ -154,25 +157,23 @@ class Table:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the columns and of every row's content, the same in every process."""
-        schema = json.dumps(self.kinds, sort_keys=False).encode()
-        return hashlib.sha256(schema + b"".join(self._digests)).hexdigest()[:16]
+        schema = json.dumps(self.kinds).encode()
+        return hashlib.sha256(schema + b"".join(self._survey.digests)).hexdigest()[:16]
 
     def check(self) -> list[BadRow]:
         """Every row that cannot be used: missing or empty values, unreadable pictures, NaN, over-long texts."""
-        broken = [BadRow(i, name, reason) for name, kind in self.kinds.items()
-                  for i, cell in enumerate(self._cells(name)) if (reason := _fault(cell, kind))]
+        broken = self._survey.broken
         rest = self._without(broken) if broken else self
-        numbers = np.delete(np.arange(len(self)), [b.row for b in broken])
-        if not len(rest):
-            return sorted(broken, key=lambda b: b.row)
-        unfit = [BadRow(int(numbers[i]), name, reason) for name, kind in self.kinds.items() if kind != "image"
-                 for i, value in enumerate(rest.column(name)) if (reason := rest.columns[name].check(value))]
-        return sorted(broken + unfit, key=lambda b: b.row)
+        numbers = np.delete(np.arange(len(self)), sorted({bad.row for bad in broken}))
+        unfit = [BadRow(int(numbers[i]), name, reason) for name, kind in self.kinds.items()
+                 if kind != "image" and len(rest)
+                 for i, value in enumerate(rest._cells(name)) if (reason := rest.columns[name].check(value))]
+        return sorted(broken + unfit, key=lambda bad: bad.row)
 
     def encoded(self, name: str) -> Tensor:
         """The whole column as tokens, (N, T, C) float32 or (N, T) int64, encoded once."""
         if name not in self._kept:
-            self._kept[name] = self._encode(name, range(len(self)))
+            self._kept[name] = self._encode(name)
         return self._kept[name]
 
     def batches(self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0,
@@ -182,56 +183,75 @@ class Table:
         A step's `size` rows depend on nothing else, so a resumed run sees what an uninterrupted one does; process `rank`
         of `world` takes every `world`-th of them. Raises TableError for an unknown column or no rows.
         """
-        for name in names:
-            self._cells(name)
         if not len(self):
             raise TableError("there are no rows to draw batches from")
         in_memory = sum(map(self._bytes, names)) <= IN_MEMORY
-        epoch, order = -1, np.empty(0, dtype=np.int64)
-        step = start
-        while True:
+        epoch, order = -1, []
+        for step in itertools.count(start):
             rows = []
             for place in range(step * size + rank, (step + 1) * size, world):
                 if place // len(self) != epoch:
                     epoch = place // len(self)
-                    order = np.random.default_rng([seed, epoch]).permutation(len(self))
-                rows.append(int(order[place % len(self)]))
-            chosen = torch.tensor(rows, dtype=torch.int64)
-            yield {name: self.encoded(name)[chosen] if in_memory else self._encode(name, rows) for name in names}
-            step += 1
+                    shuffle = torch.Generator().manual_seed(seed_of("order", seed, epoch))
+                    order = torch.randperm(len(self), generator=shuffle).tolist()
+                rows.append(order[place % len(self)])
+            if in_memory:
+                yield {name: self.encoded(name)[torch.tensor(rows)] for name in names}
+            else:
+                part = self._part(rows, self if self._whole is None else self._whole)
+                yield {name: part._encode(name) for name in names}
 
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
-        by = self._args["by"] or next((n for n in ("concept", *self.kinds) if self.kinds.get(n) == "text" or n == "concept"
-                                       and n in self.kinds), None)
-        keys = [str(v) for v in self._cells(by)] if by else [digest.hex() for digest in self._digests]
-        labels = [n for n, kind in self.kinds.items() if kind == "label" and n != by]
-        classes = list(zip(*([f"{n} {v}" for v in self._cells(n)] for n in labels))) or [()] * len(self)
+        texts = [name for name, kind in self.kinds.items() if kind == "text"]
+        by = self._args["by"] or ("concept" if "concept" in self.kinds else texts[0] if texts else None)
+        keys = [str(cell) for cell in self._cells(by)] if by else [digest.hex() for digest in self._survey.digests]
+        labels = [name for name, kind in self.kinds.items() if kind == "label" and name != by]
+        classes = list(zip(*([f"{name} {cell}" for cell in self._cells(name)] for name in labels))) or [()] * len(self)
         held = held_out(keys, classes, self._args["holdout"])
-        rest = np.delete(np.arange(len(self)), held)
-        return self._part(rest.tolist(), self), self._part(held, self)
+        rest = np.delete(np.arange(len(self)), held).tolist()
+        return self._part(rest, self), self._part(held, self)
 
     def _fitted(self, name: str) -> Modality:
         kind = KINDS[self.kinds[name]]
         options = {n: v for n, v in self._args["options"].items() if n in kind.options()}
-        # a class is held out on purpose where rows are split by it; it still needs a name
-        modality = kind.fit((self if name == self._args["by"] and kind.kind == "label" else self.train).column(name), **options)
-        if isinstance(modality, Text) and "length" not in options:      # room for held-out texts: nothing is learned from them
+        # rows split by their class leave classes that no training row has, and these too need a name
+        rows = self if name == self._args["by"] and kind is Label else self.train
+        modality = kind.fit(rows.column(name), **options)
+        if isinstance(modality, Text) and "length" not in options:      # room for held-out texts; nothing is learned of them
             longest = max(map(modality.tokens, self.test.column(name)), default=0)
             modality = dataclasses.replace(modality, length=max(modality.length, longest))
         return modality
 
+    @cached_property
+    def _survey(self) -> _Survey:
+        """All that one reading of every row tells."""
+        hashes = [hashlib.sha256() for _ in range(len(self))]
+        broken, greys = [], Counter()
+        for name, kind in self.kinds.items():
+            for row, cell in enumerate(self._cells(name)):
+                content, fault = repr(cell).encode(errors="surrogatepass"), _fault(cell, kind)
+                if kind == "image" and fault is None:
+                    try:
+                        content = _file(cell)
+                        greys[name] += image.channels_of(image.read(content)) == 1
+                    except (OSError, ValueError) as error:
+                        fault = str(error)
+                if fault:
+                    broken.append(BadRow(row, name, fault))
+                hashes[row].update(b"%s %d " % (name.encode(), len(content)) + content)
+        return _Survey([h.digest() for h in hashes], broken, greys)
+
     def _doubts(self) -> list[str]:
         """What is worth a look and no error."""
         doubts = []
-        if copies := len(self) - len(set(self._digests)):
-            doubts.append(f"{copies} rows are duplicates of others")
-        for name in (n for n, kind in self.kinds.items() if kind == "image"):
-            grey = sum(image.channels_of(picture) == 1 for picture in self.column(name))
+        if copies := len(self) - len(set(self._survey.digests)):
+            doubts.append(f"{copies} rows are copies of others")
+        for name, grey in self._survey.greys.items():
             if 0 < grey < len(self):
-                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey and the others in colour; all become colour "
-                              "unless channels=1 is given")
+                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey and the others in colour; give channels=1 or "
+                              "channels=3 to say what all should be")
         return doubts
 
     def _part(self, rows: Sequence[int], whole: Table | None) -> Table:
@@ -240,67 +260,56 @@ class Table:
     def _without(self, bad: Sequence[BadRow]) -> Table:
         return self._part(np.delete(np.arange(len(self)), sorted({b.row for b in bad})).tolist(), None)
 
-    def _cells(self, name: str) -> Sequence[Any]:
-        """A column as it is stored: a picture is {bytes, path}."""
+    def _cells(self, name: str) -> Iterator[Any]:
+        """A column as it is stored, a picture as {bytes, path}."""
         if name not in self.kinds:
             raise TableError(unknown("column", name, self.kinds))
-        return self._data[name]
-
-    def _value(self, cell: Any, kind: str) -> Any:
-        return image.read(_bytes(cell)) if kind == "image" else cell
+        batches = self._data.select_columns(name).with_format("arrow").iter(1000)
+        return (cell for batch in batches for cell in batch.column(0).to_pylist())
 
     def _bytes(self, name: str) -> int:
         """How much memory the encoded column takes."""
         spec = self.columns[name].spec
         return len(self) * math.prod(spec.grid) * (8 if spec.categorical else 4 * spec.width)
 
-    def _encode(self, name: str, rows: Sequence[int]) -> Tensor:
-        values, modality = self.column(name), self.columns[name]
-        return torch.stack([modality.encode(values[i]) for i in rows])
+    def _encode(self, name: str) -> Tensor:
+        return torch.stack([self.columns[name].encode(value) for value in self.column(name)])
 
-    @cached_property
-    def _digests(self) -> list[bytes]:
-        """A hash of each row's content."""
-        hashes = [hashlib.sha256() for _ in range(len(self))]
-        for name, kind in self.kinds.items():
-            for digest, cell in zip(hashes, self._cells(name)):
-                content = _bytes(cell) if kind == "image" else repr(cell).encode(errors="surrogatepass")
-                digest.update(f"{name}={len(content)}:".encode() + content)
-        return [digest.digest() for digest in hashes]
+
+@dataclass(frozen=True)
+class _Survey:
+    digests: list[bytes]        # a hash of each row's content
+    broken: list[BadRow]        # rows that cannot be used, whatever the modalities learn
+    greys: Counter[str]         # column -> how many pictures are grey
 
 
 class _Pictures(Sequence[PIL.Image.Image]):
-    """Pictures of a column, opened one at a time."""
+    """Pictures of a column, opened when they are asked for."""
 
-    def __init__(self, cells: Sequence[Any]) -> None:
-        self._cells = cells
+    def __init__(self, table: Table, name: str) -> None:
+        self._table, self._name = table, name
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._table)
 
-    def __getitem__(self, i: int) -> PIL.Image.Image:
-        return image.peek(_bytes(self._cells[i]))
+    def __getitem__(self, row: int) -> PIL.Image.Image:
+        return image.peek(_file(self._table._data[range(len(self))[row]][self._name]))
 
     def __iter__(self) -> Iterator[PIL.Image.Image]:
-        return (image.peek(_bytes(cell)) for cell in self._cells)
+        return (image.peek(_file(cell)) for cell in self._table._cells(self._name))
 
 
-def _bytes(cell: Mapping[str, Any]) -> bytes:
-    """The file of a picture."""
+def _file(cell: Mapping[str, Any]) -> bytes:
+    """The bytes of a picture's file."""
     return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
 
 
 def _fault(cell: Any, kind: str) -> str | None:
-    """Why a value cannot be used, whatever the modality learned."""
+    """Why a value cannot be used, whatever the modality learns; pictures are opened elsewhere."""
     if cell is None:
         return "missing"
-    if kind == "image":
-        try:
-            image.read(_bytes(cell))
-        except (OSError, ValueError) as error:
-            return str(error)
     if isinstance(cell, str) and not cell.strip():
-        return "empty text"
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return f"{cell} is not a finite number"
+        return "empty"
+    if kind == "number" and not (isinstance(cell, (int, float)) and math.isfinite(cell)):
+        return f"{cell!r} is not a finite number"
     return None

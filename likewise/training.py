@@ -15,9 +15,12 @@ import dataclasses
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -136,8 +139,9 @@ class Trainer:
         try:
             while (progress := self._progress()) < 1:
                 before = time.perf_counter()
-                loss = self._update(next(batches), progress)
-                self.step += 1
+                with _whole():
+                    loss = self._update(next(batches), progress)
+                    self.step += 1
                 self.elapsed = self._agree(time.perf_counter() - began)
                 seconds = time.perf_counter() - before
                 rate = self.plan.batch / seconds if not rate else 0.95 * rate + 0.05 * self.plan.batch / seconds
@@ -236,7 +240,8 @@ class Trainer:
     def _about(self) -> dict[str, Any]:
         from likewise import __version__
 
-        data = {**self.table.reopen_args(), "fingerprint": self.table.fingerprint}
+        opened = self.table.reopen_args() if self.table.source else {"source": None}
+        data = {**opened, "fingerprint": self.table.fingerprint}
         return {"likewise": __version__, "plan": dataclasses.asdict(self.plan), "data": data}
 
     def _begin(self) -> None:
@@ -290,11 +295,11 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
 
     A phase's losses are summed. Raises ValueError if the table holds nothing out.
     """
-    test = table.test
-    count = min(rows, len(test))
+    count = min(rows, len(table.test))
     if not count:
         raise ValueError("the table holds no rows out; open it with holdout above 0")
-    data = {name: test.encoded(name)[:count] for name in model.formula.columns}
+    spread = torch.arange(count) * len(table.test) // count  # rows lie in the order of the file
+    data = {name: table.test.encoded(name)[spread] for name in model.formula.columns}
     total = 0.0
     for start in range(0, count, batch):
         part = {n: v[start : start + batch].to(model.device) for n, v in data.items()}
@@ -315,11 +320,29 @@ def optimisers(parameters: list[tuple[str, nn.Parameter]], plan: Plan) -> list[t
     if hidden:
         made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=0.0, adjust_lr_fn="original"))
     if other:
+        XE=float(os.environ.get("XE","1")); words=[p for n,p in parameters if id(p) not in ids and "reader.embed" in n]; wi={id(p) for p in words}; other=[p for p in other if id(p) not in wi]
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
+        if words: made.append(torch.optim.AdamW(words, lr=plan.lr*XE, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
     for optimiser in made:
         for group in optimiser.param_groups:
             group["base"] = group["lr"]
     return made
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Put Ctrl-C off until the block is done, so that a step has happened or has not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
 
 
 def keep_memory() -> None:

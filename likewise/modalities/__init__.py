@@ -16,7 +16,7 @@ KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, La
 
 
 def modality_from_json(data: Mapping[str, Any]) -> Modality:
-    """The inverse of `Modality.to_json`, also after a trip through JSON. Raises ValueError for a kind that is not known.
+    """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind.
 
     >>> modality_from_json(Label(("cat", "dog")).to_json())
     Label(classes=('cat', 'dog'))

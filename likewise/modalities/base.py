@@ -1,7 +1,7 @@
 """Modality: what a column's values are, and how they become tokens and back. Knows no family and no network.
 
-A modality is a frozen dataclass whose fields are exactly what `fit` learned from the training rows, all of them JSON values:
-that is what a checkpoint stores, so a model decodes its own samples with no data set at hand.
+A modality is a frozen dataclass whose fields are exactly what `fit` learned from the training rows, all of
+them JSON values: that is what a checkpoint stores, so a model decodes its own samples with no data set at hand.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -25,12 +26,12 @@ class Modality(ABC):
     suffix: ClassVar[str]        # of a file with those bytes, with the dot
 
     log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
-    cell: ClassVar[float] = 0.0       # width, in tokens' units, of the cell that `decode` rounds to; 0 if it does not round
+    cell: ClassVar[float] = 0.0       # width, in tokens' units, of the cell that `decode` rounds to, 0 for none
 
     @classmethod
     @abstractmethod
     def fit(cls, values: Sequence[Any], **options: Any) -> Self:
-        """Learn size, vocabulary or scale from TRAINING values. The keywords of each subclass's own `fit` are its options."""
+        """Learn size, vocabulary or scale from TRAINING values; the keywords of a subclass are its options."""
 
     @property
     @abstractmethod
@@ -58,8 +59,11 @@ class Modality(ABC):
         """A value -> the bytes of a file of `media_type`."""
 
     def parse(self, text: str) -> Any:
-        """A value written on a command line."""
-        return self.load(text.encode())
+        """A value written on a command line: the text itself, or the path of a file where values are no text.
+
+        Raises ValueError that says what is wrong, OSError for a file that cannot be read.
+        """
+        return self.load(text.encode() if self.media_type.startswith("text/") else Path(text).read_bytes())
 
     def to_json(self) -> dict[str, Any]:
         """What `fit` learned, as JSON values with the kind."""

@@ -18,16 +18,15 @@ from torch import Tensor
 from likewise.modalities.base import Modality
 from likewise.spec import Spec
 
-LARGEST = 64     # pixels a side by default: what a CPU trains in minutes; ask for more with the option `size`
-
+LARGEST = 64     # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
 UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)     # what Pillow raises
 
 
 @dataclass(frozen=True)
 class Image(Modality):
-    """A picture of `height` x `width` pixels with 1 (grey) or 3 (red, green, blue) channels, floats in [-1, 1].
+    """A picture of `height` x `width` pixels with 1 (grey) or 3 (colour) channels, floats in [-1, 1].
 
-    Pictures of another shape are cropped at the centre and resized with antialiasing; transparency is put on white.
+    One of another shape is cropped at the centre and resized with antialiasing; transparency is put on white.
 
     >>> image = Image(height=2, width=2, channels=1)
     >>> tokens = image.encode(PIL.Image.new("RGBA", (8, 4), (0, 0, 0, 0)))      # transparent, so white
@@ -46,11 +45,12 @@ class Image(Modality):
     cell: ClassVar[float] = 1 / 127.5
 
     @classmethod
-    def fit(cls, values: Iterable[PIL.Image.Image], *, size: int | None = None, channels: int | None = None) -> Self:
-        """A square of `size` pixels with 1 or 3 `channels`.
+    def fit(cls, values: Iterable[PIL.Image.Image], *, size: int | None = None,
+            channels: int | None = None) -> Self:
+        """A square of `size` pixels with 1 or 3 `channels`. Raises ValueError for other options.
 
-        Without `size`: the size of the pictures if they share one of at most 64 pixels a side, else a square of their median
-        shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3. Raises ValueError for other options.
+        Without `size`: that of the pictures if they share one of at most 64 pixels a side, else a square of their
+        median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
         """
         if size is not None and size < 1:
             raise ValueError(f"size={size}: a picture has at least 1 pixel a side")
@@ -80,7 +80,7 @@ class Image(Modality):
         return None
 
     def encode(self, value: PIL.Image.Image) -> Tensor:
-        """A picture -> (height * width, channels) float32 in [-1, 1]. Raises ValueError for what cannot be read."""
+        """A picture -> (height * width, channels) float32 in [-1, 1]. Raises ValueError for a broken one."""
         if reason := self.check(value):
             raise ValueError(reason)
         image = _flat(value, "L" if self.channels == 1 else "RGB")
@@ -103,10 +103,7 @@ class Image(Modality):
 
 
 def peek(data: bytes) -> PIL.Image.Image:
-    """The bytes of a picture file, of any format that Pillow knows, -> size and mode; pixels are read when asked for.
-
-    Raises ValueError.
-    """
+    """The bytes of a picture file -> its size and mode; pixels are read when asked for. Raises ValueError."""
     try:
         return PIL.Image.open(io.BytesIO(data))
     except PIL.UnidentifiedImageError:
@@ -127,7 +124,8 @@ def read(data: bytes) -> PIL.Image.Image:
 def write(image: PIL.Image.Image) -> bytes:
     """A picture -> the bytes of a PNG file."""
     file = io.BytesIO()
-    (image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else image.convert("RGB")).save(file, "PNG")
+    kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+    (image if kept else image.convert("RGB")).save(file, "PNG")
     return file.getvalue()
 
 

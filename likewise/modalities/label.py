@@ -45,7 +45,7 @@ class Label(Modality):
         return None if str(value) in self._ids else unknown("class", str(value), self.classes)
 
     def encode(self, value: Any) -> Tensor:
-        """A class -> its id, (1,) int64. Raises ValueError for a class that is not known, with the nearest."""
+        """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest."""
         if reason := self.check(value):
             raise ValueError(reason)
         return torch.tensor([self._ids[str(value)]])

@@ -17,9 +17,9 @@ from likewise.spec import Spec
 
 @dataclass(frozen=True)
 class Number(Modality):
-    """One float on the grid (1,), standardised with the training mean and deviation; whole if all training values are.
+    """One float on the grid (1,), standardised; decoded to a whole number if all training values are whole.
 
-    `low` and `high` are the range of the training values, for axes and controls: a value outside is encoded all the same.
+    `low` and `high` are the range of the training values, for axes and controls: no value is clipped to it.
 
     >>> age = Number.fit([30, 40, 50])
     >>> age.encode(40), age.decode(torch.tensor([[1.0]]))

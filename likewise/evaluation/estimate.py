@@ -1,4 +1,4 @@
-"""Estimate: a measured number with its interval. Imports numpy only, like every metric: arrays in, estimates out."""
+"""Estimate: a measured number with its interval. Numpy only: every metric takes arrays and gives estimates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Estimate:
 
 
 def short(value: float) -> str:
-    """Three significant digits, without exponent where that can be read.
+    """Three significant digits, without an exponent where that can be read.
 
     >>> short(501.0), short(0.00123456), short(-0.0000012), short(1234.5), short(0)
     ('501', '0.00123', '-1.2e-06', '1234', '0')
@@ -39,7 +39,7 @@ def short(value: float) -> str:
 
 def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, rng: np.random.Generator,
               repeats: int = 500) -> Estimate:
-    """`statistic(*samples)` with its percentile interval; each of the samples (N, ...) is drawn anew on its own.
+    """`statistic(*samples)` and its percentile interval, each (N, ...) redrawn on its own (Efron, 1979).
 
     >>> e = bootstrap(np.mean, np.arange(100.0), rng=np.random.default_rng(0))
     >>> e.value, e.n, 43 < e.low < 45, 54 < e.high < 56
@@ -51,12 +51,13 @@ def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, rng: np.ran
 
 
 def share(hits: np.ndarray) -> Estimate:
-    """The share of hits (N,) with Wilson's interval (1927), which stays honest at 0 and 1, where a bootstrap has no width.
+    """The share of hits (N,) with Wilson's interval (1927), honest at 0 and 1 where a bootstrap has no width.
 
     >>> print(share(np.ones(100, bool)))
     1 [0.963, 1]
     """
     n, p, z = len(hits), float(np.mean(hits)), 1.96
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # clipped at p: rounding must not push the interval off its own value at 0 and 1
-    return Estimate(p, min(p, (centre - half) / (1 + z * z / n)), max(p, (centre + half) / (1 + z * z / n)), n)
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)    # min, max: against rounding at 0 and 1

@@ -1,0 +1,89 @@
+"""How fast training is: images a second, and the fraction of this machine's own bf16 matrix rate that a whole step reaches.
+
+    python benchmarks/train_throughput.py [--data icons] [--formula "image | text"] [--steps 20] [--width 256] [--depth 6]
+
+The matrix rate (2048 x 2048 x 2048) is measured between the steps of the same run, so that the ratio holds on a machine whose speed
+drifts. Floating-point operations are counted by PyTorch's FlopCounterMode over the forward and backward pass; the optimiser's, the
+average's and the random numbers' time is in the step's time, their operations are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from likewise import Model, Plan, Table
+from likewise.training import Trainer, keep_memory
+
+
+def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
+    """Operations a second of one square matrix product, the best of five."""
+    a = torch.randn(size, size).to(dtype)
+    best = min(_seconds(lambda: a @ a) for _ in range(5))
+    return 2 * size**3 / best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="icons")
+    parser.add_argument("--formula", default="image | text")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=Plan.batch)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--depth", type=int)
+    args = parser.parse_args()
+    keep_memory()
+    table = Table.open(args.data)
+    model = Model(args.formula, table.columns, **{k: v for k in ("width", "depth") if (v := getattr(args, k))})
+    plan = Plan(steps=args.steps, batch=args.batch)
+    trainer = Trainer(model, table, plan, None)
+    batches = table.train.batches(model.formula.columns, plan.batch)
+    with FlopCounterMode(display=False) as counter:
+        trainer._update(next(batches), 0.0)
+    optimiser = sum(len(group) for group in trainer.optimisers.values())
+    operations = counter.get_total_flops() - _optimiser_operations(trainer)
+    seconds, rates = [], []
+    for step in range(args.steps + 3):
+        trainer.step += 1
+        batch = next(batches)
+        took = _seconds(lambda batch=batch: trainer._update(batch, 0.0))
+        if step >= 3:
+            seconds.append(took)
+            rates.append(matrix_rate())
+    took, rate = statistics.median(seconds), statistics.median(rates)
+    print(json.dumps({
+        "images_per_second": round(plan.batch / took, 1),
+        "gflop_per_image": round(operations / plan.batch / 1e9, 3),
+        "gflops": round(operations / took / 1e9, 1),
+        "matrix_gflops": round(rate / 1e9, 1),
+        "fraction": round(operations / took / rate, 3),
+        "parameters": sum(p.numel() for p in model.family.parameters()),
+        "optimisers": optimiser, "threads": torch.get_num_threads(), "dtype": str(trainer.dtype),
+    }, indent=1))
+
+
+def _optimiser_operations(trainer: Trainer) -> int:
+    """What the counter saw of the optimisers' matrix products: one more step of theirs, on zero gradients."""
+    with FlopCounterMode(display=False) as counter:
+        for group in trainer.optimisers.values():
+            for optimiser in group:
+                for p in (p for g in optimiser.param_groups for p in g["params"]):
+                    p.grad = torch.zeros_like(p)
+                optimiser.step()
+                optimiser.zero_grad()
+    return counter.get_total_flops()
+
+
+def _seconds(function) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

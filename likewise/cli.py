@@ -1,0 +1,56 @@
+"""The command line: `likewise data | train | sample | evaluate | demo`.
+
+Only the standard library is imported here, and a command's own file when it runs, so `likewise --help` answers in a blink.
+Errors of the user come as ValueError or OSError with a sentence that says what to do; LIKEWISE_DEBUG=1 shows where they were raised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from likewise.formula import unknown
+
+COMMANDS = {        # name, and module in likewise.commands -> what it is for
+    "data": "look at a data set: its columns, a check of every row, a preview",
+    "train": "learn the distribution that a formula names",
+    "sample": "draw from a trained model",
+    "evaluate": "measure a trained model on rows held out",
+    "demo": "learn to draw digits, in about two minutes",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 for an error, 2 for a command line that cannot be read, 130 for Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if argv[0] == "--version":
+        from likewise import __version__
+
+        print(__version__)
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"likewise: {unknown('command', argv[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"likewise.commands.{argv[0]}").run(argv[1:])
+    except KeyboardInterrupt:
+        print("\nlikewise: stopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        if os.environ.get("LIKEWISE_DEBUG"):
+            raise
+        print(f"likewise: {error}", file=sys.stderr)
+        return 1
+
+
+def overview() -> str:
+    """What `likewise --help` says."""
+    lines = [f"  {name:10}{about}" for name, about in COMMANDS.items()]
+    return "\n".join(["Write the distribution you want, point it at your data, draw from it.", "", "usage: likewise COMMAND ...", "",
+                      *lines, "", "`likewise COMMAND --help` lists the options of a command. For example:",
+                      '  likewise train icons "image | text" --minutes 10', '  likewise sample runs/icons "truck alert" -n 8'])

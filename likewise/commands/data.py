@@ -1,0 +1,131 @@
+"""Look at a data set: what its columns are taken for, a check of every row, a preview."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from likewise import pictures
+from likewise.demos import DEMOS
+from likewise.flags import Parser, pairs
+from likewise.modalities import KINDS, Image, Label, Modality, Number
+from likewise.table import SHOWN, Table
+
+SOURCE = "a demo (digits, icons, emoji), a folder of pictures, a .csv, .jsonl or .parquet file, or a name on the hub"
+ROWS, PICTURES = 5, 64      # that a look shows: as text, on the preview
+
+
+def run(argv: Sequence[str]) -> int:
+    """`likewise data SOURCE`."""
+    parser = Parser("data", __doc__, usage="likewise data SOURCE [options]")
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("--preview", default="preview.png", metavar="FILE", help="the picture that is written (default preview.png)")
+    table_flags(parser)
+    args = parser.read(argv)
+    table = open_table(args, parser)
+    print(f"{args.source}: {len(table):,} rows, {len(table.train):,} to learn from and {len(table.test):,} held out\n")
+    print(aligned([("column", "kind", "as"), *((n, c.kind, words(c)) for n, c in table.columns.items())]))
+    print()
+    print(aligned([list(table.kinds), *([brief(v) for v in row.values()] for row in spread(table, ROWS))]))
+    names = pictures.visible(table.columns, table.kinds)
+    if names:
+        captions = [n for n in table.kinds if n not in names][:1]
+        pictures.save(pictures.sheet(spread(table, PICTURES), names, captions, 8), Path(args.preview))
+        print(f"\npictures: {args.preview}")
+    print(f"\nto learn from it:\n  likewise train {shlex.quote(args.source)} {shlex.quote(formula_for(table))}")
+    return 0
+
+
+# ---- what `train` needs as well
+
+
+def table_flags(parser: Parser) -> None:
+    """What `Table.open` takes: its own keywords, and the options of demos and modalities."""
+    parser.add_argument("--skip-bad", action="store_true", help="go on without the rows that cannot be used")
+    parser.add_argument("--holdout", type=float, metavar="X", help="share of the rows held out (default 0.1, at most 1,000 rows)")
+    parser.add_argument("--by", metavar="COLUMN", help="rows that are equal there are held out together (default: concept, else the "
+                        "first text)")
+    parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
+                        help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
+    parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
+
+
+def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
+    """The keywords of `Table.open` that the command line gives."""
+    return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"), "skip_bad": args.skip_bad,
+            "holdout": args.holdout, "by": args.by}
+
+
+def open_table(args: Namespace, parser: Parser) -> Table:
+    """The table that the command line names; what is worth a look in it goes to stderr."""
+    table = Table.open(args.source, **table_args(args, parser))
+    notes = list(table.warnings)
+    if table.skipped:
+        bad = table.skipped
+        more = [f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+        notes.append("\n".join([f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN]), *more]))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return table
+
+
+def spread(table: Table, count: int) -> list[dict[str, Any]]:
+    """`count` rows from all over a table."""
+    count = min(count, len(table))
+    return [table[i * len(table) // count] for i in range(count)]
+
+
+def formula_for(table: Table) -> str:
+    """A formula that these columns may well be meant for.
+
+    >>> formula_for(Table.from_rows([{"x": 0.5, "y": 1.5}, {"x": 0.1, "y": 0.2}]))
+    'x | y'
+    """
+    order = sorted(table.kinds, key=lambda n: ("image", "text", "label", "number").index(table.kinds[n]))
+    return " | ".join(order[:2])
+
+
+# ---- in words
+
+
+def words(column: Modality) -> str:
+    """What a modality has learned, for a person.
+
+    >>> words(Image(24, 24, 1)), words(Label(("cat", "dog"))), words(Number(2.0, 1.0, True, 0, 9))
+    ('24 x 24 pixels, grey', '2 classes: cat, dog', 'whole numbers from 0 to 9')
+    """
+    spec = column.spec
+    if isinstance(column, Image):
+        return f"{column.height} x {column.width} pixels, {'grey' if column.channels == 1 else 'in colour'}"
+    if isinstance(column, Label):
+        names = ", ".join(column.classes[:10])
+        return f"{len(column.classes)} classes: {names}{', ...' if len(column.classes) > 10 else ''}"
+    if isinstance(column, Number):
+        return f"{'whole numbers' if column.integer else 'numbers'} from {column.low:g} to {column.high:g}"
+    if spec.categorical:
+        return f"at most {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
+    return f"{' x '.join(map(str, spec.grid))} tokens of {spec.width} floats"
+
+
+def brief(value: Any, longest: int = 60) -> str:
+    """A value in one short line."""
+    if isinstance(value, PIL.Image.Image):
+        return f"{value.height} x {value.width} {value.mode}"
+    line = " ".join((f"{value:g}" if isinstance(value, float) else str(value)).split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """
+    >>> print(aligned([("a", "b"), ("long", "c")]))
+    a     b
+    long  c
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

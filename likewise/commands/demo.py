@@ -1,0 +1,51 @@
+"""Learn to draw digits, P(image | label), in about two minutes, and measure how often the digit is the one that was asked for."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from likewise.commands.train import report
+from likewise.evaluation import evaluate
+from likewise.flags import Parser
+from likewise.model import Model
+from likewise.progress import SAMPLES, follow
+from likewise.table import Table
+from likewise.training import Plan
+
+EACH = 6        # rows of the grid
+
+
+def run(argv: Sequence[str]) -> int:
+    """`likewise demo`."""
+    parser = Parser("demo", __doc__, usage="likewise demo [options]")
+    parser.add_argument("--minutes", type=float, default=2.0, metavar="X", help="of training (default 2)")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="the folder of the run (default runs/digits, or the next name that is "
+                        "free)")
+    args = parser.read(argv)
+    folder = args.out or free(Path("runs") / "digits")
+    table = Table.open("digits")
+    model = Model("image | label", table.columns)
+    classes = table.columns["label"].classes
+    print(f"learning P(image | label) from {len(table.train):,} digits, {args.minutes:g} minutes")
+    ending = follow(model, table, Plan(minutes=args.minutes), folder, rows=[{"label": c} for c in classes * EACH], across=len(classes))
+    if ending.stopped or ending.step is None:
+        return report(ending, model, table, folder)
+    print(f"{ending.step.step:,} steps; the digits it draws, a column for each label: {folder / SAMPLES}\n")
+    agreement = evaluate(model, table)["image ~ label: accuracy"]
+    print("agreement: how often a classifier that has only seen real digits reads the label that was asked for")
+    print(f"  drawn digits      {agreement.value}\n  real digits       {agreement.real}\n")
+    where = shlex.quote(str(folder))
+    print(f"""now try:
+  likewise sample {where} --given label=7 -n 8
+  likewise evaluate {where}
+  likewise train icons "image | text" --minutes 10""")
+    return 0
+
+
+def free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is not there yet."""
+    return next(p for p in itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2)))
+                if not p.exists())

@@ -1,0 +1,147 @@
+"""Learn the distribution that a formula names, P(targets | sources), from the rows of a data set."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from likewise.checkpoint import RunError, load_state
+from likewise.commands.data import SOURCE, open_table, table_args, table_flags
+from likewise.families import FAMILIES, family_class
+from likewise.flags import Parser, parameters, text
+from likewise.formula import Formula
+from likewise.model import Model
+from likewise.progress import CURVE, SAMPLES, Ending, clock, follow, saved
+from likewise.table import Table
+from likewise.training import Plan
+
+MINUTES = 10.0      # of a run that is told neither minutes nor steps
+
+
+def run(argv: Sequence[str]) -> int:
+    """`likewise train SOURCE FORMULA`."""
+    parser, args = _read(argv)
+    folder = _folder(args)
+    if args.resume:
+        model, table, plan = _left(parser, args, folder)
+    else:
+        if args.source is None or args.formula is None:
+            raise ValueError(_incomplete(args.source))
+        formula = Formula.parse(args.formula)
+        asked = parser.given(args, "plan")
+        plan = Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
+        table = open_table(args, parser)
+        formula.check(table.kinds)
+        model = Model(formula, table.columns, args.family, seed=plan.seed, **parser.given(args, "family"))
+    return report(follow(model, table, plan, folder, resume=args.resume), model, table, folder)
+
+
+def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
+    """Say where things are and what to do next; the exit status."""
+    where = shlex.quote(str(folder))
+    if os.environ.get("RANK", "0") != "0":
+        return 130 if ending.stopped else 0
+    if ending.stopped:
+        step = saved(folder)
+        print("stopped before there was anything to save" if step is None else
+              f"stopped, and saved at step {step:,}; to go on:\n  likewise train --resume --out {where}")
+        return 130
+    if ending.step is None:
+        print(f"{folder} is finished; to train it on, give --resume more --minutes or --steps than it had")
+        return 0
+    heldout = "" if ending.heldout is None else f", held-out loss {ending.heldout:.4f}"
+    print(f"{ending.step.step:,} steps in {clock(ending.step.elapsed)}{heldout}")
+    for what, name in (("model", ""), ("pictures", SAMPLES), ("curve", CURVE)):
+        if (folder / name).exists():
+            print(f"  {what:10}{folder / name}")
+    print(f"to draw from it:\n  likewise sample {where}{example(model, table)} -n 8")
+    return 0
+
+
+def example(model: Model, table: Table) -> str:
+    """Words after `likewise sample RUN` that give a model its sources, as in the first row held out."""
+    row = (table.test if len(table.test) else table.train)[0]
+    kinds = {n: model.columns[n].kind for n in model.sources}
+    if list(kinds.values()) == ["text"]:
+        return " " + shlex.quote(row[model.sources[0]])
+    values = {n: f"{n}.png" if kind == "image" else str(row[n]) for n, kind in kinds.items()}
+    return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
+
+
+def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
+    """The command line. Some options are the family's, so the family is looked for first."""
+    early = Parser("train", add_help=False)
+    early.add_argument("--family")
+    early.add_argument("--out")
+    early.add_argument("--resume", action="store_true")
+    first = early.parse_known_args(argv)[0]
+    family = load_state(Path(first.out))["family"] if first.resume and first.out else first.family or "flow"
+    parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
+                    usage="likewise train SOURCE FORMULA [options]\n       likewise train --resume --out RUN [options]")
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets, a bar, sources, such as "image | text"')
+    parser.add_argument("--family", default=family, metavar="NAME", help=f"{', '.join(FAMILIES)} (default flow)")
+    parser.add_argument("--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)")
+    parser.add_argument("--resume", action="store_true", help="go on with a run, whose settings are known; --minutes or --steps may "
+                        "be more than they were")
+    parser.derive("plan", [Plan])
+    parser.derive("family", [family_class(family).__init__])
+    table_flags(parser)
+    return parser, parser.read(argv)
+
+
+def _folder(args: Namespace) -> Path:
+    """--out, or runs/ and the name of the data."""
+    if args.out:
+        return Path(args.out)
+    if args.resume and not args.source:
+        raise ValueError("say which run to go on with: likewise train --resume --out RUN")
+    return Path("runs") / (Path(args.source or "").stem or "model")
+
+
+def _incomplete(source: str | None) -> str:
+    if source is None:
+        return 'name the data and write a formula, such as: likewise train icons "image | text"'
+    if "|" in source:
+        return f"name the data before the formula: likewise train DATA {shlex.quote(source)}"
+    given = shlex.quote(source)
+    return f'write a formula after the data, such as: likewise train {given} "image | text"; `likewise data {given}` shows the columns'
+
+
+def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
+    """A run as it was left, and its plan with the end moved. Raises RunError if the command line says anything else than the run."""
+    state = load_state(folder)
+    plan, data = dict(state["plan"]), {k: v for k, v in state["data"].items() if k != "fingerprint"}
+    if data["source"] is None:
+        raise RunError(f"{folder} was trained on rows in memory; go on in Python, with likewise.train(..., resume=True)")
+    for name, value in parser.given(args, "plan").items():
+        if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
+            plan[name] = value
+        _same(folder, f"--{name}", value, plan[name])
+    options = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()} | state["options"]
+    for name, value in parser.given(args, "family").items():
+        _same(folder, f"--{name.replace('_', '-')}", value, options[name])
+    asked = table_args(args, parser)
+    for name, value in asked.pop("options").items():
+        _same(folder, f"--{name}", value, data["options"].get(name))
+    for flag, name in (("--kind", "kinds"), ("--skip-bad", "skip_bad"), ("--holdout", "holdout"), ("--by", "by")):
+        if asked[name] is not None and asked[name] not in ({}, False):
+            _same(folder, flag, asked[name], data[name])
+    if args.source:
+        source = Path(args.source).expanduser()
+        _same(folder, "SOURCE", args.source if args.source == data["source"] else str(source.resolve()), data["source"])
+    if args.formula:
+        _same(folder, "FORMULA", str(Formula.parse(args.formula)), state["formula"])
+    _same(folder, "--family", args.family, state["family"])
+    return Model.load(folder), Table.open(**data), Plan(**plan)
+
+
+def _same(folder: Path, flag: str, value: Any, before: Any) -> None:
+    if value != before:
+        was = f"without {flag}" if before is None else f"with {flag} {text(before)}"
+        raise RunError(f"{folder} was begun {was}, not {text(value)}; leave {flag} out to go on with it, or give another --out to "
+                       "begin again")

@@ -1,0 +1,129 @@
+"""Flags: a signature becomes options of the command line. The signature is the schema: names, types, choices, defaults, help."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from likewise.formula import unknown
+
+EMPTY = inspect.Parameter.empty
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one-line errors that name the nearest option, and options in named sets.
+
+    >>> def draw(c, *, steps: int = 10): "Solve in `steps` steps."
+    >>> parser = Parser("sample", "draw from a model")
+    >>> parser.derive("knobs", [draw])
+    >>> parser.given(parser.read(["--steps", "8"]), "knobs")
+    {'steps': 8}
+    """
+
+    def __init__(self, command: str, about: str = "", **more: Any) -> None:
+        super().__init__(prog=f"likewise {command}", description=about, allow_abbrev=False, **more)
+        self._optionals.title = "options"
+
+    def derive(self, title: str, sources: Sequence[Callable[..., Any]]) -> None:
+        """An option for every parameter with a default of the `sources`; a name that several have is one option.
+
+        None of them has a default here: what is not on the command line is left to the signature.
+        """
+        group = self.add_argument_group(title)
+        done = set()
+        for source in sources:
+            said = listed(source.__doc__ or "")
+            for name, parameter in parameters(source).items():
+                if name not in done:
+                    done.add(name)
+                    group.add_argument("--" + name.replace("_", "-"), dest=f"{title}.{name}", default=argparse.SUPPRESS,
+                                       help=_help(said.get(name, ""), parameter.default), **_reader(parameter.annotation))
+
+    def given(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
+        """What the command line says of the options under `title`."""
+        return {k.removeprefix(f"{title}."): v for k, v in vars(args).items() if k.startswith(f"{title}.")}
+
+    def family(self, argv: Sequence[str]) -> str:
+        """The family of the run that the command line names, which some options depend on; "flow" if it names none."""
+        from likewise.checkpoint import MODEL, load_state
+
+        run = next((Path(word) for word in argv if (Path(word) / MODEL).is_file()), None)
+        return load_state(run)["family"] if run else "flow"
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Options and words in any order. Leaves with status 2 and one line if there is anything unknown."""
+        args, rest = self.parse_known_intermixed_args(argv)
+        for word in rest:
+            if word.startswith("-"):
+                options = [s for s in self._option_string_actions if s.startswith("--")]
+                self.error(unknown("option", word.partition("=")[0], options))
+        if rest:
+            self.error(f"one word too many: {rest[0]!r}; put quotes around what belongs together")
+        return args
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parameters(source: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters with a default, annotations resolved."""
+    function = source.__init__ if inspect.isclass(source) else source
+    names = vars(sys.modules[function.__module__])      # not inspect's eval_str, which stumbles over names for type checkers only
+    return {n: p.replace(annotation=eval(p.annotation, names) if isinstance(p.annotation, str) else p.annotation)
+            for n, p in inspect.signature(function).parameters.items() if p.default is not EMPTY}
+
+
+def listed(doc: str) -> dict[str, str]:
+    """What a docstring says of the names that it lists, each `name  text` at the beginning of a line or `name: text` after "; ".
+
+    >>> listed("width  floats a token; depth: blocks")
+    {'width': 'floats a token', 'depth': 'blocks'}
+    """
+    items = (re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
+             for part in re.split(r"\n(?!\s)|;\s", inspect.cleandoc(doc)))
+    return {name: " ".join(item[2].split()).rstrip(".") for item in items if item for name in item[1].split(", ")}
+
+
+def text(value: Any) -> str:
+    """A value as it is written on the command line.
+
+    >>> text(0.10), text(True), text("auto")
+    ('0.1', 'yes', 'auto')
+    """
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+    """["label=7"] -> {"label": "7"}. Raises ValueError for a word without "=", or a name given twice."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise ValueError(f"cannot read {option} {word!r}; write {option} name=value")
+        if name in found:
+            raise ValueError(f"{option} names {name!r} twice; give it once")
+        found[name] = value
+    return found
+
+
+def _help(text_: str, default: Any) -> str:
+    shown = "" if default is None else f"(default {text(default)})"
+    return f"{text_} {shown}".strip().replace("%", "%%")
+
+
+def _reader(annotation: Any) -> Mapping[str, Any]:
+    """How argparse reads a value of this type."""
+    if annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if typing.get_origin(annotation) is typing.Literal:
+        return {"choices": typing.get_args(annotation)}
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    return {"type": annotation, "metavar": {int: "N", float: "X"}.get(annotation, "TEXT")}

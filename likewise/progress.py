@@ -1,0 +1,119 @@
+"""Progress: a training run as a person watches it, with a bar, pictures that are drawn again at each checkpoint, and a curve."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from likewise import checkpoint, memory, pictures
+from likewise.model import Model
+from likewise.table import Table
+from likewise.training import Plan, Step, train
+
+Row = dict[str, Any]
+SHOWN, ACROSS = 32, 8       # draws on samples.png, and how many stand in a line
+DRAFT = 8                   # steps of a sampler that has steps: a look at the run should not cost much of it
+CURVE, SAMPLES = "curve.png", "samples.png"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: its last step (None if there was nothing left to do), the last held-out loss, and whether it was stopped."""
+
+    step: Step | None
+    heldout: float | None
+    stopped: bool
+
+
+@dataclass
+class Display:
+    """What is shown of a run: one line that moves, and the draws for `rows` of sources, always with the same seeds."""
+
+    model: Model
+    folder: Path
+    rows: Sequence[Row]
+    across: int = ACROSS
+    heldout: float | None = None
+    loss: float | None = None
+    drawn: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr, leave=True,
+                        mininterval=0.2 if sys.stderr.isatty() else 30.0)
+
+    def show(self, step: Step) -> None:
+        self.loss = step.loss if self.loss is None else self.loss + 0.02 * (step.loss - self.loss)
+        self.heldout = step.heldout if step.heldout is not None else self.heldout
+        heldout = "" if self.heldout is None else f"held-out {self.heldout:.4f}  "
+        self.bar.set_description_str(f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
+                                     f"{clock(step.eta)} left", refresh=False)
+        self.bar.update(100 * step.progress - self.bar.n)
+
+    def draw(self) -> None:
+        """Refresh samples.png and curve.png."""
+        model, names = self.model, pictures.visible(self.model.columns, self.model.targets)
+        if names:
+            knobs = {"steps": DRAFT} if "steps" in type(model.family).knobs() else {}
+            rows = model.sample(self.rows, seed=0, **knobs)
+            words = [n for n in (*model.sources, *model.targets) if n not in pictures.visible(model.columns, model.columns)]
+            pictures.save(pictures.sheet(rows, names, words, self.across), self.folder / SAMPLES)
+        pictures.curve(self.folder)
+        self.drawn = time.perf_counter()
+
+
+def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool = False, rows: Sequence[Row] | None = None,
+           across: int = ACROSS) -> Ending:
+    """Train and show it, until the plan is done or Ctrl-C. `rows` of sources are drawn for samples.png, `across` in a line.
+
+    Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
+    """
+    memory.check(model, plan.batch // int(os.environ.get("WORLD_SIZE", 1)), wide=plan.precision == "float32")
+    rows = shown(model, table) if rows is None else rows
+    display = Display(model, folder, rows, across) if os.environ.get("RANK", "0") == "0" else None
+    step, stopped = None, False
+    try:
+        with closing(train(model, table, plan, folder, resume=resume)) as steps:
+            for step in steps:
+                if display is None:
+                    continue
+                display.show(step)
+                checkpointed = step.heldout is not None or not len(table.test) and time.perf_counter() - display.drawn > plan.save
+                if checkpointed or step.progress >= 1:
+                    display.draw()
+    except KeyboardInterrupt:       # by now `train` has saved
+        stopped = True
+    finally:
+        if display is not None:
+            display.bar.close()
+    return Ending(step, display and display.heldout, stopped)
+
+
+def shown(model: Model, table: Table) -> list[Row]:
+    """The sources of rows held out, from all over the table, in pictures that the model has not seen."""
+    part = table.test if len(table.test) else table.train
+    count = min(SHOWN, len(part)) if model.sources else SHOWN
+    rows = (part[i * len(part) // count] for i in range(count))
+    return [{n: row[n] for n in model.sources} for row in rows]
+
+
+def saved(folder: Path) -> int | None:
+    """The step at which a run folder was last saved, None if it was not."""
+    return checkpoint.load_state(folder).get("step") if (folder / checkpoint.MODEL).exists() else None
+
+
+def clock(seconds: float) -> str:
+    """
+    >>> clock(59), clock(61), clock(3661)
+    ('0:59', '1:01', '1:01:01')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

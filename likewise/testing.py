@@ -1,0 +1,292 @@
+"""What every family must do, as checks that any family can be run through, ours or yours:
+
+    from likewise.testing import check_family
+    check_family(MyFamily)
+
+A check is a function of a Subject, a family on one choice of targets and sources, and raises AssertionError that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.families.base import Family, Known, Score
+from likewise.layout import Batch, Context
+from likewise.rng import Rng
+from likewise.spec import Spec
+
+CLOSE = 1e-4    # how far two computations of one number may differ, in the units of tokens
+ROWS = 6        # of the batch that the checks use
+
+TARGETS: dict[str, dict[str, Spec]] = {
+    "label": {"label": Spec((1,), classes=4)},
+    "number": {"number": Spec((1,))},
+    "grey": {"image": Spec((12, 12))},
+    "colour": {"image": Spec((9, 13), width=3)},
+    "text": {"text": Spec((6,), classes=40, padded=True)},
+    "several": {"image": Spec((12, 12)), "label": Spec((1,), classes=4), "number": Spec((1,))},
+}
+SOURCES: dict[str, dict[str, Spec]] = {
+    "of_label": {"from_label": Spec((1,), classes=3)},
+    "of_number": {"from_number": Spec((1,))},
+    "of_image": {"from_image": Spec((9, 10), width=3)},
+    "of_text": {"from_text": Spec((7,), classes=11, padded=True)},
+}
+_ALL = {name: spec for part in SOURCES.values() for name, spec in part.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Targets and sources to try a family on."""
+
+    targets: Mapping[str, Spec]
+    sources: Mapping[str, Spec] = field(default_factory=dict)
+
+
+CASES: dict[str, Case] = {
+    **{name: Case(targets) for name, targets in TARGETS.items()},
+    **{f"{name}_of_all": Case(targets, _ALL) for name, targets in TARGETS.items()},
+    **{f"number_{name}": Case(TARGETS["number"], sources) for name, sources in SOURCES.items()},
+}
+
+
+class Subject:
+    """A small family of a class on a case, with every weight moved off its starting point, and a batch of rows for it.
+
+    Row i gives every source but those whose turn it is: each source is given in some rows and missing in others.
+    """
+
+    def __init__(self, cls: type[Family], case: Case, options: Mapping[str, Any]) -> None:
+        small = {n: v for n, v in {"width": 32, "depth": 1}.items() if n in cls.options()}
+        self.cls, self.case, self.options = cls, case, {**small, **options}
+        self.knobs = {"steps": 3} if "steps" in cls.knobs() else {}
+        self.family = self.make(0)
+        draw = torch.Generator().manual_seed(1)
+        self.x = {n: values(s, draw) for n, s in case.targets.items()}
+        given = {n: values(s, draw) for n, s in case.sources.items()}
+        missing = torch.arange(ROWS)[:, None] % (1 + len(given)) == torch.arange(len(given))
+        self.c = Context(given, ~missing)
+
+    def make(self, seed: int) -> Family:
+        """A family whose weights come from `seed`: zero-initialised outputs would hide what flows through them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            family = self.cls(self.case.targets, self.case.sources, **self.options)
+            with torch.no_grad():
+                for p in family.parameters():
+                    p.add_(0.1 * torch.randn_like(p))
+        return family.eval()
+
+    def loss(self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0) -> Tensor:
+        rng = Rng(range(ROWS), "check", seed)
+        return self.family.loss(self.x if x is None else x, self.c if c is None else c, phase, rng)
+
+    def sample(self, *, c: Context | None = None, known: Known | None = None, rows: Iterable[int] = range(ROWS), seed: int = 0,
+               family: Family | None = None) -> Batch:
+        rng = Rng(rows, "check", seed)
+        with torch.no_grad():
+            return (family or self.family).sample(self.c if c is None else c, known=known, rng=rng, **self.knobs)
+
+
+def values(spec: Spec, draw: torch.Generator) -> Tensor:
+    """ROWS values of a column, as a modality would encode them; padded ones have different lengths."""
+    if not spec.categorical:
+        return torch.randn(ROWS, spec.tokens, spec.width, generator=draw).clamp(-1, 1)
+    ids = torch.randint(1 if spec.padded else 0, spec.classes, (ROWS, spec.tokens), generator=draw)
+    if not spec.padded:
+        return ids
+    lengths = 1 + torch.arange(ROWS) % spec.tokens
+    return ids * (torch.arange(spec.tokens) < lengths[:, None])
+
+
+def rows_of(c: Context, rows: list[int]) -> Context:
+    """The context of some of the rows."""
+    return Context({n: v[rows] for n, v in c.values.items()}, c.present[rows])
+
+
+def differ(a: Batch, b: Batch) -> float:
+    """The largest difference between two batches, over all columns."""
+    return max(float((a[n].double() - b[n].double()).abs().max()) for n in a)
+
+
+# ---- the checks
+
+
+def schema(s: Subject) -> None:
+    """Options and knobs are keyword-only with a type and a default that JSON can hold: the signature is the schema."""
+    for name, parameter in {**s.cls.options(), **s.cls.knobs()}.items():
+        assert parameter.default is not inspect.Parameter.empty, f"{name} has no default"
+        assert parameter.annotation is not inspect.Parameter.empty, f"{name} has no type"
+        assert json.loads(json.dumps(parameter.default)) == parameter.default, f"the default of {name} is no JSON value"
+    for function in (s.cls.__init__, s.cls.sample):
+        kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}, f"{function.__name__} swallows keywords"
+
+
+def phases(s: Subject) -> None:
+    """The parameters of the phases are a partition of all parameters."""
+    found = [id(p) for phase in s.cls.phases for _, p in s.family.parameters_of(phase)]
+    assert len(found) == len(set(found)), "a parameter belongs to two phases"
+    assert set(found) == {id(p) for p in s.family.parameters()}, "a parameter belongs to no phase"
+
+
+def losses(s: Subject) -> None:
+    """The loss is (B,), finite, the same again for the same rng, and leaves the global generator alone."""
+    for phase in s.cls.phases:
+        before = torch.get_rng_state()
+        loss = s.loss(phase)
+        assert loss.shape == (ROWS,), f"loss of phase {phase} has shape {tuple(loss.shape)}, not ({ROWS},)"
+        assert loss.isfinite().all(), f"loss of phase {phase} is not finite"
+        assert torch.equal(loss, s.loss(phase)), f"loss of phase {phase} is another for the same rng"
+        assert torch.equal(before, torch.get_rng_state()), "the loss draws from the global generator"
+
+
+def gradients(s: Subject) -> None:
+    """Every parameter of a phase gets a finite gradient from that phase's loss."""
+    for phase in s.cls.phases:
+        s.family.zero_grad()
+        for seed in range(8):  # what is known or dropped is drawn: a parameter may rest in one batch, not in all
+            s.loss(phase, seed=seed).mean().backward()
+        for name, p in s.family.parameters_of(phase):
+            if not p.numel():
+                continue
+            assert p.grad is not None and p.grad.isfinite().all(), f"{name} gets no finite gradient in phase {phase}"
+            assert p.grad.abs().max() > 0, f"{name} gets a gradient of zero in phase {phase}"
+    s.family.zero_grad()
+
+
+def half_precision(s: Subject) -> None:
+    """A bfloat16 copy, as the trainer makes it, has about the same loss."""
+    exact = [s.loss(phase).mean() for phase in s.cls.phases]
+    s.family.to(torch.bfloat16)
+    for phase, right in zip(s.cls.phases, exact, strict=True):
+        loss = s.loss(phase)
+        assert loss.isfinite().all() and abs(loss.float().mean() - right) < 0.1 * abs(right) + 0.05, (
+            f"loss of phase {phase} is {float(loss.float().mean()):.4f} in bfloat16, {float(right):.4f} in float32")
+
+
+def sources_count(s: Subject) -> None:
+    """Each source changes the loss of the rows that give it, and of no other."""
+    for i, (name, value) in enumerate(s.c.values.items()):
+        other = Context({**s.c.values, name: value.roll(1, 0)}, s.c.present)
+        given = s.c.present[:, i] & (value != value.roll(1, 0)).flatten(1).any(1)
+        change = torch.stack([torch.stack([(s.loss(phase, seed=seed) - s.loss(phase, c=other, seed=seed)).abs().detach()
+                                           for phase in s.cls.phases]).sum(0) for seed in range(4)]).sum(0)
+        assert (change[given] > 0).all(), f"the loss does not depend on the source {name}"
+        assert (change[~s.c.present[:, i]] < CLOSE).all(), f"the loss depends on a source that is not given: {name}"
+
+
+def samples(s: Subject) -> None:
+    """A sample has the shape and type of its columns, follows the seed, and leaves the global generator alone."""
+    before = torch.get_rng_state()
+    drawn = s.sample()
+    assert list(drawn) == list(s.case.targets), f"the sample has columns {list(drawn)}"
+    for name, spec in s.case.targets.items():
+        value = drawn[name]
+        assert value.shape == s.x[name].shape, f"{name} has shape {tuple(value.shape)}, not {tuple(s.x[name].shape)}"
+        assert value.dtype == s.x[name].dtype, f"{name} has type {value.dtype}"
+        if spec.categorical:
+            assert 0 <= int(value.min()) and int(value.max()) < spec.classes, f"{name} holds ids that are none"
+        else:
+            assert value.isfinite().all(), f"{name} is not finite"
+    assert differ(drawn, s.sample()) == 0, "the same seed draws another sample"
+    assert any(differ(drawn, s.sample(seed=seed)) > CLOSE for seed in range(1, 9)), "every seed draws the same sample"
+    assert torch.equal(before, torch.get_rng_state()), "sampling draws from the global generator"
+
+
+def row_by_row(s: Subject) -> None:
+    """Draw i depends on (seed, i) and its own sources, not on the rows it is drawn with."""
+    whole = s.sample()
+    for rows in ([0], [ROWS - 1], [1, 3, 4]):
+        alone = s.sample(c=rows_of(s.c, rows), rows=rows)
+        apart = differ(alone, {n: v[rows] for n, v in whole.items()})
+        assert apart < CLOSE, f"rows {rows} alone differ by {apart:.2g} from the same rows in a batch"
+
+
+def any_sources(s: Subject) -> None:
+    """Any subset of the sources may be given, and the values of those that are not given are not looked at."""
+    for keep in (*range(len(s.case.sources)), None):  # each source alone, then none
+        present = torch.zeros_like(s.c.present)
+        if keep is not None:
+            present[:, keep] = True
+        drawn = s.sample(c=Context(s.c.values, present))
+        junk = {n: v if keep == i else v.flip(0) for i, (n, v) in enumerate(s.c.values.items())}
+        assert differ(drawn, s.sample(c=Context(junk, present))) < CLOSE, "the sample depends on a source that is not given"
+        assert all(v.isfinite().all() for v in drawn.values()), "the sample is not finite"
+
+
+def known_parts(s: Subject) -> None:
+    """What is known comes back as it was: whole columns, and parts of one."""
+    masks = {n: torch.ones(ROWS, spec.tokens, dtype=torch.bool) for n, spec in s.case.targets.items()}
+    for name, spec in s.case.targets.items():
+        parts = [masks[name]]
+        if spec.tokens > 1:
+            parts.append(torch.arange(spec.tokens).expand(ROWS, -1) % 3 == torch.arange(ROWS)[:, None] % 3)
+        for mask in parts:
+            drawn = s.sample(known=Known({name: s.x[name]}, {name: mask}))
+            same = (drawn[name] == s.x[name]) if spec.categorical else (drawn[name] - s.x[name]).abs() < CLOSE
+            assert (same.reshape(ROWS, spec.tokens, -1).all(-1) | ~mask).all(), f"known parts of {name} are changed"
+            if not mask.all() and not spec.categorical:
+                assert not same.reshape(ROWS, spec.tokens, -1).all(-1)[~mask].all(), f"unknown parts of {name} are copied"
+
+
+def weights(s: Subject) -> None:
+    """The state dict is all there is: another instance with the same weights draws the same sample."""
+    other = s.make(7)
+    drawn = s.sample()
+    assert any(differ(drawn, s.sample(family=other, seed=seed)) > 0 for seed in range(4)), "the weights do not matter"
+    other.load_state_dict(s.family.state_dict())
+    assert differ(drawn, s.sample(family=other)) < CLOSE, "a family with the same weights draws another sample"
+
+
+def scores(s: Subject) -> None:
+    """Where there is a density, it is one finite number a row that does not depend on the other rows."""
+    if not hasattr(s.family, "log_prob"):
+        return
+    steps = {"steps": 2} if "steps" in inspect.signature(s.family.log_prob).parameters else {}
+    try:
+        with torch.no_grad():
+            score = s.family.log_prob(s.x, s.c, rng=Rng(range(ROWS), "score"), **steps)
+            alone = s.family.log_prob({n: v[2:3] for n, v in s.x.items()}, rows_of(s.c, [2]), rng=Rng([2], "score"), **steps)
+    except ValueError as error:
+        assert str(error), "log_prob declines without saying why"
+        return
+    assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), f"not a score: {score}"
+    assert score.nats.shape == (ROWS,) and score.nats.isfinite().all(), "log_prob is not one finite number a row"
+    assert score.dims == sum(spec.tokens * spec.width for spec in s.case.targets.values()), f"dims is {score.dims}"
+    apart = float((alone.nats - score.nats[2]).abs())
+    assert apart < 1e-3 * (1 + abs(float(score.nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {f.__name__: f for f in (
+    schema, phases, losses, gradients, half_precision, sources_count, samples, row_by_row, any_sources, known_parts, weights, scores)}
+
+
+def check_family(cls: type[Family], *, cases: Iterable[str] = tuple(CASES), checks: Iterable[str] = tuple(CHECKS),
+                 **options: Any) -> None:
+    """Run a family through `checks` on every one of `cases`; `options` go to the family.
+
+    Raises AssertionError that names the case, the check and what is wrong. A family that cannot learn some kind of target raises
+    ValueError when it is made; leave those cases out.
+
+    >>> from likewise.families.flow import Flow
+    >>> check_family(Flow, cases=["number_of_label"], checks=["losses", "row_by_row"])
+    """
+    for case in cases:
+        for check in checks:
+            run_check(cls, case, check, **options)
+
+
+def run_check(cls: type[Family], case: str, check: str, **options: Any) -> None:
+    """One check of a family on one case; see check_family."""
+    try:
+        CHECKS[check](Subject(cls, CASES[case], options))
+    except AssertionError as error:
+        raise AssertionError(f"{cls.__name__}, case {case}, check {check}: {error}") from error

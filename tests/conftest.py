@@ -1,0 +1,22 @@
+"""One thread, no progress bars, and the toy world, made once."""
+
+from __future__ import annotations
+
+import datasets
+import pytest
+import torch
+import toy
+
+from likewise.table import Table
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than 20 seconds; leave out with -m 'not slow'")
+    torch.set_num_threads(1)  # of the tests' own models, which are far too small to be shared by cores
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture(scope="session")
+def world() -> Table:
+    """The toy world, 256 rows, none held out."""
+    return toy.table()

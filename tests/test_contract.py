@@ -1,0 +1,352 @@
+"""What every family must do: the public checks on specs, the same through a Model on real values, and that the checks can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import PIL.Image
+import pytest
+import torch
+import torch.nn.functional as F
+import toy
+from torch import Tensor, nn
+
+from likewise.families import FAMILIES, family_class
+from likewise.families.base import Family, Known, Score
+from likewise.layout import Batch, Context
+from likewise.modalities import Image, Label, Modality, Number, Text
+from likewise.model import Model
+from likewise.rng import Rng
+from likewise.spec import Spec
+from likewise.testing import CASES, CHECKS, check_family, run_check
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family(family: str, case: str, check: str) -> None:
+    run_check(family_class(family), case, check)
+
+
+# ---- the same through a model: values that a person can look at
+
+COLUMNS: dict[str, Modality] = {
+    "label": Label(("cat", "dog", "owl")), "number": Number(10.0, 4.0, False, 0.0, 20.0), "grey": Image(12, 12, 1),
+    "colour": Image(9, 13, 3), "text": Text.fit(["a cat", "two dogs", "owl"]), "source": Text.fit(["red cat", "blue dog"]),
+    "photo": Image(8, 10, 3), "price": Number(0.0, 1.0, True, -3.0, 3.0), "kind": Label(("a", "b"))}
+VALUES: dict[str, Any] = {
+    "label": "owl", "number": 12.5, "grey": toy.rows(1)[0]["image"], "text": "a dog", "source": "blue cat", "price": 2, "kind": "b",
+    "colour": PIL.Image.effect_noise((13, 9), 60).convert("RGB"), "photo": PIL.Image.effect_noise((10, 8), 60).convert("RGB")}
+SMALL = {"width": 32, "depth": 1}
+FORMULAS = ["label", "number | source", "grey | kind", "colour | price, photo", "text | kind, source", "grey, label, number | source, photo"]
+
+
+@pytest.fixture(params=[(family, formula) for family in FAMILIES for formula in FORMULAS], ids=" ".join)
+def model(request: pytest.FixtureRequest) -> Model:
+    """A small model whose weights have been moved off their starting point."""
+    family, formula = request.param
+    model = Model(formula, COLUMNS, family, **SMALL).eval()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=draw))
+    return model
+
+
+def same(name: str, a: Any, b: Any) -> bool:
+    """Whether two values of a column are equal: pictures to a level (of 8 bits), numbers to rounding."""
+    if isinstance(a, PIL.Image.Image):
+        return a.size == b.size and a.mode == b.mode and float((pixels(a) - pixels(b)).abs().max()) <= 1
+    return abs(a - b) < 1e-3 if name in ("number", "price") else a == b
+
+
+def pixels(image: PIL.Image.Image) -> Tensor:
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).float()
+
+
+def same_rows(a: list[dict], b: list[dict]) -> bool:
+    return len(a) == len(b) and all(same(n, x[n], y[n]) for x, y in zip(a, b, strict=True) for n in x)
+
+
+def test_a_draw_depends_on_seed_and_index(model: Model) -> None:
+    given = {n: VALUES[n] for n in model.sources}
+    rows = model.given(**given).sample(5, seed=3)
+    assert all(set(row) == {*model.targets, *given} for row in rows)
+    assert same_rows(rows, model.sample([given] * 5, seed=3, batch=2))
+    assert same_rows(rows[:2], model.given(**given).sample(2, seed=3))
+    mixed = model.sample([{}, given, {}, given], seed=3, batch=3)  # rows that give nothing beside rows that give all
+    assert same_rows([mixed[1], mixed[3]], [rows[1], rows[3]])
+    assert same_rows([mixed[0]], model.given().sample(1, seed=3))
+
+
+def test_save_and_load_draw_the_same(model: Model, tmp_path: Path) -> None:
+    given = {n: VALUES[n] for n in model.sources}
+    model.save(tmp_path / "run")
+    again = Model.load(tmp_path / "run")
+    assert str(again.formula) == str(model.formula) and again.columns == model.columns and again.options == model.options
+    assert same_rows(model.given(**given).sample(3, seed=1), again.given(**given).sample(3, seed=1))
+
+
+def test_known_values_come_back(model: Model) -> None:
+    for name in model.targets:
+        drawn = model.given().sample(2, known={name: VALUES[name]})
+        assert all(same(name, row[name], VALUES[name]) for row in drawn), name
+    every = model.given().sample(1, known={name: VALUES[name] for name in model.targets})[0]
+    assert all(same(name, every[name], VALUES[name]) for name in model.targets)
+
+
+def test_known_part_of_a_picture_comes_back() -> None:
+    for family in FAMILIES:
+        model = Model("colour | kind", COLUMNS, family, **SMALL)
+        mask = torch.zeros(9, 13, dtype=torch.bool)
+        mask[2:5, 3:] = True
+        drawn = model.given(kind="a").sample(1, known={"colour": (VALUES["colour"], mask)})[0]["colour"]
+        apart = (pixels(drawn) - pixels(VALUES["colour"])).abs().view(9, 13, 3).amax(-1)
+        assert apart[mask].max() <= 1 and apart[~mask].max() > 1
+
+
+def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
+    for count in range(len(model.sources) + 1):
+        given = {n: VALUES[n] for n in model.sources[:count]}
+        assert len(model.given(**given).sample(1)) == 1
+        assert same_rows(model.given(**given).sample(1), model.sample([{**given, **{n: None for n in model.sources[count:]}}]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_errors_name_the_nearest(family: str) -> None:
+    model = Model("grey, label | kind", COLUMNS, family, **SMALL)
+    knob, option = next(iter(type(model.family).knobs())), next(iter(type(model.family).options()))
+    wrong = [
+        (lambda: model.given(kind="a").sample(1, **{knob + "z": 1}), f"knob .*{knob}z.* did you mean '{knob}'"),
+        (lambda: Model("grey", COLUMNS, family, **{option + "z": 1}), f"option .*{option}z.* did you mean '{option}'"),
+        (lambda: model.given(kidn="a"), "unknown source 'kidn': did you mean 'kind'"),
+        (lambda: model.given(kind="c"), "kind: unknown class 'c'"),
+        (lambda: model.given().sample(1, known={"lable": "cat"}), "unknown target 'lable': did you mean 'label'"),
+        (lambda: model.given().sample(1, known={"label": "bat"}), "did you mean 'cat'"),
+        (lambda: model.given().sample(1, known={"grey": (VALUES["grey"], torch.ones(3))}), "mask has 3 places, the column 144"),
+        (lambda: Model("gray | kind", COLUMNS, family), "unknown column 'gray': did you mean 'grey'"),
+        (lambda: Model("grey", COLUMNS, family + "s"), f"did you mean '{family}'"),
+    ]
+    for call, says in wrong:
+        with pytest.raises(ValueError, match=says):
+            call()
+
+
+def test_a_choice_is_checked_early() -> None:
+    with pytest.raises(ValueError, match="sampler is one of euler.*not 'eulre'"):
+        Model("number", COLUMNS, **SMALL).given().sample(1, sampler="eulre")
+    with pytest.raises(ValueError, match="stem is one of conv, patch, not 'unet'"):
+        Model("number", COLUMNS, stem="unet")
+
+
+def test_the_model_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    first = Model("number | kind", COLUMNS, **SMALL)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(5)
+    again = Model("number | kind", COLUMNS, **SMALL)
+    other = Model("number | kind", COLUMNS, seed=1, **SMALL)
+    states = [torch.cat([p.flatten() for p in m.parameters()]) for m in (first, again, other)]
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
+
+
+# ---- what a flow is trained on
+
+
+def test_a_row_of_the_loss_is_its_own() -> None:
+    """A process of many computes the loss of its rows only; it must be what one process would compute."""
+    family = Model("grey, label, number | source", COLUMNS, **SMALL).family
+    draw = torch.Generator().manual_seed(0)
+    x = {"grey": torch.randn(6, 144, 1, generator=draw), "label": torch.tensor([[0], [1], [2]] * 2), "number": torch.randn(6, 1, 1)}
+    c = Context.full({"source": torch.randint(1, 5, (6, family.sources["source"].tokens), generator=draw)}, 6)
+    whole = family.loss(x, c, "model", Rng(range(6), "train"))
+    part = [1, 3, 5]
+    some = family.loss({n: v[part] for n, v in x.items()}, Context({"source": c.values["source"][part]}, c.present[part]),
+                       "model", Rng(part, "train"))
+    assert (whole[part] - some).abs().max() < 1e-4
+
+
+def test_what_is_known_in_training() -> None:
+    """A share `infill` of the rows has known parts, never all of them; every column is sometimes the one that is known."""
+    family = Model("grey, label, number", COLUMNS, infill=0.5, **SMALL).family
+    known = family.layout.unpack(family._known(Rng(range(4000), "known")))
+    whole = torch.stack([known[n].flatten(1).all(1) for n in known], dim=1)
+    some = torch.stack([known[n].flatten(1).any(1) for n in known], dim=1)
+    assert not whole.all(1).any(), "a row with nothing left to learn"
+    assert 0.35 < some.any(1).float().mean() < 0.5
+    assert (whole.float().mean(0) > 0.05).all(), "a column that is never known"
+    parts = some[:, 0] & ~whole[:, 0]
+    assert 0.1 < parts.float().mean() < 0.3 and 0.3 < known["grey"][parts].float().mean() < 0.7
+
+
+# ---- the checks can fail: the least family that passes them, and families with one defect each
+
+
+class Tiny(Family):
+    """Every target is a linear function of the sources, plus noise."""
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 8) -> None:
+        super().__init__(targets, sources)
+        self.embed = nn.ModuleList(nn.Embedding(s.classes, width) if s.categorical else nn.Linear(s.width, width)
+                                   for s in sources.values())
+        self.base = nn.Parameter(torch.randn(width))
+        self.heads = nn.ModuleList(nn.Linear(width, s.tokens * (s.classes or s.width)) for s in targets.values())
+
+    def hidden(self, c: Context) -> Tensor:
+        h = self.base.expand(len(c.present), -1)
+        for i, value in enumerate(c.values.values()):
+            value = value if not value.is_floating_point() else value.to(self.base.dtype)
+            h = h + torch.where(c.present[:, i, None], self.embed[i](value).mean(1), 0)
+        return h.tanh()
+
+    def means(self, c: Context) -> Batch:
+        h = self.hidden(c)
+        return {n: head(h).view(len(h), s.tokens, -1).float()
+                for head, (n, s) in zip(self.heads, self.targets.items(), strict=True)}
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        return sum(F.cross_entropy(m.transpose(1, 2), x[n], reduction="none").mean(1) if self.targets[n].categorical
+                   else (m - x[n]).square().flatten(1).mean(1) for n, m in self.means(c).items())
+
+    def noise(self, rng: Rng, shape: torch.Size) -> Tensor:
+        return rng.normal(*shape[1:])
+
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, noise: float = 1.0) -> Batch:
+        drawn = {n: m + noise * self.noise(rng, m.shape) for n, m in self.means(c).items()}
+        drawn = {n: v.argmax(-1) if self.targets[n].categorical else v for n, v in drawn.items()}
+        return self.keep(drawn, known) if known else drawn
+
+    def keep(self, drawn: Batch, known: Known) -> Batch:
+        masks = {n: m if self.targets[n].categorical else m[..., None] for n, m in known.masks.items()}
+        return {n: torch.where(masks[n], known.values[n], v) if n in masks else v for n, v in drawn.items()}
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng) -> Score:
+        if any(s.categorical for s in self.targets.values()):
+            raise ValueError("no density over classes")
+        nats = sum(-0.5 * ((m - x[n]) ** 2 + 1.8379).flatten(1).sum(1) for n, m in self.means(c).items())
+        return Score(nats, "exact", sum(s.tokens * s.width for s in self.targets.values()))
+
+
+def test_the_least_family_passes() -> None:
+    check_family(Tiny)
+
+
+class Swallows(Tiny):
+    def __init__(self, targets, sources, **options) -> None:
+        super().__init__(targets, sources)
+
+
+class TwoPhases(Tiny):
+    phases: ClassVar[tuple[str, ...]] = ("one", "two")
+
+
+class OneNumber(Tiny):
+    def loss(self, x, c, phase, rng):
+        return super().loss(x, c, phase, rng).mean()
+
+
+class GlobalLoss(Tiny):
+    def loss(self, x, c, phase, rng):
+        return super().loss(x, c, phase, rng) + torch.rand(())
+
+
+class Detached(Tiny):
+    def hidden(self, c):
+        return super().hidden(c).detach()
+
+
+class Overflows(Tiny):
+    def hidden(self, c):
+        h = super().hidden(c)
+        return h + 1e-3 * (h + 1e3) - 1 if h.dtype == torch.float32 else h + 1
+
+
+class Deaf(Tiny):
+    def hidden(self, c):
+        return super().hidden(Context(c.values, c.present & (torch.arange(c.present.shape[1]) != 1)))
+
+
+class Peeks(Tiny):
+    def hidden(self, c):
+        return super().hidden(Context(c.values, torch.ones_like(c.present)))
+
+
+class GlobalNoise(Tiny):
+    def noise(self, rng, shape):
+        return torch.randn(shape)
+
+
+class Frozen(Tiny):
+    def noise(self, rng, shape):
+        return torch.zeros(shape)
+
+
+class Floats(Tiny):
+    def sample(self, c, *, known, rng):
+        return {n: v.float() for n, v in super().sample(c, known=known, rng=rng).items()}
+
+
+class OneGenerator(Tiny):
+    def noise(self, rng, shape):
+        return torch.randn(shape, generator=rng.generators[0])
+
+
+class BatchNorm(Tiny):
+    def hidden(self, c):
+        h = super().hidden(c)
+        return h - h.mean(0)
+
+
+class Forgets(Tiny):
+    def keep(self, drawn, known):
+        return drawn
+
+
+class CopiesAll(Tiny):
+    def keep(self, drawn, known):
+        return {**drawn, **known.values}
+
+
+class Elsewhere(Tiny):
+    def __init__(self, targets, sources, *, width: int = 8) -> None:
+        super().__init__(targets, sources, width=width)
+        self.register_buffer("secret", torch.randn(width), persistent=False)
+
+    def hidden(self, c):
+        return super().hidden(c) + self.secret.to(self.base.dtype)
+
+
+class OneScore(Tiny):
+    def log_prob(self, x, c, *, rng):
+        score = super().log_prob(x, c, rng=rng)
+        return Score(score.nats.mean()[None], score.kind, score.dims)
+
+
+class MeanScore(Tiny):
+    def log_prob(self, x, c, *, rng):
+        score = super().log_prob(x, c, rng=rng)
+        return Score(score.nats * 0 + score.nats.mean(), score.kind, score.dims)
+
+
+DEFECTS = [(Swallows, "schema"), (TwoPhases, "phases"), (OneNumber, "losses"), (GlobalLoss, "losses"), (Detached, "gradients"),
+           (Overflows, "half_precision"), (Deaf, "sources_count"), (Peeks, "sources_count"), (Peeks, "any_sources"),
+           (GlobalNoise, "samples"), (Frozen, "samples"), (Floats, "samples"), (OneGenerator, "row_by_row"), (BatchNorm, "row_by_row"),
+           (Forgets, "known_parts"), (CopiesAll, "known_parts"), (Elsewhere, "weights"), (OneScore, "scores"), (MeanScore, "scores")]
+
+
+@pytest.mark.parametrize(("cls", "check"), DEFECTS, ids=lambda v: getattr(v, "__name__", v))
+def test_a_check_finds_its_defect(cls: type[Family], check: str) -> None:
+    found = []
+    for case in CASES:
+        try:
+            run_check(cls, case, check)
+        except AssertionError as error:
+            found.append(str(error))
+    assert found, f"{check} does not see that {cls.__name__} is wrong"
+    assert all(f"check {check}" in message and cls.__name__ in message for message in found)
+
+
+def test_every_check_has_a_defect() -> None:
+    assert {check for _, check in DEFECTS} == set(CHECKS)

@@ -1,0 +1,293 @@
+"""Metrics on data whose truth is known, and `evaluate` on models that are known to be good or bad."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from likewise.evaluation import agreement, evaluate, features
+from likewise.evaluation.copies import copies, nearest
+from likewise.evaluation.estimate import bootstrap, share
+from likewise.evaluation.fidelity import kid, kid_floor
+from likewise.formula import Formula
+from likewise.table import Row, Table
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---- estimates
+
+
+def test_intervals_cover_the_truth():
+    covered = [e.low <= 0.3 <= e.high for s in range(200) for e in [share(rng(s).random(80) < 0.3)]]
+    assert 0.9 < np.mean(covered) < 0.99
+    covered = [e.low <= 2 <= e.high for s in range(200) for e in [bootstrap(np.mean, rng(s).normal(2, 1, 80), rng=rng(s))]]
+    assert 0.9 < np.mean(covered) < 0.99
+    assert share(np.zeros(50, bool)).low == 0 < share(np.zeros(50, bool)).high
+
+
+# ---- fidelity
+
+
+def naive_kid(x: np.ndarray, y: np.ndarray, degree: int = 3, coef0: float = 1.0) -> float:
+    """The unbiased estimate as torch-fidelity writes it (`mmd2`, gamma = 1 / F), pair by pair."""
+    def k(u: np.ndarray, v: np.ndarray) -> float:
+        return (sum(p * q for p, q in zip(u, v, strict=True)) / len(u) + coef0) ** degree
+
+    m = len(x)
+    within = sum(k(s[i], s[j]) for s in (x, y) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return within - 2 * sum(k(u, v) for u in x for v in y) / (m * m)
+
+
+def test_kid_equals_a_naive_reference():
+    a, b = rng(0).normal(size=(12, 5)), rng(1).normal(0.5, 1.5, size=(12, 5))
+    assert kid(a, b, rng=rng()).value == pytest.approx(naive_kid(a, b), rel=1e-12)
+
+
+def test_kid_is_unbiased_on_known_gaussians_and_its_interval_covers():
+    # (xy + 1)^3 has the features sqrt(3) x, sqrt(3) x^2, x^3: the distance is that of the first three moments
+    def moments(mean: float, sd: float) -> np.ndarray:
+        return np.array([mean, mean**2 + sd**2, mean**3 + 3 * mean * sd**2])
+
+    truth = float(np.array([3, 3, 1]) @ (moments(0, 1) - moments(0.4, 1.2)) ** 2)
+    found = [kid(rng(s).normal(size=(150, 1)), rng(900 + s).normal(0.4, 1.2, (150, 1)), rng=rng(s)) for s in range(100)]
+    values = np.array([e.value for e in found])
+    assert abs(values.mean() - truth) < 3 * values.std() / 10
+    assert np.mean([e.low <= truth <= e.high for e in found]) > 0.85
+    null = np.array([kid(rng(s).normal(size=(60, 3)), rng(900 + s).normal(size=(60, 3)), rng=rng(s), repeats=2).value
+                     for s in range(200)])
+    assert abs(null.mean()) < 3 * null.std() / 200**0.5
+
+
+def test_paired_rows_do_not_lower_kid():
+    plain, paired = [], []
+    for s in range(100):
+        shared = rng(s).normal(size=(40, 2))                 # what row i of both sets has from its sources
+        a, b = (shared + 0.3 * rng(1000 * k + s).normal(size=shared.shape) for k in (1, 2))
+        plain.append(kid(a, b, rng=rng(), repeats=2).value)
+        paired.append(kid(a, b, rng=rng(), repeats=2, paired=True).value)
+    assert abs(np.mean(paired)) < 3 * np.std(paired) / 10
+    assert np.mean(plain) < -3 * np.std(plain) / 10
+
+
+def test_floor_is_near_zero_and_shapes_are_checked():
+    x = rng().normal(size=(400, 4))
+    floor = kid_floor(x[:300], x[300:], 100, rng=rng())
+    assert floor.n == 100 and floor.low < 0 < floor.high
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        kid(x[:1], x, rng=rng())
+    with pytest.raises(ValueError, match="one feature space"):
+        kid(x, x[:, :2], rng=rng())
+
+
+# ---- copies
+
+
+def test_copies_are_told_from_new_samples():
+    def rows(count: int, seed: int) -> np.ndarray:
+        return rng(seed).normal(size=(count, 6)).astype(np.float32)
+
+    train, test, new = rows(600, 0), rows(200, 1), rows(200, 2)
+    fresh = copies(new, train, test, rng=rng())
+    assert fresh.ratio.low < 1 < fresh.ratio.high and fresh.nearer.low < 0.5 < fresh.nearer.high
+    assert fresh.closer.value < 0.05 and fresh.exact.value <= 0.01
+    stolen = copies(train[:200], train, test, rng=rng())
+    assert (stolen.ratio.value, stolen.exact.value, stolen.closer.value) == (0, 1, 1) and stolen.nearer.low > 0.5
+    half = copies(np.concatenate([train[:100], new[:100]]), train, test, rng=rng())
+    assert half.exact.low < 0.5 < half.exact.high
+    # drawn for the sources of test rows, and so near to them: that is no sign for or against copying
+    near = test + 0.1 * rows(200, 3)
+    plain, paired = (copies(near, train, test, rng=rng(), paired=p).nearer for p in (False, True))
+    assert plain.value < 0.05 and paired.low < 0.5 < paired.high
+
+
+def test_interval_of_nearer_covers():
+    found = [copies(rng(s).normal(size=(60, 3)), rng(500 + s).normal(size=(90, 3)), rng(900 + s).normal(size=(60, 3)),
+                    rng=rng(s)).nearer for s in range(40)]
+    assert np.mean([e.low <= 0.5 <= e.high for e in found]) > 0.85
+
+
+def test_nearest_is_exact():
+    a, b = (rng(s).normal(size=(300, 4)).astype(np.float32) for s in (0, 1))
+    slow = np.sqrt(((a[:, None] - b[None]) ** 2).mean(-1))
+    assert np.allclose(nearest(a, b), slow.min(1), atol=1e-5)
+    assert (nearest(a, a) == 0).all()
+
+
+# ---- features
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8, 1), (2, 24, 24, 1), (2, 40, 70, 3)])
+@pytest.mark.parametrize("space", [features.pixels, features.edges, features.random_conv])
+def test_features_of_any_image(space, shape):
+    images = rng().uniform(-1, 1, shape).astype(np.float32)
+    found = space(images)
+    assert found.dtype == np.float32 and len(found) == shape[0] and np.isfinite(found).all()
+    assert np.array_equal(found, space(images)) and np.allclose(found[1:2], space(images[1:2]), atol=1e-5)
+    assert np.isfinite(space(np.ones(shape))).all()
+
+
+def test_features_refuse_what_is_no_batch_of_images():
+    with pytest.raises(ValueError, match="N, H, W, C"):
+        features.edges(np.zeros((8, 8)))
+
+
+def test_edges_take_an_outline_for_its_shape_and_random_conv_sees_colour():
+    disc, square = disc_at(12, 12), np.where(np.maximum(*np.abs(np.mgrid[:24, :24] - 12)) < 6, -1.0, 1.0)
+    ring = np.where((disc < 0) & (disc_at(12, 12, 4) > 0), -1.0, 1.0)
+    f = features.edges(np.stack([disc, ring, square, -disc])[..., None])
+    assert np.linalg.norm(f[0] - f[1]) < np.linalg.norm(f[0] - f[2]) and np.allclose(f[0], f[3], atol=1e-4)
+    red, blue = np.full((2, 1, 16, 16, 3), -1.0)
+    red[..., 0], blue[..., 2] = 1, 1
+    assert np.abs(features.random_conv(red) - features.random_conv(blue)).max() > 0.1
+
+
+# ---- agreement
+
+
+def test_nearest_caption():
+    captions = ["truck", "truck alert", "heart", "heart plus", "bell"]
+    for by in ("jaccard", "tfidf"):
+        found = agreement.nearest_caption(["truck alert outline", "plus heart"], captions, rng=rng(), by=by)
+        assert found.tolist() == [1, 3]
+    lost = {int(agreement.nearest_caption(["unheard"], captions, rng=rng(s))[0]) for s in range(40)}
+    assert lost == set(range(5))                             # no word in common: any of them
+    tied = {int(agreement.nearest_caption(["a b"], ["a", "b", "c"], rng=rng(s))[0]) for s in range(20)}
+    assert tied == {0, 1}
+
+
+def test_candidates_are_never_forbidden_ones():
+    forbidden = rng().random((20, 50)) < 0.3
+    chosen = agreement.choose_candidates(forbidden, 10, rng=rng())
+    assert chosen.shape == (20, 10) and not forbidden[np.arange(20)[:, None], chosen].any()
+    assert all(len(set(row)) == 10 for row in chosen.tolist())
+    assert agreement.choose_candidates(forbidden, 1000, rng=rng()).shape[1] == (~forbidden).sum(1).min()
+    assert agreement.choose_candidates(np.ones((2, 3), bool), 5, rng=rng()).shape == (2, 0)
+
+
+def test_ranks_of_perfect_and_of_blind_draws():
+    pool, truth = (rng(s).normal(size=(n, 8)).astype(np.float32) for s, n in ((0, 500), (1, 300)))
+    rivals = agreement.choose_candidates(np.zeros((300, 500), bool), 99, rng=rng())
+    noise = rng(2).normal(size=(300, 1, 8)).astype(np.float32)
+    assert (agreement.ranks(truth[:, None] + 0.01 * noise, truth, pool, rivals) == 1).all()
+    blind = agreement.summarise(agreement.ranks(noise, truth, pool, rivals), rng=rng())
+    for name, value in agreement.chance(99).items():
+        assert blind[name].low <= value <= blind[name].high
+    both = np.concatenate([noise, truth[:, None]], 1)       # one of two draws is right
+    assert (agreement.ranks(both, truth, pool, rivals) == 1).all()
+    same = agreement.ranks(noise[:2], np.ones((2, 8), np.float32), np.ones((9, 8), np.float32), np.arange(8)[None].repeat(2, 0))
+    assert (same == 5).all()                                 # all as far: the middle
+
+
+def test_classifier_learns_repeats_itself_and_leaves_the_global_generator_alone():
+    labels = rng().integers(3, size=240)
+    images = np.stack([toy_image(int(k), 1, rng(i)) for i, k in enumerate(labels)]) / 127.5 - 1
+    state = torch.get_rng_state()
+    first, again = (agreement.Classifier(images[:160, ..., None], labels[:160], 3, steps=30) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    said = first(images[160:, ..., None])
+    assert np.array_equal(said, again(images[160:, ..., None])) and np.mean(said == labels[160:]) > 0.95
+
+
+# ---- evaluate
+
+
+WORDS = ["dot", "big", "left", "right", "top", "low", "pale", "dark"]
+
+
+def disc_at(y: float, x: float, radius: float = 6, size: int = 24) -> np.ndarray:
+    down, right = np.mgrid[:size, :size]
+    return np.where((down - y) ** 2 + (right - x) ** 2 < radius**2, -1.0, 1.0)
+
+
+def toy_image(column: int, row: int, noise: np.random.Generator) -> np.ndarray:
+    """A grey 12x12 picture with a block in one of 3 columns and 3 rows."""
+    picture = noise.normal(200, 12, (12, 12))
+    picture[4 * row:4 * row + 4, 4 * column:4 * column + 4] -= 160
+    return picture.clip(0, 255)
+
+
+def toy_table() -> Table:
+    rows = [{"image": PIL.Image.fromarray(toy_image(i % 3, i // 3 % 3, rng(i)).astype(np.uint8)),
+             "text": f"{'left middle right'.split()[i % 3]} {'top centre low'.split()[i // 3 % 3]} number{i // 18}",
+             "label": f"column {i % 3}", "size": float(i)} for i in range(360)]
+    return Table.from_rows(rows, {"text": "text", "label": "label", "size": "number"}, holdout=0.2)
+
+
+class Fake:
+    """A model that draws the true image with a little noise, or any training image."""
+
+    def __init__(self, table: Table, formula: str, good: bool) -> None:
+        self.table, self.formula, self.good = table, Formula.parse(formula), good
+
+    def sample(self, rows: list[Row], *, seed: int = 0, steps: int = 8) -> list[Row]:
+        kept = self.table.train.column("image")
+        drawn = []
+        for i, row in enumerate(rows):
+            if self.good:
+                text = row["text"].split()
+                column, place = "left middle right".split().index(text[0]), "top centre low".split().index(text[1])
+                image = PIL.Image.fromarray(toy_image(column, place, rng(10_000 + i)).astype(np.uint8))
+            else:
+                image = kept[int(rng(seed + i).integers(len(kept)))]
+            drawn.append({**row, "image": image})
+        return drawn
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return toy_table()
+
+
+@pytest.fixture
+def no_loss(monkeypatch):
+    monkeypatch.setattr("likewise.training.heldout_loss", lambda model, table, *, rows, seed: 0.5)
+
+
+def test_evaluate_tells_a_good_model_from_a_blind_one(table, no_loss):
+    good, blind = (evaluate(Fake(table, "image | text, label", good), table, n=60, candidates=50) for good in (True, False))
+    rank = "image ~ text: mean rank"
+    assert good[rank].value.high < blind[rank].value.low
+    assert blind[rank].value.low < blind[rank].chance < blind[rank].value.high
+    label = "image ~ label: accuracy"
+    assert good[label].value.value > 0.95 and good[label].real.value > 0.95 and blind[label].value.value < 0.6
+    assert good["image: copies"].value.value == 0 and blind["image: copies"].value.value == 1
+    assert blind["image: distance to training rows"].value.value == 0
+    for space in ("edges", "random_conv"):
+        assert good[f"image: KID of {space}"].value.low <= good[f"image: KID of {space}"].real.high
+
+
+def test_report_is_json_and_a_table_and_repeats_itself(table, no_loss):
+    first, again = (evaluate(Fake(table, "image | text", True), table, n=30, draws=2, steps=3) for _ in range(2))
+    assert first == again and json.loads(json.dumps(first.to_json())) == json.loads(json.dumps(again.to_json()))
+    assert first.n == 30 and first.knobs == {"steps": 3}
+    lines = str(first).splitlines()
+    assert lines[0] == "P(image | text): 30 rows held out, draws 2, seed 0, steps 3"
+    header = next(line for line in lines if "real rows" in line)
+    places = [header.index(word) for word in ("model", "real rows", "baseline", "chance")]
+    body = lines[lines.index(header) + 1:][:len(first.lines)]
+    assert all(line[place - 1] == " " for line in body for place in places if len(line) > place)
+    with pytest.raises(KeyError, match="there are: held-out loss"):
+        first["no such thing"]
+
+
+def test_evaluate_without_images_reports_the_loss_and_says_so(table, no_loss):
+    report = evaluate(Fake(table, "label | size", True), table)
+    assert [line.name for line in report.lines] == ["held-out loss"] and "only the loss" in str(report)
+    assert "image with size" in str(evaluate(Fake(table, "image, size", False), table, n=20))
+
+
+def test_evaluate_says_what_it_cannot_do(table, no_loss):
+    with pytest.raises(ValueError, match="n of at least 2"):
+        evaluate(Fake(table, "image | text", True), table, n=1)
+    small = Table.from_rows([{"x": float(i), "label": "ab"[i % 2]} for i in range(8)])
+    with pytest.raises(ValueError, match="larger holdout"):
+        evaluate(Fake(small, "label | x", True), small)
+    with pytest.raises(TypeError, match="guidnce"):
+        evaluate(Fake(table, "image | text", True), table, n=5, guidnce=2)

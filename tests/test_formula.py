@@ -1,0 +1,102 @@
+"""Formula, Spec, Layout and Rng: what is written is what is read, and what is wrong is named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from likewise.formula import Formula, FormulaError, View, unknown
+from likewise.layout import Context, Layout
+from likewise.rng import Rng, seed_of
+from likewise.spec import Spec
+
+
+@pytest.mark.parametrize("text", [
+    "image", "image | text", "image, label", "image, label | text, style", "image@codes | text", "image[size=64] | image[size=32], text",
+    "image@clip[size=64, mode=fast] | text", "größe | name-2, a.b"])
+def test_str_is_the_inverse_of_parse(text: str) -> None:
+    formula = Formula.parse(text)
+    assert str(formula) == text
+    assert Formula.parse(str(formula)) == formula
+
+
+@pytest.mark.parametrize(("text", "canonical"), [
+    ("P(image|text)", "image | text"), ("  image,label|  text ", "image, label | text"), ("image[ size = 64 ]", "image[size=64]")])
+def test_spaces_and_the_letter_p_do_not_matter(text: str, canonical: str) -> None:
+    assert str(Formula.parse(text)) == canonical
+
+
+def test_parts() -> None:
+    formula = Formula.parse("image@codes[size=64], label | text, image[size=32]")
+    assert formula.targets == (View("image", "codes", (("size", "64"),)), View("label"))
+    assert formula.sources == (View("text"), View("image", None, (("size", "32"),)))
+    assert formula.columns == ["image", "label", "text"]
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("", "names no target"), (" | text", "names no target"), ("image |", "no source after it"), ("image | a | b", "two bars"),
+    ("image, | text", "cannot read ''"), ("im age", "cannot read 'im age'"), ("image[size]", "option 'size'"),
+    ("image, image", "stands twice"), ("image | image", "stands twice"), ("image@", "cannot read")])
+def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
+    with pytest.raises(FormulaError, match=says):
+        Formula.parse(text)
+
+
+def test_check_names_the_nearest_column() -> None:
+    with pytest.raises(FormulaError, match="did you mean 'image'"):
+        Formula.parse("imgae | text").check(["image", "text"])
+    with pytest.raises(FormulaError, match="not supported yet; write 'image'"):
+        Formula.parse("image@codes | text").check(["image", "text"])
+    Formula.parse("image | text").check(["text", "label", "image"])
+
+
+def test_unknown_lists_what_there_is() -> None:
+    assert unknown("knob", "stepz", ["steps", "eta"]) == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
+    assert unknown("knob", "xyz", []).endswith("There are: none")
+
+
+@pytest.mark.parametrize("wrong", [{"grid": ()}, {"grid": (0,)}, {"grid": (1,), "width": 0}, {"grid": (1,), "classes": 0},
+                                   {"grid": (1,), "classes": 3, "width": 2}])
+def test_a_spec_is_a_shape(wrong: dict) -> None:
+    with pytest.raises(ValueError):
+        Spec(**wrong)
+
+
+def test_layout_packs_and_unpacks() -> None:
+    layout = Layout({"image": Spec((2, 3), width=3), "price": Spec((1,)), "series": Spec((5,), width=2)})
+    batch = {n: torch.randn(4, s.tokens, s.width) for n, s in layout.specs.items()}
+    flat = layout.pack(batch)
+    assert flat.shape == (4, layout.size) == (4, 18 + 1 + 10)
+    assert all(torch.equal(part, batch[n]) for n, part in layout.unpack(flat).items())
+    spread = layout.spread(torch.tensor([[1.0, 2.0, 3.0]]))
+    assert spread.tolist() == [[1.0] * 18 + [2.0] + [3.0] * 10]
+
+
+def test_sources_are_dropped_each_on_its_own() -> None:
+    c = Context.full({"a": torch.zeros(4000, 1), "b": torch.zeros(4000, 1)}, 4000).drop(Rng(range(4000), "drop"), 0.25)
+    kept = c.present.float()
+    assert (kept.mean(0) - 0.75).abs().max() < 0.03
+    assert abs(float((kept[:, 0] * kept[:, 1]).mean()) - 0.75**2) < 0.03  # independent of each other
+    assert not c.nothing().present.any()
+    both = c + c.nothing()
+    assert both.present.shape == (8000, 2) and both.values["a"].shape == (8000, 1)
+
+
+def test_a_row_has_its_own_numbers() -> None:
+    whole, part = Rng(range(8), "noise", 3), Rng([5, 2], "noise", 3)
+    for draw in ("normal", "uniform", "normal"):
+        a, b = getattr(whole, draw)(2, 3), getattr(part, draw)(2, 3)
+        assert torch.equal(a[[5, 2]], b)
+    draws = Rng(range(2000), "noise", 0).normal(4)
+    assert abs(float(draws.mean())) < 0.04 and abs(float(draws.std()) - 1) < 0.04
+    assert abs(float((draws[:-1] * draws[1:]).mean())) < 0.04  # rows are independent
+    assert not torch.equal(Rng([0], "noise", 0).normal(4), Rng([0], "noise", 1).normal(4))
+
+
+def test_seeds_are_the_same_in_every_process() -> None:
+    code = "from likewise.rng import seed_of; print(seed_of('noise', 0, 7))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "3"})
+    assert int(other.stdout) == seed_of("noise", 0, 7)

@@ -1,0 +1,81 @@
+"""The toy world: four things, each with a picture, a label, a word and a number that say the same, so that truth is known.
+
+    thing   picture (12 x 12, grey, moved by up to one pixel, noisy)   label   text            number
+    0       a horizontal bar                                            "0"     "a flat bar"    -3 +- 0.3
+    1       a vertical bar                                              "1"     "one tall post" -1 +- 0.3
+    2       a ring                                                      "2"     "the ring"       1 +- 0.3
+    3       a cross of diagonals                                        "3"     "cross"          3 +- 0.3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from likewise.table import Table
+
+SIZE = 12
+WORDS = ("a flat bar", "one tall post", "the ring", "cross")
+MEANS = (-3.0, -1.0, 1.0, 3.0)
+SPREAD = 0.3
+
+
+def picture(thing: int, dy: int = 0, dx: int = 0, size: int = SIZE) -> np.ndarray:
+    """The clean picture of a thing, moved: (size, size) in {-1, 1}."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    y, x = y - dy, x - dx
+    reach = size / 2 - 2
+    inside = np.maximum(abs(x), abs(y)) <= reach
+    drawn = (abs(y) <= 1, abs(x) <= 1, abs(np.hypot(x, y) - reach + 0.5) <= 0.8, abs(abs(x) - abs(y)) < 0.8)[thing]
+    return np.where(drawn & inside, 1.0, -1.0)
+
+
+def rows(count: int, seed: int = 0, size: int = SIZE) -> list[dict[str, Any]]:
+    """`count` rows, the things in turn."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        thing = i % 4
+        pixels = picture(thing, *rng.integers(-1, 2, 2), size=size) * 0.8 + rng.normal(0, 0.1, (size, size))
+        made.append({"image": PIL.Image.fromarray(((pixels + 1) * 127.5).round().clip(0, 255).astype(np.uint8)),
+                     "label": str(thing), "text": WORDS[thing], "number": MEANS[thing] + SPREAD * float(rng.normal())})
+    return made
+
+
+def table(count: int = 256, seed: int = 0, size: int = SIZE, holdout: float = 0.0) -> Table:
+    """The toy world as a table."""
+    kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
+    return Table.from_rows(rows(count, seed, size), kinds, holdout=holdout)
+
+
+def seen(image: PIL.Image.Image) -> int:
+    """Which thing a picture shows: the template, over all moves, that it correlates with most."""
+    pixels = np.asarray(image, dtype=float).ravel()
+    pixels = (pixels - pixels.mean()) / (pixels.std() + 1e-6)
+    best = []
+    for thing in range(4):
+        moved = [picture(thing, dy, dx, image.width).ravel() for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        best.append(max(float((pixels * (m - m.mean()) / m.std()).mean()) for m in moved))
+    return int(np.argmax(best))
+
+
+def number_seen(value: float) -> int:
+    """Which thing a number is of: the nearest mean."""
+    return int(np.argmin([abs(value - mean) for mean in MEANS]))
+
+
+def thing(column: str, value: Any) -> int:
+    """Which thing a value of a column stands for; -1 for a text that names none."""
+    if column == "image":
+        return seen(value)
+    if column == "number":
+        return number_seen(value)
+    return int(value) if column == "label" else WORDS.index(value) if value in WORDS else -1
+
+
+def agreement(things: Sequence[int], column: str, drawn: Sequence[dict[str, Any]]) -> float:
+    """The share of drawn rows whose `column` is of the thing asked for."""
+    return float(np.mean([thing(column, row[column]) == asked for asked, row in zip(things, drawn, strict=True)]))
