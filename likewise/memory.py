@@ -26,8 +26,9 @@ def check(model: Model, rows: int, wide: bool = True) -> None:
     need = rows * kept(model) / (1 if wide else 2) + 4 * STATES * sum(p.numel() for p in model.parameters())
     free = available(model.device)
     if free is not None and need > free:
-        raise MemoryShort(f"a step of {rows} rows needs {need / 1e9:.1f} GB of memory or more, and {free / 1e9:.1f} GB is free; "
-                          "take smaller pictures or texts (--size, --length), a smaller --batch, or a smaller model (--width, --depth)")
+        raise MemoryShort(f"a step of {rows} rows needs at least {need / 1e9:.1f} GB and {free / 1e9:.1f} GB is free; "
+                          "take smaller pictures or texts (--size, --length), a smaller --batch, or a smaller model "
+                          "(--width, --depth)")
 
 
 def kept(model: Model) -> int:
@@ -49,11 +50,12 @@ def kept(model: Model) -> int:
     c = Context.full({n: batch[n] for n in model.sources}, 1).to(model.device)
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            family.loss({n: batch[n] for n in model.targets}, c, family.phases[0], Rng([0], "memory", device=model.device))
+            x = {n: batch[n] for n in model.targets}
+            family.loss(x, c, family.phases[0], Rng([0], "memory", device=model.device))
     except RuntimeError as error:       # what PyTorch raises on a CPU, and, as a subclass, on a GPU
         if "memory" not in str(error):
             raise
-        raise MemoryShort("not even one row fits into memory; take smaller pictures or texts (--size, --length)") from error
+        raise MemoryShort("not even one row fits into memory; take smaller pictures or texts (--size, --length)") from None
     return sum(sizes.values())
 
 

@@ -14,13 +14,18 @@ from PIL.PngImagePlugin import PngInfo
 
 from likewise.modalities.base import Modality
 from likewise.preview import grid
-
-Row = dict[str, Any]
+from likewise.table import Row, Table
 
 
 def visible(columns: Mapping[str, Modality], names: Sequence[str]) -> list[str]:
     """Those of the columns whose values are pictures."""
     return [n for n in names if columns[n].media_type.startswith("image/")]
+
+
+def spread(table: Table, count: int) -> list[Row]:
+    """`count` rows from all over a table, or all that there are."""
+    count = min(count, len(table))
+    return [table[i * len(table) // count] for i in range(count)]
 
 
 def sheet(rows: Sequence[Row], pictures: Sequence[str], words: Sequence[str], across: int) -> PIL.Image.Image:

@@ -9,16 +9,17 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-SIDE, LARGEST = 96, 256     # pixels of a cell: small pictures are enlarged to about the one, large ones reduced to the other
+SIDE, LARGEST = 96, 256     # pixels of a cell: small pictures are enlarged to the one, large ones reduced
+Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
 GAP, TEXT = 6, 12           # pixels between cells, and of a caption's height
 
 
 def grid(images: Sequence[PIL.Image.Image], columns: int | None = None, scale: int | None = None,
          captions: Sequence[str] | None = None) -> PIL.Image.Image:
-    """The pictures side by side on white, `columns` in a line, each pixel drawn as `scale` x `scale`, captions below.
+    """The pictures on white, `columns` in a line, each pixel as a square of `scale` pixels, captions below.
 
-    Without `columns` the grid is about square; without `scale` a small picture is enlarged to about 96 pixels. Raises
-    ValueError if there is no picture, or not one caption for each.
+    Without `columns` the grid is about square; without `scale` a small picture is enlarged to about 96
+    pixels. Raises ValueError if there is no picture, or not one caption for each.
 
     >>> grid([PIL.Image.new("L", (24, 24))] * 6, columns=3, scale=2).size
     (168, 114)
@@ -26,7 +27,7 @@ def grid(images: Sequence[PIL.Image.Image], columns: int | None = None, scale: i
     if not images:
         raise ValueError("there is no picture to show")
     if captions is not None and len(captions) != len(images):
-        raise ValueError(f"{len(captions)} captions for {len(images)} pictures; give one for each, '' for none")
+        raise ValueError(f"{len(captions)} captions for {len(images)} pictures; give one each, '' for none")
     side = max(max(image.size) for image in images)
     scale = scale or max(1, SIDE // side)
     shrink = min(1.0, LARGEST / (side * scale))
@@ -58,7 +59,7 @@ def _resized(image: PIL.Image.Image, scale: float) -> PIL.Image.Image:
     return image.convert("RGB").resize(size, method)
 
 
-def _wrapped(caption: str, width: int, font: PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont) -> list[str]:
+def _wrapped(caption: str, width: int, font: Font) -> list[str]:
     """The caption in at most two lines of `width` pixels; what is longer ends in an ellipsis."""
     lines: list[str] = []
     for word in caption.split():
@@ -71,7 +72,7 @@ def _wrapped(caption: str, width: int, font: PIL.ImageFont.ImageFont | PIL.Image
     return [_cut(line, width, font) for line in lines]
 
 
-def _cut(line: str, width: int, font: PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont) -> str:
+def _cut(line: str, width: int, font: Font) -> str:
     while len(line) > 1 and font.getlength(line) > width:
         line = line[:-2].rstrip() + "…"
     return line

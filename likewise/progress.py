@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import torch.distributed as dist
 from tqdm import tqdm
 
 from likewise import checkpoint, memory, pictures
 from likewise.model import Model
-from likewise.table import Table
+from likewise.table import Row, Table
 from likewise.training import Plan, Step, train
 
-Row = dict[str, Any]
 SHOWN, ACROSS = 32, 8       # draws on samples.png, and how many stand in a line
 DRAFT = 8                   # steps of a sampler that has steps: a look at the run should not cost much of it
 CURVE, SAMPLES = "curve.png", "samples.png"
@@ -26,7 +25,7 @@ CURVE, SAMPLES = "curve.png", "samples.png"
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: its last step (None if there was nothing left to do), the last held-out loss, and whether it was stopped."""
+    """How a run ended: its last step (None if nothing was left to do), the last held-out loss, whether it was stopped."""
 
     step: Step | None
     heldout: float | None
@@ -44,17 +43,17 @@ class Display:
     heldout: float | None = None
     loss: float | None = None
     drawn: float = field(default_factory=time.perf_counter)
-
-    def __post_init__(self) -> None:
-        self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr, leave=True,
-                        mininterval=0.2 if sys.stderr.isatty() else 30.0)
+    bar: tqdm | None = None
 
     def show(self, step: Step) -> None:
+        if self.bar is None:        # not before there is a step: an error at the beginning needs no bar
+            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr,
+                            mininterval=0.2 if sys.stderr.isatty() else 30.0)
         self.loss = step.loss if self.loss is None else self.loss + 0.02 * (step.loss - self.loss)
         self.heldout = step.heldout if step.heldout is not None else self.heldout
         heldout = "" if self.heldout is None else f"held-out {self.heldout:.4f}  "
-        self.bar.set_description_str(f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
-                                     f"{clock(step.eta)} left", refresh=False)
+        self.bar.set_description_str(f"step {step.step:,}  loss {self.loss:.4f}  {heldout}"
+                                     f"{step.rows_per_second:,.0f} rows/s  {clock(step.eta)} left", refresh=False)
         self.bar.update(100 * step.progress - self.bar.n)
 
     def draw(self) -> None:
@@ -69,15 +68,14 @@ class Display:
         self.drawn = time.perf_counter()
 
 
-def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool = False, rows: Sequence[Row] | None = None,
-           across: int = ACROSS) -> Ending:
-    """Train and show it, until the plan is done or Ctrl-C. `rows` of sources are drawn for samples.png, `across` in a line.
+def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool = False,
+           rows: Sequence[Row] | None = None, across: int = ACROSS) -> Ending:
+    """Train and show it, until the plan is done or Ctrl-C. `rows` of sources are drawn for samples.png, `across` a line.
 
     Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
     """
-    memory.check(model, plan.batch // int(os.environ.get("WORLD_SIZE", 1)), wide=plan.precision == "float32")
-    rows = shown(model, table) if rows is None else rows
-    display = Display(model, folder, rows, across) if os.environ.get("RANK", "0") == "0" else None
+    memory.check(model, plan.batch // int(os.environ.get("WORLD_SIZE", "1")), wide=plan.precision == "float32")
+    display = Display(model, folder, shown(model, table) if rows is None else rows, across) if first_process() else None
     step, stopped = None, False
     try:
         with closing(train(model, table, plan, folder, resume=resume)) as steps:
@@ -85,23 +83,28 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
                 if display is None:
                     continue
                 display.show(step)
-                checkpointed = step.heldout is not None or not len(table.test) and time.perf_counter() - display.drawn > plan.save
-                if checkpointed or step.progress >= 1:
+                late = time.perf_counter() - display.drawn > plan.save and not len(table.test)
+                if step.heldout is not None or late or step.progress >= 1:
                     display.draw()
     except KeyboardInterrupt:       # by now `train` has saved
         stopped = True
     finally:
-        if display is not None:
+        if display is not None and display.bar is not None:
             display.bar.close()
+        if dist.is_initialized():
+            dist.destroy_process_group()
     return Ending(step, display and display.heldout, stopped)
 
 
 def shown(model: Model, table: Table) -> list[Row]:
     """The sources of rows held out, from all over the table, in pictures that the model has not seen."""
-    part = table.test if len(table.test) else table.train
-    count = min(SHOWN, len(part)) if model.sources else SHOWN
-    rows = (part[i * len(part) // count] for i in range(count))
+    rows = pictures.spread(table.test if len(table.test) else table.train, SHOWN) if model.sources else [{}] * SHOWN
     return [{n: row[n] for n in model.sources} for row in rows]
+
+
+def first_process() -> bool:
+    """Whether this process is the one that prints and draws, of those that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def saved(folder: Path) -> int | None:

@@ -61,7 +61,8 @@ def read(source: str | Path, options: Mapping[str, Any] | None = None) -> Datase
         with _quiet():
             return _hub(str(source))
     if path.suffix or len(path.parts) > 1:
-        raise TableError(f"there is no folder or file {str(source)!r}; mend the path, or take a demo: {', '.join(DEMOS)}")
+        raise TableError(f"there is no folder or file {str(source)!r}; mend the path, or take a demo: "
+                         f"{', '.join(DEMOS)}")
     raise TableError(unknown("folder, file or demo", str(source), DEMOS))
 
 
@@ -116,7 +117,7 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
 
 
 def _folder(path: Path) -> Dataset:
-    """A metadata file with a column file_name; or pictures, with .txt files beside or in folders of a class."""
+    """A metadata file with a column file_name; or pictures, with a .txt beside each or in class folders."""
     from datasets import Dataset, Features, Value
 
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
@@ -163,7 +164,7 @@ def _hub(name: str) -> Dataset:
 
     try:
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
-            huggingface_hub.HfApi().dataset_info(name, timeout=10)      # says no at once, load_dataset does not
+            huggingface_hub.HfApi().dataset_info(name, timeout=10)      # says no sooner than load_dataset
         return datasets.load_dataset(name, split="train")
     except Exception as error:      # of the hub, its client, the network, the reader
         raise TableError(f"there is no folder or file {name!r}, and the hub gave no data set of that name "
@@ -172,7 +173,7 @@ def _hub(name: str) -> Dataset:
 
 
 def _plain(data: Dataset, name: str) -> Dataset:
-    """The same with the column as files of pictures, names of classes, or whole numbers, if it is that at heart."""
+    """The same with the column as picture files, class names or whole numbers, if it is that at heart."""
     import datasets
     import pyarrow as pa
 

@@ -16,12 +16,13 @@ Need = tuple[str, int]      # a part of a row, and how many training rows must k
 def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None) -> list[int]:
     """The numbers of the rows to hold out: groups of equal `keys`, in an order that a hash of the key gives.
 
-    A group goes whole to one side, and stays in training where it is the last of one of its `classes` (a row's
-    labels). Where keys are compositions of words, only those are held out all of whose words two training rows still
-    have: new compositions of known parts. `share` is the fraction of rows (default 0.1, at most 1,000 rows).
+    A group goes whole to one side, and stays in training where it is the last of one of its `classes` (a
+    row's labels). Where keys are compositions of words, only those are held out all of whose words two
+    training rows still have: new compositions of known parts. `share` is the fraction of rows (default 0.1,
+    at most 1,000 rows).
 
     >>> held_out(["red cube", "red ball", "tin cube", "tin ball"] * 4, [()] * 16, 0.25)
-    [2, 6, 10, 14]
+    [0, 4, 8, 12]
     """
     quota = min(round(len(keys) * SHARE), MOST) if share is None else round(len(keys) * share)
     if len(keys) > 10 and share != 0:
@@ -32,7 +33,7 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
     order = sorted(groups, key=lambda key: hashlib.sha256(f"0:{key}".encode()).digest())
     words = {key: set(re.findall(r"\w+", key.lower())) for key in groups}
     needs = [[(name, 1) for name in row] for row in classes]
-    worded = [[*need, *((f"word {word}", 2) for word in words[key])] for need, key in zip(needs, keys, strict=True)]
+    worded = [need + [(f"word {w}", 2) for w in words[key]] for need, key in zip(needs, keys, strict=True)]
     compositions = [key for key in order if len(words[key]) > 1]
     return _choose(compositions, groups, worded, quota) or _choose(order, groups, needs, quota)
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]            # column -> a value a person can look at
 Batch = dict[str, Tensor]       # column -> (B, T, C) float32, or (B, T) int64
-IN_MEMORY = 2 * 2**30           # bytes of an encoded column that are kept; a larger one is encoded a batch at a time
+IN_MEMORY = 2 * 2**30           # bytes of encoded columns that are kept; more is encoded batch by batch
 SHOWN = 10                      # bad rows that a message lists
 
 
@@ -50,7 +50,10 @@ class BadRow:
 
 
 class Table:
-    """Rows with typed columns. Made by `Table.open` or `Table.from_rows`; its `train` and `test` are tables as well.
+    """Rows with typed columns, made by `open` or `from_rows`; its parts `train` and `test` are tables too.
+
+    `kinds` has the kind of each column, `skipped` the bad rows that were left out, `warnings` what is worth a
+    look.
 
     >>> table = Table.from_rows([{"x": i / 10, "label": "odd" if i % 2 else "even"} for i in range(20)])
     >>> table.kinds, len(table.train), table[3]
@@ -59,59 +62,68 @@ class Table:
     torch.Size([4, 1, 1])
     """
 
-    def __init__(self, data: Dataset, kinds: Mapping[str, str], args: Mapping[str, Any], whole: Table | None = None) -> None:
+    def __init__(self, data: Dataset, kinds: Mapping[str, str], args: Mapping[str, Any],
+                 whole: Table | None = None) -> None:
         self.kinds = dict(kinds)
         self.skipped: list[BadRow] = []
         self.warnings: list[str] = []
         self._data = data
-        self._args = dict(args)
-        self._whole = whole         # the table that this one is the train or test part of
+        self._args = dict(args)     # of `open`
+        self._whole = whole         # the table that this one is a part of
         self._kept: dict[str, Tensor] = {}
 
     @classmethod
     def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
              kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
              by: str | None = None) -> Table:
-        """The rows of a demo, a folder of pictures, a .csv, .jsonl or .parquet file or a hub data set, all checked.
+        """The rows of a demo, a folder of pictures, a .csv, .jsonl or .parquet file or a hub data set.
 
-        `options` are keywords of the demo and of the `fit` of the modalities at hand, `kinds` overrules the kind of a
-        column, `holdout` is the fraction of rows held out, in groups of equal column `by` (default: the column "concept",
-        else the first text). Raises TableError for a source that cannot be read, an option that is not known, and, unless
-        `skip_bad`, for bad rows.
+        `options` are keywords of the demo and of the `fit` of the modalities at hand; `kinds` overrules what
+        a column is taken for; `holdout` is the fraction of rows held out, in groups of equal column `by`
+        (default: the column "concept", else the first text). Raises TableError for a source that cannot be
+        read, for what is not known, and, unless `skip_bad`, for bad rows.
         """
-        path = Path(source).expanduser()
-        demo = inspect.signature(DEMOS[str(source)]).parameters if str(source) in DEMOS else {}
-        args = {"source": str(source if demo or str(source) in DEMOS or not path.exists() else path.resolve()),
-                "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad, "holdout": holdout, "by": by}
-        data = reading.read(source, {name: value for name, value in args["options"].items() if name in demo})
-        return cls._checked(data, args, also=demo)
+        name, path = str(source), Path(source).expanduser()
+        own = inspect.signature(DEMOS[name]).parameters if name in DEMOS else {}
+        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own})
+        args = {"source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
+                "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
+                "holdout": holdout, "by": by}
+        return cls._checked(data, args, own)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row], kinds: Mapping[str, str] | None = None, *,
-                  options: Mapping[str, Any] | None = None, skip_bad: bool = False, holdout: float | None = None,
-                  by: str | None = None) -> Table:
+                  options: Mapping[str, Any] | None = None, skip_bad: bool = False,
+                  holdout: float | None = None, by: str | None = None) -> Table:
         """Rows in memory as a table, checked like those of `open`."""
-        args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
-                "holdout": holdout, "by": by}
+        args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}),
+                "skip_bad": skip_bad, "holdout": holdout, "by": by}
         return cls._checked(reading.from_rows(rows), args)
 
     @classmethod
-    def _checked(cls, data: Dataset, args: Mapping[str, Any], also: Sequence[str] | Mapping[str, Any] = ()) -> Table:
+    def _checked(cls, data: Dataset, args: Mapping[str, Any], own: Iterable[str] = ()) -> Table:
+        """The table that `open` promises; `own` are the options of the demo."""
         data, kinds, warnings = reading.typed(data, args["kinds"])
-        table = cls(data, kinds, args)
-        known = {*also, *(name for kind in kinds.values() for name in KINDS[kind].options())}
+        known = {*own, *(name for kind in kinds.values() for name in KINDS[kind].options())}
         for name in args["options"]:
             if name not in known:
                 raise TableError(unknown("option of this table", name, sorted(known)))
-        if args["by"] is not None and args["by"] not in kinds:
-            raise TableError(unknown("column", args["by"], kinds))
+        if args["by"] is not None and kinds.get(args["by"], "image") == "image":
+            known = [name for name in kinds if kinds[name] != "image"]
+            raise TableError(unknown("column to hold out by", args["by"], known))
+        if args["holdout"] is not None and not 0 <= args["holdout"] < 1:
+            raise TableError(f"holdout={args['holdout']}: write a fraction of the rows, from 0 to below 1")
+        table = cls(data, kinds, args)
         bad = table.check()
         if bad and not args["skip_bad"]:
-            more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-            raise TableError(f"{len({b.row for b in bad})} of {len(table)} rows cannot be used; mend them, or skip them with "
-                             "--skip-bad (skip_bad=True):\n  " + "\n  ".join(map(str, bad[:SHOWN])) + more)
+            count = f"{len({b.row for b in bad})} of {len(table)} rows"
+            more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+            raise TableError(f"{count} cannot be used; mend them, or leave them out with --skip-bad"
+                             + "\n  ".join(["", *map(str, bad[:SHOWN]), *more]))
         if bad:
             table = table._without(bad)
+            if not len(table):
+                raise TableError(f"no row can be used; the first: {bad[0]}")
             table.skipped = bad
         table.warnings = warnings + table._doubts()
         return table
@@ -122,9 +134,9 @@ class Table:
         return self._args["source"]
 
     def reopen_args(self) -> dict[str, Any]:
-        """JSON values with which `Table.open(**args)` gives this table again. Raises TableError for rows in memory."""
+        """JSON values for `Table.open(**args)` to give this table. Raises TableError for rows in memory."""
         if self.source is None:
-            raise TableError("this table was made of rows in memory and cannot be opened by name; pass it as it is")
+            raise TableError("this table was made of rows in memory and has no name to open; pass the table")
         return dict(self._args)
 
     def __len__(self) -> int:
@@ -133,16 +145,19 @@ class Table:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here, so a table may be larger than memory."""
         cells = self._data[range(len(self))[row]]
-        return {name: image.read(_file(cell)) if self.kinds[name] == "image" else cell for name, cell in cells.items()}
+        return {name: image.read(_file(cell)) if self.kinds[name] == "image" else cell
+                for name, cell in cells.items()}
 
     def column(self, name: str) -> Sequence[Any]:
-        """The values of one column; pictures are opened when they are asked for. Raises TableError for an unknown column."""
+        """The values of a column; pictures are opened when asked for. Raises TableError if there is none."""
         return _Pictures(self, name) if self.kinds.get(name) == "image" else list(self._cells(name))
 
     @cached_property
     def columns(self) -> dict[str, Modality]:
         """The modality of each column, with what it learned from the training rows only."""
-        return self._whole.columns if self._whole is not None else {name: self._fitted(name) for name in self.kinds}
+        if self._whole is not None:
+            return self._whole.columns
+        return {name: self._fitted(name) for name in self.kinds}
 
     @property
     def train(self) -> Table:
@@ -151,7 +166,7 @@ class Table:
 
     @property
     def test(self) -> Table:
-        """The rows held out: whole concepts, and new compositions of words that are seen in training."""
+        """The rows held out: whole concepts, and new compositions of words that training rows have."""
         return self._parts[1]
 
     @cached_property
@@ -161,12 +176,12 @@ class Table:
         return hashlib.sha256(schema + b"".join(self._survey.digests)).hexdigest()[:16]
 
     def check(self) -> list[BadRow]:
-        """Every row that cannot be used: missing or empty values, unreadable pictures, NaN, over-long texts."""
+        """Every row that cannot be used: missing, empty, NaN, an unreadable picture, an over-long text."""
         broken = self._survey.broken
         rest = self._without(broken) if broken else self
         numbers = np.delete(np.arange(len(self)), sorted({bad.row for bad in broken}))
-        unfit = [BadRow(int(numbers[i]), name, reason) for name, kind in self.kinds.items()
-                 if kind != "image" and len(rest)
+        unfit = [BadRow(int(numbers[i]), name, reason)
+                 for name, kind in self.kinds.items() if kind != "image" and len(rest)
                  for i, value in enumerate(rest._cells(name)) if (reason := rest.columns[name].check(value))]
         return sorted(broken + unfit, key=lambda bad: bad.row)
 
@@ -178,13 +193,16 @@ class Table:
 
     def batches(self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0,
                 world: int = 1) -> Iterator[Batch]:
-        """Batches without end, from step `start`: epochs in an order that comes from (seed, epoch), one after the other.
+        """Batches without end, from step `start`: epochs, each in an order that (seed, epoch) gives.
 
-        A step's `size` rows depend on nothing else, so a resumed run sees what an uninterrupted one does; process `rank`
-        of `world` takes every `world`-th of them. Raises TableError for an unknown column or no rows.
+        A step's `size` rows depend on nothing else, so a resumed run sees what an uninterrupted one does;
+        process `rank` of `world` takes every `world`-th of them. Raises TableError for an unknown column or
+        no rows.
         """
         if not len(self):
             raise TableError("there are no rows to draw batches from")
+        for name in names:
+            self._cells(name)
         in_memory = sum(map(self._bytes, names)) <= IN_MEMORY
         epoch, order = -1, []
         for step in itertools.count(start):
@@ -196,30 +214,35 @@ class Table:
                     order = torch.randperm(len(self), generator=shuffle).tolist()
                 rows.append(order[place % len(self)])
             if in_memory:
-                yield {name: self.encoded(name)[torch.tensor(rows)] for name in names}
+                yield {name: self.encoded(name)[torch.tensor(rows, dtype=torch.int64)] for name in names}
             else:
-                part = self._part(rows, self if self._whole is None else self._whole)
-                yield {name: part._encode(name) for name in names}
+                yield {name: self._part(rows)._encode(name) for name in names}
 
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
         texts = [name for name, kind in self.kinds.items() if kind == "text"]
         by = self._args["by"] or ("concept" if "concept" in self.kinds else texts[0] if texts else None)
-        keys = [str(cell) for cell in self._cells(by)] if by else [digest.hex() for digest in self._survey.digests]
-        labels = [name for name, kind in self.kinds.items() if kind == "label" and name != by]
-        classes = list(zip(*([f"{name} {cell}" for cell in self._cells(name)] for name in labels))) or [()] * len(self)
+        if by:
+            keys = [str(cell) for cell in self._cells(by)]
+        else:       # every row alone, rows that are the same together
+            keys = [digest.hex() for digest in self._survey.digests]
+        classes: list[list[str]] = [[] for _ in keys]
+        for name, kind in self.kinds.items():
+            if kind == "label" and name != by:
+                for row, cell in zip(classes, self._cells(name), strict=True):
+                    row.append(f"{name} {cell}")
         held = held_out(keys, classes, self._args["holdout"])
-        rest = np.delete(np.arange(len(self)), held).tolist()
-        return self._part(rest, self), self._part(held, self)
+        return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
 
     def _fitted(self, name: str) -> Modality:
         kind = KINDS[self.kinds[name]]
         options = {n: v for n, v in self._args["options"].items() if n in kind.options()}
         # rows split by their class leave classes that no training row has, and these too need a name
-        rows = self if name == self._args["by"] and kind is Label else self.train
+        rows = self if kind is Label and name == self._args["by"] else self.train
         modality = kind.fit(rows.column(name), **options)
-        if isinstance(modality, Text) and "length" not in options:      # room for held-out texts; nothing is learned of them
+        if isinstance(modality, Text) and "length" not in options:
+            # room for held-out texts, from which nothing is learned
             longest = max(map(modality.tokens, self.test.column(name)), default=0)
             modality = dataclasses.replace(modality, length=max(modality.length, longest))
         return modality
@@ -236,7 +259,7 @@ class Table:
                     try:
                         content = _file(cell)
                         greys[name] += image.channels_of(image.read(content)) == 1
-                    except (OSError, ValueError) as error:
+                    except ValueError as error:
                         fault = str(error)
                 if fault:
                     broken.append(BadRow(row, name, fault))
@@ -247,18 +270,22 @@ class Table:
         """What is worth a look and no error."""
         doubts = []
         if copies := len(self) - len(set(self._survey.digests)):
-            doubts.append(f"{copies} rows are copies of others")
+            doubts.append(f"{copies} of {len(self)} rows are copies of others")
         for name, grey in self._survey.greys.items():
             if 0 < grey < len(self):
-                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey and the others in colour; give channels=1 or "
-                              "channels=3 to say what all should be")
+                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey, the others in colour; say "
+                              "with channels=1 or channels=3 what all should be")
         return doubts
 
-    def _part(self, rows: Sequence[int], whole: Table | None) -> Table:
+    def _part(self, rows: Sequence[int]) -> Table:
+        """Some of the rows, with the modalities of all."""
+        whole = self if self._whole is None else self._whole
         return Table(self._data.select(rows), self.kinds, self._args, whole)
 
     def _without(self, bad: Sequence[BadRow]) -> Table:
-        return self._part(np.delete(np.arange(len(self)), sorted({b.row for b in bad})).tolist(), None)
+        """A table of its own of the other rows."""
+        rows = np.delete(np.arange(len(self)), sorted({b.row for b in bad}))
+        return Table(self._data.select(rows.tolist()), self.kinds, self._args)
 
     def _cells(self, name: str) -> Iterator[Any]:
         """A column as it is stored, a picture as {bytes, path}."""
@@ -270,10 +297,14 @@ class Table:
     def _bytes(self, name: str) -> int:
         """How much memory the encoded column takes."""
         spec = self.columns[name].spec
-        return len(self) * math.prod(spec.grid) * (8 if spec.categorical else 4 * spec.width)
+        return len(self) * spec.tokens * (8 if spec.categorical else 4 * spec.width)
 
     def _encode(self, name: str) -> Tensor:
-        return torch.stack([self.columns[name].encode(value) for value in self.column(name)])
+        modality, spec = self.columns[name], self.columns[name].spec
+        if not len(self):
+            shape = (0, spec.tokens) if spec.categorical else (0, spec.tokens, spec.width)
+            return torch.empty(shape, dtype=torch.int64 if spec.categorical else torch.float32)
+        return torch.stack([modality.encode(value) for value in self.column(name)])
 
 
 @dataclass(frozen=True)
@@ -300,8 +331,14 @@ class _Pictures(Sequence[PIL.Image.Image]):
 
 
 def _file(cell: Mapping[str, Any]) -> bytes:
-    """The bytes of a picture's file."""
-    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+    """The bytes of a picture's file. Raises ValueError if there is none."""
+    if cell["bytes"] is not None:
+        return cell["bytes"]
+    try:
+        return Path(cell["path"]).read_bytes()
+    except (OSError, TypeError) as error:
+        why = getattr(error, "strerror", error)
+        raise ValueError(f"cannot open the picture {cell['path']!r}: {why}") from None
 
 
 def _fault(cell: Any, kind: str) -> str | None:

@@ -56,7 +56,7 @@ class Plan:
 
     minutes: float | None = None
     steps: int | None = None
-    batch: int = 128
+    batch: int = 96
     lr: float = 2e-3
     muon: float = 0.02
     warmup: int = 50
@@ -320,9 +320,7 @@ def optimisers(parameters: list[tuple[str, nn.Parameter]], plan: Plan) -> list[t
     if hidden:
         made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=0.0, adjust_lr_fn="original"))
     if other:
-        XE=float(os.environ.get("XE","1")); words=[p for n,p in parameters if id(p) not in ids and "reader.embed" in n]; wi={id(p) for p in words}; other=[p for p in other if id(p) not in wi]
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
-        if words: made.append(torch.optim.AdamW(words, lr=plan.lr*XE, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
     for optimiser in made:
         for group in optimiser.param_groups:
             group["base"] = group["lr"]

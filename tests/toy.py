@@ -9,13 +9,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import torch
 
+from likewise.model import Model
 from likewise.table import Table
+from likewise.training import Plan, train
 
 SIZE = 12
 WORDS = ("a flat bar", "one tall post", "the ring", "cross")
@@ -79,3 +84,22 @@ def thing(column: str, value: Any) -> int:
 def agreement(things: Sequence[int], column: str, drawn: Sequence[dict[str, Any]]) -> float:
     """The share of drawn rows whose `column` is of the thing asked for."""
     return float(np.mean([thing(column, row[column]) == asked for asked, row in zip(things, drawn, strict=True)]))
+
+
+def run(folder: str, steps: int, resume: bool = False, formula: str = "image, number | label", **plan: Any) -> list[float]:
+    """Train a tiny model on the toy world up to `steps` of 12; the losses, printed as they come."""
+    data = table(32)
+    model = Model(formula, data.columns, width=32, depth=1)
+    losses = []
+    stepper = train(model, data, Plan(**{"steps": 12, "batch": 8, "precision": "float32", "warmup": 4, **plan}), folder, resume=resume)
+    for step in stepper:
+        losses.append(step.loss)
+        print(step.step, f"{step.loss:.9f}", flush=True)
+        if step.step == steps:
+            stepper.close()
+    return losses
+
+
+if __name__ == "__main__":  # a process of its own, to be killed, or one of several under torchrun
+    torch.set_num_threads(1)
+    run(sys.argv[1], 12, **json.loads(sys.argv[2]))

@@ -15,6 +15,7 @@ from likewise import pictures
 from likewise.demos import DEMOS
 from likewise.flags import Parser, pairs
 from likewise.modalities import KINDS, Image, Label, Modality, Number
+from likewise.progress import first_process
 from likewise.table import SHOWN, Table
 
 SOURCE = "a demo (digits, icons, emoji), a folder of pictures, a .csv, .jsonl or .parquet file, or a name on the hub"
@@ -25,18 +26,20 @@ def run(argv: Sequence[str]) -> int:
     """`likewise data SOURCE`."""
     parser = Parser("data", __doc__, usage="likewise data SOURCE [options]")
     parser.add_argument("source", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("--preview", default="preview.png", metavar="FILE", help="the picture that is written (default preview.png)")
+    parser.add_argument("--preview", default="preview.png", metavar="FILE",
+                        help="the picture that is written (default preview.png)")
     table_flags(parser)
     args = parser.read(argv)
     table = open_table(args, parser)
     print(f"{args.source}: {len(table):,} rows, {len(table.train):,} to learn from and {len(table.test):,} held out\n")
     print(aligned([("column", "kind", "as"), *((n, c.kind, words(c)) for n, c in table.columns.items())]))
     print()
-    print(aligned([list(table.kinds), *([brief(v) for v in row.values()] for row in spread(table, ROWS))]))
+    print(aligned([list(table.kinds), *([brief(v) for v in row.values()] for row in pictures.spread(table, ROWS))]))
     names = pictures.visible(table.columns, table.kinds)
     if names:
         captions = [n for n in table.kinds if n not in names][:1]
-        pictures.save(pictures.sheet(spread(table, PICTURES), names, captions, 8), Path(args.preview))
+        rows = pictures.spread(table, PICTURES)
+        pictures.save(pictures.sheet(rows, names, captions, 8), Path(args.preview))
         print(f"\npictures: {args.preview}")
     print(f"\nto learn from it:\n  likewise train {shlex.quote(args.source)} {shlex.quote(formula_for(table))}")
     return 0
@@ -48,9 +51,10 @@ def run(argv: Sequence[str]) -> int:
 def table_flags(parser: Parser) -> None:
     """What `Table.open` takes: its own keywords, and the options of demos and modalities."""
     parser.add_argument("--skip-bad", action="store_true", help="go on without the rows that cannot be used")
-    parser.add_argument("--holdout", type=float, metavar="X", help="share of the rows held out (default 0.1, at most 1,000 rows)")
-    parser.add_argument("--by", metavar="COLUMN", help="rows that are equal there are held out together (default: concept, else the "
-                        "first text)")
+    parser.add_argument("--holdout", type=float, metavar="X",
+                        help="share of the rows held out (default 0.1, at most 1,000 rows)")
+    parser.add_argument("--by", metavar="COLUMN",
+                        help="rows that are equal there are held out together (default: concept, else the first text)")
     parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
                         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
@@ -68,17 +72,11 @@ def open_table(args: Namespace, parser: Parser) -> Table:
     notes = list(table.warnings)
     if table.skipped:
         bad = table.skipped
-        more = [f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
-        notes.append("\n".join([f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN]), *more]))
-    for note in notes:
+        lines = [f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN])]
+        notes.append("\n".join(lines + ([f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])))
+    for note in notes if first_process() else ():
         print(f"note: {note}", file=sys.stderr)
     return table
-
-
-def spread(table: Table, count: int) -> list[dict[str, Any]]:
-    """`count` rows from all over a table."""
-    count = min(count, len(table))
-    return [table[i * len(table) // count] for i in range(count)]
 
 
 def formula_for(table: Table) -> str:
@@ -128,4 +126,5 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     long  c
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)

@@ -1,4 +1,4 @@
-"""Learn to draw digits, P(image | label), in about two minutes, and measure how often the digit is the one that was asked for."""
+"""Learn to draw digits, P(image | label), in about two minutes, and measure how often they are those asked for."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def run(argv: Sequence[str]) -> int:
     """`likewise demo`."""
     parser = Parser("demo", __doc__, usage="likewise demo [options]")
     parser.add_argument("--minutes", type=float, default=2.0, metavar="X", help="of training (default 2)")
-    parser.add_argument("--out", type=Path, metavar="RUN", help="the folder of the run (default runs/digits, or the next name that is "
-                        "free)")
+    parser.add_argument("--out", type=Path, metavar="RUN",
+                        help="the folder of the run (default runs/digits, or the next name that is free)")
     args = parser.read(argv)
     folder = args.out or free(Path("runs") / "digits")
     table = Table.open("digits")
     model = Model("image | label", table.columns)
     classes = table.columns["label"].classes
     print(f"learning P(image | label) from {len(table.train):,} digits, {args.minutes:g} minutes")
-    ending = follow(model, table, Plan(minutes=args.minutes), folder, rows=[{"label": c} for c in classes * EACH], across=len(classes))
+    rows = [{"label": c} for c in classes * EACH]
+    ending = follow(model, table, Plan(minutes=args.minutes), folder, rows=rows, across=len(classes))
     if ending.stopped or ending.step is None:
         return report(ending, model, table, folder)
     print(f"{ending.step.step:,} steps; the digits it draws, a column for each label: {folder / SAMPLES}\n")
@@ -47,5 +48,5 @@ def run(argv: Sequence[str]) -> int:
 
 def free(folder: Path) -> Path:
     """The folder, or the first of folder-2, folder-3, ... that is not there yet."""
-    return next(p for p in itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2)))
-                if not p.exists())
+    others = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
+    return next(p for p in itertools.chain([folder], others) if not p.exists())

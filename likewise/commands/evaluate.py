@@ -41,6 +41,6 @@ def data_of(run: Path) -> Table:
         raise RunError(f"{run} was trained on rows in memory; evaluate it in Python, with likewise.evaluate(model, table)")
     table = Table.open(**data)
     if table.fingerprint != fingerprint:
-        raise RunError(f"{data['source']} has changed since {run} was trained (fingerprint {fingerprint}, now {table.fingerprint}), so "
-                       "rows that were held out may have been learned; restore the data, or train again")
+        raise RunError(f"{data['source']} has changed since {run} was trained (fingerprint {fingerprint}, now "
+                       f"{table.fingerprint}), so what was held out is not known; restore the data, or train again")
     return table

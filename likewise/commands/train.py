@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from typing import Any
 from likewise.checkpoint import RunError, load_state
 from likewise.commands.data import SOURCE, open_table, table_args, table_flags
 from likewise.families import FAMILIES, family_class
-from likewise.flags import Parser, parameters, text
+from likewise.flags import Parser, flag, parameters, shown
 from likewise.formula import Formula
 from likewise.model import Model
-from likewise.progress import CURVE, SAMPLES, Ending, clock, follow, saved
+from likewise.progress import CURVE, SAMPLES, Ending, clock, first_process, follow, saved
 from likewise.table import Table
 from likewise.training import Plan
 
@@ -43,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
 def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
     """Say where things are and what to do next; the exit status."""
     where = shlex.quote(str(folder))
-    if os.environ.get("RANK", "0") != "0":
+    if not first_process():
         return 130 if ending.stopped else 0
     if ending.stopped:
         step = saved(folder)
@@ -83,11 +82,11 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
                     usage="likewise train SOURCE FORMULA [options]\n       likewise train --resume --out RUN [options]")
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets, a bar, sources, such as "image | text"')
+    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources, such as "image | text"')
     parser.add_argument("--family", default=family, metavar="NAME", help=f"{', '.join(FAMILIES)} (default flow)")
     parser.add_argument("--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)")
-    parser.add_argument("--resume", action="store_true", help="go on with a run, whose settings are known; --minutes or --steps may "
-                        "be more than they were")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with a run, whose settings are known; --minutes or --steps may be more than before")
     parser.derive("plan", [Plan])
     parser.derive("family", [family_class(family).__init__])
     table_flags(parser)
@@ -109,11 +108,12 @@ def _incomplete(source: str | None) -> str:
     if "|" in source:
         return f"name the data before the formula: likewise train DATA {shlex.quote(source)}"
     given = shlex.quote(source)
-    return f'write a formula after the data, such as: likewise train {given} "image | text"; `likewise data {given}` shows the columns'
+    return (f'write a formula after the data, such as: likewise train {given} "image | text"; '
+            f"`likewise data {given}` shows the columns")
 
 
 def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
-    """A run as it was left, and its plan with the end moved. Raises RunError if the command line says anything else than the run."""
+    """A run as it was left, its plan's end moved. Raises RunError if the command line says anything else than the run."""
     state = load_state(folder)
     plan, data = dict(state["plan"]), {k: v for k, v in state["data"].items() if k != "fingerprint"}
     if data["source"] is None:
@@ -121,27 +121,27 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value
-        _same(folder, f"--{name}", value, plan[name])
+        _same(folder, flag(name), value, plan[name])
     options = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()} | state["options"]
     for name, value in parser.given(args, "family").items():
-        _same(folder, f"--{name.replace('_', '-')}", value, options[name])
+        _same(folder, flag(name), value, options[name])
     asked = table_args(args, parser)
     for name, value in asked.pop("options").items():
-        _same(folder, f"--{name}", value, data["options"].get(name))
-    for flag, name in (("--kind", "kinds"), ("--skip-bad", "skip_bad"), ("--holdout", "holdout"), ("--by", "by")):
-        if asked[name] is not None and asked[name] not in ({}, False):
-            _same(folder, flag, asked[name], data[name])
+        _same(folder, flag(name), value, data["options"].get(name))
+    for name, value in asked.items():
+        if value is not None and value is not False and value != {}:
+            _same(folder, "--kind" if name == "kinds" else flag(name), value, data[name])
     if args.source:
-        source = Path(args.source).expanduser()
-        _same(folder, "SOURCE", args.source if args.source == data["source"] else str(source.resolve()), data["source"])
+        source = args.source if args.source == data["source"] else str(Path(args.source).expanduser().resolve())
+        _same(folder, "the source", source, data["source"])
     if args.formula:
-        _same(folder, "FORMULA", str(Formula.parse(args.formula)), state["formula"])
+        _same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _same(folder, "--family", args.family, state["family"])
     return Model.load(folder), Table.open(**data), Plan(**plan)
 
 
-def _same(folder: Path, flag: str, value: Any, before: Any) -> None:
+def _same(folder: Path, what: str, value: Any, before: Any) -> None:
     if value != before:
-        was = f"without {flag}" if before is None else f"with {flag} {text(before)}"
-        raise RunError(f"{folder} was begun {was}, not {text(value)}; leave {flag} out to go on with it, or give another --out to "
-                       "begin again")
+        was = f"without {what}" if before is None else f"with {what} {shown(before)}"
+        raise RunError(f"{folder} was begun {was}, not {shown(value)}; leave {what} out to go on with it, or give another "
+                       "--out to begin again")

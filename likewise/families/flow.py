@@ -34,9 +34,9 @@ CODE = 32  # the most floats that stand for a categorical token
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 256, depth: int = 6,
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192, depth: int = 6,
                  stem: Literal["conv", "patch"] = "conv", t_mean: float = 0.8, t_std: float = 1.0,
-                 infill: float = 0.25) -> None:
+                 infill: float = 0.1) -> None:
         """width and depth of the trunk; stem of pictures; t_mean and t_std of (1); infill, the share of rows with known parts."""
         super().__init__(targets, sources)
         self.t_mean, self.t_std, self.infill = t_mean, t_std, infill

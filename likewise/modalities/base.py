@@ -1,7 +1,8 @@
 """Modality: what a column's values are, and how they become tokens and back. Knows no family and no network.
 
 A modality is a frozen dataclass whose fields are exactly what `fit` learned from the training rows, all of
-them JSON values: that is what a checkpoint stores, so a model decodes its own samples with no data set at hand.
+them JSON values: that is what a checkpoint stores, so a model decodes its own samples with no data set at
+hand.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class Modality(ABC):
     suffix: ClassVar[str]        # of a file with those bytes, with the dot
 
     log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
-    cell: ClassVar[float] = 0.0       # width, in tokens' units, of the cell that `decode` rounds to, 0 for none
+    cell: ClassVar[float] = 0.0       # width, in tokens' units, of what `decode` rounds to one value, or 0
 
     @classmethod
     @abstractmethod
     def fit(cls, values: Sequence[Any], **options: Any) -> Self:
-        """Learn size, vocabulary or scale from TRAINING values; the keywords of a subclass are its options."""
+        """Learn size, vocabulary or scale from TRAINING values; a subclass's keywords are its options."""
 
     @property
     @abstractmethod

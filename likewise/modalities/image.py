@@ -49,8 +49,8 @@ class Image(Modality):
             channels: int | None = None) -> Self:
         """A square of `size` pixels with 1 or 3 `channels`. Raises ValueError for other options.
 
-        Without `size`: that of the pictures if they share one of at most 64 pixels a side, else a square of their
-        median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
+        Without `size`: that of the pictures if they share one of at most 64 pixels a side, else a square of
+        their median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
         """
         if size is not None and size < 1:
             raise ValueError(f"size={size}: a picture has at least 1 pixel a side")

@@ -26,7 +26,8 @@ WORDS = 20_000          # words of the training texts that are remembered
 class Text(Modality):
     """Byte-pair ids on the grid (length,); id 0 is the end, and fills what a shorter text leaves.
 
-    `tokenizer` is the JSON of a Hugging Face tokenizer, `words` are those of the training texts, None if too many.
+    `tokenizer` is the JSON of a Hugging Face tokenizer, `words` are those of the training texts, None if too
+    many.
 
     >>> text = Text.fit(["red circle", "blue square"])
     >>> text.spec.tokens, text.decode(text.encode("red square")), text.unseen("red triangle")
@@ -43,11 +44,11 @@ class Text(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
-        """Learn a byte-pair vocabulary (Sennrich et al. 2016) of `vocabulary` ids, and room for `length` tokens.
+        """Learn a byte-pair vocabulary (Sennrich et al. 2016) of `vocabulary` ids, and a `length` in tokens.
 
-        Without `vocabulary`: plain bytes below 10 kB of text, else at most one merge for every 32 bytes and 4,096
-        in all. Without `length`: the longest of `values`. Raises ValueError if that is above 1,024 tokens, or for a
-        `vocabulary` without room for every byte.
+        Without `vocabulary`: plain bytes below 10 kB of text, else at most one merge for every 32 bytes and
+        4,096 in all. Without `length`: the longest of `values`. Raises ValueError if that is above 1,024
+        tokens, or for a `vocabulary` without room for every byte.
         """
         size = sum(len(value.encode()) + 1 for value in values)
         if vocabulary is None:
@@ -58,7 +59,7 @@ class Text(Modality):
         if length is None:
             length = max((len(e.ids) for e in tokenizer.encode_batch([_open(v) for v in values])), default=1)
             if length > LONGEST:
-                raise ValueError(f"the longest text has {length} tokens; shorten it, or make room with --length {length}")
+                raise ValueError(f"a text has {length} tokens; shorten it, or give --length {length}")
         found = set().union(*map(_words, values)) if values else set()
         return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None)
 
@@ -76,8 +77,7 @@ class Text(Modality):
         if any("\ud800" <= c <= "\udfff" for c in value):
             return "half of a surrogate pair is no text"
         if (tokens := self.tokens(value)) > self.length:
-            return (f"the text has {tokens} tokens and there is room for {self.length}; shorten it, or make room with "
-                    f"--length {tokens}")
+            return f"{tokens} tokens and room for {self.length}; shorten it, or give --length {tokens}"
         return None
 
     def encode(self, value: str) -> Tensor:
@@ -88,7 +88,7 @@ class Text(Modality):
         return torch.nn.functional.pad(ids + 1, (0, self.length - len(ids)))
 
     def decode(self, tokens: Tensor) -> str:
-        """(length,) ids -> the text before the first 0; what is no UTF-8 becomes the replacement character."""
+        """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
         ids = ids[:ids.index(0)] if 0 in ids else ids
         return self._tokenizer.decode([i - 1 for i in ids]).removeprefix(" ")
@@ -116,7 +116,7 @@ class Text(Modality):
 
 
 def _learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
-    """Byte-level pairs, one id less than `vocabulary`: id 0, the end, is ours, so that no text can spell it."""
+    """Byte-level pairs, one id less than `vocabulary`: id 0, the end, is ours, and no text can spell it."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

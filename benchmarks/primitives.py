@@ -1,0 +1,66 @@
+"""What the network's parts cost on this processor: the measurements behind the choices in likewise/nets.py and stems.py.
+
+    python benchmarks/primitives.py
+
+Milliseconds of forward and backward, bf16, the median of ten; B 96, T 41, D 192, 3 heads: the shapes of the default icons run. The last
+lines repeat the convolutions after likewise.training.keep_memory.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likewise.training import keep_memory
+
+B, T, D, H = 96, 41, 192, 3
+BF16 = torch.bfloat16
+
+
+def cost(function: Callable[[], Tensor], *inputs: Tensor) -> float:
+    """Milliseconds of function() and of its gradient for `inputs`."""
+    seconds = []
+    for _ in range(13):
+        began = time.perf_counter()
+        out = function()
+        torch.autograd.grad(out, inputs, torch.ones_like(out))
+        seconds.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(seconds[3:])
+
+
+def leaf(*shape: int) -> Tensor:
+    return torch.randn(*shape).to(BF16).requires_grad_()
+
+
+def main() -> None:
+    x, q, k, v = leaf(B, T, D), leaf(B, H, T, 64), leaf(B, H, T, 64), leaf(B, H, T, 64)
+    rows: list[tuple[str, float]] = [
+        ("layer norm, no weights", cost(lambda: F.layer_norm(x, (D,)), x)),
+        ("RMS norm, no weights", cost(lambda: F.rms_norm(x, (D,)), x)),
+        ("attention as two matrix products", cost(lambda: (q @ k.mT).softmax(-1) @ v, q, k, v)),
+        ("scaled_dot_product_attention", cost(lambda: F.scaled_dot_product_attention(q, k, v), q, k, v)),
+    ]
+    hidden = leaf(B, T, 4 * D)
+    rows += [("GELU", cost(lambda: F.gelu(hidden), hidden)),
+             ("squared ReLU", cost(lambda: F.relu(hidden).square(), hidden))]
+
+    def convolution(channels: int, size: int) -> float:
+        image = torch.randn(B, channels, size, size).to(BF16, memory_format=torch.channels_last).requires_grad_()
+        kernel = torch.randn(channels, channels, 3, 3).to(BF16, memory_format=torch.channels_last).requires_grad_()
+        return cost(lambda: F.conv2d(image, kernel, padding=1), image, kernel)
+
+    shapes = ((24, 24), (48, 12), (96, 24))
+    rows += [(f"3x3 convolution, {c} channels, {s} px", convolution(c, s)) for c, s in shapes]
+    keep_memory()
+    rows += [(f"3x3 convolution, {c} channels, {s} px, memory kept", convolution(c, s)) for c, s in shapes]
+    for name, milliseconds in rows:
+        print(f"{name:55}{milliseconds:8.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Values survive the trip to tokens and back, to bytes and back, and to a checkpoint and back; bad ones are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from likewise.modalities import KINDS, Image, Label, Modality, Number, Text, modality_from_json
+
+CAPTIONS = [f"{thing} {change}{style}" for thing in ("truck", "heart", "cloud", "bell") for change in ("alert", "off", "plus")
+            for style in ("", " outline")] * 40
+
+
+def noise(height: int, width: int, mode: str = "RGB", seed: int = 0) -> PIL.Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    return PIL.Image.fromarray(pixels).convert(mode)
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, PIL.Image.Image):
+        return a.mode == b.mode and np.array_equal(np.asarray(a), np.asarray(b))
+    return a == b
+
+
+EXAMPLES: list[tuple[Modality, list[Any]]] = [
+    (Image(5, 7, 1), [noise(5, 7, "L")]),
+    (Image(5, 7, 3), [noise(5, 7, "RGB")]),
+    (Text.fit(CAPTIONS), ["truck alert outline", "heart"]),
+    (Label.fit(["cat", "dog", "cat"]), ["cat", "dog"]),
+    (Label.fit([10, 9, -1]), ["9", "-1"]),
+    (Number.fit([1, 5, 12]), [5, -40, 1000]),
+    (Number.fit([0.5, 0.25]), [0.5, 0.25]),
+]
+
+
+@pytest.mark.parametrize(("modality", "values"), EXAMPLES, ids=lambda x: getattr(x, "kind", ""))
+def test_round_trips(modality: Modality, values: list[Any]) -> None:
+    spec = modality.spec
+    for value in values:
+        tokens = modality.encode(value)
+        assert tokens.shape == ((spec.tokens,) if spec.categorical else (spec.tokens, spec.width))
+        assert tokens.dtype == (torch.int64 if spec.categorical else torch.float32)
+        assert modality.check(value) is None
+        decoded = modality.decode(tokens)
+        assert decoded == pytest.approx(value) if modality.kind == "number" else same(decoded, value)
+        assert same(modality.load(modality.dump(value)), value)
+    again = modality_from_json(json.loads(json.dumps(modality.to_json())))
+    assert again == modality
+    assert torch.equal(again.encode(values[0]), modality.encode(values[0]))
+
+
+@pytest.mark.parametrize(("modality", "values"), EXAMPLES, ids=lambda x: getattr(x, "kind", ""))
+def test_any_tokens_decode(modality: Modality, values: list[Any]) -> None:
+    spec, rng = modality.spec, torch.Generator().manual_seed(0)
+    for _ in range(20):
+        if spec.categorical:
+            tokens = torch.randint(spec.classes, (spec.tokens,), generator=rng)
+        else:
+            tokens = 3 * torch.randn(spec.tokens, spec.width, generator=rng)
+        assert isinstance(modality.decode(tokens), (str, int, float, PIL.Image.Image))
+
+
+def test_kinds_and_options() -> None:
+    assert {kind: list(modality.options()) for kind, modality in KINDS.items()} == {
+        "image": ["size", "channels"], "text": ["vocabulary", "length"], "label": [], "number": []}
+    with pytest.raises(ValueError, match="did you mean 'image'"):
+        modality_from_json({"kind": "imgae"})
+
+
+# ---- image
+
+
+def test_image_size_is_that_of_the_pictures_or_a_square() -> None:
+    assert Image.fit([noise(20, 16)] * 3) == Image(20, 16, 3)
+    assert Image.fit([noise(20, 16, "L"), noise(10, 30, "1")]) == Image(13, 13, 1)
+    assert Image.fit([noise(100, 90)] * 3) == Image(64, 64, 3)
+    assert Image.fit([noise(100, 90)], size=80, channels=1) == Image(80, 80, 1)
+    for options in ({"size": 0}, {"channels": 2}):
+        with pytest.raises(ValueError, match=str(next(iter(options)))):
+            Image.fit([noise(4, 4)], **options)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "YCbCr"])
+def test_every_mode_becomes_the_one_asked_for(mode: str) -> None:
+    white = PIL.Image.new("L", (6, 4), 255)
+    picture = PIL.Image.new("I;16", (6, 4), 65535) if mode == "I;16" else white.convert("RGB").convert(mode)
+    for channels in (1, 3):
+        image = Image(4, 6, channels)
+        assert image.encode(picture).min() == pytest.approx(1, abs=0.02)
+        assert image.encode(image.load(image.dump(picture))).min() == pytest.approx(1, abs=0.02)
+
+
+def test_crop_is_central_transparency_is_white_and_photographs_are_upright() -> None:
+    wide = PIL.Image.new("RGBA", (30, 10), (255, 0, 0, 255))
+    wide.paste((0, 0, 0, 0), (10, 0, 20, 10))
+    assert Image(10, 10, 3).encode(wide).min() == 1
+    turned = PIL.Image.new("L", (8, 4))
+    turned.paste(255, (0, 0, 4, 4))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6        # to be turned by 90 degrees clockwise
+    turned.info["exif"] = exif.tobytes()
+    upright = np.asarray(Image(8, 4, 1).decode(Image(8, 4, 1).encode(turned)))
+    assert upright[:4].min() == 255
+    assert upright[4:].max() == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", Image(9, 9, 3).dump(noise(9, 9))[:80]])
+def test_a_broken_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="unreadable picture"):
+        Image(9, 9, 3).load(data)
+
+
+# ---- text
+
+
+@pytest.mark.parametrize("corpus", [["tiny"], CAPTIONS], ids=["bytes", "pairs"])
+@pytest.mark.parametrize("text", ["", " ", " truck  alert\n", "Straße 北京 😀👩‍🚒", "<end> <|endoftext|> [PAD]", "\0\x7f", "a'll 3d"])
+def test_text_is_lossless(corpus: list[str], text: str) -> None:
+    modality = Text.fit(corpus, length=64)
+    assert modality.decode(modality.encode(text)) == text
+
+
+def test_a_frequent_word_is_one_token_anywhere() -> None:
+    text = Text.fit(CAPTIONS)
+    assert text.length == 3
+    first, second = text.encode("truck alert outline"), text.encode("alert truck")
+    assert first.tolist()[:2] == second.tolist()[1::-1]
+    assert second[-1] == 0
+    assert text.decode(torch.tensor([first[1], 0, first[0]])) == "alert"
+
+
+def test_vocabulary_follows_the_corpus() -> None:
+    assert Text.fit(["a few words"] * 20).spec.classes == 257
+    assert 257 < Text.fit(CAPTIONS).spec.classes <= 257 + sum(len(c) + 1 for c in CAPTIONS) // 32
+    assert Text.fit(CAPTIONS, vocabulary=270).spec.classes == 270
+    with pytest.raises(ValueError, match="vocabulary=100"):
+        Text.fit(CAPTIONS, vocabulary=100)
+
+
+def test_a_long_text_is_refused_and_says_what_to_do() -> None:
+    text = Text.fit(["red", "blue"])
+    assert "--length 9" in text.check("long red")
+    with pytest.raises(ValueError, match="--length 9"):
+        text.encode("long red")
+    with pytest.raises(ValueError, match="--length 2001"):
+        Text.fit(["x" * 2000])
+    assert Text.fit(["x" * 2000], length=2001).length == 2001
+    assert text.check("\ud800") and text.check(7)
+
+
+def test_unseen_words() -> None:
+    text = Text.fit(CAPTIONS)
+    assert text.unseen("Truck with wheels, outline") == ["with", "wheels"]
+    assert Text(text.tokenizer, text.length).unseen("wheels") == []
+
+
+# ---- label, number
+
+
+def test_label_order_and_unknown_class() -> None:
+    assert Label.fit([10, 9, 9]).classes == ("9", "10")
+    assert Label.fit(["10", "nine"]).classes == ("10", "nine")
+    assert torch.equal(Label.fit([7]).encode("7"), Label.fit(["7"]).encode(7))
+    with pytest.raises(ValueError, match="did you mean 'cat'"):
+        Label(("cat", "dog")).encode("cta")
+    with pytest.raises(ValueError, match="unknown class"):
+        Label(("cat", "dog")).load(b"bird")
+
+
+def test_numbers_that_are_none() -> None:
+    number = Number.fit([3, 3])
+    assert number.decode(torch.tensor([[0.0]])) == 3
+    assert number.spec.tokens == 1
+    for value in (float("nan"), float("inf"), None, "3"):
+        assert number.check(value)
+        with pytest.raises(ValueError, match="number"):
+            number.encode(value)
+    with pytest.raises(ValueError, match="'three' is not a number"):
+        number.load(b"three")
+    assert number.parse("4") == 4
+
+
+def test_parse_takes_a_text_or_the_path_of_a_picture(tmp_path: Any) -> None:
+    picture = noise(3, 3)
+    (tmp_path / "a.png").write_bytes(Image(3, 3, 3).dump(picture))
+    assert same(Image(3, 3, 3).parse(str(tmp_path / "a.png")), picture)
+    assert Label(("7",)).parse("7") == "7"
