@@ -1,9 +1,10 @@
 """What one choice is worth: train the same formula under several settings, judge each alike.
 
-    python benchmarks/ablate.py icons "image | text" --steps 300 "" "t_mean=0,t_std=1.2" "width=256" "batch=128"
+    python benchmarks/ablate.py icons "image | text" --steps 300 "" t_mean=0,t_std=1.2 width=256 batch=128
 
-A setting is options of the family and fields of Plan, by name; "" is the defaults. All settings see the same rows in the same order,
-and the judge is likewise.evaluate with the same seed. With --minutes instead of --steps they have equal wall time.
+A setting is options of the family and fields of Plan, by name; "" is the defaults. All settings see the same
+rows in the same order, and the judge is likewise.evaluate with the same seed. With --minutes instead of
+--steps they have equal wall time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def parse(setting: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("formula")
     parser.add_argument("settings", nargs="+")
@@ -40,11 +42,13 @@ def main() -> None:
     args = parser.parse_args()
     table = Table.open(args.data)
     known = family_class(args.family).options()
-    table.train.encoded(Model(args.formula, table.columns, args.family).targets[0])  # not on the first setting's clock
+    target = Model(args.formula, table.columns, args.family).targets[0]
+    table.train.encoded(target)  # once, and not on the first setting's clock
     for setting in args.settings:
         given = parse(setting)
         options = {k: v for k, v in given.items() if k in known}
-        plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **{k: v for k, v in given.items() if k not in known})
+        fields = {k: v for k, v in given.items() if k not in known}
+        plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, args.family, **options)
         began = time.perf_counter()
         for step in train(model, table, plan):

@@ -1,10 +1,10 @@
-"""Digits, P(image | label): likewise beside torchcfm and denoising-diffusion-pytorch, at equal wall time in one run.
+"""Digits, P(image | label): likewise beside torchcfm and denoising-diffusion-pytorch, at equal wall time.
 
     python benchmarks/digits_peers.py --minutes 2 --out runs/digits_peers.json
 
-The methods are trained one after the other on the rows of `Table.open("digits").train`, on the same threads, and judged by the same
-functions of `likewise.evaluation`. Only training counts as time, not imports. Each peer has the recipe that its authors published;
-benchmarks/README.md says where from, what had to differ, and how to install the peers without a second PyTorch.
+The methods are trained one after the other, in one process, on the rows of `Table.open("digits").train`, and
+judged by the same functions of `likewise.evaluation`. Only training counts as time, not imports. Each peer
+has the recipe its authors published; README.md says which, what had to differ, and how to install them.
 """
 
 from __future__ import annotations
@@ -30,52 +30,59 @@ from likewise import Table
 from likewise.evaluation import agreement, features
 from likewise.evaluation.estimate import Estimate, share
 from likewise.evaluation.fidelity import kid, kid_floor
+from likewise.machine import keep_memory
 from likewise.pictures import put, save
 from likewise.preview import grid
-from likewise.training import keep_memory
 
-SPACES = (features.edges, features.random_conv)
+SPACES = {"KID of edges": features.edges, "KID of random_conv": features.random_conv}
 PACKAGES = ("torch", "likewise", "torchcfm", "torchdiffeq", "denoising-diffusion-pytorch", "ema-pytorch")
 
 
 class Judge:
-    """What all are judged by: a classifier that has learned from real training rows, and the distance to rows held out."""
+    """What judges all: a classifier trained on real training rows, and the distance to rows held out."""
 
     def __init__(self, table: Table, samples: int, seed: int) -> None:
-        self.table, self.seed = table, seed
+        self.column, self.seed = table.columns["image"], seed
         channels, height, width = shape_of(table)
-        (self.train, known), (self.test, self.true) = (
-            (part.encoded("image").view(-1, height, width, channels).numpy(), part.encoded("label").flatten().numpy())
-            for part in (table.train, table.test))
-        self.classify = agreement.Classifier(self.train, known, len(table.columns["label"].classes), seed=seed)
-        floors = {f"KID of {space.__name__}": kid_floor(space(self.train), space(self.test), samples, rng=np.random.default_rng(seed))
-                  for space in SPACES}
-        self.real = {"accuracy": share(self.classify(self.test) == self.true), **floors}
+        parts = (table.train, table.test)
+        train, self.test = (p.encoded("image").view(-1, height, width, channels).numpy() for p in parts)
+        known, self.true = (p.encoded("label").flatten().numpy() for p in parts)
+        self.classes = len(table.columns["label"].classes)
+        self.classify = agreement.Classifier(train, known, self.classes, seed=seed)
+        self.real = {"accuracy": share(self.classify(self.test) == self.true)}
+        for name, space in SPACES.items():
+            rng = np.random.default_rng(seed)
+            self.real[name] = kid_floor(space(train), space(self.test), samples, rng=rng)
 
     def __call__(self, pictures: Pictures, classes: Tensor) -> dict[str, Estimate]:
-        shape = self.test.shape[1:]
-        images = np.stack([self.table.columns["image"].encode(p).numpy().reshape(shape) for p in pictures])
-        return {"accuracy": share(self.classify(images) == classes.numpy())} | {
-            f"KID of {space.__name__}": kid(space(images), space(self.test), rng=np.random.default_rng(self.seed)) for space in SPACES}
+        images = np.stack([self.column.encode(p).numpy().reshape(self.test.shape[1:]) for p in pictures])
+        found = {"accuracy": share(self.classify(images) == classes.numpy())}
+        for name, space in SPACES.items():
+            found[name] = kid(space(images), space(self.test), rng=np.random.default_rng(self.seed))
+        return found
 
 
-def run(name: str, half: bool, table: Table, judge: Judge, args: argparse.Namespace) -> tuple[dict[str, Any], Pictures]:
+def run(name: str, half: bool, table: Table, judge: Judge,
+        args: argparse.Namespace) -> tuple[dict[str, Any], Pictures]:
     """Train, choose a way to draw, draw, judge: a line of the table, and the pictures."""
     torch.manual_seed(args.seed)
     cast = (lambda: torch.autocast(DEVICE.type, torch.bfloat16)) if half else nullcontext
-    method, classes = METHODS[name](table, args, cast), torch.arange(args.samples) % len(table.columns["label"].classes)
-    began = time.perf_counter()
+    method = METHODS[name](table, args, cast)
+    began, busy = time.perf_counter(), time.process_time()
     seen = method.train(60 * args.minutes)
-    trained = time.perf_counter() - began
-    few, pilots = classes[:max(10, args.samples // 10)], {}
+    trained, busy = time.perf_counter() - began, time.process_time() - busy
+    classes, pilots = torch.arange(args.samples) % judge.classes, {}
     if len(method.draws) > 1:
+        few = classes[:max(judge.classes, args.samples // 10)]
         pilots = {way: judge(draw(few), few)["accuracy"].value for way, draw in method.draws.items()}
     way = max(pilots, key=pilots.get) if pilots else next(iter(method.draws))
     began = time.perf_counter()
     pictures = method.draws[way](classes)
-    return {"method": f"{name}{' bf16' if half else ''}{f' ({way})' if way else ''}", "parameters": method.parameters,
-            "images seen": seen, "trained, s": round(trained, 1), f"{args.samples} drawn, s": round(time.perf_counter() - began, 1),
-            **judge(pictures, classes), "pilots": pilots}, pictures
+    drawn = time.perf_counter() - began
+    line = {"method": name + " bf16" * half + f" ({way})" * bool(way), "parameters": method.parameters,
+            "images seen": seen, "trained, s": round(trained, 1), "of CPU, s": round(busy, 1),
+            f"{args.samples} drawn, s": round(drawn, 1), **judge(pictures, classes), "pilots": pilots}
+    return line, pictures
 
 
 def sheet(blocks: dict[str, Pictures]) -> PIL.Image.Image:
@@ -92,41 +99,55 @@ def sheet(blocks: dict[str, Pictures]) -> PIL.Image.Image:
 def show(lines: Sequence[dict[str, Any]]) -> str:
     """The lines as an aligned table."""
     names = [name for name in lines[-1] if name != "pilots"]
-    cells = [names] + [[f"{v:,}" if isinstance(v := line.get(n, ""), int) else str(v) for n in names] for line in lines]
+    values = ([line.get(name, "") for name in names] for line in lines)
+    cells = [names, *([f"{v:,}" if isinstance(v, int) else str(v) for v in row] for row in values)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--minutes", type=float, default=2.0, help="of training, each")
     parser.add_argument("--samples", type=int, default=1000, help="drawn and judged, each")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--peer-bf16", action="store_true", help="train each peer a second time, under bf16 autocast")
-    parser.add_argument("--ddp-dim", type=int, default=32, help="width of denoising-diffusion's U-Net; its README: 64, at 128 pixels")
-    parser.add_argument("--ddp-lr", type=float, default=3e-4, help="its learning rate; its README: 8e-5, for 700,000 steps")
+    parser.add_argument("--peer-bf16", action="store_true", help="train each peer in bf16 as well")
+    parser.add_argument("--ddp-dim", type=int, default=32, help="width of denoising-diffusion")
+    parser.add_argument("--ddp-lr", type=float, default=3e-4, help="its learning rate")
     parser.add_argument("--ddp-steps", type=int, default=50, help="its steps of DDIM")
-    parser.add_argument("--ddp-scales", type=float, nargs="+", default=[6.0, 3.0], help="its guidance, above 1")
+    parser.add_argument("--ddp-scales", type=float, nargs="+", default=[6, 3], help="guidance")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/digits_peers.json"), help="JSON; a PNG goes beside it")
+    parser.add_argument("--out", type=Path, default=Path("runs/digits_peers.json"), help="a PNG is beside it")
     args = parser.parse_args()
-    keep_memory()                                   # for the peers as well: it makes them faster too
+    if min(args.ddp_scales) <= 1:
+        parser.error("--ddp-scales are above 1: the package's own sampler fails at 1")
+    return args
+
+
+def main() -> None:
+    args = options()
+    keep_memory()                                   # makes the peers faster as well
     table = Table.open("digits")
     judge = Judge(table, args.samples, args.seed)
-    shown = [[i for i, k in enumerate(judge.true) if k == digit][:3] for digit in range(10)]
-    held = table.test.column("image")
-    lines, blocks = [{"method": "real rows", **judge.real}], {"real, held out": [held[d[line]] for line in range(3) for d in shown]}
-    about = {"setting": {**vars(args), "out": str(args.out)}, "threads": torch.get_num_threads(), "device": DEVICE.type,
-             "versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
-    for name, half in [(n, h) for n in args.methods for h in ([False, True] if args.peer_bf16 and n != "likewise" else [False])]:
+    shown = [[i for i, k in enumerate(judge.true) if k == digit][:3] for digit in range(judge.classes)]
+    held, lines = table.test.column("image"), [{"method": "real rows", **judge.real}]
+    blocks = {"real, held out": [held[rows[i]] for i in range(3) for rows in shown]}
+    versions = {d.name: d.version for d in importlib.metadata.distributions() if d.name in PACKAGES}
+    about = {"setting": {**vars(args), "out": str(args.out)}, "device": DEVICE.type, "versions": versions,
+             "threads": torch.get_num_threads()}
+    todo = [(name, False) for name in args.methods]
+    todo += [(name, True) for name in args.methods if args.peer_bf16 and name != "likewise"]
+    for name, half in todo:
         line, pictures = run(name, half, table, judge, args)
         lines.append(line)
         blocks[line["method"]] = pictures
-        found = [{k: dataclasses.asdict(v) if isinstance(v, Estimate) else v for k, v in line.items()} for line in lines]
-        put(args.out, json.dumps({**about, "lines": found}, indent=1).encode())     # after each, so that a stop loses little
+        # written each time, so that a stop loses little
+        found = [{k: dataclasses.asdict(v) if isinstance(v, Estimate) else v for k, v in line.items()}
+                 for line in lines]
+        put(args.out, json.dumps({**about, "lines": found}, indent=1).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
-        print(f"{show(lines)}\n", flush=True)
-    print(f"{args.out}, {args.out.with_suffix('.png')}; {torch.get_num_threads()} threads, {args.minutes:g} minutes of training each")
+        print(show(lines), end="\n\n", flush=True)
+    print(f"{args.out} and its .png: {args.minutes:g} minutes each, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":

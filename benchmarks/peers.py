@@ -1,4 +1,4 @@
-"""The methods that digits_peers.py compares: likewise, and two peers, called by their public functions, with their own recipes."""
+"""What digits_peers.py compares: likewise and two peers, by their recipes and their public functions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from likewise import Model, Plan, Table, train
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Pictures = list[PIL.Image.Image]
-Cast = Callable[[], AbstractContextManager]         # of the forward pass in training: bf16 autocast, or nothing
+Cast = Callable[[], AbstractContextManager]     # of a peer's forward pass in training: bf16, or none
 
 
 @dataclass(frozen=True)
 class Method:
-    """A model to be trained. Several `draws` are ways to draw from it, of which a pilot of a tenth of the samples takes the best."""
+    """A model to be trained. Of several ways to draw, a pilot of a tenth of the samples takes the best."""
 
     parameters: int
     train: Callable[[float], int]                   # seconds -> images seen
@@ -34,15 +34,17 @@ class Method:
 
 
 def likewise_flow(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
-    """The defaults of this package. What it does on its clock beside training: reading the rows, one held-out loss at the end."""
-    model, names = Model("image | label", table.columns, seed=args.seed), table.columns["label"].classes
+    """The defaults of this package. Its clock has a held-out loss at the end as well."""
+    model = Model("image | label", table.columns, seed=args.seed)
+    names = table.columns["label"].classes
 
     def run(seconds: float) -> int:
         plan = Plan(minutes=seconds / 60, seed=args.seed, save=1e9)
         return plan.batch * [step.step for step in train(model, table, plan)][-1]
 
     def draw(classes: Tensor) -> Pictures:
-        return [row["image"] for row in model.eval().sample([{"label": names[k]} for k in classes.tolist()], seed=args.seed)]
+        rows = model.eval().sample([{"label": names[k]} for k in classes.tolist()], seed=args.seed)
+        return [row["image"] for row in rows]
 
     return Method(_count(model), run, {"": draw})
 
@@ -53,10 +55,11 @@ def torchcfm(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
     from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
     from torchcfm.models.unet import UNetModel
 
-    shape = shape_of(table)
-    net = UNetModel(dim=shape, num_channels=32, num_res_blocks=1, class_cond=True,
-                    num_classes=len(table.columns["label"].classes)).to(DEVICE)
-    path, optimiser, batches = ConditionalFlowMatcher(sigma=0.0), torch.optim.Adam(net.parameters()), _batches(table, 128, args.seed)
+    shape, classes_of = shape_of(table), len(table.columns["label"].classes)
+    net = UNetModel(dim=shape, num_channels=32, num_res_blocks=1, num_classes=classes_of, class_cond=True)
+    net.to(DEVICE)
+    path, optimiser = ConditionalFlowMatcher(sigma=0.0), torch.optim.Adam(net.parameters())
+    batches, ends = _batches(table, 128, args.seed), torch.tensor([0.0, 1.0], device=DEVICE)
 
     def step() -> None:
         x1, classes = next(batches)
@@ -70,25 +73,28 @@ def torchcfm(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
     @torch.no_grad()
     def draw(classes: Tensor) -> Pictures:
         net.eval()
-        parts = [torchdiffeq.odeint(lambda t, x, y=y: net(t, x, y), torch.randn(len(y), *shape, device=DEVICE),
-                                    torch.tensor([0.0, 1.0], device=DEVICE), atol=1e-4, rtol=1e-4, method="dopri5")[-1]
-                 for y in classes.to(DEVICE).split(100)]
+        parts = []
+        for y in classes.to(DEVICE).split(100):
+            noise = torch.randn(len(y), *shape, device=DEVICE)
+            path_of = torchdiffeq.odeint(lambda t, x, y=y: net(t, x, y), noise, ends,
+                                         atol=1e-4, rtol=1e-4, method="dopri5")
+            parts.append(path_of[-1])
         return _pictures(table, torch.cat(parts))
 
     return Method(_count(net), lambda seconds: 128 * _clocked(step, seconds), {"": draw})
 
 
 def denoising_diffusion(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
-    """Its classifier_free_guidance module, trained as its Trainer (which knows no classes) trains: Adam, clipping, EMA."""
+    """Its module classifier_free_guidance, trained as its Trainer trains, which knows no classes."""
     _stub_torchvision()
     from denoising_diffusion_pytorch import classifier_free_guidance as guided
     from ema_pytorch import EMA
 
-    guided.tqdm = lambda steps, **_: steps          # its bars would break the lines of this table
-    shape = shape_of(table)
-    net = guided.Unet(dim=args.ddp_dim, dim_mults=(1, 2, 4), channels=shape[0], num_classes=len(table.columns["label"].classes))
-    diffusion = guided.GaussianDiffusion(net, image_size=shape[-1], timesteps=1000, sampling_timesteps=args.ddp_steps,
-                                         objective="pred_v", ddim_sampling_eta=0.0).to(DEVICE)
+    guided.tqdm = lambda steps, **_: steps          # its bars would break the lines of the table
+    shape, classes_of = shape_of(table), len(table.columns["label"].classes)
+    net = guided.Unet(dim=args.ddp_dim, dim_mults=(1, 2, 4), channels=shape[0], num_classes=classes_of)
+    diffusion = guided.GaussianDiffusion(net, image_size=shape[-1], timesteps=1000, objective="pred_v",
+                                         sampling_timesteps=args.ddp_steps, ddim_sampling_eta=0.0).to(DEVICE)
     optimiser = torch.optim.Adam(diffusion.parameters(), lr=args.ddp_lr, betas=(0.9, 0.99))
     ema, batches = EMA(diffusion, beta=0.995, update_every=10), _batches(table, 64, args.seed)
 
@@ -110,11 +116,18 @@ def denoising_diffusion(table: Table, args: argparse.Namespace, cast: Cast) -> M
         return draw
 
     weights = {"EMA": ema.ema_model, "last weights": diffusion}
-    draws = {f"{name}, cond_scale {scale:g}": drawing(model, scale) for name, model in weights.items() for scale in args.ddp_scales}
+    draws = {f"{name}, cond_scale {scale:g}": drawing(model, scale)
+             for name, model in weights.items() for scale in args.ddp_scales}
     return Method(_count(net), lambda seconds: 64 * _clocked(step, seconds), draws)
 
 
 METHODS = {"likewise": likewise_flow, "torchcfm": torchcfm, "denoising-diffusion": denoising_diffusion}
+
+
+def shape_of(table: Table) -> tuple[int, int, int]:
+    """(C, H, W) of the images."""
+    spec = table.columns["image"].spec
+    return spec.width, *spec.grid
 
 
 def _clocked(step: Callable[[], None], seconds: float) -> int:
@@ -127,21 +140,16 @@ def _clocked(step: Callable[[], None], seconds: float) -> int:
 
 
 def _stub_torchvision() -> None:
-    """A torchvision to import: the package asks for it at import, for a Trainer that is not used here, and PyPI has no CPU build."""
+    """A torchvision to import: it is asked for, for a Trainer not used here, and PyPI has no CPU build."""
     if importlib.util.find_spec("torchvision"):
         return
     stub = sys.modules["torchvision"] = types.ModuleType("torchvision")
-    stub.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)     # others ask for it before they import
+    stub.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)     # others look for it first
     stub.transforms, stub.utils = types.ModuleType("transforms"), types.ModuleType("utils")
 
 
-def shape_of(table: Table) -> tuple[int, int, int]:
-    spec = table.columns["image"].spec
-    return spec.width, *spec.grid
-
-
 def _batches(table: Table, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches that likewise learns from: images (B, C, H, W) in [-1, 1] and classes (B,)."""
+    """Batches as likewise takes them: images (B, C, H, W) in [-1, 1] and classes (B,)."""
     channels, height, width = shape_of(table)
     for batch in table.train.batches(["image", "label"], size, seed=seed):
         images = batch["image"].view(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()

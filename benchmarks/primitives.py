@@ -1,9 +1,9 @@
-"""What the network's parts cost on this processor: the measurements behind the choices in likewise/nets.py and stems.py.
+"""What the network's parts cost on this processor: what the choices in likewise/nets.py and stems.py rest on.
 
     python benchmarks/primitives.py
 
-Milliseconds of forward and backward, bf16, the median of ten; B 96, T 41, D 192, 3 heads: the shapes of the default icons run. The last
-lines repeat the convolutions after likewise.training.keep_memory.
+Milliseconds of forward and backward, bf16, the median of ten; B 96, T 41, D 192, 3 heads: the shapes of the
+default icons run. The last lines repeat the convolutions after likewise.machine.keep_memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likewise.training import keep_memory
+from likewise.machine import keep_memory
 
 B, T, D, H = 96, 41, 192, 3
 BF16 = torch.bfloat16
@@ -33,8 +33,8 @@ def cost(function: Callable[[], Tensor], *inputs: Tensor) -> float:
     return 1e3 * statistics.median(seconds[3:])
 
 
-def leaf(*shape: int) -> Tensor:
-    return torch.randn(*shape).to(BF16).requires_grad_()
+def leaf(*shape: int, memory: torch.memory_format = torch.preserve_format) -> Tensor:
+    return torch.randn(*shape).to(BF16, memory_format=memory).requires_grad_()
 
 
 def main() -> None:
@@ -50,8 +50,8 @@ def main() -> None:
              ("squared ReLU", cost(lambda: F.relu(hidden).square(), hidden))]
 
     def convolution(channels: int, size: int) -> float:
-        image = torch.randn(B, channels, size, size).to(BF16, memory_format=torch.channels_last).requires_grad_()
-        kernel = torch.randn(channels, channels, 3, 3).to(BF16, memory_format=torch.channels_last).requires_grad_()
+        image = leaf(B, channels, size, size, memory=torch.channels_last)
+        kernel = leaf(channels, channels, 3, 3, memory=torch.channels_last)
         return cost(lambda: F.conv2d(image, kernel, padding=1), image, kernel)
 
     shapes = ((24, 24), (48, 12), (96, 24))

@@ -1,10 +1,12 @@
-"""How fast training is: images a second, and the fraction of this machine's own bf16 matrix rate that a whole step reaches.
+"""How fast training is: images a second, and the fraction of the machine's bf16 matrix rate that it reaches.
 
-    python benchmarks/train_throughput.py [--data icons] [--formula "image | text"] [--steps 20] [--width 256] [--depth 6]
+    python benchmarks/train_throughput.py [--data icons] [--formula "image | text"]
+                                          [--steps 20] [--width 256] [--depth 6]
 
-The matrix rate (2048 x 2048 x 2048) is measured between the steps of the same run, so that the ratio holds on a machine whose speed
-drifts. Floating-point operations are counted by PyTorch's FlopCounterMode over the forward and backward pass; the optimiser's, the
-average's and the random numbers' time is in the step's time, their operations are not counted.
+The matrix rate (2048 x 2048 x 2048) is measured between the steps of the same run, so that the ratio holds on
+a machine whose speed drifts. Floating-point operations are counted by PyTorch's FlopCounterMode over the
+forward and backward pass; the optimiser's, the average's and the random numbers' time is in the step's time,
+their operations are not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from likewise import Model, Plan, Table
-from likewise.training import Trainer, keep_memory
+from likewise.machine import keep_memory
+from likewise.training import Trainer
 
 
 def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
@@ -29,7 +32,8 @@ def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="icons")
     parser.add_argument("--formula", default="image | text")
     parser.add_argument("--steps", type=int, default=20)
@@ -39,7 +43,8 @@ def main() -> None:
     args = parser.parse_args()
     keep_memory()
     table = Table.open(args.data)
-    model = Model(args.formula, table.columns, **{k: v for k in ("width", "depth") if (v := getattr(args, k))})
+    options = {name: value for name in ("width", "depth") if (value := getattr(args, name))}
+    model = Model(args.formula, table.columns, **options)
     plan = Plan(steps=args.steps, batch=args.batch)
     trainer = Trainer(model, table, plan, None)
     batches = table.train.batches(model.formula.columns, plan.batch)

@@ -7,13 +7,21 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"Formula": "formula", "Table": "table", "Model": "model", "Plan": "training", "train": "training",
-           "heldout_loss": "training", "evaluate": "evaluation"}
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["Formula", "Model", "Plan", "Table", "evaluate", "heldout_loss", "train"]
+
+_HOME = {
+    "Formula": "formula",
+    "Model": "model",
+    "Plan": "training",
+    "Table": "table",
+    "evaluate": "evaluation",
+    "heldout_loss": "training",
+    "train": "training",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import likewise` and `likewise --help` do not wait for PyTorch."""
-    if name not in _PUBLIC:
+    if name not in _HOME:
         raise AttributeError(f"module 'likewise' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"likewise.{_PUBLIC[name]}"), name)
+    return getattr(importlib.import_module(f"likewise.{_HOME[name]}"), name)

@@ -1,11 +1,12 @@
 """Run folders: JSON and safetensors, nothing that is ever unpickled.
 
-    model.json           version, formula, family, options, columns, and what else the writer adds (data, plan, step)
+    model.json           version, formula, family, options, columns, and what else the writer adds
+                         (data, plan, step)
     weights.safetensors  the (averaged) weights
     resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
 
-Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its own, so that being killed
-between two renames harms nothing. If the disk is full the old file stays.
+Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its
+own, so that being killed between two renames harms nothing. If the disk is full the old file stays.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 FORMAT = 1
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
@@ -33,7 +35,8 @@ def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, T
     """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
-    replace(folder / WEIGHTS, lambda path: save_file({k: v.contiguous() for k, v in weights.items()}, path))
+    weights = {k: v.contiguous() for k, v in weights.items()}
+    replace(folder / WEIGHTS, lambda path: save_file(weights, path))
     replace(folder / MODEL, lambda path: path.write_text(text))
 
 
@@ -47,22 +50,25 @@ def load_state(folder: Path) -> dict[str, Any]:
     """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
     path = folder / MODEL
     if not path.exists():
-        raise RunError(f"{folder} holds no {MODEL}: it is not a run folder (or its first checkpoint was not reached)")
+        raise RunError(f"{folder} holds no {MODEL}: "
+                       "it is not a run folder (or its first checkpoint was not reached)")
     try:
         state = json.loads(path.read_text())
         version = state["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
     if version != FORMAT:
+        writer = state.get("likewise", "that wrote it")
         raise RunError(f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
-                       f"install the version {state.get('likewise', 'that wrote it')}, or train again")
+                       f"install the version {writer}, or train again")
     return state
 
 
 def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write resume.safetensors, with the JSON state in its header."""
     header = {"state": json.dumps(state)}
-    replace(folder / RESUME, lambda path: save_file({k: v.contiguous() for k, v in tensors.items()}, path, header))
+    tensors = {k: v.contiguous() for k, v in tensors.items()}
+    replace(folder / RESUME, lambda path: save_file(tensors, path, header))
 
 
 def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -78,11 +84,35 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None
     try:
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise RunError(f"the weights in {folder} do not fit its {MODEL}: {str(error).splitlines()[-1].strip()}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(f"the weights in {folder} do not fit its {MODEL}: {reason}") from error
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, by what is left of their names."""
+    return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
+
+
+def state_of(optimiser: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers, by INDEX.NAME."""
+    states = optimiser.state_dict()["state"]
+    return {f"{index}.{name}": v for index, state in states.items() for name, v in state.items()}
+
+
+def fill_state(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `state_of`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        states.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path` and rename it over `path`. Raises RunError, and leaves `path` as it was, if that fails."""
+    """Write a file beside `path` and rename it over `path`.
+
+    Raises RunError, and leaves `path` as it was, if that fails.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(beside)
@@ -90,8 +120,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"cannot write {path}: {error}. The file that was there is unchanged; free some space and go on "
-                       "with --resume") from error
+        raise RunError(f"cannot write {path}: {error}. The file that was there is unchanged; "
+                       "free some space and go on with --resume") from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -102,4 +132,5 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             header = file.metadata() or {}
         return load_file(path), header
     except (OSError, SafetensorError, struct.error) as error:
-        raise RunError(f"{path} is missing, damaged or cut short ({error}); restore it from a copy, or train again") from error
+        raise RunError(f"{path} is missing, damaged or cut short ({error}); "
+                       "restore it from a copy, or train again") from error

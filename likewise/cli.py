@@ -1,8 +1,8 @@
 """The command line: `likewise data | train | sample | evaluate | demo`.
 
-Only the standard library is imported here, and a command's own file when it runs, so `likewise --help` answers in a
-blink. Errors of the user come as ValueError or OSError with a sentence that says what to do; LIKEWISE_DEBUG=1 shows where
-they were raised.
+Only the standard library is imported here, and a command's own file when it runs, so that `likewise --help`
+answers in a blink. Errors of the user come as ValueError or OSError with a sentence that says what to do;
+LIKEWISE_DEBUG=1 shows where they were raised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. The exit status: 1 for an error, 2 for a command line that cannot be read, 130 for Ctrl-C."""
+    """Run one command. Exit status 1: an error, 2: a command line that cannot be read, 130: Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())

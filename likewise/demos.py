@@ -201,6 +201,8 @@ def _rendered(svg: str, size: int, mode: str) -> bytes:
     """A drawing on white, the bytes of a PNG file of `size` x `size` pixels."""
     import resvg_py
 
+    if size < 1:
+        raise DemoError(f"size={size}: a picture has at least 1 pixel a side")
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white",
                                 skip_system_fonts=True)
     return image.write(image.read(bytes(png)).convert(mode))

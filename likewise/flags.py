@@ -1,4 +1,4 @@
-"""Flags: a signature becomes options of the command line. The signature is the schema: names, types, choices, defaults, help."""
+"""Flags: signatures become options of the command line, their docstrings its help."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from likewise.formula import unknown
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one-line errors that name the nearest option, and options in named sets.
+    """argparse with options from signatures, in named sets, and one-line errors that name the nearest option.
 
     >>> def draw(c, *, steps: int = 10): "Solve in `steps` steps."
-    >>> parser = Parser("sample", "draw from a model")
+    >>> parser = Parser("sample")
     >>> parser.derive("knobs", [draw])
     >>> parser.given(parser.read(["--steps", "8"]), "knobs")
     {'steps': 8}
     """
 
-    def __init__(self, command: str, about: str = "", **more: Any) -> None:
+    def __init__(self, command: str, about: str | None = None, **more: Any) -> None:
         super().__init__(prog=f"likewise {command}", description=about, allow_abbrev=False, **more)
-        self._optionals.title = "options"
 
     def derive(self, title: str, sources: Sequence[Callable[..., Any]]) -> None:
-        """An option for every parameter with a default of the `sources`; a name that several have is one option.
+        """An option for every parameter with a default; a name that several `sources` have is one option.
 
-        None of them has a default here: what is not on the command line is left to the signature.
+        The options have no default of their own: what is not on the command line is left to the signature.
         """
         group = self.add_argument_group(title)
         done = set()
@@ -41,23 +40,24 @@ class Parser(argparse.ArgumentParser):
             for name, parameter in parameters(source).items():
                 if name not in done:
                     done.add(name)
+                    default = "" if parameter.default is None else f" (default {shown(parameter.default)})"
+                    about = (said.get(name, "") + default).strip().replace("%", "%%")
                     group.add_argument(flag(name), dest=f"{title}.{name}", default=argparse.SUPPRESS,
-                                       help=_help(said.get(name, ""), parameter.default),
-                                       **_reader(parameter.annotation))
+                                       help=about, **_reader(parameter.annotation))
 
     def given(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
         """What the command line says of the options under `title`."""
         return {k.removeprefix(f"{title}."): v for k, v in vars(args).items() if k.startswith(f"{title}.")}
 
     def family(self, argv: Sequence[str]) -> str:
-        """The family of the run that the command line names, which some options depend on; "flow" if it names none."""
+        """The family of the run on the command line, since some options are the family's; else "flow"."""
         from likewise.checkpoint import MODEL, load_state
 
         run = next((Path(word) for word in argv if (Path(word) / MODEL).is_file()), None)
         return load_state(run)["family"] if run else "flow"
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Options and words in any order. Leaves with status 2 and one line if there is anything unknown."""
+        """Options and words in any order. Exits with status 2 and one line if anything is unknown."""
         args, rest = self.parse_known_intermixed_args(argv)
         for word in rest:
             if word.startswith("-"):
@@ -74,20 +74,22 @@ class Parser(argparse.ArgumentParser):
 def parameters(source: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters with a default, annotations resolved."""
     function = source.__init__ if inspect.isclass(source) else source
-    names = vars(sys.modules[function.__module__])      # inspect's eval_str stumbles over names that only type checkers see
-    return {n: p.replace(annotation=eval(p.annotation, names) if isinstance(p.annotation, str) else p.annotation)
-            for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+    found = {n: p for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+    # only theirs: the annotation of what is returned may be a name for type checkers
+    own = types.SimpleNamespace(__annotations__={n: p.annotation for n, p in found.items()})
+    hints = typing.get_type_hints(own, vars(sys.modules[function.__module__]))
+    return {n: p.replace(annotation=hints[n]) for n, p in found.items()}
 
 
 def listed(doc: str) -> dict[str, str]:
-    """What a docstring says of the names that it lists: `name  text` on a line, or `name: text` after a semicolon.
+    """What a docstring says of the names it lists: `name  text` on a line, or `name: text` after a semicolon.
 
     >>> listed("width  floats a token; depth: blocks")
     {'width': 'floats a token', 'depth': 'blocks'}
     """
-    items = (re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
-             for part in re.split(r"\n(?!\s)|;\s", inspect.cleandoc(doc)))
-    return {name: " ".join(item[2].split()).rstrip(".") for item in items if item for name in item[1].split(", ")}
+    parts = re.split(r"\n(?!\s)|;\s", inspect.cleandoc(doc))
+    items = filter(None, (re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL) for part in parts))
+    return {name: " ".join(item[2].split()).rstrip(".") for item in items for name in item[1].split(", ")}
 
 
 def flag(name: str) -> str:
@@ -109,7 +111,11 @@ def shown(value: Any) -> str:
 
 
 def pairs(words: Sequence[str], option: str) -> dict[str, str]:
-    """["label=7"] -> {"label": "7"}. Raises ValueError for a word without "=", or a name given twice."""
+    """Words `name=value` as a dictionary. Raises ValueError for a word without "=", or a name given twice.
+
+    >>> pairs(["label=7"], "--given")
+    {'label': '7'}
+    """
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -119,11 +125,6 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
             raise ValueError(f"{option} names {name!r} twice; give it once")
         found[name] = value
     return found
-
-
-def _help(said: str, default: Any) -> str:
-    known = "" if default is None else f"(default {shown(default)})"
-    return f"{said} {known}".strip().replace("%", "%%")
 
 
 def _reader(annotation: Any) -> Mapping[str, Any]:

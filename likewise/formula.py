@@ -1,6 +1,7 @@
 """Formula: the distribution a model learns, as it is written on a blackboard. Layer 0, no torch.
 
-Grammar: `targets [| sources]`, each a comma-separated list of views; a view is a column, seen as it is or through something:
+Grammar: `targets [| sources]`, each a comma-separated list of views; a view is a column, seen as it is or
+through something:
 
     image | text                    P(image | text)
     image, label                    P(image, label)
@@ -38,19 +39,21 @@ class View:
     def parse(cls, text: str) -> View:
         match = _VIEW.fullmatch(text.strip())
         if match is None:
-            raise FormulaError(f"cannot read {text.strip()!r} in a formula; write a column name such as 'image', "
-                               "'image@codes' or 'image[size=32]'")
+            raise FormulaError(f"cannot read {text.strip()!r} in a formula; "
+                               "write a column name such as 'image', 'image@codes' or 'image[size=32]'")
         options = []
         for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
             name, equals, value = (p.strip() for p in part.partition("="))
             if not (name and equals and value):
-                raise FormulaError(f"cannot read the option {part!r} of {match['column']!r}; write [name=value]")
+                column = match["column"]
+                raise FormulaError(f"cannot read the option {part!r} of {column!r}; write [name=value]")
             options.append((name, value))
         return cls(match["column"], match["through"], tuple(options))
 
     def __str__(self) -> str:
+        through = f"@{self.through}" if self.through else ""
         options = ", ".join(f"{k}={v}" for k, v in self.options)
-        return self.column + (f"@{self.through}" if self.through else "") + (f"[{options}]" if options else "")
+        return self.column + through + (f"[{options}]" if options else "")
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,16 @@ class Formula:
         if not left.strip():
             raise FormulaError(f"{text!r} names no target; write 'image | text' to learn images given texts")
         if bar and not right.strip():
-            raise FormulaError(f"{text!r} has a bar and no source after it; write {left.strip()!r} alone for P(target)")
-        formula = cls(tuple(map(View.parse, _split(left))), tuple(map(View.parse, _split(right))) if bar else ())
+            raise FormulaError(f"{text!r} has a bar and no source after it; "
+                               f"write {left.strip()!r} alone for P(target)")
+        targets = tuple(map(View.parse, _split(left)))
+        sources = tuple(map(View.parse, _split(right))) if bar else ()
+        formula = cls(targets, sources)
         views = [str(v) for v in formula.views]
         twice = sorted({v for v in views if views.count(v) > 1})
         if twice:
-            raise FormulaError(f"{twice[0]!r} stands twice in {text!r}; a column is either a target or a source")
+            raise FormulaError(f"{twice[0]!r} stands twice in {text!r}; "
+                               "a column is either a target or a source")
         return formula
 
     @property
@@ -92,14 +99,14 @@ class Formula:
         return list(dict.fromkeys(v.column for v in self.views))
 
     def check(self, columns: Iterable[str]) -> None:
-        """Raise FormulaError unless every view can be had from `columns`; the message names the nearest column."""
+        """Raise FormulaError, with the nearest column, unless every view can be had from `columns`."""
         columns = list(columns)
         for view in self.views:
             if view.column not in columns:
                 raise FormulaError(unknown("column", view.column, columns))
             if view.through or view.options:
-                raise FormulaError(f"{str(view)!r}: views through a model (@) or with options ([...]) are part of the "
-                                   f"grammar but not supported yet; write {view.column!r}")
+                raise FormulaError(f"{str(view)!r}: views through a model (@) or with options ([...]) are "
+                                   f"part of the grammar but not supported yet; write {view.column!r}")
 
     def __str__(self) -> str:
         left, right = (", ".join(map(str, views)) for views in (self.targets, self.sources))

@@ -1,4 +1,7 @@
-"""Layout: several columns side by side in one flat vector, and Context: what is known of the sources. Knows Spec only."""
+"""Layout: several columns side by side in one flat vector. Context: what is known of the sources.
+
+Both know columns by their Spec only.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +50,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Context:
-    """The sources of a batch: values (B, T, ...) a column, and which of them are given, (B, S) bool in the order of `values`.
+    """The sources of a batch: which values they have, and which of them are given.
 
-    A column that is not given for a row is as if it had never been observed; its values there are not looked at.
+    values   column -> (B, T, ...)
+    present  (B, S) bool, in the order of `values`
+
+    A column that is not given for a row is as if never observed: its values there are not looked at.
     """
 
     values: Batch
@@ -61,10 +67,11 @@ class Context:
         return cls(values, torch.ones(rows, len(values), dtype=torch.bool))
 
     def drop(self, rng: Rng, p: float) -> Context:
-        """Forget each source of each row on its own with probability p (source dropout; Ho & Salimans, 2022)."""
+        """Forget each source of each row on its own with probability p (Ho & Salimans, 2022)."""
         if not self.values:
             return self
-        return replace(self, present=self.present & (rng.uniform(self.present.shape[1]).to(self.present.device) >= p))
+        kept = rng.uniform(self.present.shape[1]).to(self.present.device) >= p
+        return replace(self, present=self.present & kept)
 
     def nothing(self) -> Context:
         """The same rows with no source given: the unconditional model."""

@@ -1,4 +1,4 @@
-"""Model: a formula, the modalities of its columns, and a family that has learned the distribution (or is about to)."""
+"""Model: a formula, the modalities of its columns, and a family that learns the distribution."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ class Model(nn.Module):
     """P(targets | sources) over typed columns.
 
     >>> from likewise.modalities import Label, Number
-    >>> model = Model("price | kind", {"price": Number.fit([1.0, 2.0, 4.0]), "kind": Label.fit(["a", "b"])}, width=64, depth=1)
+    >>> columns = {"price": Number.fit([1.0, 2.0, 4.0]), "kind": Label.fit(["a", "b"])}
+    >>> model = Model("price | kind", columns, width=64, depth=1)
     >>> rows = model.given(kind="a").sample(2, seed=0)
     >>> sorted(rows[0]), len(rows)
     (['kind', 'price'], 2)
     """
 
-    def __init__(self, formula: str | Formula, columns: Mapping[str, Modality], family: str = "flow", *, seed: int = 0,
-                 **options: Any) -> None:
-        """`options` are those of the family (its `__init__`); an unknown one is an error that names the nearest.
+    def __init__(self, formula: str | Formula, columns: Mapping[str, Modality], family: str = "flow", *,
+                 seed: int = 0, **options: Any) -> None:
+        """`options` are those of the family (its `__init__`).
 
-        Raises FormulaError where the columns cannot serve the formula, ValueError for a family or an option that is not there.
+        Raises FormulaError where the columns cannot serve the formula, ValueError, with the nearest name, for
+        a family or an option that is not there.
         """
         super().__init__()
         self.formula = Formula.parse(formula) if isinstance(formula, str) else formula
@@ -45,11 +47,13 @@ class Model(nn.Module):
         self.columns = {name: columns[name] for name in self.formula.columns}
         self.family_name = family
         cls = family_class(family)
-        self.options = checked(options, cls.options(), f"option of the family {family}")
+        given = checked(options, cls.options(), f"option of the family {family}")
+        self.options = {n: p.default for n, p in cls.options().items()} | given  # defaults may change one day
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.family: Family = cls({n: self.columns[n].spec for n in self.targets},
-                                      {n: self.columns[n].spec for n in self.sources}, **self.options)
+            targets = {n: self.columns[n].spec for n in self.targets}
+            sources = {n: self.columns[n].spec for n in self.sources}
+            self.family: Family = cls(targets, sources, **self.options)
 
     @property
     def targets(self) -> list[str]:
@@ -78,11 +82,11 @@ class Model(nn.Module):
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> list[Row]:
-        """One draw for each row of sources; a row may give any subset of them. Returns the rows with their targets filled in.
+        """The rows with their targets drawn; a row may give any subset of the sources.
 
-        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices` are 0, 1, 2 ... unless
-        given. `known` maps a target to its value, or to (value, mask) with a mask of bool over the column's grid, True where the
-        value holds. Knobs are the family's (its `sample`).
+        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
+        are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
+        bool over the column's grid, True where the value holds. Knobs are the family's (its `sample`).
         """
         knobs = checked(knobs, type(self.family).knobs(), f"knob of the family {self.family_name}")
         indices = range(len(rows)) if indices is None else indices
@@ -91,16 +95,17 @@ class Model(nn.Module):
             part = rows[start : start + batch]
             rng = Rng(indices[start : start + batch], "sample", seed, device=self.device)
             with torch.no_grad():
-                out = self.family.sample(self.context(part), known=self._known(known, len(part)), rng=rng, **knobs)
-            drawn += [{**row, **{n: self.columns[n].decode(out[n][i].cpu()) for n in self.targets}}
-                      for i, row in enumerate(part)]
+                c, fixed = self.context(part), self._known(known, len(part))
+                out = self.family.sample(c, known=fixed, rng=rng, **knobs)
+            for i, row in enumerate(part):
+                drawn.append({**row, **{n: self.columns[n].decode(out[n][i].cpu()) for n in self.targets}})
         return drawn
 
     def log_prob(self, rows: Sequence[Row], *, seed: int = 0, batch: int = 64, **knobs: Any) -> Score:
         """log P(targets | sources) of each row, in nats of the values' own units.
 
-        A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform dequantisation. Raises
-        ValueError if the family has no density.
+        A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform
+        dequantisation. Raises ValueError if the family has no density.
         """
         if not hasattr(self.family, "log_prob"):
             raise ValueError(f"the family {self.family_name} has no density")
@@ -126,11 +131,16 @@ class Model(nn.Module):
         values: Batch = {}
         for name in self.sources:
             spec = self.columns[name].spec
-            blank = torch.zeros(spec.tokens, dtype=torch.int64) if spec.categorical else torch.zeros(spec.tokens, spec.width)
+            if spec.categorical:
+                blank = torch.zeros(spec.tokens, dtype=torch.int64)
+            else:
+                blank = torch.zeros(spec.tokens, spec.width)
             given = [row.get(name) for row in rows]
-            values[name] = torch.stack([blank if v is None else self.encode(name, [v])[0].cpu() for v in given])
-        present = torch.tensor([[row.get(n) is not None for n in self.sources] for row in rows], dtype=torch.bool)
-        return Context(values, present.view(len(rows), len(self.sources))).to(self.device)
+            tokens = [blank if v is None else self.encode(name, [v])[0].cpu() for v in given]
+            values[name] = torch.stack(tokens)
+        present = [[row.get(name) is not None for name in self.sources] for row in rows]
+        flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.sources))
+        return Context(values, flags).to(self.device)
 
     def _check(self, name: str, value: Any) -> None:
         reason = self.columns[name].check(value)
@@ -148,7 +158,8 @@ class Model(nn.Module):
             spec = self.columns[name].spec
             mask = torch.ones(spec.tokens, dtype=torch.bool) if mask is None else torch.as_tensor(mask).bool()
             if mask.numel() != spec.tokens:
-                raise ValueError(f"{name}: the mask has {mask.numel()} places, the column {spec.tokens} ({spec.grid})")
+                raise ValueError(f"{name}: the mask has {mask.numel()} places, "
+                                 f"the column {spec.tokens} ({spec.grid})")
             values[name] = self.encode(name, [value]).expand(rows, *[-1] * (1 + (not spec.categorical)))
             masks[name] = mask.flatten().to(self.device).expand(rows, -1)
         return Known(values, masks)
@@ -189,7 +200,8 @@ class Conditional:
     model: Model
     sources: Row
 
-    def sample(self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None, **knobs: Any) -> list[Row]:
+    def sample(self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None,
+               **knobs: Any) -> list[Row]:
         """n draws; see Model.sample."""
         return self.model.sample([self.sources] * n, seed=seed, known=known, **knobs)
 

@@ -1,9 +1,10 @@
-"""The one backbone: a pre-norm transformer over tokens, with sources in context and adaptive layer norm for time.
+"""The one backbone: a pre-norm transformer over tokens, sources in context, adaptive layer norm for time.
 
 Legend: B batch, T tokens, C floats a token, D width, S source tokens, K target columns, H heads, E = D / H.
 
-What is measured, not argued (docs/design.md, "Speed"): attention as two plain matrix products is several times faster on a CPU than
-the fused kernel's backward pass; layer norm has a fused CPU kernel where RMS norm has none; so both are used as they are here.
+What is measured, not argued (docs/design.md, "Speed"): attention as two plain matrix products is several
+times faster on a CPU than the fused kernel's backward pass; layer norm has a fused CPU kernel where RMS norm
+has none; so both are used as they are here.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ HEAD = 64  # E, floats a head
 
 
 def rotations(grid: tuple[int, ...], size: int) -> Tensor:
-    """Rotary position tables of a grid: (2, T, E), cosines and signed sines (Su et al., 2021; axial for several axes)."""
+    """Rotary positions of a grid (Su et al., 2021): (2, T, E), cosines and signed sines.
+
+    Several axes share the E floats.
+    """
     axes, pairs = len(grid), size // 2
     share = [pairs // axes + (a < pairs % axes) for a in range(axes)]
     places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid)).view(-1, axes)
-    angles = torch.cat([places[:, a, None] * 100.0 ** (-torch.arange(n) / n) for a, n in enumerate(share)], dim=1)
-    return torch.stack([angles.cos().repeat(1, 2), torch.cat([-angles.sin(), angles.sin()], dim=1)])
+    parts = [places[:, a, None] * 100.0 ** (-torch.arange(n) / n) for a, n in enumerate(share)]
+    angles = torch.cat(parts, dim=1)
+    cosines, sines = angles.cos(), angles.sin()
+    return torch.stack([cosines.repeat(1, 2), torch.cat([-sines, sines], dim=1)])
 
 
 class Attention(nn.Module):
@@ -57,9 +63,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + gate attention(mod(x)), then x + gate mlp(mod(x)): adaptive layer norm (Peebles & Xie, 2023, "DiT").
+    """x + gate attention(mod(x)), then x + gate mlp(mod(x)), by adaptive layer norm.
 
-    The residual branches start at zero through their output projections, and the gates at one.
+    This is DiT's block (Peebles & Xie, 2023), except that the residual branches start at zero through their
+    output projections, and the gates at one.
     """
 
     def __init__(self, width: int) -> None:
@@ -69,10 +76,15 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = zero(nn.Linear(4 * width, width, bias=False))
 
-    def forward(self, x: Tensor, e: Tensor, stream: Tensor | None, table: Tensor, bias: Tensor | None) -> Tensor:
-        """x (B, T, D); e (B, K, D), one condition a stream; stream (T,) says which is whose, None where K is 1."""
+    def forward(self, x: Tensor, e: Tensor, stream: Tensor | None, table: Tensor,
+                bias: Tensor | None) -> Tensor:
+        """One block: (B, T, D) -> (B, T, D).
+
+        e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
+        """
         m = self.modulation(e)
-        shift1, scale1, gate1, shift2, scale2, gate2 = (m if stream is None else m[:, stream]).chunk(6, dim=-1)
+        m = m if stream is None else m[:, stream]
+        shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, dim=-1)
         h = torch.addcmul(shift1, norm(x), scale1 + 1)
         x = torch.addcmul(x, self.attention(h, table, bias), gate1 + 1)
         h = torch.addcmul(shift2, norm(x), scale2 + 1)
@@ -81,7 +93,12 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class Reading:
-    """Sources as a network sees them: tokens (B, S, D), bias (B, S) 0 or -inf-like, pooled (B, D). Does not depend on t."""
+    """Sources as a network sees them; none of it depends on t.
+
+    tokens  (B, S, D)
+    bias    (B, S), added to the scores of attention: 0, or as good as minus infinity
+    pooled  (B, D)
+    """
 
     tokens: Tensor
     bias: Tensor
@@ -89,7 +106,7 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """Sources -> tokens that stand in context beside the target's, and one pooled vector for the modulation."""
+    """Sources -> tokens that stand in context beside the target's, and one pooled vector for modulation."""
 
     def __init__(self, sources: Mapping[str, Spec], width: int) -> None:
         super().__init__()
@@ -101,27 +118,32 @@ class Reader(nn.Module):
         self.missing = nn.Parameter(torch.zeros(len(self.sources), width))
 
     def forward(self, c: Context) -> Reading:
-        parts = []
-        for i, (name, spec) in enumerate(self.sources.items()):
-            value, present = c.values[name], c.present[:, i, None]  # (B, T, ...), (B, 1)
-            if spec.categorical:
-                used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
-                length = max(1, int((used & present).any(0).sum()))  # a batch is as long as its longest text
-                used, tokens = used[:, :length], self.embed[i](value[:, :length])
-            else:
-                tokens, _ = self.embed[i].encode(value.to(self.column.dtype), None)
-                used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            tokens = norm(tokens + wave(tokens.shape[1], self.width).to(tokens))
-            used = used & present
-            mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
-            given = used.any(1, keepdim=True)
-            parts.append((tokens + self.column[i], used, torch.where(given, self.pool[i](mean.to(tokens)), self.missing[i])))
-        if not parts:
+        if not self.sources:
             empty = self.column.new_zeros(len(c.present), 0, self.width)
             return Reading(empty, empty[..., 0], empty.new_zeros(len(c.present), self.width))
-        used = torch.cat([u for _, u, _ in parts], dim=1)
+        parts = []
+        for i, (name, spec) in enumerate(self.sources.items()):
+            parts.append(self._source(i, spec, c.values[name], c.present[:, i, None]))
+        tokens, used, pooled = zip(*parts, strict=True)
+        used = torch.cat(used, dim=1)
         bias = torch.zeros_like(used, dtype=self.column.dtype).masked_fill(~used, -1e4)
-        return Reading(torch.cat([t for t, _, _ in parts], 1), bias, sum(p for _, _, p in parts))
+        return Reading(torch.cat(tokens, dim=1), bias, sum(pooled))
+
+    def _source(self, i: int, spec: Spec, value: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are used (B, S), pooled (B, D)."""
+        if spec.categorical:
+            used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
+            length = max(1, int((used & present).any(0).sum()))  # a batch is as long as its longest text
+            tokens, used = self.embed[i](value[:, :length]), used[:, :length]
+        else:
+            tokens, _ = self.embed[i].encode(value.to(self.column.dtype), None)
+            used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        tokens = norm(tokens + wave(tokens.shape[1], self.width).to(tokens))
+        used = used & present
+        mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
+        given = used.any(1, keepdim=True)
+        pooled = torch.where(given, self.pool[i](mean.to(tokens)), self.missing[i])
+        return tokens + self.column[i], used, pooled
 
 
 class Net(nn.Module):
@@ -135,23 +157,29 @@ class Net(nn.Module):
                  width: int, depth: int, stem: str) -> None:
         super().__init__()
         self.width = width
-        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width + 1, outputs[n], width) for n, s in inputs.items())
+        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width + 1, outputs[n], width)
+                                   for n, s in inputs.items())
         self.names = list(inputs)
         self.reader = Reader(sources, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
         self.column = nn.Parameter(0.02 * torch.randn(len(self.names), width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         size = width // max(1, width // HEAD)
-        self.register_buffer("table", torch.cat([rotations(s.grid, size) for s in self.stems], dim=1), persistent=False)
+        table = torch.cat([rotations(s.grid, size) for s in self.stems], dim=1)
+        self.register_buffer("table", table, persistent=False)
         counts = torch.tensor([math.prod(s.grid) for s in self.stems])
-        self.register_buffer("stream", torch.arange(len(self.names)).repeat_interleave(counts), persistent=False)
+        stream = torch.arange(len(self.names)).repeat_interleave(counts)
+        self.register_buffer("stream", stream, persistent=False)
 
     def read(self, c: Context) -> Reading:
         """Read the sources once; the result serves every t."""
         return self.reader(c)
 
     def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading) -> Batch:
-        """x column -> (B, T, C), t (B, K), known column -> (B, T, 1) in {0, 1} -> column -> (B, T, outputs[column])."""
+        """One prediction a token: column -> (B, T, outputs[column]).
+
+        x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}.
+        """
         dtype = self.column.dtype
         e = F.gelu(self.time(waves(t).to(dtype)) + reading.pooled[:, None])  # (B, K, D)
         tokens, skips = [], []
@@ -165,14 +193,15 @@ class Net(nn.Module):
         bias, table = None, self.table.to(dtype)
         if sources:  # source tokens are not rotated: their places are in their embedding
             bias = F.pad(reading.bias, (sum(sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
-            still = torch.stack([torch.ones_like(table[0, :1]), torch.zeros_like(table[0, :1])]).expand(-1, sources, -1)
-            table = torch.cat([table, still], dim=1)
+            place = table[0, :1]
+            still = torch.stack([torch.ones_like(place), torch.zeros_like(place)])
+            table = torch.cat([table, still.expand(-1, sources, -1)], dim=1)
         stream = F.pad(self.stream, (0, sources)) if len(self.names) > 1 else None
         for block in self.blocks:
             h = block(h, e, stream, table, bias)
         parts = h[:, : sum(sizes)].split(sizes, dim=1)
-        return {name: stem.decode(part, skip, e[:, i]).float()
-                for i, (name, stem, part, skip) in enumerate(zip(self.names, self.stems, parts, skips, strict=True))}
+        columns = enumerate(zip(self.names, self.stems, parts, skips, strict=True))
+        return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
 
 
 def waves(t: Tensor, floats: int = 256) -> Tensor:

@@ -2,14 +2,17 @@
 
 Time runs from t = 0, data, to t = 1, noise: x_t = alpha(t) x_0 + sigma(t) e with e ~ N(0, I).
 Along the rectified path (alpha, sigma) = (1 - t, t) the velocity of a point is dx_t/dt = v = e - x_0.
-Every sampler works on this path; another one (variance preserving, say) maps onto it by a change of time and scale.
+Every sampler works on this path; another one (variance preserving, say) maps onto it by a change of time
+and scale.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-T_MIN = 0.05  # below it 1 / t is cut off: a velocity is never more than 20 times the error of x_0 (Li & He, 2025, "JiT")
+# Below it 1 / t is cut off, so that the error of a velocity is never more than 20 times the error of x_0
+# (Li & He, 2025, "JiT").
+T_MIN = 0.05
 
 
 def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures that the commands leave behind: grids of samples with their captions and provenance, and the curve of a run."""
+"""Pictures that the commands leave behind: grids with captions and provenance, and the curve of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
-from likewise.modalities.base import Modality
+from likewise.modalities import Modality
 from likewise.preview import grid
 from likewise.table import Row, Table
 
@@ -28,33 +28,31 @@ def spread(table: Table, count: int) -> list[Row]:
     return [table[i * len(table) // count] for i in range(count)]
 
 
-def sheet(rows: Sequence[Row], pictures: Sequence[str], words: Sequence[str], across: int) -> PIL.Image.Image:
-    """Rows as a grid, `across` in a line: the columns `pictures` of each side by side, its columns `words` as the caption.
+def caption(row: Row, names: Sequence[str]) -> str:
+    """The values of some columns, those that the row has."""
+    return ", ".join(str(row[n]) for n in names if row.get(n) is not None)
 
-    A caption that the row before has as well is left out, so a line of draws for one prompt has it once.
-    """
-    captions: list[str] = []
-    last = None
-    for place, row in enumerate(rows):
-        caption = ", ".join(str(row[n]) for n in words if row.get(n) is not None)
-        captions += ["" if caption == last and place % across else caption] + [""] * (len(pictures) - 1)
-        last = caption
-    images = [row[n] for row in rows for n in pictures]
-    return grid(images, columns=across * len(pictures), captions=captions if any(captions) else None)
+
+def sheet(rows: Sequence[Row], names: Sequence[str], captions: Sequence[str], across: int) -> PIL.Image.Image:
+    """Rows as a grid, `across` of them in a line: its pictures `names` side by side, a caption below."""
+    under = [text for c in captions for text in (c, *[""] * (len(names) - 1))]
+    images = [row[n] for row in rows for n in names]
+    return grid(images, columns=across * len(names), captions=under if any(under) else None)
 
 
 def save(image: PIL.Image.Image, path: Path, about: Mapping[str, Any] | None = None) -> None:
     """Write a PNG whose text chunks `likewise:...` say where it comes from. Raises OSError."""
     info = PngInfo()
     for name, value in (about or {}).items():
-        info.add_text(f"likewise:{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        info.add_text(f"likewise:{name}", text)
     file = io.BytesIO()
     image.save(file, "PNG", pnginfo=info)
     put(path, file.getvalue())
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file at once, so that nobody finds half of it; its folder is made. Raises OSError, and an old file stays then."""
+    """Write a file at once, so that nobody finds half of it; its folder is made. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -64,35 +62,43 @@ def put(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def curve(folder: Path) -> None:
-    """Draw metrics.jsonl of a run folder as curve.png: the loss, smoothed over 2 % of the steps, and the held-out loss."""
-    from matplotlib.backends.backend_agg import (
-        FigureCanvasAgg,  # not pyplot, which keeps figures and looks for a screen
-    )
+def curve(metrics: Path, out: Path) -> None:
+    """Draw the losses in metrics.jsonl: in training, smoothed over 2 % of the steps, and held out."""
+    # not pyplot, which looks for a screen
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
     if not records:
         return
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.plot(*smoothed(records), label="training", linewidth=1.2)
-    if heldout := [(r["step"], r["heldout"]) for r in records if "heldout" in r]:
+    steps, losses = smoothed(records)
+    heldout = [(r["step"], r["heldout"]) for r in records if "heldout" in r]
+    axes.plot(steps, losses, label="training", linewidth=1.2)
+    if heldout:
         axes.plot(*zip(*heldout, strict=True), "o-", markersize=3, label="held out")
-    axes.set(xlabel="step", ylabel="loss")
+    late = losses[len(losses) // 20 :] + [loss for _, loss in heldout]     # the first ones flatten the rest
+    room = 0.05 * (max(late) - min(late)) or 1.0
+    axes.set(xlabel="step", ylabel="loss", ylim=(min(late) - room, max(late) + room))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    put(folder / "curve.png", file.getvalue())
+    put(out, file.getvalue())
 
 
-def smoothed(records: Sequence[Mapping[str, Any]], share: float = 0.02, points: int = 500) -> tuple[list[int], list[float]]:
-    """Steps and the mean loss over the last `share` of all records, at most about `points` of them."""
+def smoothed(records: Sequence[Mapping[str, Any]], share: float = 0.02) -> tuple[list[int], list[float]]:
+    """Steps, 500 to 1,000 if there are so many, and the mean loss over the last `share` of all records.
+
+    >>> smoothed([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 4.0}], share=1.0)
+    ([2], [3.0])
+    """
     window = max(1, round(share * len(records)))
     total = [0.0]
     for record in records:
         total.append(total[-1] + record["loss"])
-    ends = range(window, len(total), max(1, len(records) // points))
+    ends = range(window, len(total), max(1, len(records) // 500))
     return [records[i - 1]["step"] for i in ends], [(total[i] - total[i - window]) / window for i in ends]

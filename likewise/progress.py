@@ -1,4 +1,4 @@
-"""Progress: a training run as a person watches it, with a bar, pictures that are drawn again at each checkpoint, and a curve."""
+"""Progress: a training run as a person watches it: a bar, and at each checkpoint new pictures and a curve."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from likewise.table import Row, Table
 from likewise.training import Plan, Step, train
 
 SHOWN, ACROSS = 32, 8       # draws on samples.png, and how many stand in a line
-DRAFT = 8                   # steps of a sampler that has steps: a look at the run should not cost much of it
+DRAFT = 8                   # steps of a sampler that has steps: a look at the run should cost little of it
 CURVE, SAMPLES = "curve.png", "samples.png"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: its last step (None if nothing was left to do), the last held-out loss, whether it was stopped."""
+    """How a run ended: the last step (None: none was left) and held-out loss, and whether it was stopped."""
 
     step: Step | None
     heldout: float | None
@@ -34,7 +34,7 @@ class Ending:
 
 @dataclass
 class Display:
-    """What is shown of a run: one line that moves, and the draws for `rows` of sources, always with the same seeds."""
+    """What is shown of a run: a line that moves, and draws for `rows` of sources, always of the same seed."""
 
     model: Model
     folder: Path
@@ -46,36 +46,42 @@ class Display:
     bar: tqdm | None = None
 
     def show(self, step: Step) -> None:
+        """Move the line."""
         if self.bar is None:        # not before there is a step: an error at the beginning needs no bar
-            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr,
+            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr, delay=1e-3,
                             mininterval=0.2 if sys.stderr.isatty() else 30.0)
         self.loss = step.loss if self.loss is None else self.loss + 0.02 * (step.loss - self.loss)
         self.heldout = step.heldout if step.heldout is not None else self.heldout
         heldout = "" if self.heldout is None else f"held-out {self.heldout:.4f}  "
-        self.bar.set_description_str(f"step {step.step:,}  loss {self.loss:.4f}  {heldout}"
-                                     f"{step.rows_per_second:,.0f} rows/s  {clock(step.eta)} left", refresh=False)
+        text = (f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
+                f"{clock(step.eta)} left")
+        self.bar.set_description_str(text, refresh=False)
         self.bar.update(100 * step.progress - self.bar.n)
 
     def draw(self) -> None:
-        """Refresh samples.png and curve.png."""
-        model, names = self.model, pictures.visible(self.model.columns, self.model.targets)
+        """Refresh samples.png, of the targets that are pictures, and curve.png."""
+        model = self.model
+        names = pictures.visible(model.columns, model.targets)
         if names:
-            knobs = {"steps": DRAFT} if "steps" in type(model.family).knobs() else {}
-            rows = model.sample(self.rows, seed=0, **knobs)
-            words = [n for n in (*model.sources, *model.targets) if n not in pictures.visible(model.columns, model.columns)]
-            pictures.save(pictures.sheet(rows, names, words, self.across), self.folder / SAMPLES)
-        pictures.curve(self.folder)
+            draft = {"steps": DRAFT} if "steps" in type(model.family).knobs() else {}
+            rows = model.sample(self.rows, seed=0, **draft)
+            hidden = pictures.visible(model.columns, list(model.columns))
+            captions = [pictures.caption(row, [n for n in model.columns if n not in hidden]) for row in rows]
+            pictures.save(pictures.sheet(rows, names, captions, self.across), self.folder / SAMPLES)
+        pictures.curve(self.folder / "metrics.jsonl", self.folder / CURVE)
         self.drawn = time.perf_counter()
 
 
 def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool = False,
            rows: Sequence[Row] | None = None, across: int = ACROSS) -> Ending:
-    """Train and show it, until the plan is done or Ctrl-C. `rows` of sources are drawn for samples.png, `across` a line.
+    """Train and show it, until it is done or Ctrl-C. samples.png shows draws for `rows`, `across` a line.
 
     Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
     """
-    memory.check(model, plan.batch // int(os.environ.get("WORLD_SIZE", "1")), wide=plan.precision == "float32")
-    display = Display(model, folder, shown(model, table) if rows is None else rows, across) if first_process() else None
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    memory.check(model, plan.batch // processes, wide=plan.precision == "float32")
+    rows = shown(model, table) if rows is None else rows
+    display = Display(model, folder, rows, across) if first_process() else None
     step, stopped = None, False
     try:
         with closing(train(model, table, plan, folder, resume=resume)) as steps:
@@ -83,7 +89,7 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
                 if display is None:
                     continue
                 display.show(step)
-                late = time.perf_counter() - display.drawn > plan.save and not len(table.test)
+                late = not len(table.test) and time.perf_counter() - display.drawn > plan.save
                 if step.heldout is not None or late or step.progress >= 1:
                     display.draw()
     except KeyboardInterrupt:       # by now `train` has saved
@@ -97,19 +103,21 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
 
 
 def shown(model: Model, table: Table) -> list[Row]:
-    """The sources of rows held out, from all over the table, in pictures that the model has not seen."""
-    rows = pictures.spread(table.test if len(table.test) else table.train, SHOWN) if model.sources else [{}] * SHOWN
+    """The sources of rows from all over those held out."""
+    if not model.sources:
+        return [{}] * SHOWN
+    rows = pictures.spread(table.test if len(table.test) else table.train, SHOWN)
     return [{n: row[n] for n in model.sources} for row in rows]
-
-
-def first_process() -> bool:
-    """Whether this process is the one that prints and draws, of those that torchrun may have started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def saved(folder: Path) -> int | None:
     """The step at which a run folder was last saved, None if it was not."""
     return checkpoint.load_state(folder).get("step") if (folder / checkpoint.MODEL).exists() else None
+
+
+def first_process() -> bool:
+    """Whether this process prints and draws, of those that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def clock(seconds: float) -> str:

@@ -147,7 +147,8 @@ def _file(path: Path) -> Dataset:
     try:
         data = readers[path.suffix.lower()](str(path))
     except Exception as error:      # pyarrow, pandas and datasets each have their own
-        raise TableError(f"cannot read {str(path)!r}: {_line(error)}") from error
+        reason = "it has no rows" if "corresponds to no data" in str(error) else _line(error)
+        raise TableError(f"cannot read {str(path)!r}: {reason}") from error
     for name, feature in data.features.items():
         values = data[name][:] if getattr(feature, "dtype", "").endswith("string") else []
         if any(values) and all(Path(value).suffix.lower() in PICTURES for value in values if value):
@@ -181,7 +182,7 @@ def _plain(data: Dataset, name: str) -> Dataset:
     dtype = getattr(feature, "dtype", "")
     if isinstance(feature, datasets.Image):
         return data.cast_column(name, _picture())
-    if isinstance(feature, dict) and set(feature) == {"bytes", "path"} or dtype.endswith("binary"):
+    if (isinstance(feature, dict) and set(feature) == {"bytes", "path"}) or dtype.endswith("binary"):
         return _replaced(data, name, [_cell(value) for value in data[name][:]], _picture())
     if isinstance(feature, datasets.ClassLabel):
         classes = [None if i is None or i < 0 else feature.names[i] for i in data[name][:]]
@@ -203,11 +204,11 @@ def _kind(data: Dataset, name: str) -> str | None:
         return "image"
     dtype = feature.dtype if isinstance(feature, datasets.Value) else ""
     string, whole = dtype.endswith("string"), "int" in dtype
-    if name in NAMED and (string or whole and NAMED[name] == "label"):
+    if name in NAMED and (string or (whole and NAMED[name] == "label")):
         return NAMED[name]
     distinct = pc.count_distinct(data.data.column(name)).as_py() if string or whole else 0
     few = distinct <= (FEW_STRINGS if string else FEW_NUMBERS) and 2 * distinct <= len(data)
-    if dtype == "bool" or few and (string or whole):
+    if dtype == "bool" or (few and (string or whole)):
         return "label"
     return "text" if string else "number" if whole or dtype.startswith("float") else None
 

@@ -1,7 +1,7 @@
 """Rng: everything random comes from (seed, row). Layer 0.
 
-A row of a batch draws from a generator of its own, so that its numbers do not depend on which other rows are in the batch, on how
-many processes share it, or on the device. No global generator is read or set anywhere in the package.
+A row of a batch draws from a generator of its own, so that its numbers do not depend on which other rows are
+in the batch, on how many processes share it, or on the device. No global generator is read or set anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def seed_of(*key: int | str) -> int:
 
 
 class Rng:
-    """One generator a row: row i of every draw depends on (key, rows[i]) and on the draws before it, on nothing else.
+    """One generator a row: row i of a draw depends on (key, rows[i]), the draws before it and nothing else.
 
     >>> a, b = Rng(range(4), "noise", 0).normal(3), Rng([2], "noise", 0).normal(3)
     >>> bool((a[2] == b[0]).all()), a.shape

@@ -1,11 +1,13 @@
-"""Samplers, guidance and clamping: functions over a Denoise, a function (x_t, t) -> x_0 (the idea of k-diffusion).
+"""Samplers, guidance, clamping: functions over a Denoise, which is (x_t, t) -> x_0 (the idea of k-diffusion).
 
-All of them walk the rectified path x_t = (1 - t) x_0 + t e from t = 1, noise, down a list of times to t = 0, data.
-A sampler is (denoise, x, times, noise, eta) -> x; `noise()` gives fresh noise of x's shape, `eta` is its share for the stochastic one.
+A sampler is (denoise, x, times, noise, eta) -> x. It walks the rectified path x_t = (1 - t) x_0 + t e from
+t = 1, noise, down a list of times to t = 0, data. `noise()` gives fresh noise of x's shape, and `eta` is its
+share for the stochastic one.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -15,7 +17,8 @@ from torch import Tensor
 from likewise.paths import noise_of, velocity
 
 Denoise = Callable[[Tensor, float], Tensor]
-Sampler = Callable[[Denoise, Tensor, list[float], Callable[[], Tensor], float], Tensor]
+Noise = Callable[[], Tensor]
+Sampler = Callable[[Denoise, Tensor, list[float], Noise, float], Tensor]
 
 
 def time_grid(steps: int, shift: float = 1.0) -> list[float]:
@@ -31,17 +34,17 @@ def time_grid(steps: int, shift: float = 1.0) -> list[float]:
     return [shift * t / (1 + (shift - 1) * t) for t in (1 - i / steps for i in range(steps + 1))]
 
 
-def euler(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+def euler(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """First order: one evaluation a step."""
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         x = x + (s - t) * velocity(x, x0, t) if s > 0 else x0
     return x
 
 
-def heun(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+def heun(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """Second order, two evaluations a step but the last (Karras et al., 2022, algorithm 1)."""
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
             return x0
@@ -51,10 +54,10 @@ def heun(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Te
     return x
 
 
-def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """Adams-Bashforth: second order from one evaluation a step, by the velocity of the step before."""
     before = None
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
             return x0
@@ -64,10 +67,10 @@ def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Ten
     return x
 
 
-def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """DPM-Solver++(2M) (Lu et al., 2022, algorithm 2) with alpha = 1 - t, sigma = t, in log-SNR steps."""
     before = None
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
             return x0
@@ -82,9 +85,9 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[]
     return x
 
 
-def stochastic(denoise: Denoise, x: Tensor, times: list[float], noise: Callable[[], Tensor], eta: float) -> Tensor:
+def stochastic(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """DDIM at eta = 0, ancestral (DDPM-like, all noise fresh) at eta = 1 (Song et al., 2021, eq. 12)."""
-    for t, s in zip(times, times[1:], strict=False):
+    for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
             return x0
@@ -96,9 +99,10 @@ SAMPLERS: dict[str, Sampler] = {f.__name__: f for f in (euler, heun, ab2, dpmpp_
 
 
 def guide(x_t: Tensor, x0: Tensor, x0_without: Tensor, scale: float, zero_star: bool) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans, 2022) of x_0 predictions with and without the sources, (B, N) each.
+    """Classifier-free guidance (Ho & Salimans, 2022) of x_0 predictions with and without the sources, (B, N).
 
-    With zero_star the prediction without sources is first scaled to fit the one with them (Fan et al., 2025, "CFG-Zero*").
+    With zero_star the prediction without sources is first scaled to fit the one with them (Fan et al., 2025,
+    "CFG-Zero*").
     """
     d, d_without = x_t - x0, x_t - x0_without  # both are t times a velocity, so what holds for v holds for d
     if zero_star:

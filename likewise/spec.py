@@ -1,7 +1,7 @@
 """Spec: what a network needs to know of a column. Layer 0, no torch.
 
-Every column is tokens on a grid: an image is a vector of C floats at each of (H, W) pixels, a text is one id of K at each
-of (T,) places, a label is one id at (1,), a number is one float at (1,).
+Every column is tokens on a grid: an image is a vector of C floats at each of (H, W) pixels, a text is one
+id of K at each of (T,) places, a label is one id at (1,), a number is one float at (1,).
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Stems: between the finest grid of a column, where its values and masks live, and the coarse grid of the trunk's tokens.
+"""Stems: between the finest grid of a column, where its values and masks live, and the trunk's coarse one.
 
-Legend: B batch, T tokens of the column, C floats a token, n tokens of the trunk, D width, (h, w) places of a picture.
+Legend: B batch, T tokens of the column, C floats a token, n tokens of the trunk, D width,
+        (h, w) places of a picture.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Protocol
 
@@ -17,7 +19,14 @@ TOKENS = 256      # the most trunk tokens that one column takes
 
 
 class Stem(Protocol):
-    """encode: (B, T, C_in) -> tokens (B, n, D) and skips; decode: tokens, skips -> (B, T, C_out); grid: of the n tokens."""
+    """What every stem has.
+
+    grid     of the n tokens
+    encode   (B, T, C_in) -> tokens (B, n, D), and skips
+    decode   tokens, skips -> (B, T, C_out)
+
+    Both take the column's condition e, (B, D), or None where the stem does not look at it.
+    """
 
     grid: tuple[int, ...]
 
@@ -27,14 +36,20 @@ class Stem(Protocol):
 
 
 def make_stem(kind: str, grid: tuple[int, ...], c_in: int, c_out: int, width: int) -> Stem:
-    """The stem of a target column: `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere."""
+    """The stem of a target column.
+
+    `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere.
+    """
     if kind == "conv" and len(grid) == 2 and max(grid) > COARSE:
         return Picture(grid, c_in, c_out, width)
     return Patches(grid, c_in, c_out, width)
 
 
 class Patches(nn.Module):
-    """Linear patch embedding and its inverse (Dosovitskiy et al., 2021). A patch is one token where the column is short."""
+    """Linear patch embedding and its inverse (Dosovitskiy et al., 2021).
+
+    A patch is one token where the column is short.
+    """
 
     def __init__(self, grid: tuple[int, ...], c_in: int, c_out: int | None, width: int) -> None:
         super().__init__()
@@ -88,9 +103,10 @@ class ConvBlock(nn.Module):
 
 
 class Picture(nn.Module):
-    """Strided convolutions down to the coarse grid, transposed convolutions back up, with skips (Ronneberger et al., 2015).
+    """A U-Net's shell (Ronneberger et al., 2015).
 
-    The transposed kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al., 2016).
+    Strided convolutions go down to the coarse grid, transposed ones back up, with skips. The transposed
+    kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al., 2016).
     """
 
     def __init__(self, grid: tuple[int, int], c_in: int, c_out: int, width: int) -> None:
@@ -102,8 +118,8 @@ class Picture(nn.Module):
         channels = [max(16, width >> (levels + 1 - i)) for i in range(levels)] + [width]
         self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
         self.encoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False))
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False))
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in itertools.pairwise(channels))
         self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels[:-1])
         self.decoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
         self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)

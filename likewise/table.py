@@ -218,18 +218,22 @@ class Table:
             else:
                 yield {name: self._part(rows)._encode(name) for name in names}
 
+    @property
+    def _by(self) -> str | None:
+        """The column whose equal values are one group of the split."""
+        texts = [name for name, kind in self.kinds.items() if kind == "text"]
+        return self._args["by"] or ("concept" if "concept" in self.kinds else next(iter(texts), None))
+
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
-        texts = [name for name, kind in self.kinds.items() if kind == "text"]
-        by = self._args["by"] or ("concept" if "concept" in self.kinds else texts[0] if texts else None)
-        if by:
-            keys = [str(cell) for cell in self._cells(by)]
+        if self._by:
+            keys = [str(cell) for cell in self._cells(self._by)]
         else:       # every row alone, rows that are the same together
             keys = [digest.hex() for digest in self._survey.digests]
         classes: list[list[str]] = [[] for _ in keys]
         for name, kind in self.kinds.items():
-            if kind == "label" and name != by:
+            if kind == "label" and name != self._by:
                 for row, cell in zip(classes, self._cells(name), strict=True):
                     row.append(f"{name} {cell}")
         held = held_out(keys, classes, self._args["holdout"])
@@ -239,7 +243,7 @@ class Table:
         kind = KINDS[self.kinds[name]]
         options = {n: v for n, v in self._args["options"].items() if n in kind.options()}
         # rows split by their class leave classes that no training row has, and these too need a name
-        rows = self if kind is Label and name == self._args["by"] else self.train
+        rows = self if kind is Label and name == self._by else self.train
         modality = kind.fit(rows.column(name), **options)
         if isinstance(modality, Text) and "length" not in options:
             # room for held-out texts, from which nothing is learned

@@ -3,7 +3,8 @@
     from likewise.testing import check_family
     check_family(MyFamily)
 
-A check is a function of a Subject, a family on one choice of targets and sources, and raises AssertionError that says what is wrong.
+A check is a function of a Subject, a family on one choice of targets and sources, and raises AssertionError
+that says what is wrong.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ CASES: dict[str, Case] = {
 
 
 class Subject:
-    """A small family of a class on a case, with every weight moved off its starting point, and a batch of rows for it.
+    """A small family on a case, every weight moved off its starting point, and a batch of rows for it.
 
-    Row i gives every source but those whose turn it is: each source is given in some rows and missing in others.
+    Row i gives every source but the one whose turn it is: each is given in some rows and missing in others.
     """
 
     def __init__(self, cls: type[Family], case: Case, options: Mapping[str, Any]) -> None:
@@ -75,7 +76,7 @@ class Subject:
         self.c = Context(given, ~missing)
 
     def make(self, seed: int) -> Family:
-        """A family whose weights come from `seed`: zero-initialised outputs would hide what flows through them."""
+        """A family with weights from `seed`, none of them zero: that would hide what flows through them."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             family = self.cls(self.case.targets, self.case.sources, **self.options)
@@ -88,11 +89,12 @@ class Subject:
         rng = Rng(range(ROWS), "check", seed)
         return self.family.loss(self.x if x is None else x, self.c if c is None else c, phase, rng)
 
-    def sample(self, *, c: Context | None = None, known: Known | None = None, rows: Iterable[int] = range(ROWS), seed: int = 0,
-               family: Family | None = None) -> Batch:
+    def sample(self, *, c: Context | None = None, known: Known | None = None,
+               rows: Iterable[int] = range(ROWS), seed: int = 0, family: Family | None = None) -> Batch:
         rng = Rng(rows, "check", seed)
+        family, c = family or self.family, self.c if c is None else c
         with torch.no_grad():
-            return (family or self.family).sample(self.c if c is None else c, known=known, rng=rng, **self.knobs)
+            return family.sample(c, known=known, rng=rng, **self.knobs)
 
 
 def values(spec: Spec, draw: torch.Generator) -> Tensor:
@@ -120,14 +122,19 @@ def differ(a: Batch, b: Batch) -> float:
 
 
 def schema(s: Subject) -> None:
-    """Options and knobs are keyword-only with a type and a default that JSON can hold: the signature is the schema."""
+    """Options and knobs have types, and defaults that JSON can hold; no keyword is swallowed.
+
+    For the signature is the schema.
+    """
     for name, parameter in {**s.cls.options(), **s.cls.knobs()}.items():
-        assert parameter.default is not inspect.Parameter.empty, f"{name} has no default"
-        assert parameter.annotation is not inspect.Parameter.empty, f"{name} has no type"
-        assert json.loads(json.dumps(parameter.default)) == parameter.default, f"the default of {name} is no JSON value"
+        default = parameter.default
+        assert default is not parameter.empty, f"{name} has no default"
+        assert parameter.annotation is not parameter.empty, f"{name} has no type"
+        assert json.loads(json.dumps(default)) == default, f"the default of {name} is no JSON value"
     for function in (s.cls.__init__, s.cls.sample):
-        kinds = {p.kind for p in inspect.signature(function).parameters.values()}
-        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}, f"{function.__name__} swallows keywords"
+        for p in inspect.signature(function).parameters.values():
+            swallows = p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            assert not swallows, f"{function.__name__} swallows keywords"
 
 
 def phases(s: Subject) -> None:
@@ -152,12 +159,13 @@ def gradients(s: Subject) -> None:
     """Every parameter of a phase gets a finite gradient from that phase's loss."""
     for phase in s.cls.phases:
         s.family.zero_grad()
-        for seed in range(8):  # what is known or dropped is drawn: a parameter may rest in one batch, not in all
+        for seed in range(8):  # what is known or dropped is drawn: a parameter may rest in one batch, not all
             s.loss(phase, seed=seed).mean().backward()
         for name, p in s.family.parameters_of(phase):
             if not p.numel():
                 continue
-            assert p.grad is not None and p.grad.isfinite().all(), f"{name} gets no finite gradient in phase {phase}"
+            finite = p.grad is not None and p.grad.isfinite().all()
+            assert finite, f"{name} gets no finite gradient in phase {phase}"
             assert p.grad.abs().max() > 0, f"{name} gets a gradient of zero in phase {phase}"
     s.family.zero_grad()
 
@@ -167,37 +175,40 @@ def half_precision(s: Subject) -> None:
     exact = [s.loss(phase).mean() for phase in s.cls.phases]
     s.family.to(torch.bfloat16)
     for phase, right in zip(s.cls.phases, exact, strict=True):
-        loss = s.loss(phase)
-        assert loss.isfinite().all() and abs(loss.float().mean() - right) < 0.1 * abs(right) + 0.05, (
-            f"loss of phase {phase} is {float(loss.float().mean()):.4f} in bfloat16, {float(right):.4f} in float32")
+        loss = s.loss(phase).float().mean()
+        about = abs(loss - right) < 0.1 * abs(right) + 0.05
+        assert about, f"loss of phase {phase} is {loss:.4f} in bfloat16, {right:.4f} in float32"
 
 
 def sources_count(s: Subject) -> None:
     """Each source changes the loss of the rows that give it, and of no other."""
     for i, (name, value) in enumerate(s.c.values.items()):
-        other = Context({**s.c.values, name: value.roll(1, 0)}, s.c.present)
-        given = s.c.present[:, i] & (value != value.roll(1, 0)).flatten(1).any(1)
-        change = torch.stack([torch.stack([(s.loss(phase, seed=seed) - s.loss(phase, c=other, seed=seed)).abs().detach()
-                                           for phase in s.cls.phases]).sum(0) for seed in range(4)]).sum(0)
-        assert (change[given] > 0).all(), f"the loss does not depend on the source {name}"
-        assert (change[~s.c.present[:, i]] < CLOSE).all(), f"the loss depends on a source that is not given: {name}"
+        turned, given = value.roll(1, 0), s.c.present[:, i]
+        other = Context({**s.c.values, name: turned}, s.c.present)
+        pairs = [(s.loss(phase, seed=seed), s.loss(phase, c=other, seed=seed))
+                 for phase in s.cls.phases for seed in range(4)]
+        change = sum((a - b).abs().detach() for a, b in pairs)
+        matters = given & (value != turned).flatten(1).any(1)
+        assert (change[matters] > 0).all(), f"the loss does not depend on the source {name}"
+        assert (change[~given] < CLOSE).all(), f"the loss depends on a source that is not given: {name}"
 
 
 def samples(s: Subject) -> None:
-    """A sample has the shape and type of its columns, follows the seed, and leaves the global generator alone."""
+    """A sample has its columns' shapes and types, follows the seed, and leaves the global generator alone."""
     before = torch.get_rng_state()
     drawn = s.sample()
     assert list(drawn) == list(s.case.targets), f"the sample has columns {list(drawn)}"
     for name, spec in s.case.targets.items():
-        value = drawn[name]
-        assert value.shape == s.x[name].shape, f"{name} has shape {tuple(value.shape)}, not {tuple(s.x[name].shape)}"
-        assert value.dtype == s.x[name].dtype, f"{name} has type {value.dtype}"
+        value, like = drawn[name], s.x[name]
+        assert value.shape == like.shape, f"{name} has shape {tuple(value.shape)}, not {tuple(like.shape)}"
+        assert value.dtype == like.dtype, f"{name} has type {value.dtype}"
         if spec.categorical:
-            assert 0 <= int(value.min()) and int(value.max()) < spec.classes, f"{name} holds ids that are none"
+            assert value.min() >= 0 and value.max() < spec.classes, f"{name} holds ids that are none"
         else:
             assert value.isfinite().all(), f"{name} is not finite"
     assert differ(drawn, s.sample()) == 0, "the same seed draws another sample"
-    assert any(differ(drawn, s.sample(seed=seed)) > CLOSE for seed in range(1, 9)), "every seed draws the same sample"
+    others = (s.sample(seed=seed) for seed in range(1, 9))
+    assert any(differ(drawn, other) > CLOSE for other in others), "every seed draws the same sample"
     assert torch.equal(before, torch.get_rng_state()), "sampling draws from the global generator"
 
 
@@ -211,14 +222,15 @@ def row_by_row(s: Subject) -> None:
 
 
 def any_sources(s: Subject) -> None:
-    """Any subset of the sources may be given, and the values of those that are not given are not looked at."""
+    """Any subset of the sources may be given, and nobody looks at the values of the others."""
     for keep in (*range(len(s.case.sources)), None):  # each source alone, then none
         present = torch.zeros_like(s.c.present)
         if keep is not None:
             present[:, keep] = True
         drawn = s.sample(c=Context(s.c.values, present))
         junk = {n: v if keep == i else v.flip(0) for i, (n, v) in enumerate(s.c.values.items())}
-        assert differ(drawn, s.sample(c=Context(junk, present))) < CLOSE, "the sample depends on a source that is not given"
+        apart = differ(drawn, s.sample(c=Context(junk, present)))
+        assert apart < CLOSE, "the sample depends on a source that is not given"
         assert all(v.isfinite().all() for v in drawn.values()), "the sample is not finite"
 
 
@@ -230,20 +242,23 @@ def known_parts(s: Subject) -> None:
         if spec.tokens > 1:
             parts.append(torch.arange(spec.tokens).expand(ROWS, -1) % 3 == torch.arange(ROWS)[:, None] % 3)
         for mask in parts:
-            drawn = s.sample(known=Known({name: s.x[name]}, {name: mask}))
-            same = (drawn[name] == s.x[name]) if spec.categorical else (drawn[name] - s.x[name]).abs() < CLOSE
-            assert (same.reshape(ROWS, spec.tokens, -1).all(-1) | ~mask).all(), f"known parts of {name} are changed"
+            drawn = s.sample(known=Known({name: s.x[name]}, {name: mask}))[name]
+            near = (drawn == s.x[name]) if spec.categorical else (drawn - s.x[name]).abs() < CLOSE
+            same = near.reshape(ROWS, spec.tokens, -1).all(-1)  # (B, T)
+            assert (same | ~mask).all(), f"known parts of {name} are changed"
             if not mask.all() and not spec.categorical:
-                assert not same.reshape(ROWS, spec.tokens, -1).all(-1)[~mask].all(), f"unknown parts of {name} are copied"
+                assert not same[~mask].all(), f"unknown parts of {name} are copied"
 
 
 def weights(s: Subject) -> None:
     """The state dict is all there is: another instance with the same weights draws the same sample."""
     other = s.make(7)
     drawn = s.sample()
-    assert any(differ(drawn, s.sample(family=other, seed=seed)) > 0 for seed in range(4)), "the weights do not matter"
+    apart = (differ(drawn, s.sample(family=other, seed=seed)) for seed in range(4))
+    assert any(a > 0 for a in apart), "the weights do not matter"
     other.load_state_dict(s.family.state_dict())
-    assert differ(drawn, s.sample(family=other)) < CLOSE, "a family with the same weights draws another sample"
+    same = differ(drawn, s.sample(family=other)) < CLOSE
+    assert same, "a family with the same weights draws another sample"
 
 
 def scores(s: Subject) -> None:
@@ -251,30 +266,33 @@ def scores(s: Subject) -> None:
     if not hasattr(s.family, "log_prob"):
         return
     steps = {"steps": 2} if "steps" in inspect.signature(s.family.log_prob).parameters else {}
+    row = {n: v[2:3] for n, v in s.x.items()}
     try:
         with torch.no_grad():
             score = s.family.log_prob(s.x, s.c, rng=Rng(range(ROWS), "score"), **steps)
-            alone = s.family.log_prob({n: v[2:3] for n, v in s.x.items()}, rows_of(s.c, [2]), rng=Rng([2], "score"), **steps)
+            alone = s.family.log_prob(row, rows_of(s.c, [2]), rng=Rng([2], "score"), **steps)
     except ValueError as error:
         assert str(error), "log_prob declines without saying why"
         return
     assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), f"not a score: {score}"
-    assert score.nats.shape == (ROWS,) and score.nats.isfinite().all(), "log_prob is not one finite number a row"
-    assert score.dims == sum(spec.tokens * spec.width for spec in s.case.targets.values()), f"dims is {score.dims}"
-    apart = float((alone.nats - score.nats[2]).abs())
-    assert apart < 1e-3 * (1 + abs(float(score.nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
+    nats, dims = score.nats, sum(spec.tokens * spec.width for spec in s.case.targets.values())
+    assert nats.shape == (ROWS,) and nats.isfinite().all(), "log_prob is not one finite number a row"
+    assert score.dims == dims, f"dims is {score.dims}"
+    apart = float((alone.nats - nats[2]).abs())
+    assert apart < 1e-3 * (1 + abs(float(nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
 
 
-CHECKS: dict[str, Callable[[Subject], None]] = {f.__name__: f for f in (
-    schema, phases, losses, gradients, half_precision, sources_count, samples, row_by_row, any_sources, known_parts, weights, scores)}
+_CHECKS = (schema, phases, losses, gradients, half_precision, sources_count, samples, row_by_row, any_sources,
+           known_parts, weights, scores)
+CHECKS: dict[str, Callable[[Subject], None]] = {check.__name__: check for check in _CHECKS}
 
 
-def check_family(cls: type[Family], *, cases: Iterable[str] = tuple(CASES), checks: Iterable[str] = tuple(CHECKS),
-                 **options: Any) -> None:
+def check_family(cls: type[Family], *, cases: Iterable[str] = tuple(CASES),
+                 checks: Iterable[str] = tuple(CHECKS), **options: Any) -> None:
     """Run a family through `checks` on every one of `cases`; `options` go to the family.
 
-    Raises AssertionError that names the case, the check and what is wrong. A family that cannot learn some kind of target raises
-    ValueError when it is made; leave those cases out.
+    Raises AssertionError that names the case, the check and what is wrong. A family that cannot learn some
+    kind of target raises ValueError when it is made; leave those cases out.
 
     >>> from likewise.families.flow import Flow
     >>> check_family(Flow, cases=["number_of_label"], checks=["losses", "row_by_row"])

@@ -1,36 +1,29 @@
 """train: a generator that turns a model and a table into a trained model, one step at a time.
 
     optimiser   Muon on the trunk's hidden matrices (Jordan et al., 2024), AdamW on everything else
-    schedule    linear warm-up, constant, linear decay to zero over the last part of the steps, or of the minutes
-    average     power-function EMA (Karras et al., 2024, "EDM2"): model.family holds it at every step, ready to draw from
+    schedule    linear warm-up, constant, linear decay to zero over the last part of the steps, or the minutes
+    average     power-function EMA (Karras et al., 2024, "EDM2"): model.family holds it at every step
     arithmetic  bf16 copies of float32 parameters where the processor has bf16, so nothing is cast on the way
-    processes   under torchrun every process takes its share of each batch, and DistributedDataParallel averages the gradients
+    processes   under torchrun each takes its share of a batch, DistributedDataParallel averages gradients
 """
 
 from __future__ import annotations
 
 import copy
-import ctypes
 import dataclasses
 import json
 import math
-import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from likewise import checkpoint
+from likewise import checkpoint, machine
 from likewise.checkpoint import RunError
 from likewise.families.base import Family
 from likewise.layout import Batch, Context
@@ -44,13 +37,13 @@ class Plan:
     """How to train. The fields are the command line's options.
 
     minutes    wall time of the whole run, all interruptions left out; the schedule follows the clock
-    steps      instead of minutes: a number of steps; then a run is reproducible to the last bit on one machine
+    steps      instead of minutes: a number of steps; then a run is the same to the last bit on one machine
     batch      rows a step, over all processes
     lr         learning rate of AdamW; muon: that of Muon
     warmup     steps of linear warm-up; decay: share of the run with linear decay at its end
     ema        width of the average relative to the run's length (sigma_rel of EDM2)
     drop       chance that a source of a row is forgotten, so that any subset can be asked and guided
-    precision  of the arithmetic; "auto" takes bf16 where the processor has it and the targets are not tiny
+    precision  of the arithmetic; "auto" takes bf16 where the processor has it and targets are not tiny
     save       seconds between checkpoints
     """
 
@@ -94,57 +87,65 @@ class Step:
     eta: float
 
 
-def train(model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *, resume: bool = False) -> Iterator[Step]:
-    """Train `model` on table.train, one step a `next`. With a folder, checkpoints and metrics.jsonl go there.
+def train(model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *,
+          resume: bool = False) -> Iterator[Step]:
+    """Train `model` on table.train, one step a `next`. Checkpoints and metrics.jsonl go to `folder`, if any.
 
-    Stopping early (Ctrl-C, closing the generator) saves; `resume` goes on from there, with the same losses as if nothing had
-    happened. Raises RunError if there is nothing to resume or it was another data set, model or seed.
+    Stopping early (Ctrl-C, closing the generator) saves; `resume` goes on from there, with the same losses as
+    if nothing had happened. Raises RunError if there is nothing to resume, or if it was another data set,
+    model or seed.
     """
     return Trainer(model, table, plan, Path(folder) if folder else None).run(resume)
 
 
 class Trainer:
-    """The state of a run: raw float32 weights, their working copy, their average (in model.family), optimisers, the clock."""
+    """The state of a run: raw float32 weights, their working copy, optimisers, the clock.
+
+    The average of the weights is in model.family.
+    """
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
         self.model, self.table, self.plan, self.folder = model, table, plan, folder
-        self.rank, self.world = _join()
+        self.rank, self.world = machine.join()
         if plan.batch % self.world:
-            raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; take a multiple of {self.world}")
-        model.to(_device())
+            raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "
+                             f"take a multiple of {self.world}")
+        model.to(machine.device())
+        tokens = sum(spec.tokens for spec in model.family.targets.values())
+        self.dtype = machine.precision(plan.precision, tokens)
         self.raw: Family = copy.deepcopy(model.family).train()
-        self.dtype = _precision(plan, model.family)
-        self.working: Family = self.raw if self.dtype == torch.float32 else copy.deepcopy(self.raw).to(self.dtype)
+        full = self.dtype == torch.float32
+        self.working: Family = self.raw if full else copy.deepcopy(self.raw).to(self.dtype)
         module: nn.Module = self.working
         if self.world > 1:
             module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
         self.module = torch.compile(module) if plan.compile else module
-        self.optimisers = {phase: optimisers(self.raw.parameters_of(phase), plan) for phase in self.raw.phases}
+        self.optimisers = {phase: optimisers(self.raw.parameters_of(phase), plan)
+                           for phase in self.raw.phases}
         self.gamma = _gamma(plan.ema)
         self.step, self.elapsed = 0, 0.0
 
     # ---- the loop
 
     def run(self, resume: bool) -> Iterator[Step]:
-        keep_memory()
+        machine.keep_memory()
         if resume:
             self._load()
         elif self.folder and self.rank == 0:
             self._begin()
         began, saved, rate = time.perf_counter() - self.elapsed, time.perf_counter(), 0.0
-        names = self.model.formula.columns
-        batches = self.table.train.batches(names, self.plan.batch, seed=self.plan.seed, start=self.step,
-                                           rank=self.rank, world=self.world)
+        batches = self.table.train.batches(self.model.formula.columns, self.plan.batch, seed=self.plan.seed,
+                                           start=self.step, rank=self.rank, world=self.world)
         heldout = None
         try:
             while (progress := self._progress()) < 1:
                 before = time.perf_counter()
-                with _whole():
+                with machine.uninterrupted():
                     loss = self._update(next(batches), progress)
                     self.step += 1
                 self.elapsed = self._agree(time.perf_counter() - began)
-                seconds = time.perf_counter() - before
-                rate = self.plan.batch / seconds if not rate else 0.95 * rate + 0.05 * self.plan.batch / seconds
+                speed = self.plan.batch / (time.perf_counter() - before)
+                rate = 0.95 * rate + 0.05 * speed if rate else speed
                 done = self._progress()
                 if self._agree(time.perf_counter() - saved) > self.plan.save or done >= 1:
                     heldout = self.save()
@@ -160,13 +161,14 @@ class Trainer:
             raise
 
     def _update(self, batch: Batch, progress: float) -> float:
-        """One step of every phase; returns the loss, summed over phases and averaged over all rows of all processes."""
+        """One step of every phase: the loss, summed over phases, averaged over the rows of all processes."""
         plan, device = self.plan, self.model.device
         batch = {n: v.to(device) for n, v in batch.items()}
         rows = range(self.rank, plan.batch, self.world)
         rng = Rng(rows, "train", plan.seed, self.step, device=device)
         x = {n: batch[n] for n in self.model.targets}
-        c = Context.full({n: batch[n] for n in self.model.sources}, len(rows)).to(device).drop(rng, plan.drop)
+        given = {n: batch[n] for n in self.model.sources}
+        c = Context.full(given, len(rows)).to(device).drop(rng, plan.drop)
         rate = min(1.0, (self.step + 1) / plan.warmup, (1 - progress) / plan.decay if plan.decay else 1.0)
         total = 0.0
         for phase in self.raw.phases:
@@ -175,7 +177,8 @@ class Trainer:
             self._apply(phase, rate)
             total += self._mean(loss.detach())
         if not math.isfinite(total):
-            raise FloatingPointError(f"the loss is {total} at step {self.step}: lower --lr and --muon, or use --precision float32")
+            raise FloatingPointError(f"the loss is {total} at step {self.step}: "
+                                     "lower --lr and --muon, or use --precision float32")
         self._average()
         return total
 
@@ -196,10 +199,11 @@ class Trainer:
             p.grad = None
 
     def _average(self) -> None:
-        """theta_ema <- beta theta_ema + (1 - beta) theta, beta = (1 - 1 / t)^(gamma + 1): its width grows with t (EDM2, eq. 121)."""
-        beta = (1 - 1 / (self.step + 1)) ** (self.gamma + 1)
+        """theta_ema <- beta theta_ema + (1 - beta) theta, beta = (1 - 1 / t)^(gamma + 1) (EDM2, eq. 121)."""
+        beta = (1 - 1 / (self.step + 1)) ** (self.gamma + 1)  # the width of the average grows with t
+        average, raw = list(self.model.family.parameters()), list(self.raw.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.model.family.parameters()), list(self.raw.parameters()), 1 - beta)
+            torch._foreach_lerp_(average, raw, 1 - beta)
 
     def _progress(self) -> float:
         done = self.step / self.plan.steps if self.plan.steps else self.elapsed / (60 * self.plan.minutes)
@@ -209,33 +213,45 @@ class Trainer:
 
     def _agree(self, seconds: float) -> float:
         """The clock of the first process, so that all of them take the same decisions."""
-        return seconds if self.world == 1 else self._reduce(seconds if self.rank == 0 else 0.0)
+        if self.world == 1:
+            return seconds
+        return machine.total(seconds if self.rank == 0 else 0.0, self.model.device)
 
     def _mean(self, value: Tensor) -> float:
-        return float(value) if self.world == 1 else self._reduce(float(value)) / self.world
-
-    def _reduce(self, value: float) -> float:
-        tensor = torch.tensor(value, dtype=torch.float64, device=self.model.device)
-        dist.all_reduce(tensor)
-        return float(tensor)
+        if self.world == 1:
+            return float(value)
+        return machine.total(float(value), self.model.device) / self.world
 
     # ---- the run folder
 
     def save(self) -> float | None:
-        """Checkpoint; returns the held-out loss of the averaged weights, None where there are no held-out rows."""
+        """Checkpoint; returns the held-out loss of the averaged weights, None if nothing is held out."""
         if self.rank:
             return None
         if self.folder:
-            tensors = {f"raw.{k}": v for k, v in self.raw.state_dict().items()}
-            tensors |= {f"ema.{k}": v for k, v in self.model.family.state_dict().items()}
-            for phase, group in self.optimisers.items():
-                for i, optimiser in enumerate(group):
-                    for index, state in optimiser.state_dict()["state"].items():
-                        tensors |= {f"{phase}.{i}.{index}.{k}": v for k, v in state.items()}
             about = self._about()
-            checkpoint.save_resume(self.folder, tensors, {"step": self.step, "elapsed": self.elapsed, **about})
+            state = {"step": self.step, "elapsed": self.elapsed, **about}
+            checkpoint.save_resume(self.folder, self._tensors(), state)
             self.model.save(self.folder, step=self.step, elapsed=round(self.elapsed, 1), **about)
         return heldout_loss(self.model, self.table) if len(self.table.test) else None
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What training needs to go on: raw.NAME, ema.NAME, and of the optimisers PHASE.WHICH.INDEX.NAME."""
+        tensors = {f"raw.{k}": v for k, v in self.raw.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.model.family.state_dict().items()}
+        for phase, group in self.optimisers.items():
+            for i, optimiser in enumerate(group):
+                tensors |= {f"{phase}.{i}.{k}": v for k, v in checkpoint.state_of(optimiser).items()}
+        return tensors
+
+    def _fill(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `_tensors`."""
+        checkpoint.fill(self.raw, checkpoint.under("raw.", tensors), self.folder)
+        checkpoint.fill(self.model.family, checkpoint.under("ema.", tensors), self.folder)
+        self.working.load_state_dict(self.raw.state_dict())
+        for phase, group in self.optimisers.items():
+            for i, optimiser in enumerate(group):
+                checkpoint.fill_state(optimiser, checkpoint.under(f"{phase}.{i}.", tensors))
 
     def _about(self) -> dict[str, Any]:
         from likewise import __version__
@@ -248,38 +264,37 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in (checkpoint.MODEL, checkpoint.WEIGHTS, checkpoint.RESUME):
             if (self.folder / name).exists():
-                raise RunError(f"{self.folder} holds a run already; go on with --resume, or give another --out")
+                raise RunError(f"{self.folder} holds a run already; "
+                               "go on with --resume, or give another --out")
         (self.folder / "metrics.jsonl").write_text("")
 
     def _load(self) -> None:
         if self.folder is None:
             raise RunError("resuming needs the folder of the run")
         tensors, state = checkpoint.load_resume(self.folder)
-        if state["data"]["fingerprint"] != self.table.fingerprint:
-            raise RunError(f"{self.folder} was trained on other data (fingerprint {state['data']['fingerprint']}, now "
-                           f"{self.table.fingerprint}); give the same data to --resume, or another --out to begin again")
-        for name in ("seed", "batch"):
-            if state["plan"][name] != getattr(self.plan, name):
-                raise RunError(f"{self.folder} was begun with --{name} {state['plan'][name]}; resume it with the same")
-        part = {prefix: {k.removeprefix(prefix + "."): v for k, v in tensors.items() if k.startswith(prefix + ".")}
-                for prefix in ("raw", "ema", *self.raw.phases)}
-        checkpoint.fill(self.raw, part["raw"], self.folder)
-        checkpoint.fill(self.model.family, part["ema"], self.folder)
-        self.working.load_state_dict(self.raw.state_dict())
-        for phase, group in self.optimisers.items():
-            for i, optimiser in enumerate(group):
-                states: dict[int, dict[str, Tensor]] = {}
-                for key, value in part[phase].items():
-                    which, index, name = key.split(".", 2)
-                    if int(which) == i:
-                        states.setdefault(int(index), {})[name] = value
-                optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+        self._check(state)
+        self._fill(tensors)
         self.step, self.elapsed = state["step"], state["elapsed"]
         if self.rank == 0:
-            path = self.folder / "metrics.jsonl"
-            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
-            path.write_text("".join(kept))
+            self._forget()
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Raise RunError unless the run that was saved is this one."""
+        before, now = state["data"]["fingerprint"], self.table.fingerprint
+        if before != now:
+            raise RunError(f"{self.folder} was trained on other data (fingerprint {before}, now {now}); "
+                           "give the same data to --resume, or another --out to begin again")
+        for name in ("seed", "batch"):
+            value = state["plan"][name]
+            if value != getattr(self.plan, name):
+                raise RunError(f"{self.folder} was begun with --{name} {value}; resume it with the same")
+
+    def _forget(self) -> None:
+        """Take the steps that were lost, those after the checkpoint, out of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        path.write_text("".join(kept))
 
     def _record(self, step: Step) -> None:
         if self.folder and self.rank == 0:
@@ -291,9 +306,10 @@ class Trainer:
 
 @torch.no_grad()
 def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, batch: int = 128) -> float:
-    """The mean loss of at most `rows` rows of table.test, every source given; always the same noise and times.
+    """The mean loss of at most `rows` rows of table.test, with every source given.
 
-    A phase's losses are summed. Raises ValueError if the table holds nothing out.
+    Noise and times are always the same; the losses of several phases are summed. Raises ValueError if the
+    table holds nothing out.
     """
     count = min(rows, len(table.test))
     if not count:
@@ -304,15 +320,16 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
     for start in range(0, count, batch):
         part = {n: v[start : start + batch].to(model.device) for n, v in data.items()}
         index = range(start, min(start + batch, count))
+        x = {n: part[n] for n in model.targets}
         c = Context.full({n: part[n] for n in model.sources}, len(index)).to(model.device)
         for phase in model.family.phases:
             rng = Rng(index, "heldout", seed, device=model.device)
-            total += float(model.family.loss({n: part[n] for n in model.targets}, c, phase, rng).sum())
+            total += float(model.family.loss(x, c, phase, rng).sum())
     return total / count
 
 
 def optimisers(parameters: list[tuple[str, nn.Parameter]], plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices of transformer blocks, AdamW for the rest. `base` keeps each group's full learning rate."""
+    """Muon for the hidden matrices of blocks, AdamW for the rest; `base` is a group's full learning rate."""
     hidden = [p for n, p in parameters if "blocks." in n and p.ndim == 2 and "modulation" not in n]
     ids = {id(p) for p in hidden}
     other = [p for _, p in parameters if id(p) not in ids]
@@ -327,59 +344,7 @@ def optimisers(parameters: list[tuple[str, nn.Parameter]], plan: Plan) -> list[t
     return made
 
 
-@contextmanager
-def _whole() -> Iterator[None]:
-    """Put Ctrl-C off until the block is done, so that a step has happened or has not."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
-        raise KeyboardInterrupt
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory for the next step instead of giving it back to the system page by page.
-
-    On Linux with glibc this makes convolutions on a CPU about twice as fast (docs/design.md, "Speed"); elsewhere it does nothing.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt:
-            mallopt(-4, 0)           # M_MMAP_MAX: large blocks come from the heap
-            mallopt(-1, 2**31 - 1)   # M_TRIM_THRESHOLD: and stay there
-
-
 def _gamma(sigma: float) -> float:
-    """The power whose average has relative width sigma (EDM2, eq. 126): sigma^2 = (g + 1) / ((g + 2)^2 (g + 3))."""
+    """The power g of an average of width sigma: sigma^2 = (g + 1) / ((g + 2)^2 (g + 3)) (EDM2, eq. 126)."""
     roots = np.roots([1, 7, 16 - sigma**-2, 12 - sigma**-2])
     return float(roots.real.max())
-
-
-def _precision(plan: Plan, family: Family) -> torch.dtype:
-    if plan.precision != "auto":
-        return getattr(torch, plan.precision)
-    tiny = sum(s.tokens for s in family.targets.values()) < 64
-    device = _device()
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast and not tiny else torch.float32
-
-
-def _device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
-
-
-def _join() -> tuple[int, int]:
-    """(rank, world); joins the group that torchrun has prepared, if it has."""
-    if "RANK" not in os.environ:
-        return 0, 1
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return dist.get_rank(), dist.get_world_size()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from likewise.evaluation.copies import copies, nearest
 from likewise.evaluation.estimate import bootstrap, share
 from likewise.evaluation.fidelity import kid, kid_floor
 from likewise.formula import Formula
+from likewise.model import Model
 from likewise.table import Row, Table
 
 
@@ -27,7 +29,8 @@ def rng(seed: int = 0) -> np.random.Generator:
 def test_intervals_cover_the_truth():
     covered = [e.low <= 0.3 <= e.high for s in range(200) for e in [share(rng(s).random(80) < 0.3)]]
     assert 0.9 < np.mean(covered) < 0.99
-    covered = [e.low <= 2 <= e.high for s in range(200) for e in [bootstrap(np.mean, rng(s).normal(2, 1, 80), rng=rng(s))]]
+    found = [bootstrap(np.mean, rng(s).normal(2, 1, 80), rng=rng(s)) for s in range(200)]
+    covered = [e.low <= 2 <= e.high for e in found]
     assert 0.9 < np.mean(covered) < 0.99
     assert share(np.zeros(50, bool)).low == 0 < share(np.zeros(50, bool)).high
 
@@ -56,12 +59,13 @@ def test_kid_is_unbiased_on_known_gaussians_and_its_interval_covers():
         return np.array([mean, mean**2 + sd**2, mean**3 + 3 * mean * sd**2])
 
     truth = float(np.array([3, 3, 1]) @ (moments(0, 1) - moments(0.4, 1.2)) ** 2)
-    found = [kid(rng(s).normal(size=(150, 1)), rng(900 + s).normal(0.4, 1.2, (150, 1)), rng=rng(s)) for s in range(100)]
+    found = [kid(rng(s).normal(size=(150, 1)), rng(900 + s).normal(0.4, 1.2, (150, 1)), rng=rng(s))
+             for s in range(100)]
     values = np.array([e.value for e in found])
     assert abs(values.mean() - truth) < 3 * values.std() / 10
     assert np.mean([e.low <= truth <= e.high for e in found]) > 0.85
-    null = np.array([kid(rng(s).normal(size=(60, 3)), rng(900 + s).normal(size=(60, 3)), rng=rng(s), repeats=2).value
-                     for s in range(200)])
+    alike = ((rng(s).normal(size=(60, 3)), rng(900 + s).normal(size=(60, 3))) for s in range(200))
+    null = np.array([kid(a, b, rng=rng(), repeats=2).value for a, b in alike])
     assert abs(null.mean()) < 3 * null.std() / 200**0.5
 
 
@@ -98,7 +102,8 @@ def test_copies_are_told_from_new_samples():
     assert fresh.ratio.low < 1 < fresh.ratio.high and fresh.nearer.low < 0.5 < fresh.nearer.high
     assert fresh.closer.value < 0.05 and fresh.exact.value <= 0.01
     stolen = copies(train[:200], train, test, rng=rng())
-    assert (stolen.ratio.value, stolen.exact.value, stolen.closer.value) == (0, 1, 1) and stolen.nearer.low > 0.5
+    assert (stolen.ratio.value, stolen.exact.value, stolen.closer.value) == (0, 1, 1)
+    assert stolen.nearer.low > 0.5
     half = copies(np.concatenate([train[:100], new[:100]]), train, test, rng=rng())
     assert half.exact.low < 0.5 < half.exact.high
     # drawn for the sources of test rows, and so near to them: that is no sign for or against copying
@@ -108,8 +113,8 @@ def test_copies_are_told_from_new_samples():
 
 
 def test_interval_of_nearer_covers():
-    found = [copies(rng(s).normal(size=(60, 3)), rng(500 + s).normal(size=(90, 3)), rng(900 + s).normal(size=(60, 3)),
-                    rng=rng(s)).nearer for s in range(40)]
+    sets = ([rng(1000 * k + s).normal(size=(n, 3)) for k, n in enumerate((60, 90, 60))] for s in range(60))
+    found = [copies(*three, rng=rng()).nearer for three in sets]
     assert np.mean([e.low <= 0.5 <= e.high for e in found]) > 0.85
 
 
@@ -181,24 +186,24 @@ def test_ranks_of_perfect_and_of_blind_draws():
         assert blind[name].low <= value <= blind[name].high
     both = np.concatenate([noise, truth[:, None]], 1)       # one of two draws is right
     assert (agreement.ranks(both, truth, pool, rivals) == 1).all()
-    same = agreement.ranks(noise[:2], np.ones((2, 8), np.float32), np.ones((9, 8), np.float32), np.arange(8)[None].repeat(2, 0))
-    assert (same == 5).all()                                 # all as far: the middle
+    same = agreement.ranks(noise[:2], 0 * truth[:2], 0 * pool, rivals[:2])
+    assert (same == 50.5).all()                              # all as far: the middle
 
 
 def test_classifier_learns_repeats_itself_and_leaves_the_global_generator_alone():
     labels = rng().integers(3, size=240)
     images = np.stack([toy_image(int(k), 1, rng(i)) for i, k in enumerate(labels)]) / 127.5 - 1
     state = torch.get_rng_state()
-    first, again = (agreement.Classifier(images[:160, ..., None], labels[:160], 3, steps=30) for _ in range(2))
+    train, test = images[:160, ..., None], images[160:, ..., None]
+    first, again = (agreement.Classifier(train, labels[:160], 3, steps=30) for _ in range(2))
     assert torch.equal(state, torch.get_rng_state())
-    said = first(images[160:, ..., None])
-    assert np.array_equal(said, again(images[160:, ..., None])) and np.mean(said == labels[160:]) > 0.95
+    assert np.array_equal(first(test), again(test)) and np.mean(first(test) == labels[160:]) > 0.95
 
 
 # ---- evaluate
 
 
-WORDS = ["dot", "big", "left", "right", "top", "low", "pale", "dark"]
+COLUMNS, PLACES = ["left", "middle", "right"], ["top", "centre", "low"]
 
 
 def disc_at(y: float, x: float, radius: float = 6, size: int = 24) -> np.ndarray:
@@ -213,60 +218,70 @@ def toy_image(column: int, row: int, noise: np.random.Generator) -> np.ndarray:
     return picture.clip(0, 255)
 
 
-def toy_table() -> Table:
-    rows = [{"image": PIL.Image.fromarray(toy_image(i % 3, i // 3 % 3, rng(i)).astype(np.uint8)),
-             "text": f"{['left', 'middle', 'right'][i % 3]} {['top', 'centre', 'low'][i // 3 % 3]} number{i // 18}",
-             "label": f"column {i % 3}", "size": float(i)} for i in range(360)]
+def picture_of(text: str, seed: int) -> PIL.Image.Image:
+    column, place = text.split()[:2]
+    pixels = toy_image(COLUMNS.index(column), PLACES.index(place), rng(seed))
+    return PIL.Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    texts = [f"{COLUMNS[i % 3]} {PLACES[i // 3 % 3]} number{i // 18}" for i in range(360)]
+    rows = [{"image": picture_of(text, i), "text": text, "label": text.split()[0], "size": float(i)}
+            for i, text in enumerate(texts)]
     return Table.from_rows(rows, {"text": "text", "label": "label", "size": "number"}, holdout=0.2)
 
 
 class Fake:
-    """A model that draws the true image with a little noise, or any training image."""
+    """A model that draws what the text says, with new noise, or any training image."""
 
     def __init__(self, table: Table, formula: str, good: bool) -> None:
         self.table, self.formula, self.good = table, Formula.parse(formula), good
 
     def sample(self, rows: list[Row], *, seed: int = 0, steps: int = 8) -> list[Row]:
         kept = self.table.train.column("image")
-        drawn = []
-        for i, row in enumerate(rows):
-            if self.good:
-                text = row["text"].split()
-                column, place = ["left", "middle", "right"].index(text[0]), ["top", "centre", "low"].index(text[1])
-                image = PIL.Image.fromarray(toy_image(column, place, rng(10_000 + i)).astype(np.uint8))
-            else:
-                image = kept[int(rng(seed + i).integers(len(kept)))]
-            drawn.append({**row, "image": image})
-        return drawn
-
-
-@pytest.fixture(scope="module")
-def table() -> Table:
-    return toy_table()
+        images = [picture_of(row["text"], 10_000 + i) if self.good else kept[int(rng(i).integers(len(kept)))]
+                  for i, row in enumerate(rows)]
+        return [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
 
 
 @pytest.fixture
-def no_loss(monkeypatch):
+def quick(monkeypatch):
+    """No loss, as the fakes have none, and a classifier that is trained for a second."""
     monkeypatch.setattr("likewise.training.heldout_loss", lambda model, table, *, rows, seed: 0.5)
+    monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=40))
 
 
-def test_evaluate_tells_a_good_model_from_a_blind_one(table, no_loss):
-    good, blind = (evaluate(Fake(table, "image | text, label", good), table, n=60, candidates=50) for good in (True, False))
+def test_evaluate_tells_a_good_model_from_a_blind_one(table, quick):
+    models = (Fake(table, "image | text, label", good) for good in (True, False))
+    good, blind = (evaluate(model, table, n=60, candidates=50) for model in models)
     rank = "image ~ text: mean rank"
     assert good[rank].value.high < blind[rank].value.low
     assert blind[rank].value.low < blind[rank].chance < blind[rank].value.high
     label = "image ~ label: accuracy"
     assert good[label].value.value > 0.95 and good[label].real.value > 0.95 and blind[label].value.value < 0.6
     assert good["image: copies"].value.value == 0 and blind["image: copies"].value.value == 1
-    assert blind["image: distance to training rows"].value.value == 0
+    assert blind["image: distance to train"].value.value == 0
     for space in ("edges", "random_conv"):
-        assert good[f"image: KID of {space}"].value.low <= good[f"image: KID of {space}"].real.high
+        line = good[f"image: KID of {space}"]
+        assert line.value.low <= line.real.high
 
 
-def test_report_is_json_and_a_table_and_repeats_itself(table, no_loss):
-    first, again = (evaluate(Fake(table, "image | text", True), table, n=30, draws=2, steps=3) for _ in range(2))
-    assert first == again and json.loads(json.dumps(first.to_json())) == json.loads(json.dumps(again.to_json()))
-    assert first.n == 30 and first.knobs == {"steps": 3}
+def test_evaluate_a_real_model(table, monkeypatch):
+    monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=5))
+    model = Model("image, label | text", table.columns, width=64, depth=1)
+    report = evaluate(model, table, n=4, steps=2)
+    assert np.isfinite(report["held-out loss"].value.value)
+    assert {"image ~ text: mean rank", "image ~ label: accuracy"} <= {line.name for line in report.lines}
+    with pytest.raises(ValueError, match="guidance"):
+        evaluate(model, table, n=4, guidnce=2)
+
+
+def test_report_is_json_and_a_table_and_repeats_itself(table, quick):
+    model = Fake(table, "image | text", True)
+    first, again = (evaluate(model, table, n=30, draws=2, steps=3) for _ in range(2))
+    assert first == again and first.n == 30 and first.knobs == {"steps": 3}
+    assert json.loads(json.dumps(first.to_json(), allow_nan=False))["lines"][0]["name"] == "held-out loss"
     lines = str(first).splitlines()
     assert lines[0] == "P(image | text): 30 rows held out, draws 2, seed 0, steps 3"
     header = next(line for line in lines if "real rows" in line)
@@ -277,13 +292,13 @@ def test_report_is_json_and_a_table_and_repeats_itself(table, no_loss):
         first["no such thing"]
 
 
-def test_evaluate_without_images_reports_the_loss_and_says_so(table, no_loss):
+def test_evaluate_without_images_reports_the_loss_and_says_so(table, quick):
     report = evaluate(Fake(table, "label | size", True), table)
     assert [line.name for line in report.lines] == ["held-out loss"] and "only the loss" in str(report)
     assert "image with size" in str(evaluate(Fake(table, "image, size", False), table, n=20))
 
 
-def test_evaluate_says_what_it_cannot_do(table, no_loss):
+def test_evaluate_says_what_it_cannot_do(table, quick):
     with pytest.raises(ValueError, match="n of at least 2"):
         evaluate(Fake(table, "image | text", True), table, n=1)
     small = Table.from_rows([{"x": float(i), "label": "ab"[i % 2]} for i in range(8)])

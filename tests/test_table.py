@@ -1,4 +1,4 @@
-"""Every source opens, every kind of bad row is found, nothing held out leaks, batches resume, and a row's change is noticed."""
+"""Every source opens, every bad row is found, nothing held out leaks, batches resume, changes are noticed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     """Twenty captioned pictures with metadata.csv."""
     names = [f"{i}.png" for i in range(20)]
     pictures(tmp_path / "birds", names)
-    lines = [f"{name},{caption},{i / 2}" for i, (name, caption) in enumerate(zip(names, CAPTIONS, strict=True))]
+    lines = [f"{name},{CAPTIONS[i]},{i / 2}" for i, name in enumerate(names)]
     (tmp_path / "birds" / "metadata.csv").write_text("\n".join(["file_name,text,price", *lines]))
     return tmp_path / "birds"
 
@@ -85,22 +85,24 @@ def test_folder_with_a_text_beside_each_picture(tmp_path: Path) -> None:
 
 
 def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
-    rows = [{"age": i + 20, "city": "ab"[i % 2], "note": f"note {i}", "height": i / 3, "old": i > 20} for i in range(40)]
+    rows = [{"age": i + 20, "city": "ab"[i % 2], "note": f"note {i}", "height": i / 4, "old": i > 20}
+            for i in range(40)]
     data = datasets.Dataset.from_list(rows)
     data.to_csv(tmp_path / "t.csv")
     data.to_json(tmp_path / "t.jsonl")
     data.to_parquet(tmp_path / "t.parquet")
     opened = [Table.open(tmp_path / f"t{suffix}") for suffix in (".csv", ".jsonl", ".parquet")]
-    assert opened[0].kinds == {"age": "number", "city": "label", "note": "text", "height": "number", "old": "label"}
+    assert list(opened[0].kinds.values()) == ["number", "label", "text", "number", "label"]
     assert len({t.fingerprint for t in opened}) == 1
     assert opened[2][7] == rows[7]
 
 
 def test_parquet_with_pictures_and_class_names(tmp_path: Path) -> None:
-    features = datasets.Features({"img": datasets.Image(), "raw": datasets.Value("binary"), "tags": [datasets.Value("int64")],
+    features = datasets.Features({"img": datasets.Image(), "raw": datasets.Value("binary"),
+                                  "tags": [datasets.Value("int64")],
                                   "species": datasets.ClassLabel(names=["wren", "crow"])})
-    rows = {"img": [picture(i) for i in range(4)], "raw": [image.write(picture(i)) for i in range(4)], "tags": [[1]] * 4,
-            "species": [0, 1, 0, 1]}
+    rows = {"img": [picture(i) for i in range(4)], "raw": [image.write(picture(i)) for i in range(4)],
+            "tags": [[1]] * 4, "species": [0, 1, 0, 1]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "t.parquet")
     opened = Table.open(tmp_path / "t.parquet")
     assert opened.kinds == {"img": "image", "raw": "image", "species": "label"}
@@ -123,11 +125,12 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     ("{tmp}/notes.doc", "ends in .csv, .jsonl, .parquet"),
     ("{tmp}/broken.parquet", "cannot read"),
     ("{tmp}/broken.csv", "cannot read"),
-    ("{tmp}/none.csv", "there are no rows"),
+    ("{tmp}/none.csv", "it has no rows"),
     ("{tmp}", "has no pictures"),
 ])
 def test_a_source_that_cannot_be_read(tmp_path: Path, source: str, said: str) -> None:
-    for name, text in {"notes.doc": "x", "broken.parquet": "x", "broken.csv": 'a,b\n"1,2', "none.csv": "a,b\n"}.items():
+    texts = {"notes.doc": "x", "broken.parquet": "x", "broken.csv": 'a,b\n"1,2', "none.csv": "a,b\n"}
+    for name, text in texts.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(TableError, match=said.replace(".", r"\.")) as told:
         Table.open(source.format(tmp=tmp_path))
@@ -171,13 +174,15 @@ def test_options_go_to_the_modalities_and_unknown_ones_are_refused() -> None:
 
 
 def test_kinds_are_inferred_from_all_values_and_can_be_overruled() -> None:
-    rows = [{"few": i % 3, "many": i, "word": "ab"[i % 2], "gap": None if i == 5 else i % 2, "year": 1990 + i} for i in range(70)]
-    assert Table.from_rows(rows, skip_bad=True).kinds == {"few": "label", "many": "number", "word": "label", "gap": "label",
-                                                          "year": "number"}
-    told = Table.from_rows(rows, {"few": "number", "word": "text", "year": "text"}, skip_bad=True)
-    assert (told.kinds["few"], told.kinds["word"], told[0]["year"]) == ("number", "text", "1990")
-    for kinds, said in (({"few": "image"}, "cannot be taken for image"), ({"fwe": "label"}, "did you mean 'few'"),
-                        ({"few": "lable"}, "did you mean 'label'")):
+    rows = [{"few": i % 3, "many": i, "word": "ab"[i % 2], "gap": None if i == 5 else 0, "text": "ab"[i % 2]}
+            for i in range(70)]
+    kinds = Table.from_rows(rows, skip_bad=True).kinds
+    assert kinds == {"few": "label", "many": "number", "word": "label", "gap": "label", "text": "text"}
+    told = Table.from_rows(rows, {"few": "number", "word": "text", "many": "text"}, skip_bad=True)
+    assert (told.kinds["few"], told.kinds["word"], told[0]["many"]) == ("number", "text", "0")
+    wrong = {"cannot be taken for image": {"few": "image"}, "did you mean 'few'": {"fwe": "label"},
+             "did you mean 'label'": {"few": "lable"}}
+    for said, kinds in wrong.items():
         with pytest.raises(TableError, match=said):
             Table.from_rows(rows, kinds)
     with pytest.raises(TableError, match="column 'x' mixes types"):
@@ -234,8 +239,8 @@ def test_copies_and_mixed_channels_are_warnings() -> None:
 
 
 def test_a_concept_is_on_one_side_and_compositions_are_of_seen_words() -> None:
-    rows = [{"image": picture(i), "text": f"{caption}{style}", "concept": caption}
-            for i, (caption, style) in enumerate((c, s) for c in CAPTIONS for s in ("", " outline", " variant"))]
+    rows = [{"image": picture(len(style)), "text": caption + style, "concept": caption}
+            for caption in CAPTIONS for style in ("", " outline", " variant")]
     opened = Table.from_rows(rows)
     train, test = opened.train, opened.test
     assert (len(train), len(test)) == (54, 6)
@@ -286,7 +291,7 @@ def test_scale_and_vocabulary_are_learned_from_training_rows_only() -> None:
 
 def taken(opened: Table, size: int, steps: int, **options: Any) -> list[list[float]]:
     batches = opened.batches(["x"], size, **options)
-    return [[round(float(x) * opened.columns["x"].std + opened.columns["x"].mean) for x in next(batches)["x"]] for _ in range(steps)]
+    return [list(map(opened.columns["x"].decode, next(batches)["x"])) for _ in range(steps)]
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -340,12 +345,13 @@ def test_fingerprint_notices_every_change_and_is_the_same_in_another_process() -
         prints[name] = Table.from_rows([*rows[:5], {**rows[5], name: other}, *rows[6:]]).fingerprint
     prints["order"] = Table.from_rows(rows[::-1]).fingerprint
     prints["less"] = Table.from_rows(rows[1:]).fingerprint
-    prints["name"] = Table.from_rows([{"image": r["image"], "caption": r["text"]} for r in rows]).fingerprint
+    prints["name"] = Table.from_rows([{"picture": r["image"], "text": r["text"]} for r in rows]).fingerprint
     prints["kind"] = Table.from_rows(rows, {"text": "label"}).fingerprint
     assert len(set(prints.values())) == len(prints)
-    code = "from likewise.table import Table; print(Table.from_rows([{'x': 0.1, 't': 'é'}, {'x': 2.5, 't': 'b'}]).fingerprint)"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert other == Table.from_rows([{"x": 0.1, "t": "é"}, {"x": 2.5, "t": "b"}]).fingerprint
+    code = ("from likewise.table import Table\n"
+            "print(Table.from_rows([{'x': 0.1, 't': 'é'}, {'x': 2.5, 't': 'b'}]).fingerprint)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == Table.from_rows([{"x": 0.1, "t": "é"}, {"x": 2.5, "t": "b"}]).fingerprint
 
 
 def test_rows_in_memory_cannot_be_opened_by_name() -> None:
@@ -360,7 +366,8 @@ def test_rows_in_memory_cannot_be_opened_by_name() -> None:
     (Package("npm", "@iconify-json/noto", "1.2.9", "00"), "npm is not installed"),
     (Package("pip", "mlxtend", "0.0.0.0", "00"), "pip did not bring it"),
 ])
-def test_a_package_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Package, said: str) -> None:
+def test_a_package_that_cannot_be_had(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Package, said: str) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -370,7 +377,8 @@ def test_a_package_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_another_archive_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_is_not_the_pinned_one_is_refused(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forged(package: Package, folder: Path) -> Path:
         (folder / "a.whl").write_bytes(b"something else")
         return folder / "a.whl"
@@ -400,14 +408,16 @@ def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.Mon
     assert opened[0]["text"] == "bell alert outline"
     assert opened[0]["concept"] == "bell alert"
     pixels = np.asarray(opened[0]["image"])
-    assert (pixels.shape, pixels[:4, :4].max(), pixels[4:].min(), pixels[:, 4:].min()) == ((8, 8), 0, 255, 255)
+    assert pixels.shape == (8, 8)
+    assert (pixels[:4, :4].max(), pixels[4:].min(), pixels[:, 4:].min()) == (0, 255, 255)
 
 
 # ---- preview
 
 
 def test_a_grid_has_every_picture() -> None:
-    sheet = preview.grid([picture(i) for i in range(5)], columns=2, scale=3, captions=["a caption of many words"] * 5)
+    captions = ["a caption of many words"] * 5
+    sheet = preview.grid([picture(i) for i in range(5)], columns=2, scale=3, captions=captions)
     assert sheet.width == 2 * (24 + 6) + 6
     crop = sheet.crop((6, 6, 6 + 24, 6 + 18)).resize((8, 6), PIL.Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(crop), np.asarray(picture(0)))

@@ -18,7 +18,7 @@ from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.progress import first_process
 from likewise.table import SHOWN, Table
 
-SOURCE = "a demo (digits, icons, emoji), a folder of pictures, a .csv, .jsonl or .parquet file, or a name on the hub"
+SOURCE = "a demo (digits, icons, emoji), a folder of pictures, a .csv, .jsonl or .parquet file, or a hub name"
 ROWS, PICTURES = 5, 64      # that a look shows: as text, on the preview
 
 
@@ -26,22 +26,23 @@ def run(argv: Sequence[str]) -> int:
     """`likewise data SOURCE`."""
     parser = Parser("data", __doc__, usage="likewise data SOURCE [options]")
     parser.add_argument("source", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("--preview", default="preview.png", metavar="FILE",
+    parser.add_argument("--preview", type=Path, default=Path("preview.png"), metavar="FILE",
                         help="the picture that is written (default preview.png)")
     table_flags(parser)
     args = parser.read(argv)
     table = open_table(args, parser)
-    print(f"{args.source}: {len(table):,} rows, {len(table.train):,} to learn from and {len(table.test):,} held out\n")
-    print(aligned([("column", "kind", "as"), *((n, c.kind, words(c)) for n, c in table.columns.items())]))
-    print()
-    print(aligned([list(table.kinds), *([brief(v) for v in row.values()] for row in pictures.spread(table, ROWS))]))
-    names = pictures.visible(table.columns, table.kinds)
+    counts = f"{len(table):,} rows, {len(table.train):,} to learn from and {len(table.test):,} held out"
+    columns = [("column", "kind", "as"), *((n, c.kind, words(c)) for n, c in table.columns.items())]
+    rows = [list(table.kinds), *(list(map(brief, row.values())) for row in pictures.spread(table, ROWS))]
+    print(f"{args.source}: {counts}\n\n{aligned(columns)}\n\n{aligned(rows)}\n")
+    names = pictures.visible(table.columns, list(table.kinds))
     if names:
-        captions = [n for n in table.kinds if n not in names][:1]
-        rows = pictures.spread(table, PICTURES)
-        pictures.save(pictures.sheet(rows, names, captions, 8), Path(args.preview))
-        print(f"\npictures: {args.preview}")
-    print(f"\nto learn from it:\n  likewise train {shlex.quote(args.source)} {shlex.quote(formula_for(table))}")
+        shown = pictures.spread(table, PICTURES)
+        caption = [n for n in table.kinds if n not in names][:1]
+        captions = [pictures.caption(row, caption) for row in shown]
+        pictures.save(pictures.sheet(shown, names, captions, 8), args.preview)
+        print(f"pictures: {args.preview}\n")
+    print(f"to learn from it:\n  likewise train {shlex.quote(args.source)} {shlex.quote(formula_for(table))}")
     return 0
 
 
@@ -54,7 +55,7 @@ def table_flags(parser: Parser) -> None:
     parser.add_argument("--holdout", type=float, metavar="X",
                         help="share of the rows held out (default 0.1, at most 1,000 rows)")
     parser.add_argument("--by", metavar="COLUMN",
-                        help="rows that are equal there are held out together (default: concept, else the first text)")
+                        help="rows equal there are held out together (default: concept, else the first text)")
     parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
                         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
@@ -62,18 +63,17 @@ def table_flags(parser: Parser) -> None:
 
 def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
     """The keywords of `Table.open` that the command line gives."""
-    return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"), "skip_bad": args.skip_bad,
-            "holdout": args.holdout, "by": args.by}
+    return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"),
+            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by}
 
 
 def open_table(args: Namespace, parser: Parser) -> Table:
     """The table that the command line names; what is worth a look in it goes to stderr."""
     table = Table.open(args.source, **table_args(args, parser))
     notes = list(table.warnings)
-    if table.skipped:
-        bad = table.skipped
+    if bad := table.skipped:
         lines = [f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN])]
-        notes.append("\n".join(lines + ([f"  and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])))
+        notes.append("\n".join(lines + [f"  and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)))
     for note in notes if first_process() else ():
         print(f"note: {note}", file=sys.stderr)
     return table
@@ -82,8 +82,8 @@ def open_table(args: Namespace, parser: Parser) -> Table:
 def formula_for(table: Table) -> str:
     """A formula that these columns may well be meant for.
 
-    >>> formula_for(Table.from_rows([{"x": 0.5, "y": 1.5}, {"x": 0.1, "y": 0.2}]))
-    'x | y'
+    >>> formula_for(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
+    'label | y'
     """
     order = sorted(table.kinds, key=lambda n: ("image", "text", "label", "number").index(table.kinds[n]))
     return " | ".join(order[:2])

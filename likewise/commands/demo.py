@@ -1,4 +1,4 @@
-"""Learn to draw digits, P(image | label), in about two minutes, and measure how often they are those asked for."""
+"""Learn to draw digits, P(image | label), in about two minutes, and measure how well they can be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from likewise.progress import SAMPLES, follow
 from likewise.table import Table
 from likewise.training import Plan
 
-EACH = 6        # rows of the grid
+EACH = 6        # lines of the grid, one digit of every label in each
 
 
 def run(argv: Sequence[str]) -> int:
@@ -30,16 +30,18 @@ def run(argv: Sequence[str]) -> int:
     model = Model("image | label", table.columns)
     classes = table.columns["label"].classes
     print(f"learning P(image | label) from {len(table.train):,} digits, {args.minutes:g} minutes")
-    rows = [{"label": c} for c in classes * EACH]
-    ending = follow(model, table, Plan(minutes=args.minutes), folder, rows=rows, across=len(classes))
+    ending = follow(model, table, Plan(minutes=args.minutes), folder, across=len(classes),
+                    rows=[{"label": c} for c in classes * EACH])
     if ending.stopped or ending.step is None:
         return report(ending, model, table, folder)
     print(f"{ending.step.step:,} steps; the digits it draws, a column for each label: {folder / SAMPLES}\n")
     agreement = evaluate(model, table)["image ~ label: accuracy"]
-    print("agreement: how often a classifier that has only seen real digits reads the label that was asked for")
-    print(f"  drawn digits      {agreement.value}\n  real digits       {agreement.real}\n")
     where = shlex.quote(str(folder))
-    print(f"""now try:
+    print(f"""agreement: how often a classifier that has seen only real digits reads the label asked for
+  drawn digits  {agreement.value}
+  real digits   {agreement.real}
+
+now try:
   likewise sample {where} --given label=7 -n 8
   likewise evaluate {where}
   likewise train icons "image | text" --minutes 10""")

@@ -1,4 +1,4 @@
-"""Measure a trained model on the rows held out of its data, beside what real rows, a baseline and chance would score."""
+"""Measure a trained model on the rows held out, beside what real rows, a baseline and chance would score."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     """`likewise evaluate RUN`."""
     parser = Parser("evaluate", __doc__, usage="likewise evaluate RUN [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"where the report goes as JSON (default RUN/{REPORT})")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report as JSON (default RUN/{REPORT})")
     parser.derive("measures", [evaluate])
     parser.derive("knobs", [family_class(parser.family(argv)).sample])
     args = parser.read(argv)
@@ -36,11 +36,11 @@ def run(argv: Sequence[str]) -> int:
 def data_of(run: Path) -> Table:
     """The table that a run was trained on. Raises RunError if it cannot be had any more, or has changed."""
     data = dict(load_state(run)["data"])
-    fingerprint = data.pop("fingerprint")
+    before = data.pop("fingerprint")
     if data["source"] is None:
-        raise RunError(f"{run} was trained on rows in memory; evaluate it in Python, with likewise.evaluate(model, table)")
+        raise RunError(f"{run} was trained on rows in memory; use likewise.evaluate(model, table)")
     table = Table.open(**data)
-    if table.fingerprint != fingerprint:
-        raise RunError(f"{data['source']} has changed since {run} was trained (fingerprint {fingerprint}, now "
-                       f"{table.fingerprint}), so what was held out is not known; restore the data, or train again")
+    if table.fingerprint != before:
+        raise RunError(f"{data['source']} is not what {run} was trained on (fingerprint {before}, now "
+                       f"{table.fingerprint}), so what was held out is not known; restore it, or train again")
     return table

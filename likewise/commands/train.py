@@ -25,17 +25,7 @@ def run(argv: Sequence[str]) -> int:
     """`likewise train SOURCE FORMULA`."""
     parser, args = _read(argv)
     folder = _folder(args)
-    if args.resume:
-        model, table, plan = _left(parser, args, folder)
-    else:
-        if args.source is None or args.formula is None:
-            raise ValueError(_incomplete(args.source))
-        formula = Formula.parse(args.formula)
-        asked = parser.given(args, "plan")
-        plan = Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
-        table = open_table(args, parser)
-        formula.check(table.kinds)
-        model = Model(formula, table.columns, args.family, seed=plan.seed, **parser.given(args, "family"))
+    model, table, plan = _left(parser, args, folder) if args.resume else _new(parser, args)
     return report(follow(model, table, plan, folder, resume=args.resume), model, table, folder)
 
 
@@ -71,22 +61,29 @@ def example(model: Model, table: Table) -> str:
     return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
 
 
+# ---- the command line
+
+
 def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
-    """The command line. Some options are the family's, so the family is looked for first."""
+    """The options. Some are the family's, so the family is looked for first."""
     early = Parser("train", add_help=False)
     early.add_argument("--family")
     early.add_argument("--out")
     early.add_argument("--resume", action="store_true")
     first = early.parse_known_args(argv)[0]
-    family = load_state(Path(first.out))["family"] if first.resume and first.out else first.family or "flow"
+    old = first.resume and first.out
+    family = load_state(Path(first.out))["family"] if old else first.family or "flow"
     parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
-                    usage="likewise train SOURCE FORMULA [options]\n       likewise train --resume --out RUN [options]")
+                    usage="likewise train SOURCE FORMULA [options]\n"
+                          "       likewise train --resume --out RUN [options]")
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources, such as "image | text"')
-    parser.add_argument("--family", default=family, metavar="NAME", help=f"{', '.join(FAMILIES)} (default flow)")
-    parser.add_argument("--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)")
+    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | text"')
+    parser.add_argument("--family", default=family, metavar="NAME",
+                        help=f"how it is learned: {', '.join(FAMILIES)} (default flow)")
+    parser.add_argument("--out", metavar="RUN",
+                        help="the folder of the run (default runs/NAME, after the data)")
     parser.add_argument("--resume", action="store_true",
-                        help="go on with a run, whose settings are known; --minutes or --steps may be more than before")
+                        help="go on with a run as it was begun; --minutes or --steps may be more than before")
     parser.derive("plan", [Plan])
     parser.derive("family", [family_class(family).__init__])
     table_flags(parser)
@@ -103,6 +100,7 @@ def _folder(args: Namespace) -> Path:
 
 
 def _incomplete(source: str | None) -> str:
+    """What to write instead of a command line that lacks the data or the formula."""
     if source is None:
         return 'name the data and write a formula, such as: likewise train icons "image | text"'
     if "|" in source:
@@ -112,19 +110,35 @@ def _incomplete(source: str | None) -> str:
             f"`likewise data {given}` shows the columns")
 
 
+# ---- what is trained
+
+
+def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
+    """A model that has learned nothing yet. What can be wrong without the data is looked at before it."""
+    if args.source is None or args.formula is None:
+        raise ValueError(_incomplete(args.source))
+    formula = Formula.parse(args.formula)
+    asked = parser.given(args, "plan")
+    plan = Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
+    table = open_table(args, parser)
+    formula.check(table.kinds)
+    options = parser.given(args, "family")
+    return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
+
+
 def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
-    """A run as it was left, its plan's end moved. Raises RunError if the command line says anything else than the run."""
+    """A run as it was left, its end moved. Raises RunError if the command line contradicts it otherwise."""
     state = load_state(folder)
     plan, data = dict(state["plan"]), {k: v for k, v in state["data"].items() if k != "fingerprint"}
     if data["source"] is None:
-        raise RunError(f"{folder} was trained on rows in memory; go on in Python, with likewise.train(..., resume=True)")
+        raise RunError(f"{folder} was trained on rows in memory; use likewise.train(..., resume=True)")
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value
         _same(folder, flag(name), value, plan[name])
-    options = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()} | state["options"]
+    defaults = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()}
     for name, value in parser.given(args, "family").items():
-        _same(folder, flag(name), value, options[name])
+        _same(folder, flag(name), value, (defaults | state["options"])[name])
     asked = table_args(args, parser)
     for name, value in asked.pop("options").items():
         _same(folder, flag(name), value, data["options"].get(name))
@@ -132,8 +146,8 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
         if value is not None and value is not False and value != {}:
             _same(folder, "--kind" if name == "kinds" else flag(name), value, data[name])
     if args.source:
-        source = args.source if args.source == data["source"] else str(Path(args.source).expanduser().resolve())
-        _same(folder, "the source", source, data["source"])
+        path = str(Path(args.source).expanduser().resolve())
+        _same(folder, "the source", path if path == data["source"] else args.source, data["source"])
     if args.formula:
         _same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _same(folder, "--family", args.family, state["family"])
@@ -143,5 +157,5 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
 def _same(folder: Path, what: str, value: Any, before: Any) -> None:
     if value != before:
         was = f"without {what}" if before is None else f"with {what} {shown(before)}"
-        raise RunError(f"{folder} was begun {was}, not {shown(value)}; leave {what} out to go on with it, or give another "
-                       "--out to begin again")
+        raise RunError(f"{folder} was begun {was}, not {shown(value)}; leave {what} out to go on with it, or "
+                       "give another --out to begin again")

@@ -1,4 +1,4 @@
-"""Estimate: a measured number with its interval. Numpy only: every metric takes arrays and gives estimates."""
+"""Estimate: a measured number with its interval. Every metric takes arrays and gives estimates."""
 
 from __future__ import annotations
 
@@ -60,4 +60,4 @@ def share(hits: np.ndarray) -> Estimate:
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)    # min, max: against rounding at 0 and 1
+    return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)    # rounding may overstep 0, 1 and p

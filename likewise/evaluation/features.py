@@ -1,8 +1,8 @@
 """Features: images (N, H, W, C), floats in [-1, 1], -> (N, F) float32.
 
-None of them is trained, so no model can have learned to please one. Measured on 7,447 icons at 24 pixels (the rank
-of an icon's outline among 1,000 others: mean, and share at rank 1) and on 5,000 digits (accuracy of the nearest
-neighbour among 4,500):
+None of them is trained, so no model can have learned to please one. Measured on 7,447 icons at 24 pixels (the
+rank of an icon's outline among 1,000 others: mean, and share at rank 1) and on 5,000 digits (accuracy of the
+nearest neighbour among 4,500):
 
     pixels         156    0.24    0.938
     random_conv     21    0.34    0.944
@@ -28,7 +28,7 @@ def pixels(images: np.ndarray, *, size: int = 32) -> np.ndarray:
 
 
 def edges(images: np.ndarray, *, cells: int = 8, bins: int = 8) -> np.ndarray:
-    """Which edge directions are where (HOG; Dalal and Triggs, 2005): (N, bins * cells * cells), mean square 1.
+    """Which edge directions are where (HOG; Dalal and Triggs, 2005): (N, bins * cells^2), mean square 1.
 
     Blind to polarity, tone and colour, so an outline lies near its filled shape. The square root keeps one
     strong contour from deciding alone (RootSIFT; Arandjelovic and Zisserman, 2012).
@@ -50,8 +50,8 @@ def edges(images: np.ndarray, *, cells: int = 8, bins: int = 8) -> np.ndarray:
 def random_conv(images: np.ndarray, *, seed: int = 0, widths: tuple[int, ...] = (16, 32, 64)) -> np.ndarray:
     """A frozen random convolutional network: the input and each of its layers, averaged to 4x4, (N, F).
 
-    Filters have zero mean and unit norm and answer by modulus, as in a scattering transform (Bruna and Mallat,
-    2013). Another `seed` is another judge.
+    Filters have zero mean and unit norm and answer by modulus, as in a scattering transform (Bruna and
+    Mallat, 2013). Another `seed` is another judge.
     """
     rng, channels, filters = torch.Generator().manual_seed(seed), images.shape[-1], []
     for layer, width in enumerate(widths):
@@ -81,6 +81,6 @@ def _shrunk(x: Tensor, size: int) -> Tensor:
 @torch.no_grad()
 def _map(features: Callable[[Tensor], Tensor], images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or not len(images):
-        raise ValueError(f"features are taken of images (N, H, W, C), at least one, not of an array {images.shape}")
+        raise ValueError(f"features are taken of images (N, H, W, C), at least one, not of {images.shape}")
     x = torch.as_tensor(np.asarray(images, np.float32)).permute(0, 3, 1, 2)
     return torch.cat([features(chunk.contiguous()) for chunk in x.split(_CHUNK)]).numpy()

@@ -11,16 +11,16 @@ def kid(a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, paired: bool 
         repeats: int = 200) -> Estimate:
     """Kernel distance of a (N, F) and b (M, F): on average 0 if they are alike (Binkowski et al., 2018).
 
-    The unbiased squared MMD, E k(a, a') + E k(b, b') - 2 E k(a, b), each the mean over pairs of two different rows
-    (Gretton et al., 2012, equation 3), under k(x, y) = (x.y / F + 1)^3. `paired`: row i of a was drawn for the
-    sources of row i of b; those two are not independent, so they are no pair either (equation 4). The interval is
-    a bootstrap over rows in which a row that comes twice is no pair with itself.
+    The unbiased squared MMD, E k(a, a') + E k(b, b') - 2 E k(a, b), each the mean over pairs of two different
+    rows (Gretton et al., 2012, equation 3), under k(x, y) = (x.y / F + 1)^3. `paired`: row i of a was drawn
+    for the sources of row i of b; those two are not independent, so they are no pair either (equation 4).
+    The interval is a bootstrap over rows in which a row that comes twice is no pair with itself.
 
     Raises ValueError for fewer than 2 rows, or shapes that do not fit.
     """
     if len(a) < 2 or len(b) < 2 or a.shape[1:] != b.shape[1:] or (paired and len(a) != len(b)):
-        raise ValueError("KID needs two sets of at least 2 rows in one feature space, equally many if paired; these "
-                         f"are {a.shape} and {b.shape}")
+        raise ValueError("KID needs two sets of at least 2 rows in one feature space, as many if paired; "
+                         f"these are {a.shape} and {b.shape}")
     kernels = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     for kernel, without in zip(kernels, (True, True, paired), strict=True):
         if without:
@@ -40,7 +40,7 @@ def kid(a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, paired: bool 
 
 
 def kid_floor(real: np.ndarray, other: np.ndarray, size: int, *, rng: np.random.Generator) -> Estimate:
-    """KID of `size` real rows against `size` others, both drawn at random: what perfect samples would score."""
+    """KID of `size` real rows against `size` others, drawn at random: what perfect samples would score."""
     a, b = (rows[rng.permutation(len(rows))[:size]] for rows in (real, other))
     return kid(a, b, rng=rng)
 
@@ -50,4 +50,8 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _counts(n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+    """How often each of n rows comes in a bootstrap sample, (n,); never one row alone, which has no pair."""
+    counts = np.zeros(n)
+    while np.count_nonzero(counts) < 2:
+        counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+    return counts

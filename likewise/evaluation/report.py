@@ -1,8 +1,9 @@
-"""evaluate: a model on the rows held out, each number beside what real rows, a baseline and chance would score."""
+"""evaluate: a model on rows held out, each number beside what real rows, a baseline and chance score."""
 
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -79,20 +80,22 @@ class Report:
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
         table = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-        notes = [f"  {line.name}: {line.note}" for line in self.lines if line.note] + [f"  {n}" for n in self.notes]
+        notes = [*(f"{line.name}: {line.note}" for line in self.lines if line.note), *self.notes]
+        notes = [textwrap.fill(note, 110, subsequent_indent="    ") for note in notes]
         return "\n".join([title, "", *table, "", *notes])
 
 
-def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1, candidates: int = 1000,
-             concept: str = "concept", **knobs: Any) -> Report:
-    """Judge a model on at most `n` rows of `table.test`, held against `table.train`. Intervals are 95 %.
+def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
+             candidates: int = 1000, concept: str = "concept", **knobs: Any) -> Report:
+    """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
 
-    draws        samples for the sources of each row: the nearest counts for the rank, the first for all else
-    candidates   the other images that the true one is ranked among
-    concept      column of what a row is about, if there is one: its own concept is never among the candidates
-    knobs        go to `model.sample`
+    n            rows held out that are drawn for, at most
+    seed         of the choice of rows and of candidates, of the samples and of the judges
+    draws        samples for each row: the nearest one counts for the rank, the first for all else
+    candidates   other images that the true one is ranked among
+    concept      column of what a row is about: no candidate is of the same (default "concept", else its text)
 
-    Raises ValueError if fewer than 2 rows are held out, and for numbers below 1 (n: 2).
+    Knobs go to `model.sample`. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
     from likewise.training import heldout_loss
 
@@ -100,16 +103,16 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
         raise ValueError(f"evaluate needs n of at least 2 and draws and candidates of at least 1, not n={n}, "
                          f"draws={draws}, candidates={candidates}")
     if len(table.test) < 2:
-        raise ValueError(f"the table holds out {len(table.test)} rows and evaluation needs at least 2; open it with a "
-                         "larger holdout, or bring more rows")
+        raise ValueError(f"the table holds out {len(table.test)} rows and evaluation needs at least 2; open "
+                         "it with a larger holdout, or bring more rows")
     targets, sources = ([v.column for v in views] for views in (model.formula.targets, model.formula.sources))
     images = [c for c in targets if table.kinds[c] == "image"]
     lines: list[Line] = []
     notes: list[str] = []
     rows = np.sort(_rng("rows", seed).permutation(len(table.test))[:n])
     if images:
-        given = [table.test.column(c) for c in sources]
-        asked = [dict(zip(sources, (values[i] for values in given), strict=True)) for i in rows for _ in range(draws)]
+        given = {c: table.test.column(c) for c in sources}
+        asked = [{c: values[int(i)] for c, values in given.items()} for i in rows for _ in range(draws)]
         drawn = model.sample(asked, seed=seed, **knobs)
         for column in images:
             judge = _Judge(table, column, rows, drawn, bool(sources), seed)
@@ -127,7 +130,8 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
         notes.append(f"of {', '.join(rest)} only the loss is measured; the other metrics are of images")
     loss = Line("held-out loss", Estimate(heldout_loss(model, table, rows=n, seed=seed), n=len(rows)),
                 note="comparable between models of one family and formula only")
-    return Report(str(model.formula), table.source, len(rows), draws, seed, knobs, (loss, *lines), tuple(notes))
+    return Report(formula=str(model.formula), data=table.source, n=len(rows), draws=draws, seed=seed,
+                  knobs=knobs, lines=(loss, *lines), notes=tuple(notes))
 
 
 class _Judge:
@@ -142,7 +146,7 @@ class _Judge:
         most = max(2, min(REFERENCE_ROWS, REFERENCE_BYTES // (4 * spec.tokens * spec.width)))
         self.reference = np.sort(_rng("reference", seed).permutation(len(table.train))[:most])
         if most < len(table.train):
-            self.notes.append(f"{column} is held against {most} training rows, drawn at random from {len(table.train)}")
+            self.notes.append(f"{column} is held against {most} training rows of {len(table.train)}")
         kept, held = table.train.column(column), table.test.column(column)
         self.train = self._encoded(kept[i] for i in self.reference)             # (M, H, W, C)
         self.test = self._encoded(held[i] for i in rows)                        # (N, H, W, C)
@@ -162,36 +166,41 @@ class _Judge:
     def copies(self) -> list[Line]:
         first, train, test = map(features.pixels, (self.first, self.train, self.test))
         found = copies(first, train, test, rng=_rng("copies", self.seed), paired=self.paired)
-        return [Line(f"{self.column}: distance to training rows", found.ratio, Estimate(1.0, n=len(test)), better="as real",
-                     note="median over samples of the nearest one, over that of real rows"),
-                Line(f"{self.column}: nearest 1 %", found.closer, Estimate(0.01, n=len(test)), better="as real",
-                     note="share of samples nearer to a training row than 99 % of real rows are"),
-                Line(f"{self.column}: copies", found.exact, found.exact_real, better="as real",
+        name = f"{self.column}: "
+        return [Line(name + "distance to train", found.ratio, Estimate(1.0, n=len(test)), better="as real",
+                     note="of samples to the nearest training row, median, over the same of real rows"),
+                Line(name + "closer than 1 %", found.closer, Estimate(0.01, n=len(test)), better="as real",
+                     note="share of samples closer to a training row than 99 % of real rows are"),
+                Line(name + "copies", found.exact, found.exact_real, better="as real",
                      note="share within 2.5 % of the pixels' range of a training row"),
-                Line(f"{self.column}: nearer to seen", found.nearer, chance=0.5,
-                     note="share of samples nearer to training rows than to as many held-out ones")]
+                Line(name + "closer to train than test", found.nearer, chance=0.5,
+                     note="share of samples closer to training rows than to as many held-out ones")]
 
     def text(self, text: str, candidates: int, concept: str) -> list[Line]:
         """The rank of the true image, seen from the samples for its text, and from the baseline's image."""
         (asked, told), (own, others) = self._strings(text), self._strings(concept)
         name = f"{self.column} ~ {text}"
-        shown = agreement.nearest_caption(asked, told[:len(self.train)], rng=_rng(name, "baseline", self.seed))
+        kept = told[:len(self.train)]
+        shown = agreement.nearest_caption(asked, kept, rng=_rng(name, "baseline", self.seed))
         forbidden = np.equal.outer(asked, told) | np.equal.outer(own, others)
         forbidden[np.arange(len(shown)), shown] = True      # else the baseline would rank what it shows first
         rivals = agreement.choose_candidates(forbidden, candidates, rng=_rng(name, "candidates", self.seed))
-        if not rivals.size:
-            self.notes.append(f"the agreement of {name} is not measured: there is no other image to tell the true one from")
+        count = rivals.shape[1]
+        if not count:
+            self.notes.append(f"the agreement of {name} is not measured: no image is of another {concept}")
             return []
         samples, truth, train = map(features.edges, (self.samples, self.test, self.train))
+        samples = samples.reshape(len(truth), self.draws, -1)
         pool = np.concatenate([train, truth])
-        ours, theirs = (agreement.summarise(agreement.ranks(x, truth, pool, rivals), rng=_rng(name, self.seed))
-                        for x in (samples.reshape(len(truth), self.draws, -1), pool[shown, None]))
-        blind = agreement.chance(rivals.shape[1])
-        notes = {"mean rank": f"of the true image among {rivals.shape[1]} others, training and held-out, none of its own "
-                              f"{concept}, by distance of edges to the sample; baseline: the training image whose "
-                              f"{text} is nearest (cosine of tf-idf)"}
-        return [Line(f"{name}: {m}", ours[m], None, theirs[m], blind[m], "lower" if "rank" in m else "higher",
-                     notes.get(m, "")) for m in ours]
+        found = [agreement.ranks(x, truth, pool, rivals) for x in (samples, pool[shown, None])]
+        ours, theirs = (agreement.summarise(r, rng=_rng(name, self.seed)) for r in found)
+        blind = agreement.chance(count)
+        note = (f"of the true image among {count:,} others, training and held-out, none of its own {concept}"
+                ", by distance of edges to the sample; baseline: the training image whose "
+                f"{text} shares most words")
+        return [Line(f"{name}: {metric}", ours[metric], None, theirs[metric], blind[metric],
+                     "lower" if "rank" in metric else "higher", note if metric == "mean rank" else "")
+                for metric in ours]
 
     def label(self, label: str) -> list[Line]:
         """How often a classifier sees in a sample the label that it was drawn for, or with."""
@@ -200,9 +209,10 @@ class _Judge:
         true, known = (np.array([number[v] for v in values]) for values in self._strings(label))
         said = np.array([number[str(row[label])] for row in self.drawn[::self.draws]])
         classify = agreement.Classifier(self.train, known[:len(self.train)], len(names), seed=self.seed)
+        often = float(np.bincount(said).max() / len(said))
         return [Line(f"{self.column} ~ {label}: accuracy", share(classify(self.first) == said),
-                     share(classify(self.test) == true), None, float(np.bincount(said).max() / len(said)), "higher",
-                     "of a classifier that has learned from real training rows; chance: always the most frequent one")]
+                     share(classify(self.test) == true), None, often, "higher",
+                     f"of a classifier that learned from training rows; chance: the most frequent {label}")]
 
     def _strings(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """The values of `rows`, (N,), and of all rows at hand, training rows first, (M + N,); as strings."""

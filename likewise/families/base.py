@@ -1,4 +1,7 @@
-"""Family: a way to learn and to draw P(targets | sources). One file a family; no family imports another or knows a modality."""
+"""Family: a way to learn and to draw P(targets | sources).
+
+One file a family; no family imports another or knows a modality.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ from likewise.spec import Spec
 
 @dataclass(frozen=True)
 class Known:
-    """The part of the targets that is given while drawing: values (B, T, ...) and masks (B, T) bool, a column each."""
+    """The part of the targets that is given while drawing.
+
+    values  column -> (B, T, ...)
+    masks   column -> (B, T) bool, True where the value holds
+    """
 
     values: Batch
     masks: Batch
@@ -28,9 +35,10 @@ class Known:
 class Score:
     """log p, one number a row, and what kind of number it is.
 
-    nats    (B,) natural logarithms
-    kind    "exact" up to the solver's error, "bound" (the truth is not below it), or "estimate" (unbiased, but noisy)
-    dims    how many numbers a row has, for bits/dim
+    nats  (B,) natural logarithms
+    kind  "exact" up to the solver's error, "bound" (the truth is not below it),
+          or "estimate" (unbiased, but noisy)
+    dims  how many numbers a row has, for bits/dim
     """
 
     nats: Tensor
@@ -46,8 +54,10 @@ class Score:
 class Family(nn.Module, ABC):
     """What the trainer, the model and the tests ask of every family. Subclasses are final.
 
-    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample` are its knobs: command line,
-    checkpoints and server read them from the signatures. A family with a density also has
+    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample` are its
+    knobs: command line, checkpoints and server read them from the signatures.
+
+    A family with a density also has
 
         log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
     """
@@ -64,7 +74,7 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, c: Context, *, known: Known | None, rng: Rng) -> Batch:
-        """One draw a row, as many rows as `rng` has. Further keyword-only parameters are the family's knobs."""
+        """One draw a row, as many rows as `rng` has; further keyword-only parameters are the knobs."""
 
     def forward(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The same as `loss`, where PyTorch's wrappers look for it."""
@@ -81,7 +91,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keyword-only parameters of its `sample`, less `known` and `rng`."""
+        """What may be turned while drawing: keywords of its `sample`, less `known` and `rng`."""
         return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng")}
 
 

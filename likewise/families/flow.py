@@ -1,17 +1,19 @@
-"""Flow matching (Lipman et al., 2023; Liu et al., 2023), with the network predicting x_0 (Li & He, 2025, "JiT").
+"""Flow matching (Lipman et al., 2023; Liu et al., 2023), the network predicting x_0 (Li & He, 2025, "JiT").
 
-    x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                                   (1)
-    loss = | v(x_t, x^_0) - v |^2 = | x^_0 - x_0 |^2 / max(t, 0.05)^2,   v = (x_t - x_0) / max(t, 0.05)       (2)
-    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0                                                 (3)
-    log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                        (4)
+    x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                              (1)
+    loss = |v(x_t, x^_0) - v|^2 = |x^_0 - x_0|^2 / max(t, 0.05)^2,  v = (x_t - x_0) / max(t, 0.05)      (2)
+    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0                                            (3)
+    log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                    (4)
 
-Every column has a time of its own, and in a share of the rows some columns, boxes, spans or strokes are known: clean, and marked
-by a mask. So one network fills in, completes, and answers every conditional of a joint model. A categorical token is a vector, one
-of K fixed codes; the network predicts its class by cross-entropy, and x^_0 is the mean code (Dieleman et al., 2022, "CDCD").
+Every column has a time of its own, and in a share of the rows some columns, boxes, spans or strokes are
+known: clean, and marked by a mask. So one network fills in, completes, and answers every conditional of a
+joint model. A categorical token is a vector, one of K fixed codes; the network predicts its class by
+cross-entropy, and x^_0 is the mean code (Dieleman et al., 2022, "CDCD").
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Literal
@@ -34,19 +36,25 @@ CODE = 32  # the most floats that stand for a categorical token
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192, depth: int = 6,
-                 stem: Literal["conv", "patch"] = "conv", t_mean: float = 0.8, t_std: float = 1.0,
-                 infill: float = 0.1) -> None:
-        """width and depth of the trunk; stem of pictures; t_mean and t_std of (1); infill, the share of rows with known parts."""
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
+                 depth: int = 6, stem: Literal["conv", "patch"] = "conv", t_mean: float = 0.8,
+                 t_std: float = 1.0, infill: float = 0.1) -> None:
+        """Build the network and the codes.
+
+        width and depth of the trunk; stem of pictures; t_mean and t_std of (1); infill, the share of rows
+        with known parts.
+        """
         super().__init__(targets, sources)
         self.t_mean, self.t_std, self.infill = t_mean, t_std, infill
-        floats = {n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width) for n, s in targets.items()}
+        floats = {n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width)
+                  for n, s in targets.items()}
+        outputs = {n: s.classes or s.width for n, s in targets.items()}
         self.layout = Layout(floats)
-        self.net = Net(floats, {n: s.classes or s.width for n, s in targets.items()}, sources,
-                       width=width, depth=depth, stem=stem)
+        self.net = Net(floats, outputs, sources, width=width, depth=depth, stem=stem)
         for name, spec in targets.items():
             if spec.categorical:
-                self.register_buffer(f"code_{name}", _codes(spec.classes, floats[name].width, name), persistent=False)
+                codes = _codes(spec.classes, floats[name].width, name)
+                self.register_buffer(f"code_{name}", codes, persistent=False)
 
     # ---- training
 
@@ -55,7 +63,8 @@ class Flow(Family):
         x0 = self._floats(x)
         columns = len(self.targets)
         t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(columns + 1))
-        t = torch.where(rng.uniform(1) < 0.5, t[:, :1], t[:, 1:])  # half the rows: one time for all columns, as in sampling
+        # Half of the rows have one time for all columns, as in sampling.
+        t = torch.where(rng.uniform(1) < 0.5, t[:, :1], t[:, 1:])
         known = self._known(rng) if self.infill else torch.zeros_like(x0, dtype=torch.bool)
         x_t = torch.where(known, x0, noised(x0, rng.normal(self.layout.size), self.layout.spread(t)))
         out = self._predict(x_t, t, known, self.net.read(c))
@@ -63,8 +72,9 @@ class Flow(Family):
         x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
         for k, (name, spec) in enumerate(self.targets.items()):
             if spec.categorical:
-                error = F.cross_entropy(out[name].flatten(0, 1), x[name].flatten(), reduction="none").view_as(x[name])
-                error, unknown = error, unknown_of[name][..., 0]
+                logits, ids = out[name].flatten(0, 1), x[name].flatten()
+                error = F.cross_entropy(logits, ids, reduction="none").view_as(x[name])
+                unknown = unknown_of[name][..., 0]
             else:
                 error = (out[name] - x0_of[name]).square() / t[:, k, None, None].clamp(min=T_MIN) ** 2
                 unknown = unknown_of[name]
@@ -72,27 +82,39 @@ class Flow(Family):
         return total
 
     def _known(self, rng: Rng) -> Tensor:
-        """Which numbers are known, (B, N) bool: nothing in most rows; else whole columns, boxes, or strokes, or all but them."""
+        """Which numbers are known, (B, N) bool.
+
+        Nothing in most rows; in the others whole columns, or boxes, or strokes, or all but them.
+        """
         known = {}
         row = rng.uniform(2)
         whole = row[:, 1] < (0.5 if len(self.targets) > 1 else 0.0)  # whole columns, or regions of them
         pick = rng.uniform(len(self.targets)) < 0.5
         pick &= ~pick.all(1, keepdim=True)  # something stays to be learned
         for k, (name, spec) in enumerate(self.layout.specs.items()):
-            region = _region(spec.grid, rng) & ~whole[:, None] if spec.tokens > 1 else torch.zeros(len(rng), 1).bool()
-            region = region.to(row.device) | (pick[:, k] & whole)[:, None]
-            known[name] = (region & (row[:, :1] < self.infill))[..., None].expand(-1, spec.tokens, spec.width)
+            part = (pick[:, k] & whole)[:, None]
+            if spec.tokens > 1:
+                part = part | (_region(spec.grid, rng).to(row.device) & ~whole[:, None])
+            part = part & (row[:, :1] < self.infill)
+            known[name] = part[..., None].expand(-1, spec.tokens, spec.width)
         return self.layout.pack(known)
 
     # ---- prediction
 
+    def _codes_of(self, name: str) -> Tensor:
+        """The vectors that stand for the classes of a categorical column, (K, d)."""
+        return getattr(self, f"code_{name}")
+
     def _floats(self, x: Batch) -> Tensor:
         """Encoded columns -> (B, N) floats, categorical tokens by their codes."""
-        return self.layout.pack({n: getattr(self, f"code_{n}")[x[n]] if s.categorical else x[n]
-                                 for n, s in self.targets.items()})
+        floats = {n: self._codes_of(n)[x[n]] if s.categorical else x[n] for n, s in self.targets.items()}
+        return self.layout.pack(floats)
 
     def _predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading) -> Batch:
-        """The network: floats or logits of every column. A column that is wholly known is clean: its time is 0."""
+        """What the network says of every column: floats, or logits.
+
+        A column that is wholly known is clean: its time is 0.
+        """
         masks = {n: m[..., :1].to(x_t.dtype) for n, m in self.layout.unpack(known).items()}
         clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
         return self.net(self.layout.unpack(x_t), t.masked_fill(clean, 0.0), masks, reading)
@@ -103,8 +125,10 @@ class Flow(Family):
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             out = self._predict(x_t, x_t.new_full((len(x_t), len(self.targets)), t), known, reading)
-            return self.layout.pack({n: out[n].softmax(-1) @ getattr(self, f"code_{n}").to(out[n]) if s.categorical else out[n]
-                                     for n, s in self.targets.items()})
+            for name, spec in self.targets.items():
+                if spec.categorical:
+                    out[name] = out[name].softmax(-1) @ self._codes_of(name).to(out[name])
+            return self.layout.pack(out)
 
         return denoise
 
@@ -112,24 +136,31 @@ class Flow(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
-               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2", guidance: float = 2.0,
-               guidance_from: float = 0.0, guidance_to: float = 0.9, zero_star: bool = True, shift: float = 1.0,
-               eta: float = 1.0) -> Batch:
+               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
+               guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
+               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0) -> Batch:
         """Solve (3) in `steps` steps.
 
-        guidance 1 draws from the model as it is, more trades diversity for fidelity, within guidance_from <= t <= guidance_to;
-        zero_star see samplers.guide; shift see samplers.time_grid; eta is the share of fresh noise of `stochastic`.
+        guidance 1 draws from the model as it is, more trades diversity for fidelity, within
+        guidance_from <= t <= guidance_to; zero_star see samplers.guide; shift see samplers.time_grid;
+        eta is the share of fresh noise of `stochastic`.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
-        x = rng.normal(self.layout.size)
+
+        def noise() -> Tensor:
+            return rng.normal(self.layout.size)
+
+        x = noise()
         value, mask = self._clamped(known, x)
-        denoise = self._guided(c, mask, guidance, (guidance_from, guidance_to), zero_star)
-        x = SAMPLERS[sampler](clamp(denoise, value, mask), x, time_grid(steps, shift), lambda: rng.normal(self.layout.size), eta)
-        return {n: _nearest(v, getattr(self, f"code_{n}")) if self.targets[n].categorical else v
+        guided = self._guided(c, mask, guidance, (guidance_from, guidance_to), zero_star)
+        x = SAMPLERS[sampler](clamp(guided, value, mask), x, time_grid(steps, shift), noise, eta)
+        return {n: _nearest(v, self._codes_of(n)) if self.targets[n].categorical else v
                 for n, v in self.layout.unpack(x).items()}
 
-    def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float], zero_star: bool) -> Denoise:
+    def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
+                zero_star: bool) -> Denoise:
+        """The denoiser, guided by `scale` while t is in the interval."""
         plain = self.denoiser(c, mask)
         if scale == 1 or not self.sources or not bool(c.present.any()):
             return plain
@@ -147,25 +178,28 @@ class Flow(Family):
         values, masks = {}, {}
         for name, spec in self.layout.specs.items():
             shape = (len(like), spec.tokens, spec.width)
-            given = known is not None and name in known.values
-            if not given:
-                values[name], masks[name] = like.new_zeros(shape), torch.zeros(shape, dtype=torch.bool, device=like.device)
+            if known is None or name not in known.values:
+                values[name] = like.new_zeros(shape)
+                masks[name] = like.new_zeros(shape, dtype=torch.bool)
                 continue
             value = known.values[name].to(like.device)
-            values[name] = getattr(self, f"code_{name}")[value] if self.targets[name].categorical else value
+            values[name] = self._codes_of(name)[value] if self.targets[name].categorical else value
             masks[name] = known.masks[name].to(like.device)[..., None].expand(shape)
         return self.layout.pack(values), self.layout.pack(masks)
 
     # ---- scoring
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, steps: int = 64, probes: int = 1, exact: int = 64) -> Score:
-        """(4) by Heun's rule. The trace is exact up to `exact` dimensions, above it Hutchinson's estimate from `probes` draws.
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, steps: int = 64, probes: int = 1,
+                 exact: int = 64) -> Score:
+        """(4) by Heun's rule.
 
+        The trace is exact up to `exact` dimensions, above them Hutchinson's estimate from `probes` draws.
         Raises ValueError for categorical targets, which have no density here.
         """
         categorical = [n for n, s in self.targets.items() if s.categorical]
         if categorical:
-            raise ValueError(f"a flow has a density over numbers only; the target {categorical[0]!r} is categorical: "
+            raise ValueError("a flow has a density over numbers only; "
+                             f"the target {categorical[0]!r} is categorical: "
                              "make it a source, or use the family autoregressive")
         x_t = self._floats(x)
         known = torch.zeros_like(x_t, dtype=torch.bool)
@@ -180,12 +214,13 @@ class Flow(Family):
             with torch.enable_grad():
                 y = y.detach().requires_grad_()
                 v = velocity(y, denoise(y, t), t)
-                trace = sum((torch.autograd.grad(v, y, d, retain_graph=True)[0] * d).sum(1) for d in directions)
+                pulls = (torch.autograd.grad(v, y, d, retain_graph=True)[0] for d in directions)
+                trace = sum((pull * d).sum(1) for pull, d in zip(pulls, directions, strict=True))
             return v.detach(), trace.detach() / (1 if size <= exact else len(directions))
 
         times = [(i / steps) ** 2 for i in range(steps + 1)]  # finer near the data, where the field is steep
         nats = torch.zeros(len(x_t), device=x_t.device)
-        for t, s in zip(times, times[1:], strict=False):
+        for t, s in itertools.pairwise(times):
             v, trace = field(x_t, t)
             w, trace2 = field(x_t + (s - t) * v, s)
             x_t, nats = x_t + (s - t) / 2 * (v + w), nats + (s - t) / 2 * (trace + trace2)
@@ -194,7 +229,7 @@ class Flow(Family):
 
 
 def _codes(classes: int, floats: int, name: str) -> Tensor:
-    """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, random where there are more classes."""
+    """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, else random."""
     draw = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
     if classes <= floats:
         return torch.linalg.qr(draw)[0] * math.sqrt(floats)
@@ -202,12 +237,15 @@ def _codes(classes: int, floats: int, name: str) -> Tensor:
 
 
 def _nearest(x: Tensor, codes: Tensor) -> Tensor:
-    """(B, T, d) -> (B, T) the class of the nearest code; all codes have one length, so the largest product is the nearest."""
+    """(B, T, d) -> (B, T), the class of the nearest code.
+
+    All codes have one length, so the nearest is the one of the largest product.
+    """
     return (x @ codes.T).argmax(-1)
 
 
 def _region(grid: tuple[int, ...], rng: Rng) -> Tensor:
-    """A random box (a span, in one dimension) or a set of strokes, or all but it: (B, T) bool, any number of axes."""
+    """A random box (a span, if there is one axis) or a set of strokes, or all but it: (B, T) bool."""
     rows, axes = len(rng), len(grid)
     u = rng.uniform(2 * axes + 2).cpu()
     box = torch.ones(rows, *grid, dtype=torch.bool)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import torch
@@ -116,7 +117,8 @@ def read(data: bytes) -> PIL.Image.Image:
     """The bytes of a picture file -> the picture with its pixels, turned upright. Raises ValueError."""
     image = peek(data)
     try:
-        return PIL.ImageOps.exif_transpose(image)
+        image.load()
+        return _upright(image)
     except UNREADABLE as error:
         raise ValueError(f"unreadable picture: {error}") from None
 
@@ -134,9 +136,15 @@ def channels_of(image: PIL.Image.Image) -> int:
     return 1 if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16") else 3
 
 
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture turned as its camera says, and the same object if it says nothing: a copy takes time."""
+    turned = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+    return PIL.ImageOps.exif_transpose(image) if turned else image
+
+
 def _flat(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     """The picture in `mode`, without transparency."""
-    image = PIL.ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I"):      # 16 bits a pixel: Pillow's own conversion clips at 255
         image = PIL.Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:

@@ -1,0 +1,376 @@
+"""The command line: each command, what it leaves behind, and what it says to a user's mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+import toy
+
+from likewise import checkpoint, memory, progress, reading
+from likewise.cli import COMMANDS, main
+from likewise.demos import DEMOS
+from likewise.evaluation import agreement
+from likewise.model import Model
+from likewise.table import Table
+
+TINY = ["--width", "64", "--depth", "1", "--batch", "4", "--steps", "3"]
+SHAPES = ("bar", "post", "ring", "cross")
+COLOURS = ("red", "green", "blue", "pink", "grey", "gold", "lime", "teal")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, with the toy world of two-word texts in things/."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "things").mkdir()
+    with open("things/metadata.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "text", "label", "number"])
+        for i, row in enumerate(toy.rows(48)):
+            row["image"].save(f"things/{i}.png")
+            text = f"{COLOURS[i % 8]} {SHAPES[i // 8 % 4]}"
+            table.writerow([f"{i}.png", text, row["label"], row["number"]])
+    return tmp_path
+
+
+def made(formula: str, out: str, **options: str) -> Path:
+    """A run folder whose model draws something, without training."""
+    table = Table.open("things", **options)
+    model = Model(formula, table.columns, width=64, depth=1)
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=rng))
+    model.save(out, step=1, plan={}, data={**table.reopen_args(), "fingerprint": table.fingerprint})
+    return Path(out)
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path), dtype=int)
+
+
+# ---- each command
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = ("import sys; from likewise.cli import main; main(['--help']); "
+            "print(sorted({'torch', 'numpy', 'datasets', 'PIL', 'argparse'} & set(sys.modules)))")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.endswith("[]\n") and all(f"\n  {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "expected"), [
+    ("data", ["--size N", "--skip-bad"]),
+    ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}"]),
+    ("sample", ["--guidance X", "--no-zero-star", "--given"]),
+    ("evaluate", ["--n N", "--steps N"]),
+    ("demo", ["--minutes"])])
+def test_help_of_a_command_lists_what_signatures_have(command: str, expected: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert end.value.code == 0 and all(part in said for part in expected), said
+
+
+def test_data(here: Path, capsys) -> None:
+    assert main(["data", "things", "--preview", "look.png"]) == 0
+    said = capsys.readouterr().out
+    assert "things: 48 rows" in said and "held out" in said
+    assert "image   image   12 x 12 pixels, grey" in said and "label   label   4 classes: 0, 1, 2, 3" in said
+    assert "red bar" in said and "likewise train things 'image | text'" in said
+    assert PIL.Image.open("look.png").width > 8 * 12
+
+
+def test_data_names_bad_rows_and_can_skip_them(here: Path, capsys) -> None:
+    Path("things/5.png").write_bytes(b"no picture")
+    assert main(["data", "things"]) == 1
+    assert "row 5, image: unreadable picture" in capsys.readouterr().err
+    assert main(["data", "things", "--skip-bad"]) == 0
+    said = capsys.readouterr()
+    assert "47 rows" in said.out and "1 rows are left out:\n  row 5, image" in said.err
+
+
+def test_train_then_sample_then_evaluate(here: Path, capsys) -> None:
+    assert main(["train", "things", "image | text", *TINY]) == 0
+    said = capsys.readouterr().out
+    assert "3 steps in 0:0" in said and "held-out loss" in said and "likewise sample runs/things" in said
+    for name in ("model.json", "weights.safetensors", "metrics.jsonl"):
+        assert Path("runs/things", name).exists()
+    for name in ("samples.png", "curve.png"):
+        assert PIL.Image.open(Path("runs/things", name)).width > 100
+    assert main(["sample", "runs/things", "red ring", "-n", "2", "--steps", "2"]) == 0
+    assert PIL.Image.open("samples.png").width > 100
+    assert main(["evaluate", "runs/things", "--n", "4", "--steps", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "held-out loss" in said and "image ~ text" in said
+    assert json.loads(Path("runs/things/report.json").read_text())["n"] == 4
+
+
+def test_train_goes_on(here: Path, capsys) -> None:
+    assert main(["train", "things", "image | label", *TINY, "--seed", "3", "--out", "r"]) == 0
+    assert main(["train", "--resume", "--out", "r"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    more = ["--resume", "--out", "r", "--width", "64", "--steps", "5"]
+    assert main(["train", "things", "image|label", *more]) == 0
+    lines = Path("r/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+    state = checkpoint.load_state(Path("r"))
+    assert state["step"] == 5 and state["plan"]["steps"] == 5 and state["plan"]["seed"] == 3
+
+
+@pytest.mark.parametrize(("more", "expected"), [
+    (["--width", "32"], "begun with --width 64, not 32; leave --width out"),
+    (["--seed", "1"], "begun with --seed 0, not 1"),
+    (["--size", "8"], "begun without --size"),
+    (["--steps", "2"], "begun with --steps 3, not 2"),
+    (["--minutes", "2"], "begun without --minutes"),
+    (["things", "image | text"], "begun with the formula image | label"),
+    (["digits"], "begun with the source"),
+    (["--by", "label"], "begun without --by"),
+    (["--skip-bad"], "begun with --skip-bad no")])
+def test_resume_refuses_another_run(here: Path, capsys, more: list[str], expected: str) -> None:
+    made("image | label", "r")
+    state = checkpoint.load_state(Path("r"))
+    state["plan"] = {"minutes": None, "steps": 3, "seed": 0}
+    Path("r/model.json").write_text(json.dumps(state))
+    assert main(["train", "--resume", "--out", "r", *more]) == 1
+    assert expected in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(here: Path, capsys, monkeypatch) -> None:
+    def interrupt(self, step) -> None:
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Display, "show", interrupt)
+        assert main(["train", "things", "image | label", *TINY, "--out", "my run"]) == 130
+    assert "saved at step 2; to go on:\n  likewise train --resume --out 'my run'" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out", "my run"]) == 0
+    assert "3 steps" in capsys.readouterr().out
+
+
+def test_demo(here: Path, capsys, monkeypatch) -> None:
+    rows = [{"image": row["image"], "label": row["label"]} for row in toy.rows(40)]
+    monkeypatch.setitem(DEMOS, "digits", lambda: reading.from_rows(rows))
+    monkeypatch.setattr(agreement.Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 5})
+    Path("runs/digits").mkdir(parents=True)
+    assert main(["demo", "--minutes", "0.002"]) == 0
+    said = capsys.readouterr().out
+    assert "runs/digits-2/samples.png" in said and "\n  drawn digits  " in said
+    assert said.count("\n  likewise ") == 3
+    assert PIL.Image.open("runs/digits-2/samples.png").width > 100
+
+
+# ---- samples
+
+
+def test_a_grid_says_where_it_comes_from(here: Path) -> None:
+    made("image | text", "r")
+    assert main(["sample", "r", "red bar", "blue ❤", "-n", "3", "--seed", "7", "--steps", "2"]) == 0
+    text = PIL.Image.open("samples.png").text
+    assert [text[f"likewise:{k}"] for k in ("model", "formula", "seed")] == ["r", "image | text", "7"]
+    assert json.loads(text["likewise:sources"]) == [{"text": "red bar"}, {"text": "blue ❤"}]
+    assert json.loads(text["likewise:knobs"])["steps"] == 2 and text["likewise:version"]
+
+
+def test_the_same_command_draws_the_same_bytes(here: Path) -> None:
+    made("image | text", "r")
+    for out in ("a.png", "b.png"):
+        main(["sample", "r", "red bar", "-n", "2", "--out", out])
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    main(["sample", "r", "red bar", "-n", "2", "--seed", "1", "--out", "b.png"])
+    assert Path("a.png").read_bytes() != Path("b.png").read_bytes()
+
+
+def test_a_draw_does_not_depend_on_the_others(here: Path) -> None:
+    made("image | text", "r")
+    assert main(["sample", "r", "red bar", "-n", "2", "--out", "few/"]) == 0
+    assert main(["sample", "r", "blue ring", "red bar", "-n", "3", "--out", "many/"]) == 0
+    names = ["red-bar-0.png", "red-bar-1.png"]
+    assert sorted(p.name for p in Path("few").iterdir()) == [*names, "samples.jsonl"]
+    for name in names:
+        few, many = pixels(f"few/{name}"), pixels(f"many/{name}")
+        assert few.std() > 1 and abs(few - many).max() <= 1
+    assert abs(pixels("many/red-bar-0.png") - pixels("many/red-bar-1.png")).max() > 1
+
+
+def test_files_come_with_a_list(here: Path) -> None:
+    made("image, label | text", "r")
+    assert main(["sample", "r", "red bar", "Red Bar!", "-n", "1", "--steps", "2", "--out", "o/"]) == 0
+    lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
+    assert [line["file"] for line in lines] == ["red-bar-0.png", "red-bar.2-0.png"]
+    assert lines[1]["sources"] == {"text": "Red Bar!"} and lines[0]["label"] in "0123"
+    assert lines[0]["knobs"]["steps"] == 2 and lines[0]["seed"] == lines[0]["index"] == 0
+    assert PIL.Image.open("o/red-bar-0.png").text["likewise:index"] == "0"
+
+
+def test_unseen_words_are_named(here: Path, capsys) -> None:
+    made("image | text", "r")
+    assert main(["sample", "r", "red unicorn", "-n", "1", "--steps", "1"]) == 0
+    assert "no text that the model learned from has 'unicorn'" in capsys.readouterr().err
+
+
+def test_sources_are_given_by_name(here: Path) -> None:
+    made("number | image, label", "r")
+    given = ["--given", "label=2", "--given", "image=things/3.png"]
+    assert main(["sample", "r", *given, "-n", "2", "--out", "o.jsonl"]) == 0
+    lines = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and lines[0]["sources"] == {"label": "2", "image": "things/3.png"}
+    assert isinstance(lines[0]["number"], float) and lines[0]["number"] != lines[1]["number"]
+
+
+def test_values_are_printed(here: Path, capsys) -> None:
+    made("label | text", "r")
+    assert main(["sample", "r", "red bar", "-n", "2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["index"] for line in lines] == [0, 1] and lines[0]["label"] in "0123"
+    assert main(["sample", "r", "red bar", "-n", "1", "--out", "o/"]) == 0
+    assert Path("o/red-bar-0.txt").read_text() in "0123"
+
+
+def test_a_model_without_sources(here: Path) -> None:
+    made("image", "r")
+    assert main(["sample", "r", "-n", "2", "--steps", "1", "--out", "o/"]) == 0
+    assert Path("o/sample-1.png").exists()
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(("command", "status", "expected"), [
+    ("tarin", 2, "unknown command 'tarin': did you mean 'train'?"),
+    ("train things image|text --wdith 3", 2, "unknown option '--wdith': did you mean '--width'?"),
+    ("sample r red --gudance 3", 2, "unknown option '--gudance': did you mean '--guidance'?"),
+    ("data things things", 2, "one word too many: 'things'"),
+    ("train things image|text --batch many", 2, "argument --batch: invalid int value: 'many'"),
+    ("train things image|text --stem konv", 2, "invalid choice: 'konv'"),
+    ("train", 1, "name the data and write a formula"),
+    ("train image|text", 1, "name the data before the formula"),
+    ("train things", 1, "write a formula after the data"),
+    ("train --resume", 1, "likewise train --resume --out RUN"),
+    ("train things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
+    ("train things sound|text", 1, "unknown column 'sound'. There are: image, text, label, number"),
+    ("train things image|text|label", 1, "two bars"),
+    ("train things image|text --family flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
+    ("train things image|text --steps 0", 1, "steps must be above 0"),
+    ("train things image|text --steps 1 --minutes 1", 1, "either minutes or steps"),
+    ("train nothing image|text", 1, "'nothing'"),
+    ("train things image|text --by colour", 1, "'colour'. There are: text, label"),
+    ("train things image|text --kind label=nubmer", 1, "'nubmer': did you mean 'number'?"),
+    ("train things image|text --kind label", 1, "write --kind name=value"),
+    ("train things label --vocabulary 3 --steps 1", 1, "vocabulary=3"),
+    ("train --resume --out r", 1, "r holds no model.json: it is not a run folder"),
+    ("sample r red", 1, "r holds no model.json: it is not a run folder"),
+    ("evaluate r", 1, "r holds no model.json: it is not a run folder"),
+])
+def test_a_mistake_is_one_sentence(here: Path, capsys, command: str, status: int, expected: str) -> None:
+    check_error(command.split(), status, expected, capsys)
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["--given", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
+    (["--given", "text"], "write --given name=value"),
+    (["--given", "text=red", "--given", "text=blue"], "names 'text' twice"),
+    (["red", "--given", "text=red"], "has no text source that is not given already"),
+    (["red", "-n", "0"], "-n must be at least 1"),
+    (["red", "--steps", "0"], "steps must be at least 1"),
+    (["red", "--out", "o.jpg"], "ends in .png"),
+    (["red", "--out", "o.jsonl"], "draws pictures only"),
+    (["red " * 50], "--length")])
+def test_a_mistake_in_sampling(here: Path, capsys, words: list[str], expected: str) -> None:
+    made("image | text", "r")
+    check_error(["sample", "r", *words], 1, expected, capsys)
+
+
+@pytest.mark.parametrize(("formula", "words", "expected"), [
+    ("image | label", ["7"], "no text source, so it is not clear what '7' is for; give it --given label=..."),
+    ("image", ["7"], "give it nothing, it draws by itself"),
+    ("label | image", ["--out", "o.png"], "draws no pictures"),
+    ("image | label", ["--given", "label=9"], "unknown class '9'"),
+    ("label | image", ["--given", "image=no.png"], "no.png")])
+def test_a_mistake_in_sources(here: Path, capsys, formula: str, words: list[str], expected: str) -> None:
+    made(formula, "r")
+    check_error(["sample", "r", *words], 1, expected, capsys)
+
+
+def check_error(argv: list[str], status: int, expected: str, capsys) -> None:
+    try:
+        assert main(argv) == status
+    except SystemExit as end:
+        assert end.code == status
+    said = capsys.readouterr()
+    assert said.err.startswith("likewise") and expected in said.err and "Traceback" not in said.err
+    assert not said.out
+
+
+def test_a_column_without_data(here: Path, capsys) -> None:
+    Path("t.csv").write_text("a,b\n" + "".join(f"{i / 7},\n" for i in range(20)))
+    assert main(["train", "t.csv", "b | a", "--steps", "1"]) == 1
+    assert "b" in capsys.readouterr().err
+
+
+def test_a_second_run_in_the_same_folder(here: Path, capsys) -> None:
+    made("image | label", "runs/things")
+    assert main(["train", "things", "image | label", *TINY]) == 1
+    assert "runs/things holds a run already; go on with --resume" in capsys.readouterr().err
+
+
+def test_a_damaged_run(here: Path, capsys) -> None:
+    run = made("image | text", "r")
+    weights = (run / "weights.safetensors").read_bytes()
+    (run / "weights.safetensors").write_bytes(weights[: len(weights) // 2])
+    assert main(["sample", "r", "red bar"]) == 1
+    assert "damaged or cut short" in capsys.readouterr().err
+    state = checkpoint.load_state(run)
+    (run / "model.json").write_text(json.dumps({**state, "format": 99, "likewise": "9.9"}))
+    assert main(["sample", "r", "red bar"]) == 1
+    assert "was written in format 99" in capsys.readouterr().err
+    (run / "model.json").write_text("{")
+    assert main(["sample", "r", "red bar"]) == 1
+    assert "model.json is damaged" in capsys.readouterr().err
+
+
+def test_other_data(here: Path, capsys) -> None:
+    assert main(["train", "things", "image | text", *TINY, "--out", "r"]) == 0
+    text = Path("things/metadata.csv").read_text()
+    Path("things/metadata.csv").write_text(text.replace("red bar", "red cat"))
+    assert main(["train", "--resume", "--out", "r", "--steps", "9"]) == 1
+    assert "trained on other data (fingerprint" in capsys.readouterr().err
+    assert main(["evaluate", "r"]) == 1
+    assert "is not what r was trained on (fingerprint" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(here: Path, capsys, monkeypatch) -> None:
+    assert main(["train", "things", "image | text", *TINY, "--out", "r"]) == 0
+
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        assert main(["train", "--resume", "--out", "r", "--steps", "5"]) == 1
+    assert "No space left on device" in (said := capsys.readouterr().err) and "free some space" in said
+    assert checkpoint.load_state(Path("r"))["step"] == 3
+    assert main(["train", "--resume", "--out", "r", "--steps", "5"]) == 0
+
+
+def test_too_large_for_the_memory(here: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda device: 2_000_000)
+    assert main(["train", "things", "image | text", *TINY]) == 1
+    said = capsys.readouterr().err
+    assert "a step of 4 rows needs at least" in said and "--size" in said and not Path("runs").exists()
+
+
+def test_debugging_shows_where(here: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIKEWISE_DEBUG", "1")
+    with pytest.raises(ValueError, match="two bars"):
+        main(["train", "things", "a|b|c"])
