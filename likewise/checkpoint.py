@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -106,6 +107,9 @@ def fill_state(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         index, name = key.split(".", 1)
         states.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+    for p, state in optimiser.state.items():  # fused optimisers pair raw memory: moments lie as weights do
+        like = {name: torch.empty_like(p, dtype=v.dtype) for name, v in state.items() if v.shape == p.shape}
+        state.update({name: empty.copy_(state[name]) for name, empty in like.items()})
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -41,16 +41,18 @@ class Display:
     rows: Sequence[Row]
     across: int = ACROSS
     heldout: float | None = None
-    loss: float | None = None
+    loss: float = 0.0
+    seen: int = 0
     drawn: float = field(default_factory=time.perf_counter)
     bar: tqdm | None = None
 
     def show(self, step: Step) -> None:
         """Move the line."""
         if self.bar is None:        # not before there is a step: an error at the beginning needs no bar
-            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr, delay=1e-3,
-                            mininterval=0.2 if sys.stderr.isatty() else 30.0)
-        self.loss = step.loss if self.loss is None else self.loss + 0.02 * (step.loss - self.loss)
+            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr,
+                            delay=1e-3, mininterval=0.2 if sys.stderr.isatty() else 30.0)
+        self.seen += 1
+        self.loss += max(0.02, min(1.0, 3 / self.seen)) * (step.loss - self.loss)     # forgets the first soon
         self.heldout = step.heldout if step.heldout is not None else self.heldout
         heldout = "" if self.heldout is None else f"held-out {self.heldout:.4f}  "
         text = (f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "

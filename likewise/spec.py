@@ -26,7 +26,7 @@ class Spec:
     padded: bool = False
 
     def __post_init__(self) -> None:
-        if not self.grid or min(self.grid) < 1 or self.width < 1 or (self.classes or 1) < 1:
+        if not self.grid or min(*self.grid, self.width, 1 if self.classes is None else self.classes) < 1:
             raise ValueError(f"not a shape: {self}")
         if self.classes is not None and self.width != 1:
             raise ValueError(f"a categorical token is one id, so width must be 1: {self}")

@@ -43,6 +43,7 @@ class Plan:
     warmup     steps of linear warm-up; decay: share of the run with linear decay at its end
     ema        width of the average relative to the run's length (sigma_rel of EDM2)
     drop       chance that a source of a row is forgotten, so that any subset can be asked and guided
+    seed       of rows, times, noise and dropout; compile: whether torch.compile is tried
     precision  of the arithmetic; "auto" takes bf16 where the processor has it and targets are not tiny
     save       seconds between checkpoints
     """
@@ -118,7 +119,8 @@ class Trainer:
         self.working: Family = self.raw if full else copy.deepcopy(self.raw).to(self.dtype)
         module: nn.Module = self.working
         if self.world > 1:
-            module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
+            several = len(self.raw.phases) > 1  # then a phase leaves the other's parameters alone
+            module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=several)
         self.module = torch.compile(module) if plan.compile else module
         self.optimisers = {phase: optimisers(self.raw.parameters_of(phase), plan)
                            for phase in self.raw.phases}
@@ -262,10 +264,8 @@ class Trainer:
 
     def _begin(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in (checkpoint.MODEL, checkpoint.WEIGHTS, checkpoint.RESUME):
-            if (self.folder / name).exists():
-                raise RunError(f"{self.folder} holds a run already; "
-                               "go on with --resume, or give another --out")
+        if (self.folder / checkpoint.MODEL).exists():  # the last of a checkpoint's files to be written
+            raise RunError(f"{self.folder} holds a run already; go on with --resume, or give another --out")
         (self.folder / "metrics.jsonl").write_text("")
 
     def _load(self) -> None:

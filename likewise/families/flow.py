@@ -41,8 +41,10 @@ class Flow(Family):
                  t_std: float = 1.0, infill: float = 0.1) -> None:
         """Build the network and the codes.
 
-        width and depth of the trunk; stem of pictures; t_mean and t_std of (1); infill, the share of rows
-        with known parts.
+        width   floats a token in the trunk; depth: blocks of the trunk
+        stem    of pictures, a U-Net's shell or linear patches
+        t_mean, t_std  of the time density (1)
+        infill  share of training rows with known parts
         """
         super().__init__(targets, sources)
         self.t_mean, self.t_std, self.infill = t_mean, t_std, infill
@@ -141,9 +143,10 @@ class Flow(Family):
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0) -> Batch:
         """Solve (3) in `steps` steps.
 
-        guidance 1 draws from the model as it is, more trades diversity for fidelity, within
-        guidance_from <= t <= guidance_to; zero_star see samplers.guide; shift see samplers.time_grid;
-        eta is the share of fresh noise of `stochastic`.
+        steps      more are finer; sampler: solver of (3)
+        guidance   1 is the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
+        shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
