@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-# Below it 1 / t is cut off, so that the error of a velocity is never more than 20 times the error of x_0
-# (Li & He, 2025, "JiT").
+# Below it 1 / t is cut off in the loss of x_0, so that the error of a velocity counts at most 20 times that
+# of x_0 (Li & He, 2025, "JiT"). Samplers need no cut: they end at x^_0 itself.
 T_MIN = 0.05
 
 
@@ -21,8 +21,17 @@ def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 
 def velocity(x_t: Tensor, x0: Tensor, t: Tensor | float) -> Tensor:
-    """v = (x_t - x_0) / t, with t cut off at T_MIN: the same cut in training and in sampling."""
-    return (x_t - x0) / (t.clamp(min=T_MIN) if isinstance(t, Tensor) else max(t, T_MIN))
+    """v = (x_t - x_0) / t, for t above 0."""
+    return (x_t - x0) / t
+
+
+def posterior(t: Tensor) -> tuple[Tensor, Tensor]:
+    """(a, b) with x_0 ~ N(a x_t, b^2) given x_t, where data are N(0, I): what is known before all learning.
+
+    x^_0 = a x_t + b F lets a network F of unit size be exact near t = 0 (Karras et al., 2022, table 1).
+    """
+    total = (1 - t) ** 2 + t**2
+    return (1 - t) / total, t / total.sqrt()
 
 
 def noise_of(x_t: Tensor, x0: Tensor, t: float) -> Tensor:

@@ -86,12 +86,13 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta:
 
 
 def stochastic(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
-    """DDIM at eta = 0, ancestral (DDPM-like, all noise fresh) at eta = 1 (Song et al., 2021, eq. 12)."""
+    """DDIM at eta = 0, ancestral as DDPM at eta = 1 (Song et al., 2021, eq. 12 and 16)."""
     for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
             return x0
-        x = (1 - s) * x0 + s * (math.sqrt(1 - eta**2) * noise_of(x, x0, t) + eta * noise())
+        fresh = eta**2 * (1 - ((1 - t) * s / ((1 - s) * t)) ** 2)  # of the noise's variance
+        x = (1 - s) * x0 + s * (math.sqrt(1 - fresh) * noise_of(x, x0, t) + math.sqrt(fresh) * noise())
     return x
 
 

@@ -1,10 +1,10 @@
 """The toy world: four things, each with a picture, a label, a word and a number that say the same, so that truth is known.
 
-    thing   picture (12 x 12, grey, moved by up to one pixel, noisy)   label   text            number
-    0       a horizontal bar                                            "0"     "a flat bar"    -3 +- 0.3
-    1       a vertical bar                                              "1"     "one tall post" -1 +- 0.3
-    2       a ring                                                      "2"     "the ring"       1 +- 0.3
-    3       a cross of diagonals                                        "3"     "cross"          3 +- 0.3
+    thing   picture (10 x 10, grey, moved by up to one pixel, noisy)    label   text             number
+    0       a disc in the upper left corner                             "0"     "a disc"         -3 +- 0.3
+    1       a square in the upper right corner                          "1"     "one square"     -1 +- 0.3
+    2       a frame in the lower left corner                            "2"     "the frame"       1 +- 0.3
+    3       a cross in the lower right corner                           "3"     "cross"           3 +- 0.3
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from likewise.model import Model
 from likewise.table import Table
 from likewise.training import Plan, train
 
-SIZE = 12
-WORDS = ("a flat bar", "one tall post", "the ring", "cross")
+SIZE = 10
+WORDS = ("a disc", "one square", "the frame", "cross")
 MEANS = (-3.0, -1.0, 1.0, 3.0)
 SPREAD = 0.3
 
@@ -31,11 +31,12 @@ SPREAD = 0.3
 def picture(thing: int, dy: int = 0, dx: int = 0, size: int = SIZE) -> np.ndarray:
     """The clean picture of a thing, moved: (size, size) in {-1, 1}."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    y, x = y - dy, x - dx
-    reach = size / 2 - 2
-    inside = np.maximum(abs(x), abs(y)) <= reach
-    drawn = (abs(y) <= 1, abs(x) <= 1, abs(np.hypot(x, y) - reach + 0.5) <= 0.8, abs(abs(x) - abs(y)) < 0.8)[thing]
-    return np.where(drawn & inside, 1.0, -1.0)
+    y = y - dy + (1 if thing < 2 else -1) * size / 4
+    x = x - dx + (-1 if thing % 2 else 1) * size / 4
+    reach = size / 4 - 0.3
+    square = np.maximum(abs(x), abs(y)) <= reach
+    drawn = (np.hypot(x, y) <= reach, square, square & (np.maximum(abs(x), abs(y)) > reach - 1), square & (abs(abs(x) - abs(y)) < 0.6))[thing]
+    return np.where(drawn, 1.0, -1.0)
 
 
 def rows(count: int, seed: int = 0, size: int = SIZE) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """Flow matching (Lipman et al., 2023; Liu et al., 2023), the network predicting x_0 (Li & He, 2025, "JiT").
 
     x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                              (1)
-    loss = |v(x_t, x^_0) - v|^2 = |x^_0 - x_0|^2 / max(t, 0.05)^2,  v = (x_t - x_0) / max(t, 0.05)      (2)
+    loss = |v(x_t, x^_0) - v|^2 = |x^_0 - x_0|^2 / max(t, 0.05)^2,  v = (x_t - x_0) / t                 (2)
     draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0                                            (3)
     log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                    (4)
+    x^_0 = a(t) x_t + b(t) F, for few numbers: exact near t = 0, where a density needs it               (5)
 
 Every column has a time of its own, and in a share of the rows some columns, boxes, spans or strokes are
 known: clean, and marked by a mask. So one network fills in, completes, and answers every conditional of a
@@ -25,33 +26,41 @@ from torch import Tensor
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context, Layout
 from likewise.nets import Net, Reading
-from likewise.paths import T_MIN, noised, velocity
+from likewise.paths import T_MIN, noised, posterior
 from likewise.rng import Rng, seed_of
 from likewise.samplers import SAMPLERS, Denoise, clamp, guide, time_grid
 from likewise.spec import Spec
 
 CODE = 32  # the most floats that stand for a categorical token
+FEW = 64   # numbers a row up to which (5) is what the network says
+T_0 = 3e-4  # the time of data in (4): the first that is not quite 0
 
 
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
-                 depth: int = 6, stem: Literal["conv", "patch"] = "conv", t_mean: float = 0.8,
-                 t_std: float = 1.0, infill: float = 0.1) -> None:
+                 depth: int = 6, stem: Literal["conv", "patch"] = "conv",
+                 t_mean: float | None = None, t_std: float | None = None,
+                 predict: Literal["auto", "x", "v"] = "auto", infill: float | None = None) -> None:
         """Build the network and the codes.
 
         width   floats a token in the trunk; depth: blocks of the trunk
         stem    of pictures, a U-Net's shell or linear patches
-        t_mean, t_std  of the time density (1)
-        infill  share of training rows with known parts
+        t_mean, t_std  of the time density (1) (default 0.8 and 1; 0 and 1.5 up to 64 numbers a row)
+        predict  what the network says of numbers, x: x_0, v: (5), auto: (5) up to 64 numbers a row
+        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
-        self.t_mean, self.t_std, self.infill = t_mean, t_std, infill
+        self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         floats = {n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width)
                   for n, s in targets.items()}
         outputs = {n: s.classes or s.width for n, s in targets.items()}
         self.layout = Layout(floats)
+        few = self.layout.size <= FEW
+        self.predicts_x = predict == "x" or (predict == "auto" and not few)
+        self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
+        self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
         self.net = Net(floats, outputs, sources, width=width, depth=depth, stem=stem)
         for name, spec in targets.items():
             if spec.categorical:
@@ -78,7 +87,8 @@ class Flow(Family):
                 error = F.cross_entropy(logits, ids, reduction="none").view_as(x[name])
                 unknown = unknown_of[name][..., 0]
             else:
-                error = (out[name] - x0_of[name]).square() / t[:, k, None, None].clamp(min=T_MIN) ** 2
+                least = T_MIN if self.predicts_x else T_0
+                error = (out[name] - x0_of[name]).square() / t[:, k, None, None].clamp(min=least) ** 2
                 unknown = unknown_of[name]
             total = total + (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
         return total
@@ -91,8 +101,9 @@ class Flow(Family):
         known = {}
         row = rng.uniform(2)
         whole = row[:, 1] < (0.5 if len(self.targets) > 1 else 0.0)  # whole columns, or regions of them
-        pick = rng.uniform(len(self.targets)) < 0.5
-        pick &= ~pick.all(1, keepdim=True)  # something stays to be learned
+        order = rng.uniform(len(self.targets)).argsort(1).argsort(1)
+        count = 1 + (rng.uniform(1) * (len(self.targets) - 1)).floor()
+        pick = order < count  # some columns, never all of them
         for k, (name, spec) in enumerate(self.layout.specs.items()):
             part = (pick[:, k] & whole)[:, None]
             if spec.tokens > 1:
@@ -119,7 +130,14 @@ class Flow(Family):
         """
         masks = {n: m[..., :1].to(x_t.dtype) for n, m in self.layout.unpack(known).items()}
         clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
-        return self.net(self.layout.unpack(x_t), t.masked_fill(clean, 0.0), masks, reading)
+        t = t.masked_fill(clean, 0.0)
+        x = self.layout.unpack(x_t)
+        out = self.net(x, t, masks, reading)
+        if not self.predicts_x:
+            a, b = posterior(t[:, :, None, None])  # (B, K, 1, 1)
+            out |= {n: a[:, k] * x[n] + b[:, k] * out[n]  # (5)
+                    for k, (n, s) in enumerate(self.targets.items()) if not s.categorical}
+        return out
 
     def denoiser(self, c: Context, known: Tensor) -> Denoise:
         """(x_t, t) -> x^_0, both (B, N), with the sources read once."""
@@ -192,9 +210,9 @@ class Flow(Family):
 
     # ---- scoring
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, steps: int = 64, probes: int = 1,
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, steps: int = 96, probes: int = 1,
                  exact: int = 64) -> Score:
-        """(4) by Heun's rule.
+        """(4) by Heun's rule over log t, where the field t v = x - x^_0 is smooth, from t = T_0.
 
         The trace is exact up to `exact` dimensions, above them Hutchinson's estimate from `probes` draws.
         Raises ValueError for categorical targets, which have no density here.
@@ -216,17 +234,17 @@ class Flow(Family):
         def field(y: Tensor, t: float) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 y = y.detach().requires_grad_()
-                v = velocity(y, denoise(y, t), t)
+                v = y - denoise(y, t)
                 pulls = (torch.autograd.grad(v, y, d, retain_graph=True)[0] for d in directions)
                 trace = sum((pull * d).sum(1) for pull, d in zip(pulls, directions, strict=True))
             return v.detach(), trace.detach() / (1 if size <= exact else len(directions))
 
-        times = [(i / steps) ** 2 for i in range(steps + 1)]  # finer near the data, where the field is steep
+        h = -math.log(T_0) / steps
         nats = torch.zeros(len(x_t), device=x_t.device)
-        for t, s in itertools.pairwise(times):
+        for t, s in itertools.pairwise(T_0 ** (1 - i / steps) for i in range(steps + 1)):
             v, trace = field(x_t, t)
-            w, trace2 = field(x_t + (s - t) * v, s)
-            x_t, nats = x_t + (s - t) / 2 * (v + w), nats + (s - t) / 2 * (trace + trace2)
+            w, trace2 = field(x_t + h * v, s)
+            x_t, nats = x_t + h / 2 * (v + w), nats + h / 2 * (trace + trace2)
         nats = nats - 0.5 * (x_t.square() + math.log(2 * math.pi)).sum(1)
         return Score(nats, "exact" if size <= exact else "estimate", size)
 
