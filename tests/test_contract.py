@@ -37,7 +37,7 @@ COLUMNS: dict[str, Modality] = {
     "colour": Image(9, 13, 3), "text": Text.fit(["a cat", "two dogs", "owl"]), "source": Text.fit(["red cat", "blue dog"]),
     "photo": Image(8, 10, 3), "price": Number(0.0, 1.0, True, -3.0, 3.0), "kind": Label(("a", "b"))}
 VALUES: dict[str, Any] = {
-    "label": "owl", "number": 12.5, "grey": toy.rows(1)[0]["image"], "text": "a dog", "source": "blue cat", "price": 2, "kind": "b",
+    "label": "owl", "number": 12.5, "grey": toy.rows(1, size=12)[0]["image"], "text": "a dog", "source": "blue cat", "price": 2, "kind": "b",
     "colour": PIL.Image.effect_noise((13, 9), 60).convert("RGB"), "photo": PIL.Image.effect_noise((10, 8), 60).convert("RGB")}
 SMALL = {"width": 32, "depth": 1}
 FORMULAS = ["label", "number | source", "grey | kind", "colour | price, photo", "text | kind, source", "grey, label, number | source, photo"]

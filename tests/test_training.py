@@ -148,7 +148,10 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     two = [json.loads(line)["loss"] for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert two == pytest.approx(one, abs=1e-3)
     a, b = (weights_of(tmp_path / name) for name in ("one", "two"))
-    assert max(float((a[n] - b[n]).abs().max()) for n in a if a[n].numel()) < 1e-2
+    # not weight by weight: where a gradient is rounding, Adam makes a step of either sign of it
+    apart, whole = (sum(float(v.square().sum()) for v in values) ** 0.5
+                    for values in ([a[n] - b[n] for n in a], a.values()))
+    assert apart < 0.01 * whole
 
 
 # ---- errors say what is wrong, and leave what was there
