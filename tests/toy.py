@@ -1,10 +1,10 @@
-"""The toy world: four things, each with a picture, a label, a word and a number that say the same, so that truth is known.
+"""The toy world: four things with a picture, a label, a word and a number each, so that truth is known.
 
-    thing   picture (10 x 10, grey, moved by up to one pixel, noisy)    label   text             number
-    0       a disc in the upper left corner                             "0"     "a disc"         -3 +- 0.3
-    1       a square in the upper right corner                          "1"     "one square"     -1 +- 0.3
-    2       a frame in the lower left corner                            "2"     "the frame"       1 +- 0.3
-    3       a cross in the lower right corner                           "3"     "cross"           3 +- 0.3
+    thing   picture (10 x 10, grey, moved by up to a pixel, noisy)   label   text       number
+    0       a disc in the upper left corner                          "0"     "a disc"   -3 +- 0.3
+    1       a square in the upper right corner                       "1"     "box"      -1 +- 0.3
+    2       a frame in the lower left corner                         "2"     "ring"      1 +- 0.3
+    3       a cross in the lower right corner                        "3"     "x"         3 +- 0.3
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from likewise.table import Table
 from likewise.training import Plan, train
 
 SIZE = 10
-WORDS = ("a disc", "one square", "the frame", "cross")
+WORDS = ("a disc", "box", "ring", "x")
 MEANS = (-3.0, -1.0, 1.0, 3.0)
 SPREAD = 0.3
 
