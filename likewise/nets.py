@@ -114,8 +114,9 @@ class Reader(nn.Module):
         self.width = width
         self.embed = nn.ModuleList(_embedder(spec, width) for spec in self.sources.values())
         self.pool = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
-        self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width))
-        self.missing = nn.Parameter(torch.zeros(len(self.sources), width))
+        some = bool(self.sources)  # DistributedDataParallel waits for the gradient of whatever requires one
+        self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width), requires_grad=some)
+        self.missing = nn.Parameter(torch.zeros(len(self.sources), width), requires_grad=some)
 
     def forward(self, c: Context) -> Reading:
         if not self.sources:

@@ -23,8 +23,8 @@ from likewise.layout import Batch, Context
 from likewise.rng import Rng
 from likewise.spec import Spec
 
-CLOSE = 1e-4    # how far two computations of one number may differ, in the units of tokens
-ROWS = 6        # of the batch that the checks use
+CLOSE = 1e-4  # how far two computations of one number may differ, in the units of tokens
+ROWS = 6  # of the batch that the checks use
 
 TARGETS: dict[str, dict[str, Spec]] = {
     "label": {"label": Spec((1,), classes=4)},
@@ -85,12 +85,21 @@ class Subject:
                     p.add_(0.1 * torch.randn_like(p))
         return family.eval()
 
-    def loss(self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0) -> Tensor:
+    def loss(
+        self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0
+    ) -> Tensor:
         rng = Rng(range(ROWS), "check", seed)
         return self.family.loss(self.x if x is None else x, self.c if c is None else c, phase, rng)
 
-    def sample(self, *, c: Context | None = None, known: Known | None = None,
-               rows: Iterable[int] = range(ROWS), seed: int = 0, family: Family | None = None) -> Batch:
+    def sample(
+        self,
+        *,
+        c: Context | None = None,
+        known: Known | None = None,
+        rows: Iterable[int] = range(ROWS),
+        seed: int = 0,
+        family: Family | None = None,
+    ) -> Batch:
         rng = Rng(rows, "check", seed)
         family, c = family or self.family, self.c if c is None else c
         with torch.no_grad():
@@ -156,13 +165,15 @@ def losses(s: Subject) -> None:
 
 
 def gradients(s: Subject) -> None:
-    """Every parameter of a phase gets a finite gradient from that phase's loss."""
+    """Every parameter that a phase trains gets a finite gradient from that phase's loss."""
     for phase in s.cls.phases:
         s.family.zero_grad()
-        for seed in range(8):  # what is known or dropped is drawn: a parameter may rest in one batch, not all
+        for seed in range(
+            8
+        ):  # what is known or dropped is drawn: a parameter may rest in one batch, not all
             s.loss(phase, seed=seed).mean().backward()
         for name, p in s.family.parameters_of(phase):
-            if not p.numel():
+            if not p.requires_grad:
                 continue
             finite = p.grad is not None and p.grad.isfinite().all()
             assert finite, f"{name} gets no finite gradient in phase {phase}"
@@ -185,8 +196,11 @@ def sources_count(s: Subject) -> None:
     for i, (name, value) in enumerate(s.c.values.items()):
         turned, given = value.roll(1, 0), s.c.present[:, i]
         other = Context({**s.c.values, name: turned}, s.c.present)
-        pairs = [(s.loss(phase, seed=seed), s.loss(phase, c=other, seed=seed))
-                 for phase in s.cls.phases for seed in range(4)]
+        pairs = [
+            (s.loss(phase, seed=seed), s.loss(phase, c=other, seed=seed))
+            for phase in s.cls.phases
+            for seed in range(4)
+        ]
         change = sum((a - b).abs().detach() for a, b in pairs)
         matters = given & (value != turned).flatten(1).any(1)
         assert (change[matters] > 0).all(), f"the loss does not depend on the source {name}"
@@ -274,7 +288,9 @@ def scores(s: Subject) -> None:
     except ValueError as error:
         assert str(error), "log_prob declines without saying why"
         return
-    assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), f"not a score: {score}"
+    assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), (
+        f"not a score: {score}"
+    )
     nats, dims = score.nats, sum(spec.tokens * spec.width for spec in s.case.targets.values())
     assert nats.shape == (ROWS,) and nats.isfinite().all(), "log_prob is not one finite number a row"
     assert score.dims == dims, f"dims is {score.dims}"
@@ -282,13 +298,30 @@ def scores(s: Subject) -> None:
     assert apart < 1e-3 * (1 + abs(float(nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
 
 
-_CHECKS = (schema, phases, losses, gradients, half_precision, sources_count, samples, row_by_row, any_sources,
-           known_parts, weights, scores)
+_CHECKS = (
+    schema,
+    phases,
+    losses,
+    gradients,
+    half_precision,
+    sources_count,
+    samples,
+    row_by_row,
+    any_sources,
+    known_parts,
+    weights,
+    scores,
+)
 CHECKS: dict[str, Callable[[Subject], None]] = {check.__name__: check for check in _CHECKS}
 
 
-def check_family(cls: type[Family], *, cases: Iterable[str] = tuple(CASES),
-                 checks: Iterable[str] = tuple(CHECKS), **options: Any) -> None:
+def check_family(
+    cls: type[Family],
+    *,
+    cases: Iterable[str] = tuple(CASES),
+    checks: Iterable[str] = tuple(CHECKS),
+    **options: Any,
+) -> None:
     """Run a family through `checks` on every one of `cases`; `options` go to the family.
 
     Raises AssertionError that names the case, the check and what is wrong. A family that cannot learn some

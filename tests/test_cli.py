@@ -84,7 +84,7 @@ def test_data(here: Path, capsys) -> None:
     assert main(["data", "things", "--preview", "look.png"]) == 0
     said = capsys.readouterr().out
     assert "things: 48 rows" in said and "held out" in said
-    assert "image   image   12 x 12 pixels, grey" in said and "label   label   4 classes: 0, 1, 2, 3" in said
+    assert "image   image   10 x 10 pixels, grey" in said and "label   label   4 classes: 0, 1, 2, 3" in said
     assert "red bar" in said and "likewise train things 'image | text'" in said
     assert PIL.Image.open("look.png").width > 8 * 12
 

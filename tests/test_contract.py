@@ -33,14 +33,36 @@ def test_family(family: str, case: str, check: str) -> None:
 # ---- the same through a model: values that a person can look at
 
 COLUMNS: dict[str, Modality] = {
-    "label": Label(("cat", "dog", "owl")), "number": Number(10.0, 4.0, False, 0.0, 20.0), "grey": Image(12, 12, 1),
-    "colour": Image(9, 13, 3), "text": Text.fit(["a cat", "two dogs", "owl"]), "source": Text.fit(["red cat", "blue dog"]),
-    "photo": Image(8, 10, 3), "price": Number(0.0, 1.0, True, -3.0, 3.0), "kind": Label(("a", "b"))}
+    "label": Label(("cat", "dog", "owl")),
+    "number": Number(10.0, 4.0, False, 0.0, 20.0),
+    "grey": Image(12, 12, 1),
+    "colour": Image(9, 13, 3),
+    "text": Text.fit(["a cat", "two dogs", "owl"]),
+    "source": Text.fit(["red cat", "blue dog"]),
+    "photo": Image(8, 10, 3),
+    "price": Number(0.0, 1.0, True, -3.0, 3.0),
+    "kind": Label(("a", "b")),
+}
 VALUES: dict[str, Any] = {
-    "label": "owl", "number": 12.5, "grey": toy.rows(1, size=12)[0]["image"], "text": "a dog", "source": "blue cat", "price": 2, "kind": "b",
-    "colour": PIL.Image.effect_noise((13, 9), 60).convert("RGB"), "photo": PIL.Image.effect_noise((10, 8), 60).convert("RGB")}
+    "label": "owl",
+    "number": 12.5,
+    "grey": toy.rows(1, size=12)[0]["image"],
+    "text": "a dog",
+    "source": "blue cat",
+    "price": 2,
+    "kind": "b",
+    "colour": PIL.Image.effect_noise((13, 9), 60).convert("RGB"),
+    "photo": PIL.Image.effect_noise((10, 8), 60).convert("RGB"),
+}
 SMALL = {"width": 32, "depth": 1}
-FORMULAS = ["label", "number | source", "grey | kind", "colour | price, photo", "text | kind, source", "grey, label, number | source, photo"]
+FORMULAS = [
+    "label",
+    "number | source",
+    "grey | kind",
+    "colour | price, photo",
+    "text | kind, source",
+    "grey, label, number | source, photo",
+]
 
 
 @pytest.fixture(params=[(family, formula) for family in FAMILIES for formula in FORMULAS], ids=" ".join)
@@ -76,7 +98,9 @@ def test_a_draw_depends_on_seed_and_index(model: Model) -> None:
     assert all(set(row) == {*model.targets, *given} for row in rows)
     assert same_rows(rows, model.sample([given] * 5, seed=3, batch=2))
     assert same_rows(rows[:2], model.given(**given).sample(2, seed=3))
-    mixed = model.sample([{}, given, {}, given], seed=3, batch=3)  # rows that give nothing beside rows that give all
+    mixed = model.sample(
+        [{}, given, {}, given], seed=3, batch=3
+    )  # rows that give nothing beside rows that give all
     assert same_rows([mixed[1], mixed[3]], [rows[1], rows[3]])
     assert same_rows([mixed[0]], model.given().sample(1, seed=3))
 
@@ -85,7 +109,11 @@ def test_save_and_load_draw_the_same(model: Model, tmp_path: Path) -> None:
     given = {n: VALUES[n] for n in model.sources}
     model.save(tmp_path / "run")
     again = Model.load(tmp_path / "run")
-    assert str(again.formula) == str(model.formula) and again.columns == model.columns and again.options == model.options
+    assert (
+        str(again.formula) == str(model.formula)
+        and again.columns == model.columns
+        and again.options == model.options
+    )
     assert same_rows(model.given(**given).sample(3, seed=1), again.given(**given).sample(3, seed=1))
 
 
@@ -111,7 +139,10 @@ def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
     for count in range(len(model.sources) + 1):
         given = {n: VALUES[n] for n in model.sources[:count]}
         assert len(model.given(**given).sample(1)) == 1
-        assert same_rows(model.given(**given).sample(1), model.sample([{**given, **{n: None for n in model.sources[count:]}}]))
+        assert same_rows(
+            model.given(**given).sample(1),
+            model.sample([{**given, **{n: None for n in model.sources[count:]}}]),
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,13 +150,25 @@ def test_errors_name_the_nearest(family: str) -> None:
     model = Model("grey, label | kind", COLUMNS, family, **SMALL)
     knob, option = next(iter(type(model.family).knobs())), next(iter(type(model.family).options()))
     wrong = [
-        (lambda: model.given(kind="a").sample(1, **{knob + "z": 1}), f"knob .*{knob}z.* did you mean '{knob}'"),
-        (lambda: Model("grey", COLUMNS, family, **{option + "z": 1}), f"option .*{option}z.* did you mean '{option}'"),
+        (
+            lambda: model.given(kind="a").sample(1, **{knob + "z": 1}),
+            f"knob .*{knob}z.* did you mean '{knob}'",
+        ),
+        (
+            lambda: Model("grey", COLUMNS, family, **{option + "z": 1}),
+            f"option .*{option}z.* did you mean '{option}'",
+        ),
         (lambda: model.given(kidn="a"), "unknown source 'kidn': did you mean 'kind'"),
         (lambda: model.given(kind="c"), "kind: unknown class 'c'"),
-        (lambda: model.given().sample(1, known={"lable": "cat"}), "unknown target 'lable': did you mean 'label'"),
+        (
+            lambda: model.given().sample(1, known={"lable": "cat"}),
+            "unknown target 'lable': did you mean 'label'",
+        ),
         (lambda: model.given().sample(1, known={"label": "bat"}), "did you mean 'cat'"),
-        (lambda: model.given().sample(1, known={"grey": (VALUES["grey"], torch.ones(3))}), "mask has 3 places, the column 144"),
+        (
+            lambda: model.given().sample(1, known={"grey": (VALUES["grey"], torch.ones(3))}),
+            "mask has 3 places, the column 144",
+        ),
         (lambda: Model("gray | kind", COLUMNS, family), "unknown column 'gray': did you mean 'grey'"),
         (lambda: Model("grey", COLUMNS, family + "s"), f"did you mean '{family}'"),
     ]
@@ -159,12 +202,22 @@ def test_a_row_of_the_loss_is_its_own() -> None:
     """A process of many computes the loss of its rows only; it must be what one process would compute."""
     family = Model("grey, label, number | source", COLUMNS, **SMALL).family
     draw = torch.Generator().manual_seed(0)
-    x = {"grey": torch.randn(6, 144, 1, generator=draw), "label": torch.tensor([[0], [1], [2]] * 2), "number": torch.randn(6, 1, 1)}
-    c = Context.full({"source": torch.randint(1, 5, (6, family.sources["source"].tokens), generator=draw)}, 6)
+    x = {
+        "grey": torch.randn(6, 144, 1, generator=draw),
+        "label": torch.tensor([[0], [1], [2]] * 2),
+        "number": torch.randn(6, 1, 1),
+    }
+    c = Context.full(
+        {"source": torch.randint(1, 5, (6, family.sources["source"].tokens), generator=draw)}, 6
+    )
     whole = family.loss(x, c, "model", Rng(range(6), "train"))
     part = [1, 3, 5]
-    some = family.loss({n: v[part] for n, v in x.items()}, Context({"source": c.values["source"][part]}, c.present[part]),
-                       "model", Rng(part, "train"))
+    some = family.loss(
+        {n: v[part] for n, v in x.items()},
+        Context({"source": c.values["source"][part]}, c.present[part]),
+        "model",
+        Rng(part, "train"),
+    )
     assert (whole[part] - some).abs().max() < 1e-4
 
 
@@ -189,10 +242,14 @@ class Tiny(Family):
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 8) -> None:
         super().__init__(targets, sources)
-        self.embed = nn.ModuleList(nn.Embedding(s.classes, width) if s.categorical else nn.Linear(s.width, width)
-                                   for s in sources.values())
+        self.embed = nn.ModuleList(
+            nn.Embedding(s.classes, width) if s.categorical else nn.Linear(s.width, width)
+            for s in sources.values()
+        )
         self.base = nn.Parameter(torch.randn(width))
-        self.heads = nn.ModuleList(nn.Linear(width, s.tokens * (s.classes or s.width)) for s in targets.values())
+        self.heads = nn.ModuleList(
+            nn.Linear(width, s.tokens * (s.classes or s.width)) for s in targets.values()
+        )
 
     def hidden(self, c: Context) -> Tensor:
         h = self.base.expand(len(c.present), -1)
@@ -203,12 +260,18 @@ class Tiny(Family):
 
     def means(self, c: Context) -> Batch:
         h = self.hidden(c)
-        return {n: head(h).view(len(h), s.tokens, -1).float()
-                for head, (n, s) in zip(self.heads, self.targets.items(), strict=True)}
+        return {
+            n: head(h).view(len(h), s.tokens, -1).float()
+            for head, (n, s) in zip(self.heads, self.targets.items(), strict=True)
+        }
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        return sum(F.cross_entropy(m.transpose(1, 2), x[n], reduction="none").mean(1) if self.targets[n].categorical
-                   else (m - x[n]).square().flatten(1).mean(1) for n, m in self.means(c).items())
+        return sum(
+            F.cross_entropy(m.transpose(1, 2), x[n], reduction="none").mean(1)
+            if self.targets[n].categorical
+            else (m - x[n]).square().flatten(1).mean(1)
+            for n, m in self.means(c).items()
+        )
 
     def noise(self, rng: Rng, shape: torch.Size) -> Tensor:
         return rng.normal(*shape[1:])
@@ -330,10 +393,27 @@ class MeanScore(Tiny):
         return Score(score.nats * 0 + score.nats.mean(), score.kind, score.dims)
 
 
-DEFECTS = [(Swallows, "schema"), (TwoPhases, "phases"), (OneNumber, "losses"), (GlobalLoss, "losses"), (Detached, "gradients"),
-           (Overflows, "half_precision"), (Deaf, "sources_count"), (Peeks, "sources_count"), (Peeks, "any_sources"),
-           (GlobalNoise, "samples"), (Frozen, "samples"), (Floats, "samples"), (OneGenerator, "row_by_row"), (BatchNorm, "row_by_row"),
-           (Forgets, "known_parts"), (CopiesAll, "known_parts"), (Elsewhere, "weights"), (OneScore, "scores"), (MeanScore, "scores")]
+DEFECTS = [
+    (Swallows, "schema"),
+    (TwoPhases, "phases"),
+    (OneNumber, "losses"),
+    (GlobalLoss, "losses"),
+    (Detached, "gradients"),
+    (Overflows, "half_precision"),
+    (Deaf, "sources_count"),
+    (Peeks, "sources_count"),
+    (Peeks, "any_sources"),
+    (GlobalNoise, "samples"),
+    (Frozen, "samples"),
+    (Floats, "samples"),
+    (OneGenerator, "row_by_row"),
+    (BatchNorm, "row_by_row"),
+    (Forgets, "known_parts"),
+    (CopiesAll, "known_parts"),
+    (Elsewhere, "weights"),
+    (OneScore, "scores"),
+    (MeanScore, "scores"),
+]
 
 
 @pytest.mark.parametrize(("cls", "check"), DEFECTS, ids=lambda v: getattr(v, "__name__", v))

@@ -14,17 +14,33 @@ from likewise.rng import Rng, seed_of
 from likewise.spec import Spec
 
 
-@pytest.mark.parametrize("text", [
-    "image", "image | text", "image, label", "image, label | text, style", "image@codes | text", "image[size=64] | image[size=32], text",
-    "image@clip[size=64, mode=fast] | text", "größe | name-2, a.b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image",
+        "image | text",
+        "image, label",
+        "image, label | text, style",
+        "image@codes | text",
+        "image[size=64] | image[size=32], text",
+        "image@clip[size=64, mode=fast] | text",
+        "größe | name-2, a.b",
+    ],
+)
 def test_str_is_the_inverse_of_parse(text: str) -> None:
     formula = Formula.parse(text)
     assert str(formula) == text
     assert Formula.parse(str(formula)) == formula
 
 
-@pytest.mark.parametrize(("text", "canonical"), [
-    ("P(image|text)", "image | text"), ("  image,label|  text ", "image, label | text"), ("image[ size = 64 ]", "image[size=64]")])
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("P(image|text)", "image | text"),
+        ("  image,label|  text ", "image, label | text"),
+        ("image[ size = 64 ]", "image[size=64]"),
+    ],
+)
 def test_spaces_and_the_letter_p_do_not_matter(text: str, canonical: str) -> None:
     assert str(Formula.parse(text)) == canonical
 
@@ -36,10 +52,21 @@ def test_parts() -> None:
     assert formula.columns == ["image", "label", "text"]
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("", "names no target"), (" | text", "names no target"), ("image |", "no source after it"), ("image | a | b", "two bars"),
-    ("image, | text", "cannot read ''"), ("im age", "cannot read 'im age'"), ("image[size]", "option 'size'"),
-    ("image, image", "stands twice"), ("image | image", "stands twice"), ("image@", "cannot read")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "names no target"),
+        (" | text", "names no target"),
+        ("image |", "no source after it"),
+        ("image | a | b", "two bars"),
+        ("image, | text", "cannot read ''"),
+        ("im age", "cannot read 'im age'"),
+        ("image[size]", "option 'size'"),
+        ("image, image", "stands twice"),
+        ("image | image", "stands twice"),
+        ("image@", "cannot read"),
+    ],
+)
 def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
     with pytest.raises(FormulaError, match=says):
         Formula.parse(text)
@@ -54,12 +81,23 @@ def test_check_names_the_nearest_column() -> None:
 
 
 def test_unknown_lists_what_there_is() -> None:
-    assert unknown("knob", "stepz", ["steps", "eta"]) == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
+    assert (
+        unknown("knob", "stepz", ["steps", "eta"])
+        == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
+    )
     assert unknown("knob", "xyz", []).endswith("There are: none")
 
 
-@pytest.mark.parametrize("wrong", [{"grid": ()}, {"grid": (0,)}, {"grid": (1,), "width": 0}, {"grid": (1,), "classes": 0},
-                                   {"grid": (1,), "classes": 3, "width": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"grid": ()},
+        {"grid": (0,)},
+        {"grid": (1,), "width": 0},
+        {"grid": (1,), "classes": 0},
+        {"grid": (1,), "classes": 3, "width": 2},
+    ],
+)
 def test_a_spec_is_a_shape(wrong: dict) -> None:
     with pytest.raises(ValueError):
         Spec(**wrong)
@@ -76,7 +114,9 @@ def test_layout_packs_and_unpacks() -> None:
 
 
 def test_sources_are_dropped_each_on_its_own() -> None:
-    c = Context.full({"a": torch.zeros(4000, 1), "b": torch.zeros(4000, 1)}, 4000).drop(Rng(range(4000), "drop"), 0.25)
+    c = Context.full({"a": torch.zeros(4000, 1), "b": torch.zeros(4000, 1)}, 4000).drop(
+        Rng(range(4000), "drop"), 0.25
+    )
     kept = c.present.float()
     assert (kept.mean(0) - 0.75).abs().max() < 0.03
     assert abs(float((kept[:, 0] * kept[:, 1]).mean()) - 0.75**2) < 0.03  # independent of each other
@@ -98,5 +138,11 @@ def test_a_row_has_its_own_numbers() -> None:
 
 def test_seeds_are_the_same_in_every_process() -> None:
     code = "from likewise.rng import seed_of; print(seed_of('noise', 0, 7))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "3"})
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "3"},
+    )
     assert int(other.stdout) == seed_of("noise", 0, 7)

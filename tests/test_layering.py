@@ -63,7 +63,9 @@ def test_imports_only_from_layers_above(path: Path) -> None:
     name = module(path).split(".")[0]
     assert name in LAYER, f"{name} has no layer: give it one in LAYERS"
     for other in own_imports(path):
-        assert LAYER[other.split(".")[0]] <= LAYER[name], f"{module(path)} (layer {LAYER[name]}) imports {other}, which lies below it"
+        assert LAYER[other.split(".")[0]] <= LAYER[name], (
+            f"{module(path)} (layer {LAYER[name]}) imports {other}, which lies below it"
+        )
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "families"], ids=module)
@@ -74,7 +76,9 @@ def test_a_family_knows_no_other_family_and_no_modality(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "modalities"], ids=module)
 def test_a_modality_knows_no_net(path: Path) -> None:
-    other = {name for name in own_imports(path) if not name.startswith("modalities") and name not in LAYERS[0]}
+    other = {
+        name for name in own_imports(path) if not name.startswith("modalities") and name not in LAYERS[0]
+    }
     assert not other, f"{module(path)} imports {other}"
 
 
@@ -86,8 +90,14 @@ def test_families_are_files_of_the_folder() -> None:
 
 
 def test_there_is_no_circle() -> None:
-    graph = {module(p): {n.removeprefix("likewise.") for n in at_import(p) if n.startswith("likewise.")} for p in FILES}
-    graph = {name: {n if n in graph else n.rpartition(".")[0] for n in others} - {name} for name, others in graph.items()}
+    graph = {
+        module(p): {n.removeprefix("likewise.") for n in at_import(p) if n.startswith("likewise.")}
+        for p in FILES
+    }
+    graph = {
+        name: {n if n in graph else n.rpartition(".")[0] for n in others} - {name}
+        for name, others in graph.items()
+    }
     while graph:
         free = {name for name, others in graph.items() if not others & graph.keys()}
         assert free, f"these import each other in a circle: {sorted(graph)}"
@@ -100,10 +110,30 @@ def test_nothing_is_unpickled_evaluated_or_seeded(path: Path) -> None:
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     assert not {name.split(".")[0] for name in imports(path)} & banned
     calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
-    assert not calls & {"eval", "exec", "compile", "torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle"}
-    seeds = {"torch.manual_seed", "torch.seed", "torch.cuda.manual_seed_all", "np.random.seed", "random.seed", "torch.set_rng_state"}
-    forked = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
-              for inner in ast.walk(node)}
+    assert not calls & {
+        "eval",
+        "exec",
+        "compile",
+        "torch.load",
+        "torch.save",
+        "np.load",
+        "numpy.load",
+        "pd.read_pickle",
+    }
+    seeds = {
+        "torch.manual_seed",
+        "torch.seed",
+        "torch.cuda.manual_seed_all",
+        "np.random.seed",
+        "random.seed",
+        "torch.set_rng_state",
+    }
+    forked = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in seeds:
             assert id(node) in forked, f"{module(path)}:{node.lineno} seeds the global generator"
@@ -119,6 +149,8 @@ def test_nothing_swallows_keywords_or_runs_at_import(path: Path) -> None:
 
 
 def test_the_package_is_imported_without_torch() -> None:
-    code = ("import sys, likewise, likewise.formula, likewise.spec, likewise.cli; heavy = {'torch', 'numpy', 'datasets', 'PIL', 'sklearn'}"
-            " & set(sys.modules); assert not heavy, heavy")
+    code = (
+        "import sys, likewise, likewise.formula, likewise.spec, likewise.cli; heavy = {'torch', 'numpy', 'datasets', 'PIL', 'sklearn'}"
+        " & set(sys.modules); assert not heavy, heavy"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -27,14 +27,18 @@ def learned(world: Table, family: str, formula: str, steps: int, **options: Any)
     key = family, formula
     if key not in CACHE:
         model = Model(formula, world.columns, family, width=64, depth=2, **options)
-        for _ in train(model, world, Plan(steps=steps, batch=64, lr=4e-3, warmup=20, precision="float32")):
+        for _ in train(
+            model, world, Plan(steps=steps, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
+        ):
             pass
         CACHE[key] = model.eval()
     return CACHE[key]
 
 
 def joint(world: Table, family: str) -> Model:
-    return learned(world, family, "image, label", 400, **({"infill": 1.0, "t_mean": 1.5} if family == "flow" else {}))
+    return learned(
+        world, family, "image, label", 600, **({"infill": 1.0, "t_mean": 1.8} if family == "flow" else {})
+    )
 
 
 def answers(model: Model, source: str, target: str, **knobs: Any) -> float:
@@ -45,7 +49,9 @@ def answers(model: Model, source: str, target: str, **knobs: Any) -> float:
 
 def completes(model: Model, known: str, target: str) -> float:
     """How often the target agrees with another target that is known."""
-    drawn = [model.given().sample(1, seed=i, known={known: row[known]})[0] for i, row in enumerate(REAL[:40])]
+    drawn = [
+        model.given().sample(1, seed=i, known={known: row[known]})[0] for i, row in enumerate(REAL[:40])
+    ]
     return toy.agreement(THINGS[:40], target, drawn)
 
 
@@ -55,12 +61,18 @@ def test_the_toy_world_can_be_told_apart(family: str) -> None:
         assert toy.agreement(THINGS[1:] + THINGS[:1], column, REAL) < 0.02
 
 
-@pytest.mark.parametrize(("formula", "steps", "directions"), [
-    ("image, label | text", 150, [("text", "image"), ("text", "label")]),
-    ("label, number | image", 150, [("image", "label"), ("image", "number")]),
-    ("text | label", 300, [("label", "text")]),
-], ids=lambda v: v if isinstance(v, str) else "")
-def test_targets_agree_with_their_source(world: Table, family: str, formula: str, steps: int, directions: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ("formula", "steps", "directions"),
+    [
+        ("image, label | text", 120, [("text", "image"), ("text", "label")]),
+        ("label, number | image", 120, [("image", "label"), ("image", "number")]),
+        ("text | label", 200, [("label", "text")]),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_targets_agree_with_their_source(
+    world: Table, family: str, formula: str, steps: int, directions: list[tuple[str, str]]
+) -> None:
     model = learned(world, family, formula, steps)
     for source, target in directions:
         found = answers(model, source, target)
@@ -71,20 +83,22 @@ def test_targets_agree_with_their_source(world: Table, family: str, formula: str
 def test_every_sampler_draws_what_is_asked(world: Table, family: str, sampler: str) -> None:
     if family != "flow":
         pytest.skip("a knob of flow")
-    model = learned(world, family, "image, label | text", 150)
+    model = learned(world, family, "image, label | text", 120)
     assert answers(model, "text", "image", sampler=sampler, guidance=1.0) > ENOUGH
 
 
 def test_without_its_source_a_model_draws_all_things(world: Table, family: str) -> None:
-    model = learned(world, family, "image, label | text", 150)
+    model = learned(world, family, "image, label | text", 120)
     counts = np.bincount([toy.seen(row["image"]) for row in model.given().sample(80)], minlength=4)
     assert counts.min() >= 5, f"the four things are drawn {counts} times of 80"
 
 
 def test_draws_of_one_source_differ(world: Table, family: str) -> None:
     """A picture moves by up to a pixel: a model that has collapsed onto the mean picture draws it at one place only."""
-    model = learned(world, family, "image, label | text", 150)
-    drawn = np.stack([np.asarray(row["image"], dtype=float) for row in model.given(text=toy.WORDS[1]).sample(40)])
+    model = learned(world, family, "image, label | text", 120)
+    drawn = np.stack(
+        [np.asarray(row["image"], dtype=float) for row in model.given(text=toy.WORDS[1]).sample(40)]
+    )
     real = np.stack([np.asarray(row["image"], dtype=float) for row in toy.rows(160) if row["label"] == "1"])
     assert 0.5 < drawn.std(0).mean() / real.std(0).mean() < 1.5
     assert np.abs(drawn.mean(0) - real.mean(0)).mean() < 25  # of 255
@@ -92,10 +106,14 @@ def test_draws_of_one_source_differ(world: Table, family: str) -> None:
 
 def test_a_number_follows_its_label(world: Table, family: str) -> None:
     """Mean and deviation of P(number | label), not only its place."""
-    model = learned(world, family, "number | label", 300)
+    model = learned(world, family, "number | label", 200)
     for thing, mean in enumerate(toy.MEANS):
-        drawn = np.array([row["number"] for row in model.given(label=thing).sample(200, batch=200, **plain(family))])
-        assert abs(drawn.mean() - mean) < 0.2 and 0.15 < drawn.std() < 0.5, f"{thing}: {drawn.mean():.2f} +- {drawn.std():.2f}"
+        drawn = np.array(
+            [row["number"] for row in model.given(label=thing).sample(200, batch=200, **plain(family))]
+        )
+        assert abs(drawn.mean() - mean) < 0.2 and 0.15 < drawn.std() < 0.5, (
+            f"{thing}: {drawn.mean():.2f} +- {drawn.std():.2f}"
+        )
 
 
 def plain(family: str) -> dict[str, Any]:
@@ -113,7 +131,9 @@ def test_a_joint_draw_agrees_with_itself(world: Table, family: str) -> None:
 
 
 @pytest.mark.parametrize(("known", "target"), [("label", "image"), ("image", "label")])
-def test_a_joint_model_answers_in_both_directions(world: Table, family: str, known: str, target: str) -> None:
+def test_a_joint_model_answers_in_both_directions(
+    world: Table, family: str, known: str, target: str
+) -> None:
     found = completes(joint(world, family), known, target)
     assert found > ENOUGH, f"{known} known -> {target}: {found:.2f}"
 
@@ -129,6 +149,8 @@ def test_a_known_half_is_completed(world: Table, family: str) -> None:
         thing = THINGS[i]
         allowed = (thing,) if thing in (0, 2) else (1, 3)
         agree.append(toy.seen(drawn["image"]) in allowed and int(drawn["label"]) in allowed)
-        left = [np.asarray(image, dtype=float)[:, : toy.SIZE // 2] for image in (drawn["image"], row["image"])]
+        left = [
+            np.asarray(image, dtype=float)[:, : toy.SIZE // 2] for image in (drawn["image"], row["image"])
+        ]
         assert np.abs(left[0] - left[1]).max() <= 1
     assert np.mean(agree) > 0.85, f"{np.mean(agree):.2f}"

@@ -22,6 +22,7 @@ from likewise.training import Plan, train
 
 def gaussian(mean: float, std: float) -> Denoise:
     """E[x_0 | x_t] where x_0 ~ N(mean, std^2): Bayes' rule on x_t = (1 - t) x_0 + t e."""
+
     def denoise(x_t: Tensor, t: float) -> Tensor:
         gain = (1 - t) * std**2 / ((1 - t) ** 2 * std**2 + t**2)
         return mean + gain * (x_t - (1 - t) * mean)
@@ -51,19 +52,25 @@ def error(sampler: str, steps: int, mean: float, std: float, end: float = 0.0, s
 
 @pytest.mark.parametrize("end", [0.0, 0.2])
 @pytest.mark.parametrize("std", [1.0, 0.5])
-@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("stochastic", 1), ("heun", 2), ("ab2", 2), ("dpmpp_2m", 2)])
+@pytest.mark.parametrize(
+    ("sampler", "order"), [("euler", 1), ("stochastic", 1), ("heun", 2), ("ab2", 2), ("dpmpp_2m", 2)]
+)
 def test_order_of_convergence(sampler: str, order: int, std: float, end: float) -> None:
     """Twice the steps, half the error, or a quarter of it: the slope of log error over log steps."""
     steps = [40, 80, 160]
     errors = [error(sampler, n, 0.7, std, end) for n in steps]
     slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert order - (0.1 if order == 1 else 0.35) < slope < order + 0.35, f"{sampler}: order {slope:.2f}, errors {errors}"
+    assert order - (0.1 if order == 1 else 0.35) < slope < order + 0.35, (
+        f"{sampler}: order {slope:.2f}, errors {errors}"
+    )
 
 
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_many_steps_end_at_the_truth(sampler: str, shift: float) -> None:
-    assert error(sampler, 500, -0.4, 0.3, shift=shift) < (0.01 if sampler in ("euler", "stochastic") else 2e-3)
+    assert error(sampler, 500, -0.4, 0.3, shift=shift) < (
+        0.01 if sampler in ("euler", "stochastic") else 2e-3
+    )
 
 
 def test_second_order_pays_at_few_steps() -> None:
@@ -111,7 +118,9 @@ def test_samplers_never_ask_at_t_zero(sampler: str) -> None:
 def test_time_grid() -> None:
     for shift in (0.5, 1.0, 4.0):
         times = time_grid(9, shift)
-        assert times[0] == 1 and times[-1] == 0 and len(times) == 10 and times == sorted(times, reverse=True)
+        assert (
+            times[0] == 1 and times[-1] == 0 and len(times) == 10 and times == sorted(times, reverse=True)
+        )
     assert time_grid(9, 4.0)[5] > time_grid(9)[5] > time_grid(9, 0.5)[5]
     for wrong in ((0, 1.0), (3, 0.0)):
         with pytest.raises(ValueError, match="steps must be at least 1"):
@@ -133,8 +142,12 @@ def test_guidance() -> None:
     draw = torch.Generator().manual_seed(0)
     x_t, x_0, without = (torch.randn(5, 8, generator=draw) for _ in range(3))
     for zero_star in (False, True):
-        assert torch.allclose(guide(x_t, x_0, without, 1.0, zero_star), x_0, atol=1e-6), "scale 1 is the model as it is"
-        assert torch.allclose(guide(x_t, x_0, x_0, 3.0, zero_star), x_0, atol=1e-5), "sources that change nothing guide nowhere"
+        assert torch.allclose(guide(x_t, x_0, without, 1.0, zero_star), x_0, atol=1e-6), (
+            "scale 1 is the model as it is"
+        )
+        assert torch.allclose(guide(x_t, x_0, x_0, 3.0, zero_star), x_0, atol=1e-5), (
+            "sources that change nothing guide nowhere"
+        )
     assert torch.allclose(guide(x_t, x_0, without, 0.0, False), without, atol=1e-6)
     assert torch.allclose(guide(x_t, x_0, without, 3.0, False), x_0 + 2 * (x_0 - without), atol=1e-5)
 
@@ -143,7 +156,9 @@ def test_zero_star_fits_before_it_guides() -> None:
     """What is left of the direction with the sources is at right angles to the one without; a mere change of size guides nowhere."""
     draw = torch.Generator().manual_seed(0)
     x_t, x_0, without = (torch.randn(5, 8, generator=draw) for _ in range(3))
-    fitted = x_t - guide(x_t, x_0, without, 0.0, True)  # the multiple of (x_t - without) nearest to (x_t - x_0)
+    fitted = x_t - guide(
+        x_t, x_0, without, 0.0, True
+    )  # the multiple of (x_t - without) nearest to (x_t - x_0)
     d, d_without = x_t - x_0, x_t - without
     assert ((d - fitted) * d_without).sum(1).abs().max() < 1e-4
     assert torch.allclose(fitted / d_without, (fitted / d_without)[:, :1].expand(-1, 8), atol=1e-4)
@@ -154,8 +169,18 @@ def test_zero_star_fits_before_it_guides() -> None:
 def test_guidance_sharpens_a_gaussian() -> None:
     """Two classes N(-1, 1) and N(1, 1): guided draws of one have a larger mean than the class itself."""
     classes, mixed = gaussian(1.0, 1.0), gaussian(0.0, math.sqrt(2.0))
-    means = [float(SAMPLERS["ab2"](lambda x, t, w=w: guide(x, classes(x, t), mixed(x, t), w, False), X_1, time_grid(20), no_noise, 0.0)
-                   .mean()) for w in (1.0, 2.0, 4.0)]
+    means = [
+        float(
+            SAMPLERS["ab2"](
+                lambda x, t, w=w: guide(x, classes(x, t), mixed(x, t), w, False),
+                X_1,
+                time_grid(20),
+                no_noise,
+                0.0,
+            ).mean()
+        )
+        for w in (1.0, 2.0, 4.0)
+    ]
     assert abs(means[0] - 1) < 0.02 and means[0] < means[1] < means[2]
 
 
@@ -168,7 +193,9 @@ def test_clamping() -> None:
         return torch.full_like(x_t, 9.0)
 
     out = clamp(denoise, value, known)(torch.zeros(3, 4), 0.5)
-    assert torch.equal(seen[0], torch.where(known, value, 0.0)) and torch.equal(out, torch.where(known, value, 9.0))
+    assert torch.equal(seen[0], torch.where(known, value, 0.0)) and torch.equal(
+        out, torch.where(known, value, 9.0)
+    )
 
 
 # ---- densities: the solver, with a denoiser that is right
@@ -217,13 +244,17 @@ def test_log_prob_of_whole_numbers_adds_up_to_one() -> None:
 
 def test_other_units_shift_the_density_by_their_logarithm() -> None:
     metres, millimetres = Number(2.0, 0.5, False, 0.0, 4.0), Number(2000.0, 500.0, False, 0.0, 4000.0)
-    scores = [Model("x", {"x": column}, width=32, depth=1).log_prob([{"x": x * unit} for x in (1.0, 2.0, 3.0)])
-              for column, unit in ((metres, 1), (millimetres, 1000))]
+    scores = [
+        Model("x", {"x": column}, width=32, depth=1).log_prob([{"x": x * unit} for x in (1.0, 2.0, 3.0)])
+        for column, unit in ((metres, 1), (millimetres, 1000))
+    ]
     assert torch.allclose(scores[1].nats, scores[0].nats - math.log(1000), atol=1e-4)
 
 
 def test_bits_per_dim() -> None:
-    assert torch.allclose(Score(torch.tensor([-4 * math.log(2)]), "exact", 2).bits_per_dim, torch.tensor([2.0]))
+    assert torch.allclose(
+        Score(torch.tensor([-4 * math.log(2)]), "exact", 2).bits_per_dim, torch.tensor([2.0])
+    )
 
 
 def test_a_class_has_no_density() -> None:
@@ -239,8 +270,10 @@ UNITS = 10.0  # so that a model which forgets the change of units is far off
 
 def line_density(x: np.ndarray, kind: str) -> np.ndarray:
     """p(x | kind): two bumps of equal weight for a, one for b."""
-    bumps = [np.exp(-0.5 * ((x / UNITS - m) / s) ** 2) / (s * math.sqrt(2 * math.pi) * UNITS)
-             for m, s in zip(MEANS[kind], SPREADS[kind], strict=True)]
+    bumps = [
+        np.exp(-0.5 * ((x / UNITS - m) / s) ** 2) / (s * math.sqrt(2 * math.pi) * UNITS)
+        for m, s in zip(MEANS[kind], SPREADS[kind], strict=True)
+    ]
     return sum(bumps) / 2
 
 
@@ -256,7 +289,11 @@ def line_rows(count: int) -> list[dict]:
 def learn(formula: str, rows: list[dict], kinds: dict[str, str], steps: int) -> Model:
     table = Table.from_rows(rows, kinds, holdout=0.0)
     model = Model(formula, table.columns, width=64, depth=2, infill=0.4)
-    for _ in train(model, table, Plan(steps=steps, batch=128, lr=5e-3, muon=0.01, drop=0.25, precision="float32", warmup=20)):
+    for _ in train(
+        model,
+        table,
+        Plan(steps=steps, batch=128, lr=5e-3, muon=0.01, drop=0.25, precision="float32", warmup=20),
+    ):
         pass
     return model.eval()
 
@@ -273,7 +310,11 @@ GRID = np.linspace(-6, 6, 241) * UNITS
 def test_a_learned_density_on_a_line(line: Model, kind: str | None) -> None:
     """It integrates to 1 and is near the truth; without the source it is the mixture over the sources."""
     truth = line_density(GRID, kind) if kind else (line_density(GRID, "a") + line_density(GRID, "b")) / 2
-    nats = line.log_prob([{"x": float(x), **({"kind": kind} if kind else {})} for x in GRID], batch=256).nats.double().numpy()
+    nats = (
+        line.log_prob([{"x": float(x), **({"kind": kind} if kind else {})} for x in GRID], batch=256)
+        .nats.double()
+        .numpy()
+    )
     width = GRID[1] - GRID[0]
     assert abs(np.exp(nats).sum() * width - 1) < 0.03
     divergence = float((truth * (np.log(truth + 1e-30) - nats)).sum() * width)
@@ -283,16 +324,24 @@ def test_a_learned_density_on_a_line(line: Model, kind: str | None) -> None:
 def test_draws_follow_the_density_they_are_scored_with(line: Model) -> None:
     """Kolmogorov-Smirnov: the draws' distribution function against the integral of exp(log_prob)."""
     for kind in "ab":
-        drawn = np.sort([row["x"] for row in line.given(kind=kind).sample(1000, batch=1000, guidance=1.0, steps=20)])
-        density = np.exp(line.log_prob([{"x": float(x), "kind": kind} for x in GRID], batch=256).nats.numpy())
+        drawn = np.sort(
+            [row["x"] for row in line.given(kind=kind).sample(1000, batch=1000, guidance=1.0, steps=20)]
+        )
+        density = np.exp(
+            line.log_prob([{"x": float(x), "kind": kind} for x in GRID], batch=256).nats.numpy()
+        )
         expected = np.interp(drawn, GRID, np.cumsum(density) * (GRID[1] - GRID[0]))
         assert np.abs(expected - np.arange(1000) / 1000).max() < 0.06
 
 
 def ring_density(x: Tensor, y: Tensor) -> Tensor:
     """A correlated Gaussian half the time, a narrow one beside it the other half."""
-    one = torch.distributions.MultivariateNormal(torch.tensor([-1.0, 0.0]), torch.tensor([[0.5, 0.4], [0.4, 0.5]]))
-    two = torch.distributions.MultivariateNormal(torch.tensor([1.5, -1.0]), torch.tensor([[0.1, 0.0], [0.0, 0.4]]))
+    one = torch.distributions.MultivariateNormal(
+        torch.tensor([-1.0, 0.0]), torch.tensor([[0.5, 0.4], [0.4, 0.5]])
+    )
+    two = torch.distributions.MultivariateNormal(
+        torch.tensor([1.5, -1.0]), torch.tensor([[0.1, 0.0], [0.0, 0.4]])
+    )
     at = torch.stack([x, y], dim=-1)
     return torch.logaddexp(one.log_prob(at), two.log_prob(at)) - math.log(2)
 
@@ -314,7 +363,9 @@ def plane_rows() -> tuple[Tensor, Tensor, float]:
 
 def test_a_learned_density_on_a_plane(plane: Model) -> None:
     x, y, width = plane_rows()
-    score = plane.log_prob([{"x": float(a), "y": float(b)} for a, b in zip(x, y, strict=True)], batch=1700, steps=40)
+    score = plane.log_prob(
+        [{"x": float(a), "y": float(b)} for a, b in zip(x, y, strict=True)], batch=1700, steps=40
+    )
     truth = ring_density(x, y)
     assert score.kind == "exact" and score.dims == 2
     assert abs(float(score.nats.exp().sum()) * width**2 - 1) < 0.04

@@ -1,10 +1,10 @@
 """The toy world: four things with a picture, a label, a word and a number each, so that truth is known.
 
-    thing   picture (10 x 10, grey, moved by up to a pixel, noisy)   label   text       number
-    0       a disc in the upper left corner                          "0"     "a disc"   -3 +- 0.3
-    1       a square in the upper right corner                       "1"     "box"      -1 +- 0.3
-    2       a frame in the lower left corner                         "2"     "ring"      1 +- 0.3
-    3       a cross in the lower right corner                        "3"     "x"         3 +- 0.3
+thing   picture (10 x 10, grey, moved by up to a pixel, noisy)   label   text       number
+0       a disc in the upper left corner                          "0"     "a disc"   -3 +- 0.3
+1       a square in the upper right corner                       "1"     "box"      -1 +- 0.3
+2       a frame in the lower left corner                         "2"     "ring"      1 +- 0.3
+3       a cross in the lower right corner                        "3"     "x"         3 +- 0.3
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ def picture(thing: int, dy: int = 0, dx: int = 0, size: int = SIZE) -> np.ndarra
     x = x - dx + (-1 if thing % 2 else 1) * size / 4
     reach = size / 4 - 0.3
     square = np.maximum(abs(x), abs(y)) <= reach
-    drawn = (np.hypot(x, y) <= reach, square, square & (np.maximum(abs(x), abs(y)) > reach - 1), square & (abs(abs(x) - abs(y)) < 0.6))[thing]
+    drawn = (
+        np.hypot(x, y) <= reach,
+        square,
+        square & (np.maximum(abs(x), abs(y)) > reach - 1),
+        square & (abs(abs(x) - abs(y)) < 0.6),
+    )[thing]
     return np.where(drawn, 1.0, -1.0)
 
 
@@ -46,8 +51,14 @@ def rows(count: int, seed: int = 0, size: int = SIZE) -> list[dict[str, Any]]:
     for i in range(count):
         thing = i % 4
         pixels = picture(thing, *rng.integers(-1, 2, 2), size=size) * 0.8 + rng.normal(0, 0.1, (size, size))
-        made.append({"image": PIL.Image.fromarray(((pixels + 1) * 127.5).round().clip(0, 255).astype(np.uint8)),
-                     "label": str(thing), "text": WORDS[thing], "number": MEANS[thing] + SPREAD * float(rng.normal())})
+        made.append(
+            {
+                "image": PIL.Image.fromarray(((pixels + 1) * 127.5).round().clip(0, 255).astype(np.uint8)),
+                "label": str(thing),
+                "text": WORDS[thing],
+                "number": MEANS[thing] + SPREAD * float(rng.normal()),
+            }
+        )
     return made
 
 
@@ -84,15 +95,25 @@ def thing(column: str, value: Any) -> int:
 
 def agreement(things: Sequence[int], column: str, drawn: Sequence[dict[str, Any]]) -> float:
     """The share of drawn rows whose `column` is of the thing asked for."""
-    return float(np.mean([thing(column, row[column]) == asked for asked, row in zip(things, drawn, strict=True)]))
+    return float(
+        np.mean([thing(column, row[column]) == asked for asked, row in zip(things, drawn, strict=True)])
+    )
 
 
-def run(folder: str, steps: int, resume: bool = False, formula: str = "image, number | label", **plan: Any) -> list[float]:
+def run(
+    folder: str, steps: int, resume: bool = False, formula: str = "image, number | label", **plan: Any
+) -> list[float]:
     """Train a tiny model on the toy world up to `steps` of 12; the losses, printed as they come."""
     data = table(32)
     model = Model(formula, data.columns, width=32, depth=1)
     losses = []
-    stepper = train(model, data, Plan(**{"steps": 12, "batch": 8, "precision": "float32", "warmup": 4, **plan}), folder, resume=resume)
+    stepper = train(
+        model,
+        data,
+        Plan(**{"steps": 12, "batch": 8, "precision": "float32", "warmup": 4, **plan}),
+        folder,
+        resume=resume,
+    )
     for step in stepper:
         losses.append(step.loss)
         print(step.step, f"{step.loss:.9f}", flush=True)
@@ -103,4 +124,5 @@ def run(folder: str, steps: int, resume: bool = False, formula: str = "image, nu
 
 if __name__ == "__main__":  # a process of its own, to be killed, or one of several under torchrun
     torch.set_num_threads(1)
-    run(sys.argv[1], 12, **json.loads(sys.argv[2]))
+    for where, options in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        run(where, 12, **json.loads(options))
