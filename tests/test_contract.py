@@ -234,6 +234,22 @@ def test_what_is_known_in_training() -> None:
     assert 0.1 < parts.float().mean() < 0.3 and 0.3 < known["grey"][parts].float().mean() < 0.7
 
 
+def test_a_known_column_has_no_time() -> None:
+    """It is clean, whatever time was drawn for it: so it looks the same in training and in drawing."""
+    family = Model("number, price", COLUMNS, **SMALL).family
+    with torch.no_grad():
+        for p in family.parameters():
+            p.add_(0.1)
+    known = torch.tensor([[True, False]] * 3)
+    reading = family.net.read(Context.full({}, 3))
+    out = [
+        family._predict(torch.ones(3, 2), torch.tensor([[t, 0.5]] * 3), known, reading)["price"]
+        for t in (0.1, 0.9)
+    ]
+    other = family._predict(torch.ones(3, 2), torch.tensor([[0.1, 0.7]] * 3), known, reading)["price"]
+    assert torch.equal(*out) and not torch.equal(out[0], other)
+
+
 # ---- the checks can fail: the least family that passes them, and families with one defect each
 
 
