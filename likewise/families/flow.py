@@ -32,7 +32,7 @@ from likewise.samplers import SAMPLERS, Denoise, clamp, guide, time_grid
 from likewise.spec import Spec
 
 CODE = 32  # the most floats that stand for a categorical token
-FEW = 64   # numbers a row up to which (5) is what the network says
+FEW = 64   # numbers a column up to which (5) is what the network says
 T_0 = 3e-4  # the time of data in (4): the first that is not quite 0
 
 
@@ -48,7 +48,7 @@ class Flow(Family):
         width   floats a token in the trunk; depth: blocks of the trunk
         stem    of pictures, a U-Net's shell or linear patches
         t_mean, t_std  of the time density (1) (default 0.8 and 1; 0 and 1.5 up to 64 numbers a row)
-        predict  what the network says of numbers, x: x_0, v: (5), auto: (5) up to 64 numbers a row
+        predict  what the network says of numbers, x: x_0, v: (5), auto: (5) up to 64 numbers a column
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
@@ -58,7 +58,8 @@ class Flow(Family):
         outputs = {n: s.classes or s.width for n, s in targets.items()}
         self.layout = Layout(floats)
         few = self.layout.size <= FEW
-        self.predicts_x = predict == "x" or (predict == "auto" and not few)
+        self.predicts_x = {n for n, s in floats.items()
+                           if predict == "x" or (predict == "auto" and s.tokens * s.width > FEW)}
         self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
         self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
         self.net = Net(floats, outputs, sources, width=width, depth=depth, stem=stem)
@@ -87,7 +88,7 @@ class Flow(Family):
                 error = F.cross_entropy(logits, ids, reduction="none").view_as(x[name])
                 unknown = unknown_of[name][..., 0]
             else:
-                least = T_MIN if self.predicts_x else T_0
+                least = T_MIN if name in self.predicts_x else T_0
                 error = (out[name] - x0_of[name]).square() / t[:, k, None, None].clamp(min=least) ** 2
                 unknown = unknown_of[name]
             total = total + (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
@@ -133,11 +134,10 @@ class Flow(Family):
         t = t.masked_fill(clean, 0.0)
         x = self.layout.unpack(x_t)
         out = self.net(x, t, masks, reading)
-        if not self.predicts_x:
-            a, b = posterior(t[:, :, None, None])  # (B, K, 1, 1)
-            out |= {n: a[:, k] * x[n] + b[:, k] * out[n]  # (5)
-                    for k, (n, s) in enumerate(self.targets.items()) if not s.categorical}
-        return out
+        a, b = posterior(t[:, :, None, None])  # (B, K, 1, 1)
+        return out | {n: a[:, k] * x[n] + b[:, k] * out[n]  # (5)
+                      for k, (n, s) in enumerate(self.targets.items())
+                      if not s.categorical and n not in self.predicts_x}
 
     def denoiser(self, c: Context, known: Tensor) -> Denoise:
         """(x_t, t) -> x^_0, both (B, N), with the sources read once."""
