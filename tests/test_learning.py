@@ -64,7 +64,7 @@ def test_the_toy_world_can_be_told_apart(family: str) -> None:
 @pytest.mark.parametrize(
     ("formula", "steps", "directions"),
     [
-        ("image, label, number | text", 150, [("text", "image"), ("text", "label"), ("text", "number")]),
+        ("image, label, number | text", 200, [("text", "image"), ("text", "label"), ("text", "number")]),
         ("label, number | image", 120, [("image", "label"), ("image", "number")]),
         ("text | label", 200, [("label", "text")]),
     ],
@@ -83,19 +83,19 @@ def test_targets_agree_with_their_source(
 def test_every_sampler_draws_what_is_asked(world: Table, family: str, sampler: str) -> None:
     if family != "flow":
         pytest.skip("a knob of flow")
-    model = learned(world, family, "image, label, number | text", 150)
+    model = learned(world, family, "image, label, number | text", 200)
     assert answers(model, "text", "image", sampler=sampler, guidance=1.0) > ENOUGH
 
 
 def test_without_its_source_a_model_draws_all_things(world: Table, family: str) -> None:
-    model = learned(world, family, "image, label, number | text", 150)
+    model = learned(world, family, "image, label, number | text", 200)
     counts = np.bincount([toy.seen(row["image"]) for row in model.given().sample(80)], minlength=4)
     assert counts.min() >= 5, f"the four things are drawn {counts} times of 80"
 
 
 def test_draws_of_one_source_differ(world: Table, family: str) -> None:
     """A picture moves by up to a pixel: a model that has collapsed onto the mean picture draws it at one place only."""
-    model = learned(world, family, "image, label, number | text", 150)
+    model = learned(world, family, "image, label, number | text", 200)
     drawn = np.stack(
         [np.asarray(row["image"], dtype=float) for row in model.given(text=toy.WORDS[1]).sample(40)]
     )
@@ -106,7 +106,7 @@ def test_draws_of_one_source_differ(world: Table, family: str) -> None:
 
 @pytest.mark.parametrize(
     ("formula", "steps", "source"),
-    [("number | label", 200, "label"), ("image, number | text", 250, "text")],
+    [("number | label", 200, "label"), ("image, label, number | text", 200, "text")],
 )
 def test_a_number_has_the_mean_and_the_deviation_of_its_source(
     world: Table, family: str, formula: str, steps: int, source: str
