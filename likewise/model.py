@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from likewise import checkpoint
 from likewise.families import family_class
-from likewise.families.base import Family, Known, Score
+from likewise.families.base import Family, Known, Score, keywords
 from likewise.formula import Formula, unknown
 from likewise.layout import Batch, Context
 from likewise.modalities import modality_from_json
@@ -101,22 +102,41 @@ class Model(nn.Module):
                 drawn.append({**row, **{n: self.columns[n].decode(out[n][i].cpu()) for n in self.targets}})
         return drawn
 
-    def log_prob(self, rows: Sequence[Row], *, seed: int = 0, batch: int = 64, **knobs: Any) -> Score:
+    def log_prob(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
+                 observed: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> Score:
         """log P(targets | sources) of each row, in nats of the values' own units.
 
         A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform
-        dequantisation. Raises ValueError if the family has no density.
+        dequantisation. The noise of row i depends on (seed, indices[i]) alone: rows that share an index share
+        their noise, which cancels in their difference. `observed` maps a target to a mask of bool over its
+        grid: then it is log P of the parts where it is True, for families that can sum over the others. Knobs
+        are keywords of the family's log_prob. Raises ValueError if the family has no density.
         """
-        if not hasattr(self.family, "log_prob"):
-            raise ValueError(f"the family {self.family_name} has no density")
+        known = self.scoring()
+        if observed and "observed" not in known:
+            raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
+        known = {n: p for n, p in known.items() if n != "observed"}
+        knobs = checked(knobs, known, f"knob of log_prob of the family {self.family_name}")
+        indices = range(len(rows)) if indices is None else indices
+        masks = {n: self._mask(n, mask) for n, mask in (observed or {}).items()}
         parts = []
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
-            rng = Rng(range(start, start + len(part)), "score", seed, device=self.device)
+            rng = Rng(indices[start : start + batch], "score", seed, device=self.device)
             x = {n: self._dequantised(n, self.encode(n, [r[n] for r in part]), rng) for n in self.targets}
-            parts.append(self.family.log_prob(x, self.context(part), rng=rng, **knobs))
-        scale = sum(s.tokens * s.width * self.columns[n].log_scale for n, s in self.family.targets.items())
+            if masks:
+                knobs["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
+            with torch.no_grad():
+                parts.append(self.family.log_prob(x, self.context(part), rng=rng, **knobs))
+        scale = sum((int(masks[n].sum()) if n in masks else s.tokens) * s.width * self.columns[n].log_scale
+                    for n, s in self.family.targets.items())
         return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, parts[0].dims)
+
+    def scoring(self) -> dict[str, inspect.Parameter]:
+        """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""
+        if not hasattr(self.family, "log_prob"):
+            raise ValueError(f"the family {self.family_name} has no density")
+        return {n: p for n, p in keywords(type(self.family).log_prob).items() if n != "rng"}
 
     # ---- values <-> tokens
 
@@ -156,13 +176,20 @@ class Model(nn.Module):
                 raise ValueError(unknown("target", name, self.targets))
             value, mask = value if isinstance(value, tuple) else (value, None)
             spec = self.columns[name].spec
-            mask = torch.ones(spec.tokens, dtype=torch.bool) if mask is None else torch.as_tensor(mask).bool()
-            if mask.numel() != spec.tokens:
-                raise ValueError(f"{name}: the mask has {mask.numel()} places, "
-                                 f"the column {spec.tokens} ({spec.grid})")
+            mask = torch.ones(spec.tokens, dtype=torch.bool) if mask is None else mask
+            masks[name] = self._mask(name, mask).expand(rows, -1)
             values[name] = self.encode(name, [value]).expand(rows, *[-1] * (1 + (not spec.categorical)))
-            masks[name] = mask.flatten().to(self.device).expand(rows, -1)
         return Known(values, masks)
+
+    def _mask(self, name: str, mask: Any) -> Tensor:
+        """A mask over the grid of a target -> (T,) bool on the model's device. Raises ValueError."""
+        if name not in self.targets:
+            raise ValueError(unknown("target", name, self.targets))
+        mask, spec = torch.as_tensor(mask).bool(), self.columns[name].spec
+        if mask.numel() != spec.tokens:
+            raise ValueError(f"{name}: the mask has {mask.numel()} places, "
+                             f"the column {spec.tokens} ({spec.grid})")
+        return mask.flatten().to(self.device)
 
     def _dequantised(self, name: str, x: Tensor, rng: Rng) -> Tensor:
         cell = self.columns[name].cell
@@ -205,12 +232,13 @@ class Conditional:
         """n draws; see Model.sample."""
         return self.model.sample([self.sources] * n, seed=seed, known=known, **knobs)
 
-    def log_prob(self, *, seed: int = 0, **targets: Any) -> Score:
-        """log P(targets | sources), one row; see Model.log_prob."""
-        missing = [n for n in self.model.targets if n not in targets]
+    def log_prob(self, *, seed: int = 0, **given: Any) -> Score:
+        """log P(targets | sources), one row: a value of every target, and knobs; see Model.log_prob."""
+        missing = [n for n in self.model.targets if n not in given]
         if missing:
             raise ValueError(f"log_prob needs a value of every target; {missing[0]!r} has none")
-        return self.model.log_prob([{**self.sources, **targets}], seed=seed)
+        targets = {n: given.pop(n) for n in self.model.targets}
+        return self.model.log_prob([{**self.sources, **targets}], seed=seed, **given)
 
 
 def checked(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:

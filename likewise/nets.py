@@ -10,7 +10,7 @@ has none; so both are used as they are here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from likewise.layout import Batch, Context
 from likewise.spec import Spec
-from likewise.stems import Patches, Stem, make_stem, norm
+from likewise.stems import COARSE, Patches, Stem, make_stem, norm
 
 HEAD = 64  # E, floats a head
 
@@ -131,20 +131,56 @@ class Reader(nn.Module):
         return Reading(torch.cat(tokens, dim=1), bias, sum(pooled))
 
     def _source(self, i: int, spec: Spec, value: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are used (B, S), pooled (B, D)."""
+        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are used (B, S), pooled (B, D).
+
+        A batch is as long as its longest text, and a column that no row gives takes one token.
+        """
         if spec.categorical:
             used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
-            length = max(1, int((used & present).any(0).sum()))  # a batch is as long as its longest text
-            tokens, used = self.embed[i](value[:, :length]), used[:, :length]
+            tokens = value
         else:
             tokens, _ = self.embed[i].encode(value.to(self.column.dtype), None)
             used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        tokens = norm(tokens + wave(tokens.shape[1], self.width).to(tokens))
         used = used & present
+        length = max(1, int(used.any(0).sum()))
+        tokens, used = tokens[:, :length], used[:, :length]
+        tokens = self.embed[i](tokens) if spec.categorical else tokens
+        tokens = norm(tokens + wave(length, self.width).to(tokens))
         mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
         given = used.any(1, keepdim=True)
         pooled = torch.where(given, self.pool[i](mean.to(tokens)), self.missing[i])
         return tokens + self.column[i], used, pooled
+
+
+class Trunk(nn.Module):
+    """Blocks over the tokens of some grids, a condition each, with sources in context."""
+
+    def __init__(self, grids: Sequence[tuple[int, ...]], width: int, depth: int) -> None:
+        super().__init__()
+        self.sizes = [math.prod(grid) for grid in grids]
+        self.column = nn.Parameter(0.02 * torch.randn(len(grids), width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        size = width // max(1, width // HEAD)
+        table = torch.cat([rotations(grid, size) for grid in grids], dim=1)
+        self.register_buffer("table", table, persistent=False)
+        stream = torch.arange(len(grids)).repeat_interleave(torch.tensor(self.sizes))
+        self.register_buffer("stream", stream, persistent=False)
+
+    def forward(self, parts: Sequence[Tensor], e: Tensor, reading: Reading | None = None) -> Sequence[Tensor]:
+        """Tokens of each grid, (B, n, D), -> as many; e (B, K, D) is the condition of each grid."""
+        h = torch.cat([part + own for part, own in zip(parts, self.column, strict=True)], dim=1)
+        bias, table = None, self.table.to(h.dtype)
+        sources = reading.tokens.shape[1] if reading else 0
+        if sources:  # source tokens are not rotated: their places are in their embedding
+            h = torch.cat([h, reading.tokens], dim=1)
+            bias = F.pad(reading.bias, (sum(self.sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
+            place = table[0, :1]
+            still = torch.stack([torch.ones_like(place), torch.zeros_like(place)])
+            table = torch.cat([table, still.expand(-1, sources, -1)], dim=1)
+        stream = F.pad(self.stream, (0, sources)) if len(self.sizes) > 1 else None
+        for block in self.blocks:
+            h = block(h, e, stream, table, bias)
+        return h[:, : sum(self.sizes)].split(self.sizes, dim=1)
 
 
 class Net(nn.Module):
@@ -157,20 +193,12 @@ class Net(nn.Module):
     def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
                  width: int, depth: int, stem: str) -> None:
         super().__init__()
-        self.width = width
         self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width + 1, outputs[n], width)
                                    for n, s in inputs.items())
         self.names = list(inputs)
         self.reader = Reader(sources, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
-        self.column = nn.Parameter(0.02 * torch.randn(len(self.names), width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        size = width // max(1, width // HEAD)
-        table = torch.cat([rotations(s.grid, size) for s in self.stems], dim=1)
-        self.register_buffer("table", table, persistent=False)
-        counts = torch.tensor([math.prod(s.grid) for s in self.stems])
-        stream = torch.arange(len(self.names)).repeat_interleave(counts)
-        self.register_buffer("stream", stream, persistent=False)
+        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
 
     def read(self, c: Context) -> Reading:
         """Read the sources once; the result serves every t."""
@@ -181,28 +209,65 @@ class Net(nn.Module):
 
         x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}.
         """
-        dtype = self.column.dtype
+        dtype = self.trunk.column.dtype
         e = F.gelu(self.time(waves(t).to(dtype)) + reading.pooled[:, None])  # (B, K, D)
-        tokens, skips = [], []
-        for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True)):
-            h, skip = stem.encode(torch.cat([x[name], known[name]], dim=-1).to(dtype), e[:, i])
-            tokens.append(h + self.column[i])
-            skips.append(skip)
-        sizes = [h.shape[1] for h in tokens]
-        sources = reading.tokens.shape[1]
-        h = torch.cat([*tokens, reading.tokens], dim=1)
-        bias, table = None, self.table.to(dtype)
-        if sources:  # source tokens are not rotated: their places are in their embedding
-            bias = F.pad(reading.bias, (sum(sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
-            place = table[0, :1]
-            still = torch.stack([torch.ones_like(place), torch.zeros_like(place)])
-            table = torch.cat([table, still.expand(-1, sources, -1)], dim=1)
-        stream = F.pad(self.stream, (0, sources)) if len(self.names) > 1 else None
-        for block in self.blocks:
-            h = block(h, e, stream, table, bias)
-        parts = h[:, : sum(sizes)].split(sizes, dim=1)
-        columns = enumerate(zip(self.names, self.stems, parts, skips, strict=True))
+        parts, skips = zip(*(stem.encode(torch.cat([x[name], known[name]], dim=-1).to(dtype), e[:, i])
+                             for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))),
+                           strict=True)
+        columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, reading), skips, strict=True))
         return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
+
+
+class Encoder(nn.Module):
+    """Columns of floats -> tokens on their coarse grids, (B, n, D), with or without sources in context."""
+
+    def __init__(self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str,
+                 coarse: int = COARSE) -> None:
+        super().__init__()
+        self.names = list(inputs)
+        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width, None, width, coarse=coarse)
+                                   for s in inputs.values())
+        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
+        self.tokens = sum(self.trunk.sizes)  # n
+        self.condition = nn.Parameter(torch.randn(len(self.names), width))
+
+    def forward(self, x: Batch, reading: Reading | None = None) -> Tensor:
+        """Column -> (B, T, C) floats, to (B, n, D)."""
+        rows = len(x[self.names[0]])
+        e = conditions(self.condition, reading, rows)
+        parts = [stem.encode(x[name].to(e.dtype), e[:, i])[0]
+                 for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))]
+        return torch.cat(list(self.trunk(parts, e, reading)), dim=1)
+
+
+class Decoder(nn.Module):
+    """Tokens on the coarse grids of columns -> one prediction a token of each column: Encoder's way back.
+
+    inputs   column -> Spec, for its grid; outputs: column -> floats a token that come out
+    """
+
+    def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], *, width: int, depth: int,
+                 stem: str, coarse: int = COARSE) -> None:
+        super().__init__()
+        self.names = list(inputs)
+        self.stems = nn.ModuleList(
+            make_stem(stem, s.grid, None, outputs[n], width, skips=False, coarse=coarse)
+            for n, s in inputs.items())
+        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
+        self.tokens = sum(self.trunk.sizes)  # n
+        self.condition = nn.Parameter(torch.randn(len(self.names), width))
+
+    def forward(self, h: Tensor, reading: Reading | None = None) -> Batch:
+        """(B, n, D) -> column -> (B, T, outputs[column]) float32."""
+        e = conditions(self.condition, reading, len(h))
+        parts = self.trunk(h.split(self.trunk.sizes, dim=1), e, reading)
+        return {name: stem.decode(part, [], e[:, i]).float()
+                for i, (name, stem, part) in enumerate(zip(self.names, self.stems, parts, strict=True))}
+
+
+def conditions(own: Tensor, reading: Reading | None, rows: int) -> Tensor:
+    """One condition for each of K columns, where no time is: own (K, D) and what is read -> (B, K, D)."""
+    return F.gelu(own.expand(rows, -1, -1) if reading is None else own + reading.pooled[:, None])
 
 
 def waves(t: Tensor, floats: int = 256) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-COARSE = 8        # the trunk sees pictures on a grid of at most 8 x 8
+COARSE = 8        # by default the trunk sees pictures on a grid of at most 8 x 8
 TOKENS = 256      # the most trunk tokens that one column takes
 
 
@@ -35,14 +35,16 @@ class Stem(Protocol):
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor: ...
 
 
-def make_stem(kind: str, grid: tuple[int, ...], c_in: int, c_out: int, width: int) -> Stem:
-    """The stem of a target column.
+def make_stem(kind: str, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int,
+              *, skips: bool = True, coarse: int = COARSE) -> Stem:
+    """The stem of a target column; without `c_in` it has the way out only, without `c_out` the way in.
 
-    `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere.
+    `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere. The trunk sees a
+    picture on a grid of at most `coarse` x `coarse`.
     """
-    if kind == "conv" and len(grid) == 2 and max(grid) > COARSE:
-        return Picture(grid, c_in, c_out, width)
-    return Patches(grid, c_in, c_out, width)
+    if kind == "conv" and len(grid) == 2 and max(grid) > coarse:
+        return Picture(grid, c_in, c_out, width, skips=skips, coarse=coarse)
+    return Patches(grid, c_in, c_out, width, coarse=coarse)
 
 
 class Patches(nn.Module):
@@ -51,15 +53,17 @@ class Patches(nn.Module):
     A patch is one token where the column is short.
     """
 
-    def __init__(self, grid: tuple[int, ...], c_in: int, c_out: int | None, width: int) -> None:
+    def __init__(self, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int, *,
+                 coarse: int = COARSE) -> None:
         super().__init__()
-        limit = COARSE if len(grid) == 2 else TOKENS ** (1 / len(grid))
+        limit = coarse if len(grid) == 2 else TOKENS ** (1 / len(grid))
         self.fine = grid
         self.patch = tuple(math.ceil(n / limit) for n in grid)
         self.grid = tuple(math.ceil(n / p) for n, p in zip(grid, self.patch, strict=True))
         volume = math.prod(self.patch)
         self.c_out = c_out
-        self.inside = nn.Linear(c_in * volume, width, bias=True)
+        if c_in is not None:
+            self.inside = nn.Linear(c_in * volume, width)
         if c_out is not None:
             self.outside = nn.Linear(width, c_out * volume)
             nn.init.zeros_(self.outside.weight), nn.init.zeros_(self.outside.bias)
@@ -105,25 +109,30 @@ class ConvBlock(nn.Module):
 class Picture(nn.Module):
     """A U-Net's shell (Ronneberger et al., 2015).
 
-    Strided convolutions go down to the coarse grid, transposed ones back up, with skips. The transposed
-    kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al., 2016).
+    Strided convolutions go down to the coarse grid, transposed ones back up, with or without skips. The
+    transposed kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al.,
+    2016).
     """
 
-    def __init__(self, grid: tuple[int, int], c_in: int, c_out: int, width: int) -> None:
+    def __init__(self, grid: tuple[int, int], c_in: int | None, c_out: int | None, width: int, *,
+                 skips: bool = True, coarse: int = COARSE) -> None:
         super().__init__()
-        levels = math.ceil(math.log2(max(grid) / COARSE))
+        levels = math.ceil(math.log2(max(grid) / coarse))
         self.fine = grid
         self.padded = tuple(math.ceil(n / 2**levels) * 2**levels for n in grid)
         self.grid = tuple(n >> levels for n in self.padded)
         channels = [max(16, width >> (levels + 1 - i)) for i in range(levels)] + [width]
-        self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
-        self.encoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in itertools.pairwise(channels))
-        self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels[:-1])
-        self.decoders = nn.ModuleList(ConvBlock(c, width) for c in channels[:-1])
-        self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)
-        nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+        fine, pairs = channels[:-1], list(itertools.pairwise(channels))
+        if c_in is not None:
+            self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
+            self.encoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
+            self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
+        if c_out is not None:
+            self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in pairs)
+            self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) if skips else nn.Identity() for c in fine)
+            self.decoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
+            self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)
+            nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
         self.to(memory_format=torch.channels_last)
 
     def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -139,9 +148,10 @@ class Picture(nn.Module):
 
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
         x = norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2)
-        for up, join, block, skip in zip(reversed(self.ups), reversed(self.joins), reversed(self.decoders),
-                                         reversed(skips), strict=True):
-            x = block(join(torch.cat([up(x), skip], dim=1)), e)
+        skips = list(skips)
+        for up, join, block in zip(self.ups[::-1], self.joins[::-1], self.decoders[::-1], strict=True):
+            x = up(x)
+            x = block(join(torch.cat([x, skips.pop()], dim=1) if skips else x), e)
         x = self.leave(F.gelu(norm_channels(x))).permute(0, 2, 3, 1)
         return x[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
 

@@ -31,6 +31,8 @@ from likewise.model import Model
 from likewise.rng import Rng
 from likewise.table import Table
 
+SEEN = 4096  # rows, at most, that a family sees before the first step
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -77,7 +79,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """What the trainer says after a step. Seconds throughout; heldout is None but at checkpoints."""
+    """What the trainer says after a step. Seconds throughout; heldout is None but at checkpoints.
+
+    `terms` are what the family says its loss is made of.
+    """
 
     step: int
     progress: float
@@ -86,6 +91,7 @@ class Step:
     rows_per_second: float
     elapsed: float
     eta: float
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def train(model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *,
@@ -113,7 +119,8 @@ class Trainer:
                              f"take a multiple of {self.world}")
         model.to(machine.device())
         tokens = sum(spec.tokens for spec in model.family.targets.values())
-        self.dtype = machine.precision(plan.precision, tokens)
+        precise = model.family.precise and plan.precision == "auto"
+        self.dtype = machine.precision("float32" if precise else plan.precision, tokens)
         self.raw: Family = copy.deepcopy(model.family).train()
         full = self.dtype == torch.float32
         self.working: Family = self.raw if full else copy.deepcopy(self.raw).to(self.dtype)
@@ -122,10 +129,11 @@ class Trainer:
             several = len(self.raw.phases) > 1  # then a phase leaves the other's parameters alone
             module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=several)
         self.module = torch.compile(module) if plan.compile else module
-        self.optimisers = {phase: optimisers(self.raw.parameters_of(phase), plan)
+        self.optimisers = {phase: optimisers(self.raw, phase, plan)
                            for phase in self.raw.phases}
         self.gamma = _gamma(plan.ema)
         self.step, self.elapsed = 0, 0.0
+        self.terms: dict[str, float] = {}
 
     # ---- the loop
 
@@ -133,7 +141,7 @@ class Trainer:
         machine.keep_memory()
         if resume:
             self._load()
-        elif self.folder and self.rank == 0:
+        else:
             self._begin()
         began, saved, rate = time.perf_counter() - self.elapsed, time.perf_counter(), 0.0
         batches = self.table.train.batches(self.model.formula.columns, self.plan.batch, seed=self.plan.seed,
@@ -154,7 +162,8 @@ class Trainer:
                     saved = time.perf_counter()
                     self.elapsed = self._agree(time.perf_counter() - began)
                 eta = (60 * self.plan.minutes if self.plan.minutes else self.elapsed / done) - self.elapsed
-                step = Step(self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta))
+                step = Step(self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta),
+                            self.terms)
                 self._record(step)
                 heldout = None
                 yield step
@@ -172,12 +181,13 @@ class Trainer:
         given = {n: batch[n] for n in self.model.sources}
         c = Context.full(given, len(rows)).to(device).drop(rng, plan.drop)
         rate = min(1.0, (self.step + 1) / plan.warmup, (1 - progress) / plan.decay if plan.decay else 1.0)
-        total = 0.0
+        total, self.working.progress = 0.0, progress
         for phase in self.raw.phases:
             loss = self.module(x, c, phase, rng).mean()
             loss.backward()
             self._apply(phase, rate)
             total += self._mean(loss.detach())
+        self.terms = {name: self._mean(value) for name, value in self.working.terms.items()}
         if not math.isfinite(total):
             raise FloatingPointError(f"the loss is {total} at step {self.step}: "
                                      "lower --lr and --muon, or use --precision float32")
@@ -263,10 +273,28 @@ class Trainer:
         return {"likewise": __version__, "plan": dataclasses.asdict(self.plan), "data": data}
 
     def _begin(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / checkpoint.MODEL).exists():  # the last of a checkpoint's files to be written
-            raise RunError(f"{self.folder} holds a run already; go on with --resume, or give another --out")
-        (self.folder / "metrics.jsonl").write_text("")
+        if self.folder and self.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if (self.folder / checkpoint.MODEL).exists():  # the last of a checkpoint's files to be written
+                raise RunError(f"{self.folder} holds a run already; "
+                               "go on with --resume, or give another --out")
+            (self.folder / "metrics.jsonl").write_text("")
+        self._show()
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        """Let the family see some rows first; every process shows the same."""
+        if type(self.raw).begin is Family.begin or not len(self.table.train):
+            return
+        batch = next(self.table.train.batches(self.model.formula.columns, min(SEEN, len(self.table.train)),
+                                              seed=self.plan.seed))
+        batch = {n: v.to(self.model.device) for n, v in batch.items()}
+        rows = len(next(iter(batch.values())))
+        c = Context.full({n: batch[n] for n in self.model.sources}, rows).to(self.model.device)
+        x = {n: batch[n] for n in self.model.targets}
+        self.raw.begin(x, c, Rng(range(rows), "begin", self.plan.seed))
+        self.working.load_state_dict(self.raw.state_dict())
+        self.model.family.load_state_dict(self.raw.state_dict())
 
     def _load(self) -> None:
         if self.folder is None:
@@ -328,16 +356,18 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
     return total / count
 
 
-def optimisers(parameters: list[tuple[str, nn.Parameter]], plan: Plan) -> list[torch.optim.Optimizer]:
+def optimisers(family: Family, phase: str, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices of blocks, AdamW for the rest; `base` is a group's full learning rate."""
-    hidden = [p for n, p in parameters if "blocks." in n and p.ndim == 2 and "modulation" not in n]
+    parameters = family.parameters_of(phase)
+    hidden = [p for n, p in parameters
+              if family.muon and "blocks." in n and p.ndim == 2 and "modulation" not in n]
     ids = {id(p) for p in hidden}
     other = [p for _, p in parameters if id(p) not in ids]
     made: list[torch.optim.Optimizer] = []
     if hidden:
         made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=0.0, adjust_lr_fn="original"))
     if other:
-        made.append(torch.optim.AdamW(other, lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True))
+        made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
     for optimiser in made:
         for group in optimiser.param_groups:
             group["base"] = group["lr"]

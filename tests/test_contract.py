@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from likewise.families import FAMILIES, family_class
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
+from likewise.masks import draw_masks
 from likewise.modalities import Image, Label, Modality, Number, Text
 from likewise.model import Model
 from likewise.rng import Rng
@@ -224,9 +225,9 @@ def test_a_row_of_the_loss_is_its_own() -> None:
 def test_what_is_known_in_training() -> None:
     """A share `infill` of the rows has known parts, never all of them; every column is sometimes the one that is known."""
     family = Model("grey, label, number", COLUMNS, infill=0.5, **SMALL).family
-    known = family.layout.unpack(family._known(Rng(range(4000), "known")))
-    whole = torch.stack([known[n].flatten(1).all(1) for n in known], dim=1)
-    some = torch.stack([known[n].flatten(1).any(1) for n in known], dim=1)
+    known = draw_masks(family.targets, family.infill, Rng(range(4000), "known"))
+    whole = torch.stack([known[n].all(1) for n in known], dim=1)
+    some = torch.stack([known[n].any(1) for n in known], dim=1)
     assert not whole.all(1).any(), "a row with nothing left to learn"
     assert 0.35 < some.any(1).float().mean() < 0.5
     assert (whole.float().mean(0) > 0.05).all(), "a column that is never known"
@@ -241,12 +242,12 @@ def test_a_known_column_has_no_time() -> None:
         for p in family.parameters():
             p.add_(0.1)
     known = torch.tensor([[True, False]] * 3)
-    reading = family.net.read(Context.full({}, 3))
+    reading = family.denoiser.net.read(Context.full({}, 3))
     out = [
-        family._predict(torch.ones(3, 2), torch.tensor([[t, 0.5]] * 3), known, reading)["price"]
+        family.denoiser.predict(torch.ones(3, 2), torch.tensor([[t, 0.5]] * 3), known, reading)["price"]
         for t in (0.1, 0.9)
     ]
-    other = family._predict(torch.ones(3, 2), torch.tensor([[0.1, 0.7]] * 3), known, reading)["price"]
+    other = family.denoiser.predict(torch.ones(3, 2), torch.tensor([[0.1, 0.7]] * 3), known, reading)["price"]
     assert torch.equal(*out) and not torch.equal(out[0], other)
 
 

@@ -15,7 +15,7 @@ import likewise
 ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
-    {"modalities", "layout", "stems", "nets", "samplers", "preview", "machine"},
+    {"modalities", "layout", "floats", "masks", "stems", "nets", "denoiser", "samplers", "preview", "machine"},
     {"reading", "split", "demos", "table"},
     {"families"},
     {"checkpoint", "model"},

@@ -447,7 +447,7 @@ def test_the_average_has_the_width_that_is_asked_for() -> None:
 
 def test_every_parameter_has_one_optimiser(world: Table) -> None:
     family = Model("image, label | text", world.columns, **SMALL).family
-    made = optimisers(family.parameters_of("model"), Plan(**PLAN))
+    made = optimisers(family, "model", Plan(**PLAN))
     ids = [id(p) for o in made for group in o.param_groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in family.parameters())
     muon = {
@@ -458,7 +458,9 @@ def test_every_parameter_has_one_optimiser(world: Table) -> None:
         for p in group["params"]
     }
     names = {n for n, p in family.named_parameters() if id(p) in muon}
-    assert names == {f"net.blocks.0.{n}.weight" for n in ("attention.qkv", "attention.out", "up", "down")}
+    assert names == {
+        f"denoiser.net.trunk.blocks.0.{n}.weight" for n in ("attention.qkv", "attention.out", "up", "down")
+    }
 
 
 def test_the_rate_rises_and_falls(table: Table) -> None:

@@ -203,7 +203,7 @@ def test_clamping() -> None:
 
 def oracle(model: Model, mean: float, std: float) -> Model:
     """The same model, its network replaced by the denoiser of independent N(mean, std^2) in the units of tokens."""
-    model.family.denoiser = lambda c, known: gaussian(mean, std)
+    model.family.denoiser.denoise = lambda c, known: gaussian(mean, std)
     return model
 
 

@@ -62,11 +62,19 @@ class Family(nn.Module, ABC):
         log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
     """
 
-    phases: ClassVar[tuple[str, ...]] = ("model",)
+    phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
+    muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
+    precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()
         self.targets, self.sources = dict(targets), dict(sources)
+        self.progress = 1.0  # of training, from 0 to 1: the trainer says it before each step
+        self.terms: dict[str, Tensor] = {}  # what the last loss was made of, means over rows: they are logged
+
+    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+        """See some training rows, up to thousands, before the first step; it may set parameters."""
 
     @abstractmethod
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:

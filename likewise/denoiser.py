@@ -1,0 +1,208 @@
+"""Denoiser: the network of flow and diffusion, x^_0 of all targets from x_t, t, sources and what is known.
+
+Every column has a time of its own, and what is known of it is clean and marked by a mask. Time, path and
+loss are the families' matter; what is drawn, and a bound of the density, follow from x^_0 alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise import paths
+from likewise.floats import Floats
+from likewise.layout import Batch, Context, Layout
+from likewise.nets import Net, Reading
+from likewise.rng import Rng
+from likewise.samplers import SAMPLERS, Denoise, clamp, guide, time_grid
+from likewise.spec import Spec
+
+FEW = 64  # numbers a column up to which "auto" predicts v
+T_0 = 3e-4  # the time of data along the path: the first that is not quite 0
+Predict = Literal["auto", "x", "v", "noise"]
+
+
+class Denoiser(nn.Module):
+    """x^_0 = a(t) x_t + b(t) F(x_t, t): F is a network, (a, b) what it predicts (paths.PREDICTIONS).
+
+    A categorical token is a vector, one of K fixed codes; of it F says K logits, trained by cross-entropy,
+    and x^_0 is the mean code.
+    """
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int,
+                 stem: str, predict: Predict) -> None:
+        super().__init__()
+        self.floats = Floats(targets)
+        self.names = list(targets)
+        self.layout = Layout(self.floats.specs)
+        auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.floats.specs.items()}
+        self.predicts = {n: auto[n] if predict == "auto" else predict for n in targets}
+        self.net = Net(self.floats.specs, self.floats.outputs, sources, width=width, depth=depth, stem=stem)
+
+    def pack(self, x: Batch) -> Tensor:
+        """Encoded columns -> (B, N) floats."""
+        return self.layout.pack(self.floats.encode(x))
+
+    def spread(self, masks: Batch) -> Tensor:
+        """Which tokens, column -> (B, T) bool -> which numbers, (B, N) bool."""
+        return self.layout.pack({n: masks[n][..., None].expand(-1, -1, s.width)
+                                 for n, s in self.layout.specs.items()})
+
+    # ---- prediction
+
+    def predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading) -> Batch:
+        """What the network says of every column: x^_0, or logits; x_t (B, N), t (B, K), known (B, N) bool.
+
+        A column that is wholly known is clean: its time is 0.
+        """
+        masks = {n: m[..., :1].to(x_t.dtype) for n, m in self.layout.unpack(known).items()}
+        clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
+        t = t.masked_fill(clean, 0.0)
+        x = self.layout.unpack(x_t)
+        out = self.net(x, t, masks, reading)
+        for k, name in enumerate(self.names):
+            if name not in self.floats.categorical and self.predicts[name] != "x":
+                a, b = paths.PREDICTIONS[self.predicts[name]](t[:, k, None, None])
+                out[name] = a * x[name] + b * out[name]
+        return out
+
+    def loss(self, x: Batch, c: Context, t: Tensor, known: Tensor, rng: Rng,
+             weight: Callable[[str, Tensor], Tensor]) -> Tensor:
+        """weight(column, t) |x^_0 - x_0|^2, or cross-entropy, at times t (B, K): (B,).
+
+        The mean over what is unknown (not in `known`, (B, N) bool) of each column, summed over columns.
+        """
+        x0 = self.pack(x)
+        x_t = torch.where(known, x0, paths.noised(x0, rng.normal(self.layout.size), self.layout.spread(t)))
+        out = self.predict(x_t, t, known, self.net.read(c))
+        total = torch.zeros(len(x0), device=x0.device)
+        x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
+        for k, name in enumerate(self.names):
+            if name in self.floats.categorical:
+                logits, ids = out[name].flatten(0, 1), x[name].flatten()
+                error = F.cross_entropy(logits, ids, reduction="none").view_as(x[name])
+                unknown = unknown_of[name][..., 0]
+            else:
+                error = (out[name] - x0_of[name]).square() * weight(name, t[:, k, None, None])
+                unknown = unknown_of[name]
+            total = total + (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
+        return total
+
+    def denoise(self, c: Context, known: Tensor) -> Denoise:
+        """(x_t, t) -> x^_0, both (B, N), with the sources read once; t is a number or (B, 1)."""
+        reading = self.net.read(c)
+
+        def denoise(x_t: Tensor, t: float | Tensor) -> Tensor:
+            times = torch.as_tensor(t, dtype=torch.float32, device=x_t.device)
+            times = times.expand(len(x_t), len(self.names))
+            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, reading)))
+
+        return denoise
+
+    # ---- drawing
+
+    def draw(self, c: Context, rng: Rng, value: Tensor, known: Tensor, *, steps: int, sampler: str,
+             guidance: float, interval: tuple[float, float], zero_star: bool, shift: float,
+             eta: float) -> Batch:
+        """One draw a row with `value` (B, N) wherever `known` (B, N) holds; the knobs are those of Flow."""
+        if sampler not in SAMPLERS:
+            raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
+
+        def noise() -> Tensor:
+            return rng.normal(self.layout.size)
+
+        guided = self._guided(c, known, guidance, interval, zero_star)
+        x = SAMPLERS[sampler](clamp(guided, value, known), noise(), time_grid(steps, shift), noise, eta)
+        return self.floats.decode(self.layout.unpack(x))
+
+    def clamped(self, values: Batch, masks: Batch, rows: int) -> tuple[Tensor, Tensor]:
+        """Known values and their masks as (B, N); columns that are not mentioned are unknown."""
+        device = self.net.trunk.column.device
+        full, known = {}, {}
+        for name, spec in self.layout.specs.items():
+            if name in values:
+                value = values[name].to(device)
+                full[name] = self.floats.codes(name)[value] if name in self.floats.categorical else value
+                known[name] = masks[name].to(device)
+            else:
+                full[name] = torch.zeros(rows, spec.tokens, spec.width, device=device)
+                known[name] = torch.zeros(rows, spec.tokens, dtype=torch.bool, device=device)
+        return self.layout.pack(full), self.spread(known)
+
+    def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
+                zero_star: bool) -> Denoise:
+        """The denoiser, guided by `scale` while t is in the interval."""
+        plain = self.denoise(c, mask)
+        if scale == 1 or not c.values or not bool(c.present.any()):
+            return plain
+        double = self.denoise(c + c.nothing(), torch.cat([mask, mask]))
+
+        def denoise(x_t: Tensor, t: float) -> Tensor:
+            if not interval[0] <= t <= interval[1]:
+                return plain(x_t, t)
+            return guide(x_t, *double(torch.cat([x_t, x_t]), t).chunk(2), scale, zero_star)
+
+        return denoise
+
+    # ---- scoring
+
+    def numbers(self) -> int:
+        """N, where a density can be had. Raises ValueError for categorical targets, which have none here."""
+        if self.floats.categorical:
+            raise ValueError("a flow or diffusion has a density over numbers only; "
+                             f"the target {self.floats.categorical[0]!r} is categorical: "
+                             "make it a source, or use the family autoregressive")
+        return self.layout.size
+
+    def bound(self, x: Batch, c: Context, rng: Rng, draws: int, floor: float) -> Tensor:
+        """A lower bound of log p(x_0 | c), (B,), each draw at another noise level (paths.bound_terms).
+
+        Levels are stratified, uniform in log SNR from `floor`, the first noise level, to 0.999; what lies
+        above is less than 1e-6 a number.
+        """
+        x0, size = self.pack(x), self.numbers()
+        denoise = self.denoise(c, torch.zeros_like(x0, dtype=torch.bool))
+        ends = paths.log_snr(torch.tensor([0.999, floor], dtype=torch.float64)).tolist()
+        density = torch.full((len(x0), 1), 1 / (ends[1] - ends[0]), device=x0.device)
+        offset, total = rng.uniform(1), torch.zeros(len(x0), device=x0.device)
+        for i in range(draws):
+            t = paths.time_of(ends[0] + (ends[1] - ends[0]) * ((i + offset) / draws))
+            x_t = paths.noised(x0, rng.normal(size), t)
+            total += paths.bound_terms(x0, denoise(x_t, t), t, density)
+        return -(total / draws) - paths.decoder_term(size, floor)
+
+    def ode(self, x: Batch, c: Context, rng: Rng, steps: int, probes: int, exact: bool) -> Tensor:
+        """log p(x_0 | c) along the flow's path, (B,): log N(x_1; 0, I) + int div v dt (Chen et al., 2018).
+
+        By Heun's rule over log t, where the field t v = x - x^_0 is smooth, from t = T_0. The divergence is a
+        trace, or Hutchinson's estimate of it from `probes` draws (Grathwohl et al., 2019).
+        """
+        x_t, size = self.pack(x), self.numbers()
+        denoise = self.denoise(c, torch.zeros_like(x_t, dtype=torch.bool))
+        if exact:
+            directions = torch.eye(size, device=x_t.device)[:, None].expand(-1, len(x_t), -1)
+        else:
+            directions = torch.stack([rng.uniform(size).round() * 2 - 1 for _ in range(probes)])  # Rademacher
+
+        def field(y: Tensor, t: float) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                y = y.detach().requires_grad_()
+                v = y - denoise(y, t)
+                pulls = (torch.autograd.grad(v, y, d, retain_graph=True)[0] for d in directions)
+                trace = sum((pull * d).sum(1) for pull, d in zip(pulls, directions, strict=True))
+            return v.detach(), trace.detach() / (1 if exact else len(directions))
+
+        h = -math.log(T_0) / steps
+        nats = torch.zeros(len(x_t), device=x_t.device)
+        for i in range(steps):
+            t, s = T_0 ** (1 - i / steps), T_0 ** (1 - (i + 1) / steps)
+            v, trace = field(x_t, t)
+            w, trace2 = field(x_t + h * v, s)
+            x_t, nats = x_t + h / 2 * (v + w), nats + h / 2 * (trace + trace2)
+        return nats - 0.5 * (x_t.square() + math.log(2 * math.pi)).sum(1)
+
