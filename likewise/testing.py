@@ -164,6 +164,16 @@ def losses(s: Subject) -> None:
         assert torch.equal(before, torch.get_rng_state()), "the loss draws from the global generator"
 
 
+def loss_by_row(s: Subject) -> None:
+    """The loss of a row does not depend on the rows beside it: several processes share a batch."""
+    rows = [1, 3, 4]
+    part, c = {n: v[rows] for n, v in s.x.items()}, rows_of(s.c, rows)
+    for phase in s.cls.phases:
+        whole, some = s.loss(phase)[rows], s.family.loss(part, c, phase, Rng(rows, "check", 0))
+        apart = float(((whole - some).abs() / (1 + whole.abs())).detach().max())
+        assert apart < CLOSE, f"loss of phase {phase} of rows {rows} alone differs by {apart:.2g}"
+
+
 def gradients(s: Subject) -> None:
     """Every parameter that a phase trains gets a finite gradient from that phase's loss."""
     for phase in s.cls.phases:
@@ -302,6 +312,7 @@ _CHECKS = (
     schema,
     phases,
     losses,
+    loss_by_row,
     gradients,
     half_precision,
     sources_count,

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"modalities", "layout", "floats", "masks", "stems", "nets", "denoiser", "samplers", "preview", "machine"},
     {"reading", "split", "demos", "table"},
     {"families"},
-    {"checkpoint", "model"},
+    {"checkpoint", "model", "bayes"},
     {"training", "evaluation", "memory", "testing"},
     {"pictures", "progress", "flags", "commands", "cli", "__main__"},
 ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 import toy
 
-from likewise.families import FAMILIES
+from likewise.families import FAMILIES, family_class
 from likewise.model import Model
 from likewise.table import Table
 from likewise.training import Plan, train
@@ -20,25 +20,30 @@ REAL = toy.rows(80, seed=9)  # rows that no model has seen
 
 pytestmark = pytest.mark.parametrize("family", FAMILIES)
 CACHE: dict[tuple[str, str], Model] = {}
+SHAPE = {"width": 64, "depth": 2}
+PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32"}
+# What a family needs beside what a flow needs: times as many steps, other rates.
+MORE: dict[str, float] = {}
+PLANS: dict[str, dict[str, Any]] = {}
+JOINT: dict[str, dict[str, Any]] = {"flow": {"infill": 1.0, "t_mean": 1.8}}
 
 
 def learned(world: Table, family: str, formula: str, steps: int, **options: Any) -> Model:
     """A model of the toy world, trained once for all tests that ask it."""
     key = family, formula
     if key not in CACHE:
-        model = Model(formula, world.columns, family, width=64, depth=2, **options)
-        for _ in train(
-            model, world, Plan(steps=steps, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
-        ):
+        cls = family_class(family)
+        shape = {n: v for n, v in SHAPE.items() if n in cls.options()}
+        model = Model(formula, world.columns, family, **shape, **options)
+        steps = round(steps * MORE.get(family, 1))
+        for _ in train(model, world, Plan(steps=steps, **(PLAN | PLANS.get(family, {})))):
             pass
         CACHE[key] = model.eval()
     return CACHE[key]
 
 
 def joint(world: Table, family: str) -> Model:
-    return learned(
-        world, family, "image, label", 600, **({"infill": 1.0, "t_mean": 1.8} if family == "flow" else {})
-    )
+    return learned(world, family, "image, label", 600, **JOINT.get(family, {}))
 
 
 def answers(model: Model, source: str, target: str, **knobs: Any) -> float:
@@ -122,7 +127,8 @@ def test_a_number_has_the_mean_and_the_deviation_of_its_source(
 
 def plain(family: str) -> dict[str, Any]:
     """Knobs that draw from the model as it is."""
-    return {"guidance": 1.0, "steps": 20} if family == "flow" else {}
+    knobs = {"guidance": 1.0, "steps": 20, "noise": True}
+    return {n: v for n, v in knobs.items() if n in family_class(family).knobs()}
 
 
 # ---- one joint model, in both directions
