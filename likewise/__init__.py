@@ -7,13 +7,15 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Formula", "Model", "Plan", "Table", "evaluate", "heldout_loss", "train"]
+__all__ = ["Bayes", "Formula", "Model", "Plan", "Table", "compare", "evaluate", "heldout_loss", "train"]
 
 _HOME = {
+    "Bayes": "bayes",
     "Formula": "formula",
     "Model": "model",
     "Plan": "training",
     "Table": "table",
+    "compare": "evaluation",
     "evaluate": "evaluation",
     "heldout_loss": "training",
     "train": "training",

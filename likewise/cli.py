@@ -19,6 +19,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "train": "learn the distribution that a formula names",
     "sample": "draw from a trained model",
     "evaluate": "measure a trained model on rows held out",
+    "compare": "train every family for the same time and measure them side by side",
     "demo": "learn to draw digits, in about two minutes",
 }
 

@@ -33,7 +33,7 @@ class Floats(nn.Module):
                       for n, s in targets.items()}
         self.outputs = {n: s.classes or s.width for n, s in targets.items()}
         for name in self.categorical:
-            codes = _codes(targets[name].classes, self.specs[name].width, name)
+            codes = fixed_codes(targets[name].classes, self.specs[name].width, name)
             self.register_buffer(f"code_{name}", codes, persistent=False)
 
     def codes(self, name: str) -> Tensor:
@@ -58,7 +58,7 @@ class Floats(nn.Module):
                 for n, v in floats.items()}
 
 
-def _codes(classes: int, floats: int, name: str) -> Tensor:
+def fixed_codes(classes: int, floats: int, name: str) -> Tensor:
     """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, else random."""
     draw = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
     if classes <= floats:

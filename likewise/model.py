@@ -110,7 +110,7 @@ class Model(nn.Module):
         dequantisation. The noise of row i depends on (seed, indices[i]) alone: rows that share an index share
         their noise, which cancels in their difference. `observed` maps a target to a mask of bool over its
         grid: then it is log P of the parts where it is True, for families that can sum over the others. Knobs
-        are keywords of the family's log_prob. Raises ValueError if the family has no density.
+        are keywords of the family's log_prob. Raises ValueError if the family has no such density.
         """
         known = self.scoring()
         if observed and "observed" not in known:
@@ -118,7 +118,10 @@ class Model(nn.Module):
         known = {n: p for n, p in known.items() if n != "observed"}
         knobs = checked(knobs, known, f"knob of log_prob of the family {self.family_name}")
         indices = range(len(rows)) if indices is None else indices
-        masks = {n: self._mask(n, mask) for n, mask in (observed or {}).items()}
+        specs, masks = self.family.targets, {n: self.mask_of(n, mask) for n, mask in (observed or {}).items()}
+        if masks:  # then of every target
+            masks = {n: torch.ones(s.tokens, dtype=torch.bool, device=self.device)
+                     for n, s in specs.items()} | masks
         parts = []
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
@@ -128,9 +131,9 @@ class Model(nn.Module):
                 knobs["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
             with torch.no_grad():
                 parts.append(self.family.log_prob(x, self.context(part), rng=rng, **knobs))
-        scale = sum((int(masks[n].sum()) if n in masks else s.tokens) * s.width * self.columns[n].log_scale
-                    for n, s in self.family.targets.items())
-        return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, parts[0].dims)
+        dims = {n: (int(masks[n].sum()) if masks else s.tokens) * s.width for n, s in specs.items()}
+        scale = sum(count * self.columns[n].log_scale for n, count in dims.items())
+        return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, sum(dims.values()))
 
     def scoring(self) -> dict[str, inspect.Parameter]:
         """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""
@@ -177,11 +180,11 @@ class Model(nn.Module):
             value, mask = value if isinstance(value, tuple) else (value, None)
             spec = self.columns[name].spec
             mask = torch.ones(spec.tokens, dtype=torch.bool) if mask is None else mask
-            masks[name] = self._mask(name, mask).expand(rows, -1)
+            masks[name] = self.mask_of(name, mask).expand(rows, -1)
             values[name] = self.encode(name, [value]).expand(rows, *[-1] * (1 + (not spec.categorical)))
         return Known(values, masks)
 
-    def _mask(self, name: str, mask: Any) -> Tensor:
+    def mask_of(self, name: str, mask: Any) -> Tensor:
         """A mask over the grid of a target -> (T,) bool on the model's device. Raises ValueError."""
         if name not in self.targets:
             raise ValueError(unknown("target", name, self.targets))

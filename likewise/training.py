@@ -139,11 +139,13 @@ class Trainer:
 
     def run(self, resume: bool) -> Iterator[Step]:
         machine.keep_memory()
+        began = time.perf_counter()
         if resume:
             self._load()
+            began = time.perf_counter() - self.elapsed
         else:
-            self._begin()
-        began, saved, rate = time.perf_counter() - self.elapsed, time.perf_counter(), 0.0
+            self._begin()  # a part of the run: its time counts
+        saved, rate = time.perf_counter(), 0.0
         batches = self.table.train.batches(self.model.formula.columns, self.plan.batch, seed=self.plan.seed,
                                            start=self.step, rank=self.rank, world=self.world)
         heldout = None

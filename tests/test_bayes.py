@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -9,15 +10,22 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+import toy
 from torch import Tensor, nn
 
 import likewise.model
 from likewise.bayes import Bayes, Likelihoods, fit_temperature, posterior
+from likewise.checkpoint import RunError
+from likewise.evaluation.calibration import ece, ece_estimate, ece_floor, log_loss, reliability
+from likewise.evaluation.classification import Classification
+from likewise.evaluation.classify import _subsets, compare_classifiers
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
 from likewise.modalities import Label, Number
 from likewise.model import Model, Row
 from likewise.rng import Rng
+from likewise.table import Table
+from likewise.training import Plan, train
 
 CLASSES = tuple("abcdefgh")
 MEANS = np.linspace(-2, 2, len(CLASSES))
@@ -178,13 +186,14 @@ class TestMissing:
         assert np.allclose(found, truth(data, self.EVEN, ("x",)), atol=1e-5)
 
     def test_any_other_completes_what_is_missing(self) -> None:
-        data, _ = rows(8, ("x", "z"))
+        data, _ = rows(8, ("x", "z"), seed=1)
         other = [{**row, "z": 0.0} for row in data]  # what stands in the missing place does not matter
         bayes = Bayes(model("x, z | y"))
         found = bayes.probabilities(data, observed={"z": [False]}, completions=400)
         assert np.array_equal(found, bayes.probabilities(other, observed={"z": [False]}, completions=400))
         assert np.abs(found - truth(data, self.EVEN, ("x",))).max() < 0.07
-        assert np.abs(found - truth(data, self.EVEN, ("x", "z"))).max() > 0.2
+        apart = np.abs(found - truth(data, self.EVEN, ("x", "z"))).max()
+        assert apart > 2 * np.abs(found - truth(data, self.EVEN, ("x",))).max()
 
 
 # ---- noise
@@ -247,9 +256,12 @@ def test_a_known_temperature_is_found() -> None:
         assert found == pytest.approx(t, rel=0.12), f"{found:.3g} instead of {t}"
 
 
-def test_rows_that_are_all_right_say_nothing_of_the_temperature() -> None:
-    logits = torch.eye(3, dtype=torch.float64)[:, None] * 9
-    assert fit_temperature(Likelihoods(logits, "exact"), torch.zeros(3), torch.arange(3), otherwise=2.5) == 2.5
+@pytest.mark.parametrize("lead", [0.3, 9.0, 2000.0])
+def test_rows_that_are_all_right_do_not_ask_for_certainty(lead: float) -> None:
+    """Of N rows that all lead by as much, N + 1 with the one that counts as wrong, N are right."""
+    logits, truth = lead * torch.eye(2, dtype=torch.float64).repeat(25, 1)[:, None], torch.arange(50) % 2
+    t = fit_temperature(Likelihoods(logits, "exact"), torch.zeros(2), truth)
+    assert float(posterior(logits, torch.zeros(2), t).exp().max()) == pytest.approx(50 / 51, abs=1e-3)
 
 
 @pytest.mark.usefixtures("stubs")
@@ -262,3 +274,155 @@ def test_calibrated_on_held_out_rows_it_is_another_one_with_less_loss() -> None:
     fresh, _ = rows(400, seed=5)
     fresh = [{**row, "x": 3 * row["x"]} for row in fresh]
     assert -better.log_prob(fresh).nats.mean() < -bayes.log_prob(fresh).nats.mean()
+
+
+# ---- how well it is calibrated
+
+
+def drawn(count: int, sharpen: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities (N, 4), and classes drawn from them; `sharpen` is how much surer they say they are."""
+    rng = np.random.default_rng(seed)
+    logits = torch.tensor(rng.normal(0, 1.5, (count, 4)))
+    chances = logits.softmax(1).numpy()
+    classes = (chances.cumsum(1) < rng.random((count, 1))).sum(1).clip(max=3)
+    return (sharpen * logits).log_softmax(1).numpy(), classes
+
+
+def test_who_says_the_truth_has_no_calibration_error() -> None:
+    logs, classes = drawn(40_000, 1.0)
+    assert ece(logs, classes) < 0.01
+    assert ece(*drawn(40_000, 3.0)) > 0.1
+    certain = np.log(np.full((100, 2), [1.0, 1e-30]))
+    assert ece(certain, np.arange(100) % 2) == pytest.approx(0.5)
+    assert log_loss(logs, classes) < log_loss(*drawn(40_000, 3.0))
+
+
+def test_the_floor_is_what_noise_alone_makes_of_it() -> None:
+    found = [ece(*drawn(100, 1.0, seed)) for seed in range(100)]
+    floor = ece_floor(drawn(100, 1.0)[0], rng=np.random.default_rng(1))
+    assert floor == pytest.approx(np.mean(found), rel=0.2) and floor > 0.03
+    for seed in range(10):
+        found = ece_estimate(*drawn(100, 1.0, seed), rng=np.random.default_rng(seed))
+        assert found.value == ece(*drawn(100, 1.0, seed)) and found.low < found.value < found.high
+
+
+def test_bins_hold_equally_many_rows() -> None:
+    bins = reliability(*drawn(1000, 1.0))
+    assert len(bins) == 15 and {n for *_, n in bins} == {66, 67}
+    assert [c for c, *_ in bins] == sorted(c for c, *_ in bins)
+    assert all(abs(confidence - right) < 0.2 for confidence, right, _ in bins)
+
+
+# ---- the toy world
+
+
+@pytest.fixture(scope="module")
+def drawer(world: Table) -> Model:
+    """P(image | label), briefly trained."""
+    made = Model("image | label", world.columns, width=64, depth=2)
+    plan = Plan(steps=100, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
+    for _ in train(made, world, plan):
+        pass
+    return made.eval()
+
+
+def test_a_flow_classifies_by_its_bound(drawer: Model) -> None:
+    data = toy.rows(48, seed=9)
+    bayes = Bayes(drawer)
+    chances = bayes.probabilities(data, draws=2, floor=0.2)
+    right = np.array([int(row["label"]) for row in data])
+    assert (chances.argmax(1) == right).mean() > 0.9
+    assert np.array_equal(bayes.probabilities(data[:2], draws=2, floor=0.2).argmax(1), chances[:2].argmax(1))
+    posterior = bayes.given(image=data[1]["image"])
+    assert posterior.sample(3, draws=2)[0]["label"] == "1"
+    assert float(posterior.log_prob(label="1", draws=2).nats) > -0.7
+
+
+def test_a_flow_classifies_what_it_sees_half_of(drawer: Model) -> None:
+    """Things 0 and 2 lie on the left, so that the left half of a picture shows which of them it is."""
+    data = [row for row in toy.rows(32, seed=9) if row["label"] in "02"]
+    mask = np.zeros((toy.SIZE, toy.SIZE), dtype=bool)
+    mask[:, : toy.SIZE // 2] = True
+    chances = Bayes(drawer).probabilities(data, draws=2, floor=0.2, observed={"image": mask})
+    assert (chances.argmax(1) == [int(row["label"]) for row in data]).mean() > 0.85
+
+
+def test_a_joint_model_says_why_it_is_no_classifier(world: Table) -> None:
+    bayes = Bayes(Model("image, label", world.columns, width=32, depth=1))
+    with pytest.raises(ValueError, match="categorical"):
+        bayes.probabilities(toy.rows(1))
+
+
+# ---- generative against discriminative
+
+
+def split() -> Table:
+    """The toy world, about 67 rows to learn from and 29 held out."""
+    kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
+    return Table.from_rows(toy.rows(96), kinds, holdout=0.3, by="number")
+
+
+def compared(folder: Any, **options: Any) -> Classification:
+    table = split()
+    how = {"minutes": 0.02, "sizes": (4, 10), "n": 18, "calibration": 8, "draws": 1, "completions": 1}
+    how |= {"methods": ["flow"], "options": {"flow": {"width": 32, "depth": 1, "stem": "patch"}}}
+    return compare_classifiers("label | image", table, folder=folder, **{**how, **options})
+
+
+def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
+    said: list[str] = []
+    report = compared(tmp_path, say=said.append)
+    assert report.methods == ["Bayes: flow", "peer: SVM"] and len(said) == 4
+    assert report.conditions == ["clean", "corrupted", "left half missing"]
+    assert len(report.results) == 2 * 2 * 3
+    assert [r.rows for r in report.of("Bayes: flow", "clean")] == [16, 40]
+    peer = report.of("peer: SVM", "clean")[-1]
+    assert peer.accuracy.value > 0.8 and peer.accuracy.low < peer.accuracy.value <= peer.accuracy.high
+    assert set(report.of("Bayes: flow", "corrupted")[0].parts) == {"noise", "rotation", "contrast"}
+    for result in report.results:
+        assert result.log_loss.value > 0 and 0 <= result.ece.value <= 1 and result.temperature > 0
+    text = str(report)
+    assert "accuracy, left half missing" in text and "rows a class  4" in text
+    assert max(map(len, text.splitlines())) <= 120
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page
+    assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((tmp_path / "report.json").read_text())["results"][0]["method"] == "Bayes: flow"
+    again = compared(tmp_path)
+    assert again.of("Bayes: flow", "clean") == report.of("Bayes: flow", "clean")  # seconds too: nothing was made again
+    with pytest.raises(RunError, match="another comparison"):
+        compared(tmp_path, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "says"),
+    [
+        ("image | label", {}, "no classifier's"),
+        ("label", {}, "no classifier's"),
+        ("label | image", {"methods": ["gan"]}, "unknown family to compare 'gan'"),
+        ("label | image", {"sizes": (1,)}, "at least 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(formula: str, options: Any, says: str, tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match=says):
+        compare_classifiers(formula, split(), minutes=0.01, folder=tmp_path, **options)
+
+
+def test_without_a_density_a_method_is_left_out(tmp_path: Any) -> None:
+    report = compare_classifiers(
+        "label | text", split(), minutes=0.01, folder=tmp_path, sizes=(4,), n=12, methods=["flow"]
+    )
+    assert report.methods == ["peer: SVM"] and report.conditions == ["clean"]
+    assert any(note.startswith("flow is left out") and "categorical" in note for note in report.notes)
+
+
+def test_subsets_are_nested_and_even() -> None:
+    table = split()
+    few = list(_subsets(table, "label", (3, 6, 1000), 0))
+    for part, size in zip(few, (3, 6), strict=False):
+        assert sorted(part.train.column("label")) == sorted("0123" * size)
+        assert part.columns == table.columns and len(part.test) == len(table.test)
+    assert len(few[-1].train) == len(table.train)
+    numbers = [set(part.train.column("number")) for part in few]
+    assert numbers[0] < numbers[1] < numbers[2] == set(table.train.column("number"))
+    assert len({part.fingerprint for part in few}) == 3

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,8 @@ def test_help_imports_nothing_heavy() -> None:
     ("data", ["--size N", "--skip-bad"]),
     ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}"]),
     ("sample", ["--guidance X", "--no-zero-star", "--given"]),
-    ("evaluate", ["--n N", "--steps N"]),
+    ("evaluate", ["--n N", "--steps N", "--sweep KNOB"]),
+    ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),
     ("demo", ["--minutes"])])
 def test_help_of_a_command_lists_what_signatures_have(command: str, expected: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as end:
@@ -112,6 +114,52 @@ def test_train_then_sample_then_evaluate(here: Path, capsys) -> None:
     said = capsys.readouterr().out
     assert "held-out loss" in said and "image ~ text" in said
     assert json.loads(Path("runs/things/report.json").read_text())["n"] == 4
+
+
+def test_compare(here: Path, capsys) -> None:
+    few = ["--families", "flow", "--minutes", "0.002", "--n", "5", "--likelihood-rows", "2"]
+    assert main(["compare", "things", "number | label", *few]) == 0
+    said = capsys.readouterr()
+    assert "P(number | label)" in said.out and "bits/dim" in said.out and "\nflow " in said.out
+    assert "report: runs/compare-things/report.html" in said.out and "flow: training" in said.err
+    for name in ("report.html", "report.png", "report.json", "flow/model.json"):
+        assert Path("runs/compare-things", name).exists()
+    assert main(["compare", "things", "number | label", *few]) == 0
+    assert "training" not in capsys.readouterr().err
+
+
+def test_compare_of_a_label_with_sources_is_of_classifiers(here: Path, capsys, monkeypatch) -> None:
+    asked = []
+
+    def compare_classifiers(formula, table, **more) -> str:
+        asked.append((str(formula), more))
+        return "classifiers"
+
+    module = types.SimpleNamespace(compare_classifiers=compare_classifiers)
+    monkeypatch.setitem(sys.modules, "likewise.evaluation.classify", module)
+    assert main(["compare", "things", "label | image", "--minutes", "1", "--seed", "3", "--out", "c"]) == 0
+    assert asked == [("label | image", {"minutes": 1.0, "folder": Path("c"), "seed": 3})]
+    assert "classifiers\n\nreport: c/report.html" in capsys.readouterr().out
+
+
+def test_sweep(here: Path, capsys) -> None:
+    made("image | text", "r")
+    assert main(["evaluate", "r", "--sweep", "guidance=1,3", "--n", "5", "--steps", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "guidance" in said and "best by image: KID of edges: guidance " in said
+    assert PIL.Image.open("r/sweep-guidance.png").width > 800
+    points = json.loads(Path("r/sweep-guidance.json").read_text())["points"]
+    assert [p["value"] for p in points] == [1.0, 3.0] and points[0]["distance"]["n"] == 5
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["--sweep", "gudance"], "unknown knob 'gudance': did you mean 'guidance'?"),
+    (["--sweep", "guidance=a"], "cannot read 'a' as values of guidance"),
+    (["--sweep", "guidance", "--guidance", "2"], "guidance is swept and given a value at once"),
+    (["--sweep", "guidance", "--draws", "2"], "leave --draws out")])
+def test_a_mistake_in_a_sweep(here: Path, capsys, words: list[str], expected: str) -> None:
+    made("image | text", "r")
+    check_error(["evaluate", "r", *words], 1, expected, capsys)
 
 
 def test_train_goes_on(here: Path, capsys) -> None:
@@ -271,6 +319,10 @@ def test_a_model_without_sources(here: Path) -> None:
     ("train --resume --out r", 1, "r holds no model.json: it is not a run folder"),
     ("sample r red", 1, "r holds no model.json: it is not a run folder"),
     ("evaluate r", 1, "r holds no model.json: it is not a run folder"),
+    ("compare things", 1, "write a formula: likewise compare"),
+    ("compare things image|text --families flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
+    ("compare things image|text --minutes 0", 1, "minutes above 0"),
+    ("compare things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
 ])
 def test_a_mistake_is_one_sentence(here: Path, capsys, command: str, status: int, expected: str) -> None:
     check_error(command.split(), status, expected, capsys)

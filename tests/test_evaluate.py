@@ -14,7 +14,12 @@ from likewise.evaluation import agreement, evaluate, features
 from likewise.evaluation.copies import copies, nearest
 from likewise.evaluation.estimate import bootstrap, share
 from likewise.evaluation.fidelity import kid, kid_floor
+from likewise.evaluation.frechet import fd_infinity, frechet
+from likewise.evaluation.neighbours import density_coverage, radii, spread
+from likewise.evaluation.twosample import c2st
+from likewise.families.base import Score
 from likewise.formula import Formula
+from likewise.modalities import Label, Number, Text
 from likewise.model import Model
 from likewise.table import Row, Table
 
@@ -90,6 +95,129 @@ def test_floor_is_near_zero_and_shapes_are_checked():
         kid(x, x[:, :2], rng=rng())
 
 
+# ---- Frechet distance
+
+
+def test_frechet_is_the_closed_form_and_takes_singular_covariances():
+    scipy = pytest.importorskip("scipy.linalg")
+    a, b = rng(0).normal(size=(60, 4)) @ rng(1).normal(size=(4, 4)), rng(2).normal(1, 2, size=(90, 4))
+    ca, cb = np.cov(a.T), np.cov(b.T)
+    slow = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb - 2 * np.real(scipy.sqrtm(ca @ cb)))
+    assert frechet(a, b) == pytest.approx(float(slow), rel=1e-6)
+    twice = np.concatenate([a, a], 1)                       # of rank 4 in 8 dimensions
+    assert frechet(twice, np.concatenate([b, b], 1)) == pytest.approx(2 * slow, rel=1e-6)
+    line = rng(3).normal(size=(200_000, 1))
+    assert frechet(2 * line + 3, line) == pytest.approx(3**2 + (2 - 1) ** 2, rel=0.02)
+    with pytest.raises(ValueError, match="at least 2 rows in one feature space"):
+        frechet(a, b[:, :2])
+
+
+def test_fd_infinity_is_nearly_free_of_the_bias_and_its_interval_covers():
+    scale = 1 / np.arange(1, 25) ** 0.5                     # a spectrum such as that of pictures
+    real = rng(99).normal(size=(4000, 24)) * scale
+    real -= real.mean(0)
+    for shift in (0.0, 0.3):
+        truth = shift**2 * float(np.sum(scale**2))
+        sets = [(rng(s).normal(size=(300, 24)) + shift) * scale for s in range(60)]
+        plain = np.mean([frechet(a, real) for a in sets]) - truth
+        values = np.array([fd_infinity(a, real, rng=rng(s), repeats=1).value for s, a in enumerate(sets)])
+        assert abs(values.mean() - truth) < 3 * values.std() / 60**0.5 + 0.15 * plain
+        found = [fd_infinity(a, real, rng=rng(s), repeats=20) for s, a in enumerate(sets[:20])]
+        assert np.mean([e.low <= truth <= e.high for e in found]) > 0.75
+    assert np.isfinite(fd_infinity(real[:2], real, rng=rng()).value)
+
+
+# ---- density and coverage
+
+
+def naive_density_coverage(samples: np.ndarray, real: np.ndarray, k: int) -> tuple[float, float]:
+    """Equations 5 and 6, row by row."""
+    ball = [sorted(np.linalg.norm(r - o) for o in real)[k] for r in real]
+    inside = [[np.linalg.norm(r - s) < radius for s in samples] for r, radius in zip(real, ball, strict=True)]
+    return np.sum(inside) / (k * len(samples)), float(np.mean([any(row) for row in inside]))
+
+
+def test_density_and_coverage_equal_a_naive_reference():
+    real, samples = rng(0).normal(size=(40, 3)), 0.7 * rng(1).normal(size=(50, 3))
+    density, coverage = density_coverage(samples, real, rng=rng(), k=4)
+    assert (density.value, coverage.value) == pytest.approx(naive_density_coverage(samples, real, 4))
+    near = sorted(np.linalg.norm(real - real[7], axis=1))
+    assert radii(real, 4)[7] == pytest.approx(near[4])
+
+
+def test_density_and_coverage_equal_prdc():
+    prdc = pytest.importorskip("prdc")
+    real, samples = rng(0).normal(size=(200, 8)), 0.8 * rng(1).normal(size=(200, 8))
+    theirs = prdc.compute_prdc(real, samples, nearest_k=5)
+    density, coverage = density_coverage(samples, real, rng=rng())
+    assert (density.value, coverage.value) == pytest.approx((theirs["density"], theirs["coverage"]))
+
+
+def test_density_and_coverage_of_what_is_known():
+    def both(samples: np.ndarray, real: np.ndarray, **more: bool) -> tuple[float, float]:
+        return tuple(e.value for e in density_coverage(samples, real, rng=rng(), repeats=2, **more))
+
+    n, k = 200, 5
+    alike = np.array([both(rng(s).normal(size=(n, 4)), rng(900 + s).normal(size=(n, 4))) for s in range(40)])
+    expected = 1 - np.prod([(n - 1 - i) / (2 * n - 1 - i) for i in range(k)])
+    assert abs(alike.mean(0) - (1, expected)).max() < 0.03
+    # two clusters and samples of one: as dense as real rows are there, and half of them are not covered
+    real = rng(1).normal(size=(n, 2)) + 20 * (np.arange(n) % 2)[:, None]
+    density, coverage = both(rng(2).normal(size=(n, 2)), real)
+    assert density > 0.8 and 0.4 < coverage <= 0.5
+    assert both(100 + rng(2).normal(size=(n, 2)), real) == (0, 0)
+    # what a sample has of its own row's sources does not raise it
+    shared = [rng(s).normal(size=(n, 2)) for s in range(20)]
+    pairs = [[x + 0.3 * rng(1000 * k + s).normal(size=x.shape) for k in (1, 2)] for s, x in enumerate(shared)]
+    plain, paired = (np.mean([both(a, b, paired=p)[0] for a, b in pairs]) for p in (False, True))
+    assert abs(paired - 1) < 0.05 and plain > paired
+
+
+def test_spread_is_the_mean_distance():
+    x = rng().normal(size=(30, 3))
+    slow = np.mean([np.linalg.norm(x[i] - x[j]) for i in range(30) for j in range(30) if i != j])
+    assert spread(x) == pytest.approx(slow) and spread(x[:1]) == 0
+
+
+# ---- two-sample test
+
+
+def test_c2st_is_half_for_alike_sets_and_one_for_apart_ones():
+    found = [c2st(rng(s).normal(size=(100, 3)), rng(900 + s).normal(size=(100, 3)), rng=rng(s)) for s in range(12)]
+    values = np.array([e.value for e in found])
+    assert abs(values.mean() - 0.5) < 0.05 and np.mean([e.low <= 0.5 <= e.high for e in found]) > 0.7
+    apart = c2st(3 + rng(0).normal(size=(100, 3)), rng(1).normal(size=(100, 3)), rng=rng())
+    assert apart.value > 0.97 and apart.n == 100
+    with pytest.raises(ValueError, match="two-sample"):
+        c2st(rng().normal(size=(5, 2)), rng().normal(size=(5, 3)), rng=rng())
+
+
+def test_c2st_equals_sklearn_on_one_fold_of_two():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    a, b = rng(0).normal(0.4, 1, size=(120, 3)), rng(1).normal(size=(100, 3))
+    mine, theirs = (lambda r: (r.permutation(120) % 2, r.permutation(100) % 2))(rng(5))
+    areas = []
+    for fold in (0, 1):
+        x = np.concatenate([a[mine != fold], b[theirs != fold]])
+        y = np.r_[np.ones((mine != fold).sum()), np.zeros((theirs != fold).sum())]
+        trees = HistGradientBoostingClassifier(max_leaf_nodes=15, early_stopping=False).fit(x, y)
+        x = np.concatenate([a[mine == fold], b[theirs == fold]])
+        y = np.r_[np.ones((mine == fold).sum()), np.zeros((theirs == fold).sum())]
+        areas.append(roc_auc_score(y, trees.decision_function(x)))
+    assert c2st(a, b, rng=rng(5), folds=2).value == pytest.approx(np.mean(areas))
+
+
+def test_c2st_sees_what_single_columns_do_not_show_and_is_not_fooled_by_equal_sources():
+    x = rng(0).normal(size=(300, 1))
+    true, shuffled = (np.concatenate([x, np.sign(v) + 0.1 * rng(1).normal(size=v.shape)], 1) for v in (x, x[::-1]))
+    assert c2st(shuffled, true, rng=rng(), paired=True).value > 0.65     # half of the rows show nothing
+    sources = [rng(s).normal(size=(100, 4)) for s in range(8)]
+    found = [c2st(v, v.copy(), rng=rng(), paired=True).value for v in sources]
+    assert abs(np.mean(found) - 0.5) < 0.02
+
+
 # ---- copies
 
 
@@ -128,6 +256,10 @@ def test_nearest_is_exact():
 # ---- features
 
 
+def image_column():
+    return Table.from_rows([{"image": picture_of("left top", i)} for i in range(4)]).columns["image"]
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (2, 24, 24, 1), (2, 40, 70, 3)])
 @pytest.mark.parametrize("space", [features.pixels, features.edges, features.random_conv])
 def test_features_of_any_image(space, shape):
@@ -151,6 +283,23 @@ def test_edges_take_an_outline_for_its_shape_and_random_conv_sees_colour():
     red, blue = np.full((2, 1, 16, 16, 3), -1.0)
     red[..., 0], blue[..., 2] = 1, 1
     assert np.abs(features.random_conv(red) - features.random_conv(blue)).max() > 0.1
+
+
+def test_features_of_values():
+    assert features.values(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
+    assert features.values(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
+    words = features.values(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
+    assert words.dtype == np.float32 and np.isfinite(words).all()
+    assert np.linalg.norm(words[0] - words[1]) < np.linalg.norm(words[0] - words[2])
+    with pytest.raises(ValueError, match="no features of images"):
+        features.values(Model("image", {"image": image_column()}).columns["image"], [])
+
+
+def test_reduced_keeps_the_largest_directions():
+    x = rng().normal(size=(200, 100)).astype(np.float32) * np.r_[[9.0] * 4, [0.1] * 96]
+    few = features.Reduced(x, 4)(x)
+    assert few.shape == (200, 4) and few.var(0).sum() > 0.99 * x.var(0).sum()
+    assert features.Reduced(x[:, :3])(x[:, :3]) is not None and features.Reduced(x[:5])(x).shape == (200, 5)
 
 
 # ---- agreement
@@ -242,7 +391,7 @@ class Fake:
         kept = self.table.train.column("image")
         images = [picture_of(row["text"], 10_000 + i) if self.good else kept[int(rng(i).integers(len(kept)))]
                   for i, row in enumerate(rows)]
-        return [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
+        return [{"size": 1.0, **row, "image": image} for row, image in zip(rows, images, strict=True)]
 
 
 @pytest.fixture
@@ -292,9 +441,76 @@ def test_report_is_json_and_a_table_and_repeats_itself(table, quick):
         first["no such thing"]
 
 
-def test_evaluate_without_images_reports_the_loss_and_says_so(table, quick):
-    report = evaluate(Fake(table, "label | size", True), table)
-    assert [line.name for line in report.lines] == ["held-out loss"] and "only the loss" in str(report)
+class Values:
+    """A model of label, number and text given size: as in the data, or of any other row."""
+
+    def __init__(self, formula: str, good: bool) -> None:
+        self.formula, self.good = Formula.parse(formula), good
+
+    def sample(self, rows: list[Row], *, seed: int = 0) -> list[Row]:
+        sizes = [row["size"] if self.good else 10 * rng(i).random() for i, row in enumerate(rows)]
+        return [{**value(size, 5000 + i), **row} for i, (size, row) in enumerate(zip(sizes, rows, strict=True))]
+
+    def log_prob(self, rows: list[Row], *, seed: int = 0) -> Score:
+        if "number" not in str(self.formula):
+            raise ValueError("labels and texts are categorical")
+        nats = torch.tensor([-((row["number"] - row["size"]) ** 2) / 0.02 - 0.5 * np.log(0.02 * np.pi)
+                             for row in rows])
+        return Score(nats, "exact", 1)
+
+
+def value(size: float, seed: int) -> Row:
+    label, draw = "large" if size > 5 else "small", rng(seed)
+    words = " ".join(draw.choice(["a", "very", "quite", "that", "one"], 3))
+    return {"label": label, "number": size + 0.1 * float(draw.normal()), "text": f"{words} {label}"}
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Table:
+    rows = [{**value(10 * i / 600, i), "size": 10 * i / 600} for i in range(600)]
+    return Table.from_rows(rows, {"text": "text", "size": "number", "number": "number"}, holdout=0.3, by="size")
+
+
+@pytest.mark.parametrize("targets", ["number", "number, label", "text, number"])
+def test_evaluate_values_and_what_they_were_drawn_for(numbers, quick, targets):
+    good, blind = (evaluate(Values(f"{targets} | size", g), numbers, n=150) for g in (True, False))
+    for line in good.lines:
+        assert np.isfinite(line.value.value), line
+    joint = f"{targets}, size: C2ST"
+    assert good[joint].value.low < 0.6 and blind[joint].value.low > 0.7
+    assert abs(good[joint].real.value - 0.5) < 0.1
+    # each alone is drawn as often as it should be
+    assert blind[f"{targets}: C2ST"].value.value < 0.75 and good[f"{targets}: coverage"].value.value > 0.9
+    assert good[f"{targets}: FD-infinity"].value.value < 0.5
+    heads = [line.head for line in good.lines if line.head]
+    assert len(heads) == len(set(heads)) and {"KID", "FD∞", "density", "coverage", "C2ST"} <= set(heads)
+
+
+def test_likelihood_is_that_of_the_model_in_bits_or_there_is_a_reason(numbers, quick):
+    report = evaluate(Values("number | size", True), numbers, n=150)
+    line = report["held-out bits/dim"]
+    truth = 0.5 * np.log2(2 * np.pi * np.e * 0.01)           # the entropy of N(size, 0.1^2)
+    assert line.kind == "exact" and line.value.n == 100 and line.value.low < truth < line.value.high
+    assert "exact" in str(report)
+    lost = evaluate(Values("text | size", True), numbers, n=20)
+    assert "no held-out likelihood: labels and texts are categorical" in lost.notes
+    none = evaluate(Values("number | size", True), numbers, n=20, likelihood_rows=0)
+    assert all(line.name != "held-out bits/dim" for line in none.lines)
+
+
+def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):
+    report = evaluate(Values("label | size", True), numbers, n=60)
+    assert "as most rows have twins" in str(report) and "label: KID" in [line.name for line in report.lines]
+    assert all("density" not in line.name for line in report.lines)
+
+
+def test_what_a_model_refuses_is_said_before_judges_learn(table, quick, monkeypatch):
+    monkeypatch.setattr("likewise.evaluation.exam.judges", lambda *_: pytest.fail("judges were prepared"))
+    with pytest.raises(TypeError, match="guidnce"):
+        evaluate(Fake(table, "image | text", True), table, n=5, guidnce=2)
+
+
+def test_what_is_not_measured_is_said(table, quick):
     assert "image with size" in str(evaluate(Fake(table, "image, size", False), table, n=20))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from likewise.checkpoint import RunError, load_state
 from likewise.evaluation import evaluate
 from likewise.families import family_class
 from likewise.flags import Parser
+from likewise.formula import unknown
 from likewise.model import Model
 from likewise.table import Table
 
@@ -22,14 +24,46 @@ def run(argv: Sequence[str]) -> int:
     parser = Parser("evaluate", __doc__, usage="likewise evaluate RUN [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report as JSON (default RUN/{REPORT})")
+    parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
+                        help="fidelity and diversity for several values of a knob, with their curve")
     parser.derive("measures", [evaluate])
     parser.derive("knobs", [family_class(parser.family(argv)).sample])
     args = parser.read(argv)
+    return swept(args, parser) if args.sweep else whole(args, parser)
+
+
+def whole(args: Namespace, parser: Parser) -> int:
+    """Everything about the model as it is."""
     model, table = Model.load(args.run), data_of(args.run)
     report = evaluate(model, table, **parser.given(args, "measures"), **parser.given(args, "knobs"))
     out = args.out or args.run / REPORT
     pictures.put(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     print(f"{report}\n\nreport: {out}")
+    return 0
+
+
+def swept(args: Namespace, parser: Parser) -> int:
+    """One knob, several values: sweep-KNOB.png and sweep-KNOB.json beside the model."""
+    from likewise.evaluation import figures, sweep
+    from likewise.evaluation.sweep import read_values
+
+    knob, _, words = args.sweep.partition("=")
+    knob, fixed = knob.replace("-", "_"), parser.given(args, "knobs")
+    knobs = family_class(load_state(args.run)["family"]).knobs()
+    if knob not in knobs:
+        raise ValueError(unknown("knob", knob, knobs))
+    if knob in fixed:
+        raise ValueError(f"{knob} is swept and given a value at once; leave one of the two out")
+    values = read_values(words, knobs[knob]) if words else None
+    asked = parser.given(args, "measures")
+    if other := [name for name in asked if name not in ("n", "seed")]:
+        raise ValueError(f"a sweep takes --n and --seed; leave --{other[0].replace('_', '-')} out")
+    model, table = Model.load(args.run), data_of(args.run)
+    found = sweep(model, table, knob, values, name=args.run.name, **asked, **fixed)
+    out = args.out or args.run / f"sweep-{knob}.json"
+    pictures.put(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+    pictures.put(out.with_suffix(".png"), figures.sweep(found))
+    print(f"{found}\n\nreport: {out}, {out.with_suffix('.png')}")
     return 0
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from likewise.evaluation.compare import Comparison, compare
 from likewise.evaluation.estimate import Estimate
-from likewise.evaluation.report import Line, Report, evaluate
+from likewise.evaluation.exam import Exam, evaluate
+from likewise.evaluation.report import Line, Report
+from likewise.evaluation.sweep import Sweep, sweep
 
-__all__ = ["Estimate", "Line", "Report", "evaluate"]
+__all__ = ["Comparison", "Estimate", "Exam", "Line", "Report", "Sweep", "compare", "evaluate", "sweep"]

@@ -1,4 +1,4 @@
-"""Features: images (N, H, W, C), floats in [-1, 1], -> (N, F) float32.
+"""Features: images (N, H, W, C), floats in [-1, 1], or values of other columns, -> (N, F) float32.
 
 None of them is trained, so no model can have learned to please one. Measured on 7,447 icons at 24 pixels (the
 rank of an icon's outline among 1,000 others: mean, and share at rank 1) and on 5,000 digits (accuracy of the
@@ -12,12 +12,17 @@ nearest neighbour among 4,500):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 from torch.nn import functional as F
+
+from likewise.modalities import Label, Modality, Number, Text
 
 _CHUNK = 256    # images at a time: keeps the working set of the largest space under 200 MB
 
@@ -70,6 +75,49 @@ def random_conv(images: np.ndarray, *, seed: int = 0, widths: tuple[int, ...] = 
         return torch.cat([F.adaptive_avg_pool2d(x, 4).flatten(1) for x in scales], 1)
 
     return _map(features, images)
+
+
+# ---- other columns
+
+
+def values(column: Modality, items: Sequence[Any]) -> np.ndarray:
+    """A number as it is standardised, (N, 1), a label as one-hot, a text as what `texts` makes of it.
+
+    Raises ValueError for a column of another kind.
+    """
+    if isinstance(column, Text):
+        return texts(items)
+    if isinstance(column, Label):
+        return np.eye(len(column.classes), dtype=np.float32)[[int(column.encode(v)) for v in items]]
+    if isinstance(column, Number):
+        return np.array([[float(column.encode(v))] for v in items], np.float32)
+    raise ValueError(f"there are no features of {column.kind}s")
+
+
+def texts(items: Sequence[str], *, size: int = 256) -> np.ndarray:
+    """How often which 1 to 4 characters follow each other within words, by hash, and log(1 + length)."""
+    hashed = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=size, dtype=np.float32)
+    lengths = np.log1p([[len(item)] for item in items]).astype(np.float32)
+    return np.concatenate([hashed.transform(items).toarray(), lengths], 1)
+
+
+# ---- fewer of them
+
+
+class Reduced:
+    """The `most` directions in which real features (M, F) vary most: a map (N, F) -> (N, D), D <= `most`.
+
+    A covariance in more dimensions than that is singular, or nearly so, at hundreds of rows.
+    """
+
+    def __init__(self, real: np.ndarray, most: int = 64) -> None:
+        """Fit on real rows; features of few dimensions are left as they are."""
+        self._pca = None
+        if real.shape[1] > most:
+            self._pca = PCA(min(most, len(real)), svd_solver="randomized", random_state=0).fit(real)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x if self._pca is None else self._pca.transform(x).astype(np.float32)
 
 
 def _shrunk(x: Tensor, size: int) -> Tensor:

@@ -1,0 +1,125 @@
+"""Exam: rows held out and judges, prepared once for a formula, put to any model of it; `evaluate` to one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from likewise.evaluation.estimate import Estimate, bootstrap
+from likewise.evaluation.ground import Ground, rng_of
+from likewise.evaluation.judges import Judge, judges
+from likewise.evaluation.report import Line, Report
+from likewise.formula import Formula
+from likewise.table import Row, Table
+
+NONE = "no held-out likelihood"
+
+
+class Sampler(Protocol):
+    """What `evaluate` asks of a model; one with a density also has `log_prob`."""
+
+    formula: Formula
+
+    def sample(self, rows: Sequence[Row], *, seed: int = 0, **knobs: Any) -> list[Row]:
+        """One draw for each row of sources."""
+
+
+class Exam:
+    """The same questions for every model of one formula and table."""
+
+    def __init__(self, formula: Formula, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
+                 candidates: int = 1000, concept: str = "concept") -> None:
+        """All that does not depend on a model; see `evaluate`."""
+        if n < 2 or draws < 1 or candidates < 1:
+            raise ValueError("evaluate needs n of at least 2 and draws and candidates of at least 1, not "
+                             f"n={n}, draws={draws}, candidates={candidates}")
+        if len(table.test) < 2:
+            raise ValueError(f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
+                             "open it with a larger holdout, or bring more rows")
+        self.formula, self.table, self.seed = formula, table, seed
+        self.ground = Ground.choose(table, formula, n, draws, seed)
+        self._asked = candidates, concept
+        self.rows = self.rows_of(self.ground.sources, range(len(self.ground.rows)))
+
+    @cached_property
+    def judges(self) -> list[Judge]:
+        """Prepared when they are needed first: a model that cannot draw should say so at once."""
+        found, self.notes = judges(self.ground, *self._asked)
+        return found
+
+    def draw(self, model: Sampler, **knobs: Any) -> tuple[list[Row], float]:
+        """The samples of a model, `draws` for each row, and the seconds that they took."""
+        began = time.perf_counter()
+        asked = [row for row in self.rows for _ in range(self.ground.draws)]
+        return model.sample(asked, seed=self.seed, **knobs), time.perf_counter() - began
+
+    def lines(self, drawn: Sequence[Row]) -> list[Line]:
+        """What the judges say of samples."""
+        return [line for judge in self.judges for line in judge.lines(drawn)]
+
+    def report(self, model: Sampler, drawn: Sequence[Row], seconds: float = 0.0, *,
+               likelihood_rows: int = 100, **knobs: Any) -> Report:
+        """All about a model: its losses, and its samples (of `draw`, with these knobs), judged."""
+        from likewise.training import heldout_loss
+
+        count = len(self.ground.rows)
+        loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
+        loss = Line("held-out loss", loss,
+                    note="comparable between models of one family and formula only")
+        likelihood, reason = self.likelihood(model, likelihood_rows)
+        lines = loss, *likelihood, *self.lines(drawn)
+        notes = [*reason, *(note for judge in self.judges for note in judge.notes), *self.notes]
+        return Report(formula=str(self.formula), data=self.table.source, n=count, draws=self.ground.draws,
+                      seed=self.seed, knobs=knobs, lines=lines, notes=tuple(notes), seconds=seconds)
+
+    def likelihood(self, model: Sampler, count: int) -> tuple[list[Line], list[str]]:
+        """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
+        if count < 1:
+            return [], []
+        n = len(self.ground.rows)
+        chosen = np.linspace(0, n - 1, min(count, n)).astype(int)
+        try:
+            if not hasattr(model, "log_prob"):
+                raise ValueError("the model has no density")
+            with torch.no_grad():
+                score = model.log_prob(self.rows_of(self.formula.columns, chosen), seed=self.seed)
+        except ValueError as error:
+            return [], [f"{NONE}: {error}"]
+        specs = (self.table.columns[c].spec for c in self.ground.targets)
+        dims = sum(spec.tokens * spec.width for spec in specs)      # the same for every family
+        bits = -score.nats.double().cpu().numpy() / (dims * math.log(2))
+        kinds = {"exact": "the model's own, up to the solver's error", "bound": "the truth is not above it",
+                 "estimate": "unbiased for the logarithm or the probability, but noisy"}
+        value = bootstrap(np.mean, bits, rng=rng_of("likelihood", self.seed))
+        return [Line("held-out bits/dim", value, note=f"{score.kind}: {kinds.get(score.kind, '')}",
+                     kind=score.kind, head="bits/dim")], []
+
+    def rows_of(self, columns: Sequence[str], chosen: Sequence[int] | np.ndarray) -> list[Row]:
+        """Columns of some of the rows held out."""
+        values = {c: self.table.test.column(c) for c in columns}
+        return [{c: v[int(self.ground.rows[i])] for c, v in values.items()} for i in chosen]
+
+
+def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
+             candidates: int = 1000, concept: str = "concept", likelihood_rows: int = 100,
+             **knobs: Any) -> Report:
+    """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
+
+    n            rows held out that are drawn for, at most
+    seed         of the choice of rows and of candidates, of the samples and of the judges
+    draws        samples for each row: the nearest one counts for the rank, the first for all else
+    candidates   other images that the true one is ranked among
+    concept      column of what a row is about: no candidate is of the same (default "concept", else its text)
+    likelihood_rows  rows, at most, whose likelihood is computed, which is slow in some families; 0: none
+
+    Knobs go to `model.sample`. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
+    """
+    exam = Exam(model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept)
+    drawn, seconds = exam.draw(model, **knobs)
+    return exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)

@@ -1,0 +1,294 @@
+"""A mixture model of the joint of targets and sources, begun by EM (Dempster et al., 1977).
+
+    p(x, c) = sum_k w_k p_k(floats) prod_columns prod_tokens p_k(token)                                 (1)
+    p_k(floats) = N(mu_k, S_k),   S_k = W_k W_k^T + diag(d_k)                                           (2)
+    P(unknown | known) = sum_k P(k | known) p_k(unknown | known),  P(k | known) ~ w_k p_k(known)        (3)
+    draw: k from (3), z ~ N(M^-1 u, M^-1), x = mu + W z + sqrt(d) e, where x is not known               (4)
+
+All float columns of a row are one vector of N numbers, one Gaussian in which any of them may be known: every
+conditional is exact. W has no columns (independent numbers: latent classes), a few (mixture of factor
+analysers, Ghahramani & Hinton, 1996; of pictures, Richardson & Weiss, 2018), or N (any covariance); M is as
+gaussians.py has it.
+
+EM (em.py) fits the joint to the first rows that are seen. Gradients go on from there on (1) itself, in units
+in which every number has a deviation of 1, which keeps a step small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.em import Fit, Rows
+from likewise.families.base import Family, Known, Score
+from likewise.floats import CODE, fixed_codes
+from likewise.gaussians import Parts, eye, marginal
+from likewise.layout import Batch, Context, Layout
+from likewise.rng import Rng
+from likewise.spec import Spec
+
+FEW = 32        # numbers a row up to which covariances are full and components are counted by held-out rows
+ROWS = 10       # rows a component at least: of fewer rows, fewer components are made
+CLASS = 10.0    # how much more a categorical column counts then than one of numbers
+COARSE = 0.25   # `floor` of many numbers while EM finds which rows go together, see Fit.sharpen
+RESTARTS = 3    # fits of few numbers of which the best is taken
+WORK = 1e11     # multiplications that EM may take: of many numbers a row, fewer rounds
+
+
+class Mixture(Family):
+    """P(targets | sources) out of a mixture of their joint distribution."""
+
+    precise: ClassVar[bool] = True
+    muon: ClassVar[bool] = False
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, components: int = 100,
+                 covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto", rank: int = 8,
+                 method: Literal["em", "gradient"] = "em", floor: float = 0.01,
+                 shrink: float | None = None, count: float = 0.01) -> None:
+        """Make room for the components.
+
+        components  at most: fewer if there are fewer than 10 rows for each, or if, up to 32 numbers a row,
+                    rows held out of EM say so
+        covariance  of the numbers of a row, auto: full up to 32 numbers, then low rank; rank: columns of W
+        method   of the beginning, em: EM to its end, gradient: rows are grouped and the trainer does the rest
+        floor    least deviation of a number, as a share of that of its column
+        shrink   rows' worth of the common covariance in each one's (default 10, or 3 above 32 numbers a row)
+        count    rows' worth of the common frequencies of classes in each component's
+        """
+        super().__init__(targets, sources)
+        for name, value in (("components", components), ("rank", rank), ("floor", floor), ("count", count)):
+            if value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        self.columns = self.targets | self.sources
+        self.floats = Layout({n: s for n, s in self.columns.items() if not s.categorical})
+        self.classes = {n: s for n, s in self.columns.items() if s.categorical}
+        numbers = self.floats.size
+        self.many = numbers > FEW
+        self.full = covariance == "full" or (covariance == "auto" and not self.many)
+        self.em, self.floor, self.count = method == "em", floor, count
+        self.shrink = (3.0 if self.many else 10.0) if shrink is None else shrink
+        ranks = numbers if self.full else 0 if covariance == "diagonal" else min(rank, numbers)
+
+        def learned(*shape: int) -> nn.Parameter:
+            values = 0.1 * torch.randn(components, *shape)  # so near each other that each has a share
+            return nn.Parameter(values, requires_grad=values.numel() > 0)
+
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.tables = nn.ParameterList(learned(s.tokens, s.classes) for s in self.classes.values())
+        self.mean, self.factor, self.log_std = learned(numbers), learned(numbers, ranks), learned(numbers)
+        # the units of (2): x = centre + unit x', and the least deviation of x'
+        self.centre = nn.Parameter(torch.zeros(numbers), requires_grad=False)
+        self.log_unit = nn.Parameter(torch.zeros(numbers), requires_grad=False)
+        self.log_floor = nn.Parameter(torch.full((numbers,), math.log(floor)), requires_grad=False)
+
+    # ---- the density
+
+    def parts(self) -> Parts:
+        """The parameters as (1) and (2) mean them."""
+        noise = (2 * self.log_std.double()).exp() + (2 * self.log_floor.double()).exp()
+        return Parts(self.logits.double().log_softmax(0), [t.double().log_softmax(-1) for t in self.tables],
+                     self.mean.double(), self.factor.double(), noise)
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """-log p(x | c) / dims, what `log_prob` says: (B,)."""
+        score = self.log_prob(x, c, rng=rng)
+        return -score.nats / score.dims
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, observed: Batch | None = None) -> Score:
+        """log p(x, c) - log p(c), where c is what is given of the sources, by (1): exact.
+
+        observed  column -> (B, T) bool: then it is log p of the parts of x that these masks show
+        """
+        parts, masks = self.parts(), _whole(x) if observed is None else observed
+        given = self._evidence(parts, *self._seen(c, None))
+        both = self._evidence(parts, *self._seen(c, Known(x, masks)))
+        nats = (parts.weight + both).logsumexp(1) - (parts.weight + given).logsumexp(1)
+        return Score(nats.float(), "exact", sum(s.tokens * s.width for s in self.targets.values()))
+
+    def _seen(self, c: Context, known: Known | None) -> tuple[Batch, Batch]:
+        """Values of all columns, zero where nothing is known, and where something is: (B, T, ...), (B, T)."""
+        values, masks = {}, {}
+        rows, device = len(c.present), self.logits.device
+        given = {n: c.present[:, i, None] for i, n in enumerate(c.values)}
+        for name, spec in self.columns.items():
+            blank = torch.zeros(rows, spec.tokens, *(() if spec.categorical else (spec.width,)),
+                                dtype=torch.int64 if spec.categorical else torch.float64, device=device)
+            mask = torch.zeros(rows, spec.tokens, dtype=torch.bool, device=device)
+            value = blank
+            if name in self.sources:
+                value, mask = c.values[name].to(device), given[name].to(device).expand(-1, spec.tokens)
+            elif known is not None and name in known.values:
+                value, mask = known.values[name].to(device), known.masks[name].to(device)
+            here = mask if spec.categorical else mask[..., None]
+            values[name], masks[name] = torch.where(here, value.to(blank.dtype), blank), mask
+        return values, masks
+
+    def _flat(self, values: Batch, masks: Batch) -> tuple[Tensor, Tensor]:
+        """The float columns as (B, N) in the units of (2), and which are known."""
+        if not self.floats.specs:
+            like = next(iter(masks.values()))
+            return like.new_zeros(len(like), 0, dtype=torch.float64), like.new_zeros(len(like), 0)
+        wide = {n: masks[n][..., None].expand(-1, -1, s.width) for n, s in self.floats.specs.items()}
+        flat = (self.floats.pack(values) - self.centre.double()) * (-self.log_unit.double()).exp()
+        return flat, self.floats.pack(wide)
+
+    def _evidence(self, parts: Parts, values: Batch, masks: Batch) -> Tensor:
+        """log p_k(what is known), (B, K)."""
+        x, known = self._flat(values, masks)
+        total = marginal(x, known, parts) - (known * self.log_unit.double()).sum(1, keepdim=True)
+        for table, name in zip(parts.tables, self.classes, strict=True):
+            places = torch.arange(table.shape[1], device=x.device)
+            mass = table.permute(1, 2, 0)[places, values[name]]  # (B, T, K)
+            total = total + (mass * masks[name][..., None]).sum(1)
+        return total
+
+    # ---- drawing
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
+               noise: bool = True) -> Batch:
+        """Draw by (4): exact, whatever is known.
+
+        temperature  scales deviations within a component; 1 is the model as it is
+        noise        whether e of (4) is drawn; without it pictures are smoother
+        """
+        parts, (values, masks) = self.parts(), self._seen(c, known)
+        posterior = (parts.weight + self._evidence(parts, values, masks)).softmax(1).cumsum(1)
+        k = (posterior < rng.uniform(1) * posterior[:, -1:]).sum(1).clamp(max=posterior.shape[1] - 1)
+        drawn = {}
+        for table, (name, spec) in zip(parts.tables, self.classes.items(), strict=True):
+            mass = table[k].exp().cumsum(-1)  # (B, T, V)
+            ids = (mass < (rng.uniform(spec.tokens)[..., None] * mass[..., -1:])).sum(-1)
+            drawn[name] = torch.where(masks[name], values[name], ids.clamp(max=spec.classes - 1))
+        if self.floats.specs:
+            x, seen = self._flat(values, masks)
+            x = self._draw(parts, k, x, seen, rng, temperature, temperature if noise else 0.0)
+            x = self.centre + self.log_unit.exp() * x.float()
+            for name, value in self.floats.unpack(x).items():
+                drawn[name] = torch.where(masks[name][..., None], values[name].float(), value)
+        return {n: drawn[n] for n in self.targets}
+
+    def _draw(self, parts: Parts, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float,
+              noise: float) -> Tensor:
+        """(4) for one component k (B,) a row, (B, N)."""
+        mean, factor, variance = parts.mean[k], parts.factor[k], parts.noise[k]
+        weighed = factor * (known / variance)[..., None]  # D^-1 W over what is known
+        root = torch.linalg.cholesky(eye(factor) + factor.mT @ weighed)
+        z = torch.cholesky_solve(weighed.mT @ (x - mean)[..., None], root)
+        fresh = rng.normal(factor.shape[2] + factor.shape[1]).double()
+        e_z, e = fresh.split([factor.shape[2], factor.shape[1]], dim=1)
+        z = z + deviation * torch.linalg.solve_triangular(root.mT, e_z[..., None], upper=True)
+        return mean + (factor @ z)[..., 0] + noise * variance.sqrt() * e
+
+    # ---- fitting
+
+    @torch.no_grad()
+    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+        """Group the rows, then EM to its end; rows that lack a source are left out.
+
+        How many components there are of few numbers is decided by one row in five, held out: 1, 2, 4 ...
+        until twice as many have been no better two times.
+        """
+        whole = c.present.all(1)
+        values = {n: v[whole] for n, v in (c.values | x).items()}
+        rows = int(whole.sum())
+        if rows < 2:
+            return
+        self._measure(values)
+        flat, _ = self._flat(values, _whole(values))
+        data = Rows(flat, {n: values[n] for n in self.classes}, self._features(values),
+                    rng.uniform(1)[whole, 0], rng.normal(self.factor.shape[2])[whole].double())
+        most = min(len(self.logits), max(1, rows // ROWS))
+        if self.em and not self.many:
+            most = self._counted(data, most)
+        self._keep(self._fit(data, most).parts)
+
+    def _counted(self, data: Rows, most: int) -> int:
+        """How many components, up to `most`, serve rows best that they were not fitted to."""
+        held = torch.arange(len(data.x), device=data.x.device) % 5 == 0
+        best, chosen, worse, used = -math.inf, 1, 0, 1
+        while worse < 2:
+            fit = self._fit(data.of(~held), used)
+            score = float((fit.parts.weight + fit.evidence(data.of(held))).logsumexp(1).mean())
+            best, chosen, worse = (score, used, 0) if score > best else (best, chosen, worse + 1)
+            if used == most:
+                break
+            used = min(2 * used, most)
+        return chosen
+
+    def _fit(self, data: Rows, used: int) -> Fit:
+        """The best of a few fits where it costs little: EM finds a summit, not always the highest."""
+        again = RESTARTS if self.em and not self.many and used <= FEW else 1
+        fits = [self._climb(replace(data, pick=data.pick.roll(i)), used) for i in range(again)]
+        return max(fits, key=lambda fit: fit.reached)
+
+    def _climb(self, data: Rows, used: int) -> Fit:
+        """Components grouped, and, by the method "em", EM until a round gains next to nothing."""
+        floor = (2 * self.log_floor.double()).exp()
+        coarse = floor * (COARSE / self.floor) ** 2 if self.many else floor
+        fit = Fit(data, self.classes, used, coarse.clamp(max=1.0).maximum(floor), full=self.full,
+                  shrink=self.shrink, count=self.count)
+        size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.factor.shape[2])
+        least = 1e-3 + 1e-5 * data.x.shape[1]  # nats a row
+        for _ in range(min(100, max(5, int(WORK / size))) if self.em else 0):
+            before = fit.reached
+            if fit.round() - before < least:
+                break
+        if self.many:
+            fit.sharpen(floor)
+        return fit
+
+    def _measure(self, values: Batch) -> None:
+        """Centre, unit and least deviation of every number.
+
+        The cell of values on a lattice, such as grey levels, is the least distance of two. A value stands for
+        its cell, whose variance is cell^2 / 12: no number may vary less.
+        """
+        centre, unit, least = [], [], []
+        for name in self.floats.specs:
+            value = values[name].flatten(1).double()  # (n, T C)
+            levels = value.flatten().unique()
+            cell = float(levels.diff().min()) if len(levels) > 1 else 0.0
+            scale = float(value.std(correction=0)) or 1.0
+            least.append(torch.full_like(value[0], max(self.floor * scale, cell / math.sqrt(12))))
+            centre.append(value.mean(0))
+            unit.append(value.std(0, correction=0).maximum(least[-1]))
+        if centre:
+            self.centre.copy_(torch.cat(centre))
+            self.log_unit.copy_(torch.cat(unit).log())
+            self.log_floor.copy_((torch.cat(least) / torch.cat(unit)).log())
+
+    def _features(self, values: Batch) -> Tensor:
+        """What rows are grouped by, (n, F): columns of one variance, categorical ones of more."""
+        parts = []
+        for name, value in values.items():
+            spec = self.columns[name]
+            if spec.categorical:
+                value = fixed_codes(spec.classes, min(spec.classes, CODE), name).to(value.device)[value]
+            part = value.flatten(1).double()
+            part = part - part.mean(0)
+            part = part / part.square().sum(1).mean().sqrt().clamp(min=1e-9)
+            parts.append(part * (CLASS if spec.categorical else 1.0))
+        return torch.cat(parts, dim=1)
+
+    def _keep(self, parts: Parts) -> None:
+        """What EM has found becomes the parameters; components that it has not used: copies of no weight."""
+        place = torch.arange(len(self.logits), device=parts.weight.device)
+        index = place % len(parts.weight)
+        self.logits.copy_(parts.weight[index] - 30.0 * (place >= len(parts.weight)))
+        for parameter, table in zip(self.tables, parts.tables, strict=True):
+            parameter.copy_(table[index])
+        self.mean.copy_(parts.mean[index])
+        self.factor.copy_(parts.factor[index])
+        floor = (2 * self.log_floor.double()).exp()
+        self.log_std.copy_((parts.noise[index] - floor).maximum(1e-4 * floor).log() / 2)
+
+
+def _whole(batch: Batch) -> Batch:
+    """Everything is known, column -> (B, T)."""
+    return {n: torch.ones(v.shape[:2], dtype=torch.bool, device=v.device) for n, v in batch.items()}
