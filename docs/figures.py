@@ -1,7 +1,7 @@
 """The figures of docs/families: what each family of a comparison draws, and how.
 
-    likewise compare digits "image | label" --minutes 2        # trains every family into runs/compare-digits
-    python docs/figures.py                                     # all figures; or some: python docs/figures.py vae gan
+    likewise compare digits "image | label" --minutes 2     # trains every family into runs/compare-digits
+    python docs/figures.py                                  # all figures; or some: python docs/figures.py vae
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from torch import Tensor
 from likewise.model import Model
 from likewise.rng import Rng
 from likewise.table import Table
+from likewise.training import Plan, train
 
 HERE = Path(__file__).parent / "families"
 LABELS = [str(i) for i in range(10)]
 Strip = tuple[str, Sequence[Image]]
+EDGE = 96  # grey of the lines between pictures
 
 
 def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
@@ -33,8 +35,8 @@ def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, (text, images) in zip(grid, rows, strict=True):
-        line = np.concatenate([np.pad(np.asarray(i), ((1, 1), (1, 1)), constant_values=255) for i in images], 1)
-        axes.imshow(line, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
+        line = np.concatenate([np.pad(np.asarray(i), 1, constant_values=EDGE) for i in images], 1)
+        axes.imshow(line, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
         axes.set_xticks([]), axes.set_yticks([])
         axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9)
@@ -101,16 +103,134 @@ def denoisers(name: str, model: Model, table: Table) -> None:
     ])
 
 
+# ---- the others
+
+
+def autoencoder(name: str, model: Model, table: Table) -> None:
+    """Through the codes and back, and draws of the codes."""
+    tokens, images = real(model, table)
+    codec = model.family.codec
+    with torch.no_grad():
+        back = codec.decode(codec.encode({"image": tokens}))["image"]
+    strips(name, [
+        ("held out", images), ("through its codes", pictures(model, back)),
+        ("drawn", of_labels(model)), ("another seed", of_labels(model, seed=1)),
+        ("guidance 3", of_labels(model, guidance=3.0)),
+    ])
+
+
+def vae(name: str, model: Model, table: Table) -> None:
+    """Reconstruction, draws, what lies between two digits, and what single numbers of z do."""
+    family, (tokens, images) = model.family, real(model, table)
+    c = model.context([{"label": n} for n in LABELS])
+    with torch.no_grad():
+        mean, log_var = family.encode({"image": tokens}, c)
+        back = family.decode(mean, c)["image"]
+        seven = model.context([{"label": "7"}] * 10)
+        others, _ = real(model, table, each=9)
+        ends, _ = family.encode({"image": others[63:72]}, model.context([{"label": "7"}] * 9))
+        far = (ends - ends[0]).square().sum(1).argmax()
+        between = torch.lerp(ends[0], ends[far], torch.linspace(0, 1, 10)[:, None])
+        told = (-log_var.exp().mean(0) + mean.var(0)).argsort(descending=True)[:3]  # the numbers that vary most
+        moved = []
+        for k in told.tolist():
+            z = ends[:1].repeat(10, 1)
+            z[:, k] = torch.linspace(-2.5, 2.5, 10)
+            moved.append((f"z_{k} from -2.5 to 2.5", pictures(model, family.decode(z, seven)["image"])))
+        line = pictures(model, family.decode(between, seven)["image"])
+    strips(name, [
+        ("held out", images), ("through z and back", pictures(model, back)),
+        ("drawn: means", of_labels(model)), ("drawn: with noise", of_labels(model, noise=True)),
+        ("between two sevens", line), *moved,
+    ])
+    latent_map(table)
+
+
+def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
+    """P(image) with two numbers in z: the decoder's mean over the quantiles of N(0, I), and where digits lie."""
+    folder = Path("runs/vae-2d")
+    if not (folder / "model.json").exists():
+        model = Model("image", table.columns, "vae", latent=2, prior="standard")
+        for _ in train(model, table, Plan(minutes=minutes), folder):
+            pass
+    model = Model.load(folder)
+    places = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(side) + 0.5) / side)
+    z = torch.cartesian_prod(places.flip(0), places)[:, [1, 0]]
+    c = model.context([{}] * len(z))
+    held = table.test.encoded("image")
+    with torch.no_grad():
+        grid = pictures(model, model.family.decode(z, c)["image"])
+        mean, _ = model.family.encode({"image": held}, model.context([{}] * len(held)))
+    lines = [np.concatenate([np.asarray(i) for i in grid[r * side : (r + 1) * side]], 1) for r in range(side)]
+    figure = Figure(figsize=(11, 5.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    left.imshow(np.concatenate(lines), cmap="gray", interpolation="nearest")
+    left.set_xticks([]), left.set_yticks([])
+    left.set_title("the mean of p(x | z), z over quantiles of N(0, I)", fontsize=10)
+    labels = np.array([int(v) for v in table.test.column("label")])
+    dots = right.scatter(*mean.T, c=labels, cmap="tab10", s=12)
+    right.legend(*dots.legend_elements(), title="label", fontsize=8, loc="upper right")
+    right.set_title("held-out digits at the mean of q(z | x); no label was given", fontsize=10)
+    right.set_aspect("equal")
+    figure.savefig(HERE / "vae-map.png")
+    print(HERE / "vae-map.png")
+
+
+def gan(name: str, model: Model, table: Table) -> None:
+    """Draws of one z for every label, and of less of it."""
+    strips(name, [
+        ("held out", real(model, table)[1]),
+        *((f"drawn, seed {seed}", of_labels(model, seed=seed)) for seed in range(3)),
+        ("truncation 0.5", of_labels(model, truncation=0.5)),
+        ("truncation 0", of_labels(model, truncation=0.0)),
+    ])
+
+
+def autoregressive(name: str, model: Model, table: Table) -> None:
+    """What the codes keep, and draws of them."""
+    tokens, images = real(model, table)
+    codec = model.family.codecs["image"]
+    with torch.no_grad():
+        back = codec.decode(codec.encode({"image": tokens}))["image"]
+    strips(name, [
+        ("held out", images), ("through its codes", pictures(model, back)),
+        *((f"temperature {t:g}", of_labels(model, temperature=t)) for t in (1.0, 0.7, 0.0)),
+        ("guidance 2", of_labels(model, guidance=2.0)),
+    ])
+
+
+def mixture(name: str, model: Model, table: Table) -> None:
+    """Draws, and a half of a digit given the other: exact conditionals."""
+    tokens, images = real(model, table)
+    known = torch.zeros(28, 28, dtype=torch.bool)
+    known[:14] = True
+    halves, filled = [], []
+    for i, image in enumerate(images):
+        half = torch.where(known.flatten()[:, None], tokens[i], -0.3)
+        halves.append(model.columns["image"].decode(half))
+        filled.append(model.given().sample(1, seed=i, known={"image": (image, known)}, noise=False)[0]["image"])
+    strips(name, [
+        ("held out", images), ("drawn", of_labels(model)), ("without noise", of_labels(model, noise=False)),
+        ("upper halves", halves), ("P(lower | upper)", filled),
+    ])
+
+
 FIGURES: dict[str, Callable[[str, Model, Table], None]] = {
-    "flow": denoisers,
+    "autoencoder": autoencoder,
+    "vae": vae,
+    "gan": gan,
     "diffusion": denoisers,
+    "flow": denoisers,
+    "autoregressive": autoregressive,
+    "mixture": mixture,
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="FAMILY", help=f"of {', '.join(FIGURES)} (default all)")
-    parser.add_argument("--runs", type=Path, default=Path("runs/compare-digits"), help="where they were trained")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare-digits"), help="of the comparison")
     args = parser.parse_args()
     table = Table.open("digits")
     for name in args.names or FIGURES:

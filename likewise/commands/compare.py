@@ -17,6 +17,7 @@ from likewise.table import Table
 from likewise.training import Step
 
 MINUTES = 2.0
+LIKELIHOOD_ROWS, DRAWS = 100, 2
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,8 +35,10 @@ def run(argv: Sequence[str]) -> int:
                         help="of training and judging (default 0)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N",
                         help="runs of each family; of more than one, mean and range are shown (default 1)")
-    parser.add_argument("--likelihood-rows", type=int, default=100, metavar="N",
-                        help="rows, at most, whose likelihood is computed (default 100)")
+    parser.add_argument("--likelihood-rows", type=int, default=LIKELIHOOD_ROWS, metavar="N",
+                        help=f"rows, at most, whose likelihood is computed (default {LIKELIHOOD_ROWS})")
+    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N",
+                        help=f"of classifiers: noise levels of a bound, of every class (default {DRAWS})")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="of the runs and the report (default runs/compare-NAME, after the data)")
     table_flags(parser)
@@ -46,12 +49,19 @@ def run(argv: Sequence[str]) -> int:
     folder = args.out or Path("runs") / f"compare-{Path(args.source).stem or 'data'}"
     table = open_table(args, parser)
     formula.check(table.kinds)
+    names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     if classifies(formula, table):
         from likewise.evaluation.classify import compare_classifiers
 
-        found = compare_classifiers(formula, table, minutes=args.minutes, folder=folder, seed=args.seed)
+        if args.seeds > 1 or args.likelihood_rows != LIKELIHOOD_ROWS:
+            raise ValueError("classifiers are compared with one seed and by no likelihood; "
+                             "leave --seeds and --likelihood-rows out")
+        found = compare_classifiers(formula, table, minutes=args.minutes, folder=folder, seed=args.seed,
+                                    n=args.n, draws=args.draws, methods=names,
+                                    say=lambda text: print(text, file=sys.stderr, flush=True))
+    elif args.draws != DRAWS:
+        raise ValueError("--draws are of Bayes' rule, for a formula such as 'label | image'; leave it out")
     else:
-        names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
         found = compare(formula, table, names, minutes=args.minutes, folder=folder, n=args.n, seed=args.seed,
                         seeds=args.seeds, likelihood_rows=args.likelihood_rows, watch=Line())
     print(f"{found}\n\nreport: {folder / 'report.html'}, {folder / 'report.png'}, {folder / 'report.json'}")

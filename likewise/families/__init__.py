@@ -7,7 +7,13 @@ import importlib
 from likewise.families.base import Family
 from likewise.formula import unknown
 
-FAMILIES: dict[str, str] = {"flow": "Flow"}  # the module in this folder -> the class in it
+FAMILIES: dict[str, str] = {  # the module in this folder -> the class in it
+    "gan": "GAN",
+    "diffusion": "Diffusion",
+    "flow": "Flow",
+    "autoregressive": "Autoregressive",
+    "mixture": "Mixture",
+}
 
 
 def family_class(name: str) -> type[Family]:
