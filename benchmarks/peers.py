@@ -1,165 +1,187 @@
-"""What digits_peers.py compares: likewise and two peers, by their recipes and their public functions."""
+"""What every method of family_peers.py is made of, and likewise's own.
+
+A method trains for some seconds and then draws; some also say log p of held-out rows. All of them are given
+the same Task: the same rows, and for a likelihood the same numbers with the same noise on them.
+"""
 
 from __future__ import annotations
 
-import argparse
-import importlib.machinery
-import importlib.util
-import sys
+import math
 import time
-import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-import PIL.Image
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise import Model, Plan, Table, train
+from likewise.rng import Rng
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-Pictures = list[PIL.Image.Image]
-Cast = Callable[[], AbstractContextManager]     # of a peer's forward pass in training: bf16, or none
+Values = list[Any]  # what is drawn: pictures, texts, or the numbers of a row (N,)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all methods of a comparison are given.
+
+    targets  columns that are learned: one picture, one text, or any number of numbers
+    label    the source, or None
+    cast     of a peer's forward pass in training: bf16, or nothing
+    options  of the peers, by name
+    """
+
+    table: Table
+    targets: tuple[str, ...]
+    label: str | None
+    seed: int
+    cast: Callable[[], AbstractContextManager]
+    options: dict[str, Any]
+
+    @property
+    def formula(self) -> str:
+        return ", ".join(self.targets) + (f" | {self.label}" if self.label else "")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the pictures."""
+        spec = self.table.columns[self.targets[0]].spec
+        return spec.width, *spec.grid
+
+    @property
+    def classes(self) -> int:
+        return len(self.table.columns[self.label].classes) if self.label else 1
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches as likewise takes them: pictures (B, C, H, W) in [-1, 1] and classes (B,)."""
+        (name,) = self.targets
+        wanted = [name] + [self.label] * bool(self.label)
+        for batch in self.table.train.batches(wanted, size, seed=self.seed):
+            images = square(batch[name], self.shape)
+            classes = batch[self.label].flatten() if self.label else torch.zeros(size, dtype=torch.int64)
+            yield images.to(DEVICE), classes.to(DEVICE)
+
+    def pictures(self, images: Tensor) -> Values:
+        """(N, C, H, W) floats -> pictures of 8 bits, as likewise makes them."""
+        column = self.table.columns[self.targets[0]]
+        return [column.decode(image) for image in images.permute(0, 2, 3, 1).flatten(1, 2)]
+
+    # ---- for a likelihood
+
+    @cached_property
+    def test(self) -> Tensor:
+        """The numbers of all targets, held-out rows, as Model.log_prob scores them: (n, N) float64.
+
+        They are in the values' unit, shifted. A whole number or a grey level stands for all numbers that
+        round to it, so uniform noise is added, the same that likewise adds.
+        """
+        return self._numbers(self.table.test, Rng(range(len(self.table.test)), "score", self.seed))
+
+    @cached_property
+    def train(self) -> Tensor:
+        """The same of the rows to learn from."""
+        return self._numbers(self.table.train, Rng(range(len(self.table.train)), "peer", self.seed))
+
+    def _numbers(self, rows: Table, rng: Rng) -> Tensor:
+        parts = []
+        for name in self.targets:
+            column = self.table.columns[name]
+            x = rows.encoded(name).double()
+            if column.cell:
+                x = x + column.cell * (rng.uniform(*x.shape[1:]) - 0.5)
+            parts.append(x.flatten(1) / math.exp(column.log_scale))  # which is d float / d value
+        return torch.cat(parts, 1)
+
+    def values(self, numbers: Tensor) -> Values:
+        """Rows like those of `test`, (n, N) -> values."""
+        columns = [self.table.columns[name] for name in self.targets]
+        parts = numbers.split([c.spec.tokens * c.spec.width for c in columns], 1)
+        decoded = [[c.decode((x * math.exp(c.log_scale)).view(c.spec.tokens, c.spec.width)) for x in part]
+                   for c, part in zip(columns, parts, strict=True)]
+        return decoded[0] if len(columns) == 1 else list(zip(*decoded, strict=True))
 
 
 @dataclass(frozen=True)
 class Method:
-    """A model to be trained. Of several ways to draw, a pilot of a tenth of the samples takes the best."""
+    """A model to be trained. Of several ways to draw, a pilot of a tenth of the samples takes the best.
 
-    parameters: int
-    train: Callable[[float], int]                   # seconds -> images seen
-    draws: dict[str, Callable[[Tensor], Pictures]]  # classes (N,) -> N pictures
+    train    seconds -> rows seen
+    draws    classes (N,), which a model without sources leaves unread -> N values
+    score    () -> log p of each row of table.test in nats, (n,)
+    rebuild  pictures (n, C, H, W) in [-1, 1] -> what an autoencoder makes of them
+    notes    what the training chose
+    """
 
-
-def likewise_flow(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
-    """The defaults of this package. Its clock has a held-out loss at the end as well."""
-    model = Model("image | label", table.columns, seed=args.seed)
-    names = table.columns["label"].classes
-
-    def run(seconds: float) -> int:
-        plan = Plan(minutes=seconds / 60, seed=args.seed, save=1e9)
-        return plan.batch * [step.step for step in train(model, table, plan)][-1]
-
-    def draw(classes: Tensor) -> Pictures:
-        rows = model.eval().sample([{"label": names[k]} for k in classes.tolist()], seed=args.seed)
-        return [row["image"] for row in rows]
-
-    return Method(_count(model), run, {"": draw})
+    parameters: int | None
+    train: Callable[[float], int]
+    draws: dict[str, Callable[[Tensor], Values]]
+    score: Callable[[], Tensor] | None = None
+    rebuild: Callable[[Tensor], Tensor] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
-def torchcfm(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
-    """The first model of its examples/images/conditional_mnist.ipynb, and that notebook's solver."""
-    import torchdiffeq
-    from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
-    from torchcfm.models.unet import UNetModel
-
-    shape, classes_of = shape_of(table), len(table.columns["label"].classes)
-    net = UNetModel(dim=shape, num_channels=32, num_res_blocks=1, num_classes=classes_of, class_cond=True)
-    net.to(DEVICE)
-    path, optimiser = ConditionalFlowMatcher(sigma=0.0), torch.optim.Adam(net.parameters())
-    batches, ends = _batches(table, 128, args.seed), torch.tensor([0.0, 1.0], device=DEVICE)
-
-    def step() -> None:
-        x1, classes = next(batches)
-        t, xt, velocity = path.sample_location_and_conditional_flow(torch.randn_like(x1), x1)
-        with cast():
-            loss = F.mse_loss(net(t, xt, classes), velocity)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    @torch.no_grad()
-    def draw(classes: Tensor) -> Pictures:
-        net.eval()
-        parts = []
-        for y in classes.to(DEVICE).split(100):
-            noise = torch.randn(len(y), *shape, device=DEVICE)
-            path_of = torchdiffeq.odeint(lambda t, x, y=y: net(t, x, y), noise, ends,
-                                         atol=1e-4, rtol=1e-4, method="dopri5")
-            parts.append(path_of[-1])
-        return _pictures(table, torch.cat(parts))
-
-    return Method(_count(net), lambda seconds: 128 * _clocked(step, seconds), {"": draw})
+Maker = Callable[[Task], Method]
 
 
-def denoising_diffusion(table: Table, args: argparse.Namespace, cast: Cast) -> Method:
-    """Its module classifier_free_guidance, trained as its Trainer trains, which knows no classes."""
-    _stub_torchvision()
-    from denoising_diffusion_pytorch import classifier_free_guidance as guided
-    from ema_pytorch import EMA
+def likewise_of(family: str, *, knobs: dict[str, Any] | None = None, scores: bool = False,
+                rebuilds: bool = False, **options: Any) -> Maker:
+    """The defaults of this package, less `options` of the family and `knobs` of its log_prob."""
+    def make(task: Task) -> Method:
+        model = Model(task.formula, task.table.columns, family, seed=task.seed, **options)
+        test = task.table.test
 
-    guided.tqdm = lambda steps, **_: steps          # its bars would break the lines of the table
-    shape, classes_of = shape_of(table), len(table.columns["label"].classes)
-    net = guided.Unet(dim=args.ddp_dim, dim_mults=(1, 2, 4), channels=shape[0], num_classes=classes_of)
-    diffusion = guided.GaussianDiffusion(net, image_size=shape[-1], timesteps=1000, objective="pred_v",
-                                         sampling_timesteps=args.ddp_steps, ddim_sampling_eta=0.0).to(DEVICE)
-    optimiser = torch.optim.Adam(diffusion.parameters(), lr=args.ddp_lr, betas=(0.9, 0.99))
-    ema, batches = EMA(diffusion, beta=0.995, update_every=10), _batches(table, 64, args.seed)
+        def run(seconds: float) -> int:
+            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9)
+            return plan.batch * [step.step for step in train(model, task.table, plan)][-1]
 
-    def step() -> None:
-        x, classes = next(batches)
-        with cast():
-            loss = diffusion((x + 1) / 2, classes=classes)      # it takes [0, 1]
-        loss.backward()
-        nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        ema.update()
+        def draw(classes: Tensor) -> Values:
+            names = task.table.columns[task.label].classes if task.label else None
+            asked = [{task.label: names[k]} if names else {} for k in classes.tolist()]
+            rows = model.eval().sample(asked, seed=task.seed)
+            several = len(task.targets) > 1
+            return [tuple(r[n] for n in task.targets) if several else r[task.targets[0]] for r in rows]
 
-    def drawing(model: nn.Module, scale: float) -> Callable[[Tensor], Pictures]:
-        def draw(classes: Tensor) -> Pictures:
-            parts = [model.eval().sample(classes=y, cond_scale=scale) for y in classes.to(DEVICE).split(100)]
-            return _pictures(table, 2 * torch.cat(parts) - 1)
+        def score() -> Tensor:
+            rows = [test[i] for i in range(len(test))]
+            return model.eval().log_prob(rows, seed=task.seed, **(knobs or {})).nats
 
-        return draw
+        def rebuild(images: Tensor) -> Tensor:
+            (name,), codec = task.targets, model.eval().family.codec
+            with torch.no_grad():
+                flat = codec.decode(codec.encode({name: images.flatten(2).mT}))[name]
+            return square(flat.float(), task.shape)
 
-    weights = {"EMA": ema.ema_model, "last weights": diffusion}
-    draws = {f"{name}, cond_scale {scale:g}": drawing(model, scale)
-             for name, model in weights.items() for scale in args.ddp_scales}
-    return Method(_count(net), lambda seconds: 64 * _clocked(step, seconds), draws)
+        return Method(count(model), run, {"": draw}, score if scores else None, rebuild if rebuilds else None)
+
+    return make
 
 
-METHODS = {"likewise": likewise_flow, "torchcfm": torchcfm, "denoising-diffusion": denoising_diffusion}
+def square(tokens: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """(B, T, C) -> (B, C, H, W)."""
+    channels, height, width = shape
+    return tokens.view(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
 
-def shape_of(table: Table) -> tuple[int, int, int]:
-    """(C, H, W) of the images."""
-    spec = table.columns["image"].spec
-    return spec.width, *spec.grid
-
-
-def _clocked(step: Callable[[], None], seconds: float) -> int:
-    """How many steps were begun within `seconds`."""
+def clocked(step: Callable[[float], None], seconds: float) -> int:
+    """How many steps were begun within `seconds`; a step is told its share of them."""
     began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        step()
+    while (gone := time.perf_counter() - began) < seconds:
+        step(gone / seconds)
         steps += 1
     return steps
 
 
-def _stub_torchvision() -> None:
-    """A torchvision to import: it is asked for, for a Trainer not used here, and PyPI has no CPU build."""
-    if importlib.util.find_spec("torchvision"):
-        return
-    stub = sys.modules["torchvision"] = types.ModuleType("torchvision")
-    stub.__spec__ = importlib.machinery.ModuleSpec("torchvision", None)     # others look for it first
-    stub.transforms, stub.utils = types.ModuleType("transforms"), types.ModuleType("utils")
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor, clip: float | None = None) -> None:
+    """One step down."""
+    optimiser.zero_grad()
+    loss.backward()
+    if clip:
+        nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], clip)
+    optimiser.step()
 
 
-def _batches(table: Table, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches as likewise takes them: images (B, C, H, W) in [-1, 1] and classes (B,)."""
-    channels, height, width = shape_of(table)
-    for batch in table.train.batches(["image", "label"], size, seed=seed):
-        images = batch["image"].view(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()
-        yield images.to(DEVICE), batch["label"].flatten().to(DEVICE)
-
-
-def _pictures(table: Table, images: Tensor) -> Pictures:
-    """(N, C, H, W) floats -> pictures of 8 bits, as likewise makes them."""
-    return [table.columns["image"].decode(image) for image in images.permute(0, 2, 3, 1).flatten(1, 2)]
-
-
-def _count(model: nn.Module) -> int:
+def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())

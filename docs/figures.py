@@ -131,7 +131,7 @@ def vae(name: str, model: Model, table: Table) -> None:
         ends, _ = family.encode({"image": others[63:72]}, model.context([{"label": "7"}] * 9))
         far = (ends - ends[0]).square().sum(1).argmax()
         between = torch.lerp(ends[0], ends[far], torch.linspace(0, 1, 10)[:, None])
-        told = (-log_var.exp().mean(0) + mean.var(0)).argsort(descending=True)[:3]  # the numbers that vary most
+        told = (-log_var.exp().mean(0) + mean.var(0)).argsort(descending=True)[:3]  # what varies most
         moved = []
         for k in told.tolist():
             z = ends[:1].repeat(10, 1)
@@ -147,7 +147,7 @@ def vae(name: str, model: Model, table: Table) -> None:
 
 
 def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
-    """P(image) with two numbers in z: the decoder's mean over the quantiles of N(0, I), and where digits lie."""
+    """P(image), two numbers in z: the decoder's mean over quantiles of N(0, I), and where digits lie."""
     folder = Path("runs/vae-2d")
     if not (folder / "model.json").exists():
         model = Model("image", table.columns, "vae", latent=2, prior="standard")
@@ -209,7 +209,8 @@ def mixture(name: str, model: Model, table: Table) -> None:
     for i, image in enumerate(images):
         half = torch.where(known.flatten()[:, None], tokens[i], -0.3)
         halves.append(model.columns["image"].decode(half))
-        filled.append(model.given().sample(1, seed=i, known={"image": (image, known)}, noise=False)[0]["image"])
+        asked = {"image": (image, known)}
+        filled.append(model.given().sample(1, seed=i, known=asked, noise=False)[0]["image"])
     strips(name, [
         ("held out", images), ("drawn", of_labels(model)), ("without noise", of_labels(model, noise=False)),
         ("upper halves", halves), ("P(lower | upper)", filled),

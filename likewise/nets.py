@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from likewise.layout import Batch, Context
 from likewise.spec import Spec
-from likewise.stems import COARSE, Patches, Stem, make_stem, norm
+from likewise.stems import COARSE, Picture, Stem, make_stem, norm
 
 HEAD = 64  # E, floats a head
 
@@ -38,6 +38,23 @@ def rotations(grid: tuple[int, ...], size: int) -> Tensor:
     return torch.stack([cosines.repeat(1, 2), torch.cat([-sines, sines], dim=1)])
 
 
+class Cache:
+    """Keys and values that an attention has seen, (B, H, n, E) each, of at most `room` tokens."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.n = room, 0
+        self.kv: Tensor | None = None
+
+    def add(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append those of further tokens; returns all of them."""
+        if self.kv is None:
+            self.kv = k.new_empty(2, *k.shape[:2], self.room, k.shape[-1])
+        end = self.n + k.shape[2]
+        self.kv[0, :, :, self.n:end], self.kv[1, :, :, self.n:end] = k, v
+        self.n = end
+        return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
+
+
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions."""
 
@@ -47,18 +64,23 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = zero(nn.Linear(width, width, bias=False))
 
-    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None) -> Tensor:
-        """x (B, T, D), table (2, T, E), bias (B, 1, 1, T) or (T, T), added to the scores -> (B, T, D)."""
+    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """x (B, T, D), table (2, T, E), bias (B or 1, 1, T or 1, T), added to the scores -> (B, T, D).
+
+        With a cache the T tokens see those it holds as well, and it keeps them.
+        """
         batch, tokens, width = x.shape
         size = width // self.heads
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
         qk = norm(qkv[:2])
-        q, k = qk * table[0] + qk.roll(size // 2, -1) * table[1]
+        (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
+        if cache is not None:
+            k, v = cache.add(k, v)
         if x.is_cuda:
-            y = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=bias, scale=1.2 / math.sqrt(size))
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.2 / math.sqrt(size))
         else:
             scores = (q * (1.2 / math.sqrt(size))) @ k.transpose(-1, -2)  # (B, H, T, T)
-            y = (scores if bias is None else scores + bias).softmax(-1) @ qkv[2]
+            y = (scores if bias is None else scores + bias).softmax(-1) @ v
         return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
 
 
@@ -77,7 +99,7 @@ class Block(nn.Module):
         self.down = zero(nn.Linear(4 * width, width, bias=False))
 
     def forward(self, x: Tensor, e: Tensor, stream: Tensor | None, table: Tensor,
-                bias: Tensor | None) -> Tensor:
+                bias: Tensor | None, cache: Cache | None = None) -> Tensor:
         """One block: (B, T, D) -> (B, T, D).
 
         e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
@@ -86,7 +108,7 @@ class Block(nn.Module):
         m = m if stream is None else m[:, stream]
         shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, dim=-1)
         h = torch.addcmul(shift1, norm(x), scale1 + 1)
-        x = torch.addcmul(x, self.attention(h, table, bias), gate1 + 1)
+        x = torch.addcmul(x, self.attention(h, table, bias, cache), gate1 + 1)
         h = torch.addcmul(shift2, norm(x), scale2 + 1)
         return torch.addcmul(x, self.down(F.gelu(self.up(h))), gate2 + 1)
 
@@ -106,17 +128,22 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """Sources -> tokens that stand in context beside the target's, and one pooled vector for modulation."""
+    """Sources -> tokens that stand in context beside the target's, and one pooled vector for modulation.
 
-    def __init__(self, sources: Mapping[str, Spec], width: int) -> None:
+    A picture is read by strided convolutions, down to a grid of at most `coarse` x `coarse` tokens.
+    """
+
+    def __init__(self, sources: Mapping[str, Spec], width: int, *, coarse: int = COARSE) -> None:
         super().__init__()
         self.sources = dict(sources)
         self.width = width
-        self.embed = nn.ModuleList(_embedder(spec, width) for spec in self.sources.values())
+        self.embed = nn.ModuleList(_embedder(spec, width, coarse) for spec in self.sources.values())
         self.pool = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
         some = bool(self.sources)  # DistributedDataParallel waits for the gradient of whatever requires one
         self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width), requires_grad=some)
         self.missing = nn.Parameter(torch.zeros(len(self.sources), width), requires_grad=some)
+        pictures = any(isinstance(stem, Picture) for stem in self.embed)
+        self.condition = nn.Parameter(torch.randn(len(self.sources), width), requires_grad=pictures)
 
     def forward(self, c: Context) -> Reading:
         if not self.sources:
@@ -139,7 +166,10 @@ class Reader(nn.Module):
             used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
             tokens = value
         else:
-            tokens, _ = self.embed[i].encode(value.to(self.column.dtype), None)
+            value = value if bool(present.any()) else value[:1]  # nobody will look at it
+            e = F.gelu(self.condition[i]).expand(len(value), -1)
+            tokens, _ = self.embed[i].encode(value.to(e.dtype), e)
+            tokens = tokens.expand(len(present), -1, -1)
             used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         used = used & present
         length = max(1, int(used.any(0).sum()))
@@ -289,9 +319,9 @@ def zero(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def _embedder(spec: Spec, width: int) -> nn.Embedding | Stem:
+def _embedder(spec: Spec, width: int, coarse: int) -> nn.Embedding | Stem:
     if spec.categorical:
         table = nn.Embedding(spec.classes, width)
         nn.init.normal_(table.weight, std=0.02)
         return table
-    return Patches(spec.grid, spec.width, None, width)
+    return make_stem("conv", spec.grid, spec.width, None, width, coarse=coarse)

@@ -63,17 +63,35 @@ PREDICTIONS: dict[str, Prediction] = {
 }
 
 
-def bound_terms(x0: Tensor, denoised: Tensor, t: Tensor, density: Tensor) -> Tensor:
-    """The part of -log p(x_0) that the noise levels around t contribute, an unbiased draw of it, (B,).
+# Schedules: log SNR of u, which is uniform in training and stepped evenly in drawing; u = 0 is data.
+#   cosine  alpha = cos(pi u / 2) on the variance-preserving path (Nichol & Dhariwal, 2021)
+#   linear  beta grows linearly (Ho et al., 2020): alpha^2 = exp(-(0.1 u + 19.9 u^2 / 2)) (Song et al., 2021)
+#   even    log SNR itself is linear, as VDM learns it
+SCHEDULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "cosine": lambda u: -2 * torch.log(torch.tan(math.pi / 2 * u)),
+    "linear": lambda u: -torch.log(torch.expm1(0.1 * u + 9.95 * u**2)),
+    "even": lambda u: 13 - 23 * u,
+}
 
-    -log p(x_0) <= 1/2 int SNR(t) E |x_0 - x^_0(x_t, t)|^2 d log SNR + decoder(t_0) + 0          (KL at t = 1)
 
-    for t from t_0 to 1 (Kingma et al., 2021, "VDM", eq. 11 to 15); t is drawn with `density` in log SNR.
-    """
-    snr = ((1 - t) / t).square()
-    return 0.5 * snr.squeeze(-1) * (x0 - denoised).square().sum(1) / density.squeeze(-1)
+def scheduled(schedule: str, u: Tensor) -> Tensor:
+    """The time t of u in [0, 1], never quite data or noise: log SNR from 16 to -10 at most."""
+    return time_of(SCHEDULES[schedule](u.clamp(1e-6, 1 - 1e-6)).clamp(-10, 16))  # the logarithms need the cut
+
+
+# The bound (Kingma et al., 2021, "VDM", eq. 3 to 15): a VAE of T layers of latents x_t as large as x_0 whose
+# encoder is fixed. Over noise levels t_0 < t_1 < ... < t_T, and pairs s < t of neighbours among them,
+#   -log p(x_0) <= decoder(t_0) + sum KL(q(x_s | x_t, x_0), p(x_s | x_t)) + prior(t_T)
+# where p(x_s | x_t) is q with x^_0 for x_0, so that a KL is 1/2 (SNR(s) - SNR(t)) |x_0 - x^_0(x_t)|^2. With
+# ever more levels the sum becomes 1/2 int SNR |x_0 - x^_0|^2 d log SNR.
 
 
 def decoder_term(numbers: int, t: float) -> float:
     """-E log p(x_0 | x_t) where p is N(x_t / (1 - t), (t / (1 - t))^2): t is the first noise level."""
     return 0.5 * numbers * math.log(2 * math.pi * math.e * (t / (1 - t)) ** 2)
+
+
+def prior_term(x0: Tensor, t: float) -> Tensor:
+    """KL(q(x_t | x_0), p(x_t)), (B,), where p is N(0, I) at the scale of t, the last noise level."""
+    scale = (1 - t) ** 2 + t**2
+    return 0.5 * ((1 - t) ** 2 / scale * x0.square() + t**2 / scale - 1 - math.log(t**2 / scale)).sum(1)

@@ -148,14 +148,14 @@ def schema(s: Subject) -> None:
 
 def phases(s: Subject) -> None:
     """The parameters of the phases are a partition of all parameters."""
-    found = [id(p) for phase in s.cls.phases for _, p in s.family.parameters_of(phase)]
+    found = [id(p) for phase in s.family.phases for _, p in s.family.parameters_of(phase)]
     assert len(found) == len(set(found)), "a parameter belongs to two phases"
     assert set(found) == {id(p) for p in s.family.parameters()}, "a parameter belongs to no phase"
 
 
 def losses(s: Subject) -> None:
     """The loss is (B,), finite, the same again for the same rng, and leaves the global generator alone."""
-    for phase in s.cls.phases:
+    for phase in s.family.phases:
         before = torch.get_rng_state()
         loss = s.loss(phase)
         assert loss.shape == (ROWS,), f"loss of phase {phase} has shape {tuple(loss.shape)}, not ({ROWS},)"
@@ -168,7 +168,7 @@ def loss_by_row(s: Subject) -> None:
     """The loss of a row does not depend on the rows beside it: several processes share a batch."""
     rows = [1, 3, 4]
     part, c = {n: v[rows] for n, v in s.x.items()}, rows_of(s.c, rows)
-    for phase in s.cls.phases:
+    for phase in s.family.phases:
         whole, some = s.loss(phase)[rows], s.family.loss(part, c, phase, Rng(rows, "check", 0))
         apart = float(((whole - some).abs() / (1 + whole.abs())).detach().max())
         assert apart < CLOSE, f"loss of phase {phase} of rows {rows} alone differs by {apart:.2g}"
@@ -176,7 +176,7 @@ def loss_by_row(s: Subject) -> None:
 
 def gradients(s: Subject) -> None:
     """Every parameter that a phase trains gets a finite gradient from that phase's loss."""
-    for phase in s.cls.phases:
+    for phase in s.family.phases:
         s.family.zero_grad()
         for seed in range(
             8
@@ -193,9 +193,9 @@ def gradients(s: Subject) -> None:
 
 def half_precision(s: Subject) -> None:
     """A bfloat16 copy, as the trainer makes it, has about the same loss."""
-    exact = [s.loss(phase).mean() for phase in s.cls.phases]
+    exact = [s.loss(phase).mean() for phase in s.family.phases]
     s.family.to(torch.bfloat16)
-    for phase, right in zip(s.cls.phases, exact, strict=True):
+    for phase, right in zip(s.family.phases, exact, strict=True):
         loss = s.loss(phase).float().mean()
         about = abs(loss - right) < 0.1 * abs(right) + 0.05
         assert about, f"loss of phase {phase} is {loss:.4f} in bfloat16, {right:.4f} in float32"
@@ -208,7 +208,7 @@ def sources_count(s: Subject) -> None:
         other = Context({**s.c.values, name: turned}, s.c.present)
         pairs = [
             (s.loss(phase, seed=seed), s.loss(phase, c=other, seed=seed))
-            for phase in s.cls.phases
+            for phase in s.family.phases
             for seed in range(4)
         ]
         change = sum((a - b).abs().detach() for a, b in pairs)

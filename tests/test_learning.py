@@ -25,7 +25,7 @@ PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float
 # What a family needs beside what a flow needs: times as many steps, other rates.
 MORE: dict[str, float] = {}
 PLANS: dict[str, dict[str, Any]] = {}
-JOINT: dict[str, dict[str, Any]] = {"flow": {"infill": 1.0, "t_mean": 1.8}}
+JOINT: dict[str, dict[str, Any]] = {"flow": {"infill": 1.0, "t_mean": 1.8}, "diffusion": {"infill": 1.0}}
 
 
 def learned(world: Table, family: str, formula: str, steps: int, **options: Any) -> Model:

@@ -23,9 +23,8 @@ from likewise.layout import Batch, Context
 from likewise.masks import draw_masks, no_masks
 from likewise.paths import T_MIN
 from likewise.rng import Rng
+from likewise.samplers import time_grid
 from likewise.spec import Spec
-
-FLOOR = 0.03  # the first noise level of the bound, of many numbers: below it a short training says little
 
 
 class Flow(Family):
@@ -77,9 +76,9 @@ class Flow(Family):
         """
         values, masks = (known.values, known.masks) if known else ({}, {})
         value, mask = self.denoiser.clamped(values, masks, len(rng))
-        return self.denoiser.draw(c, rng, value, mask, steps=steps, sampler=sampler, guidance=guidance,
-                                  interval=(guidance_from, guidance_to), zero_star=zero_star, shift=shift,
-                                  eta=eta)
+        return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
+                                  guidance=guidance, interval=(guidance_from, guidance_to),
+                                  zero_star=zero_star, eta=eta)
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
                  draws: int = 64, floor: float | None = None, steps: int = 96, probes: int = 1,
@@ -87,7 +86,7 @@ class Flow(Family):
         """The density of numbers: by (4), or the variational bound of the same x^_0 (Kingma et al., 2021).
 
         method  "auto" is (4) up to 64 numbers a row, where it is exact, and the bound above
-        draws   noise levels of the bound; floor: the first of them (default 0.03, 3e-4 up to 64 numbers)
+        draws   noise levels of the bound; floor: the first of them (default Denoiser.floor)
         steps   of the solver of (4); probes: draws of its trace above `exact` numbers
 
         Raises ValueError for categorical targets, which have no density here.
@@ -95,7 +94,7 @@ class Flow(Family):
         size = self.denoiser.numbers()
         few = size <= FEW
         if method == "bound" or (method == "auto" and not few):
-            floor = (T_0 if few else FLOOR) if floor is None else floor
+            floor = self.denoiser.floor() if floor is None else floor
             return Score(self.denoiser.bound(x, c, rng, draws, floor), "bound", size)
         nats = self.denoiser.ode(x, c, rng, steps, probes, size <= exact)
         return Score(nats, "exact" if size <= exact else "estimate", size)

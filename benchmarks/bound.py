@@ -1,0 +1,61 @@
+"""The bound of log p on pictures: bits/dim by the first noise level, for flow and for choices of diffusion.
+
+    python benchmarks/bound.py digits "image | label" --steps 250 flow diffusion diffusion,predict=noise
+
+A setting is a family and its options. All are trained on the same rows in the same order for as many steps,
+and scored by Model.log_prob on the same held-out rows with the same noise. With --minutes they have equal
+wall time instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from likewise import Model, Plan, Table, train
+from likewise.machine import keep_memory
+
+FLOORS = (0.001, 0.002, 0.004, 0.01, 0.03, 0.07, 0.1, 0.15)
+
+
+def value(text: str) -> int | float | str:
+    """ "4" -> 4, "0.5" -> 0.5, "noise" -> "noise" """
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("formula")
+    parser.add_argument("settings", nargs="+")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=200, help="held out, that are scored")
+    parser.add_argument("--draws", type=int, default=32, help="noise levels of the bound")
+    args = parser.parse_args()
+    keep_memory()
+    table = Table.open(args.data)
+    count = min(args.rows, len(table.test))
+    rows = [table.test[i * len(table.test) // count] for i in range(count)]
+    print(f"{'bits/dim down to t =':34}", *(f"{floor:8g}" for floor in FLOORS))
+    for setting in args.settings:
+        family, *given = setting.split(",")
+        options = {k: value(v) for k, v in (part.split("=") for part in given)}
+        options = {"width": args.width, "depth": args.depth, **options}
+        model = Model(args.formula, table.columns, family, **options)
+        for _ in train(model, table, Plan(steps=args.steps, minutes=args.minutes, save=1e9)):
+            pass
+        model.eval()
+        scores = (model.log_prob(rows, method="bound", floor=floor, draws=args.draws) for floor in FLOORS)
+        print(f"{setting:34}", *(f"{float(score.bits_per_dim.mean()):8.2f}" for score in scores), flush=True)
+
+
+if __name__ == "__main__":
+    main()

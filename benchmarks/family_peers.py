@@ -1,0 +1,343 @@
+"""Each family of likewise beside the best public packages for it, at equal wall time.
+
+    python benchmarks/family_peers.py vae --minutes 2
+
+likewise trains first; each peer then gets the time that likewise took, on the same rows and threads, and all
+are judged by the same functions of `likewise.evaluation`. Only training counts as time, not imports.
+README.md says what each peer's recipe is, what had to differ from it, and how to install them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import density_peers
+import numpy as np
+import picture_peers
+import PIL.Image
+import PIL.ImageDraw
+import torch
+from peers import DEVICE, Maker, Method, Task, Values, likewise_of
+from torch import Tensor
+
+from likewise import Table
+from likewise.evaluation import features
+from likewise.evaluation.agreement import Classifier
+from likewise.evaluation.estimate import Estimate, bootstrap, share
+from likewise.evaluation.fidelity import kid, kid_floor
+from likewise.evaluation.neighbours import density_coverage
+from likewise.machine import keep_memory
+from likewise.pictures import put, save
+from likewise.preview import grid
+
+LATENT, DRAWS = 16, 100  # numbers in z of a VAE, and draws of z for its likelihood: of both sides
+PACKAGES = ("torch", "likewise", "torchcfm", "torchdiffeq", "denoising-diffusion-pytorch", "ema-pytorch",
+            "diffusers", "torchgan", "torch-mimicry", "pythae", "x-transformers", "scikit-learn")
+HALVES = ("torchcfm", "denoising-diffusion", "diffusers", "x-transformers")  # trained in bf16 on request
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: rows, what is learned from what, the methods, likewise first, and the score's unit."""
+
+    table: Callable[[], Table]
+    targets: Callable[[Table], tuple[str, ...]]
+    methods: dict[str, Maker]
+    label: str | None = None
+    unit: str = ""
+
+
+def digits(*methods: tuple[str, Maker], label: str | None = None, unit: str = "") -> Case:
+    return Case(lambda: Table.open("digits"), lambda table: ("image",), dict(methods), label, unit)
+
+
+def measurements() -> Table:
+    """569 biopsies, 30 numbers each (Wolberg et al., 1995), from scikit-learn; three tenths held out."""
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    names = [name.replace(" ", "_") for name in data.feature_names]
+    return Table.from_rows([dict(zip(names, row, strict=True)) for row in data.data.tolist()],
+                           dict.fromkeys(names, "number"), holdout=0.3)
+
+
+SCIKIT_LEARN = "scikit-learn", density_peers.scikit_learn
+CASES: dict[str, dict[str, Case]] = {
+    "flow": {"digits": digits(
+        ("likewise flow", likewise_of("flow")), ("torchcfm", picture_peers.torchcfm), label="label")},
+    "diffusion": {"digits": digits(
+        ("likewise diffusion", likewise_of("diffusion")),
+        ("denoising-diffusion", picture_peers.denoising_diffusion),
+        ("diffusers", picture_peers.diffusers), label="label")},
+    "gan": {"digits": digits(
+        ("likewise gan", likewise_of("gan")), ("torchgan", picture_peers.torchgan),
+        ("mimicry", picture_peers.mimicry), label="label")},
+    "vae": {"digits": digits(
+        ("likewise vae", likewise_of("vae", scores=True, knobs={"samples": DRAWS}, latent=LATENT)),
+        ("pythae VAE", density_peers.pythae_vae(None)),
+        ("pythae BetaVAE", density_peers.pythae_vae(0.01)), unit="bits/dim")},
+    "autoencoder": {"digits": digits(
+        ("likewise autoencoder", likewise_of("autoencoder", rebuilds=True)),
+        ("pythae AE 128", density_peers.pythae_autoencoder(128)),
+        ("pythae AE 16", density_peers.pythae_autoencoder(16)))},
+    "autoregressive": {"icon names": Case(
+        lambda: Table.open("icons"), lambda table: ("text",), {
+            "likewise autoregressive": likewise_of("autoregressive", scores=True),
+            "x-transformers": density_peers.x_transformers}, unit="bits/character")},
+    "mixture": {
+        "digits": digits(
+            ("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN, unit="bits/dim"),
+        "measurements": Case(measurements, lambda table: tuple(table.kinds), dict([
+            ("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN]), unit="bits/dim")},
+}
+
+
+class Judge:
+    """What judges all: features of what is drawn beside those of rows held out.
+
+    Pictures drawn for a label are also shown to a classifier that was trained on real training rows.
+    """
+
+    def __init__(self, task: Task, samples: int) -> None:
+        self.task, self.seed = task, task.seed
+        self.held = _real(task, task.table.test)
+        self.spaces = self._spaces()
+        real = _real(task, task.table.train)
+        self.real: dict[str, Any] = {}
+        if task.label:
+            parts = (task.table.train, task.table.test)
+            known, true = (part.encoded(task.label).flatten().numpy() for part in parts)
+            self.classify = Classifier(self._images(real), known, task.classes, seed=task.seed)
+            self.real["accuracy"] = share(self.classify(self._images(self.held)) == true)
+        self.near = {name: space(self.held) for name, space in self.spaces.items()}
+        for name, space in self.spaces.items():
+            few = [real[i] for i in self._rng().permutation(len(real))[:samples]]
+            self.real[f"KID of {name}"] = kid_floor(space(few), self.near[name], samples, rng=self._rng())
+        self.real["density"], self.real["coverage"] = self._balls(few)
+
+    def _spaces(self) -> dict[str, Callable[[Values], np.ndarray]]:
+        columns = [self.task.table.columns[name] for name in self.task.targets]
+        if columns[0].kind == "image":
+            return {"edges": lambda v: features.edges(self._images(v)),
+                    "random_conv": lambda v: features.random_conv(self._images(v))}
+        if columns[0].kind == "text":
+            return {"n-grams": features.texts}
+        return {"numbers": lambda rows: np.stack([
+            torch.cat([c.encode(x) for c, x in zip(columns, row, strict=True)]).flatten() for row in rows])}
+
+    def __call__(self, drawn: Values, classes: Tensor) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.task.label:
+            found["accuracy"] = share(self.classify(self._images(drawn)) == classes.numpy())
+        for name, space in self.spaces.items():
+            found[f"KID of {name}"] = kid(space(drawn), self.near[name], rng=self._rng())
+        found["density"], found["coverage"] = self._balls(drawn)
+        return found
+
+    def quality(self, drawn: Values, classes: Tensor) -> float:
+        """One number to choose a way to draw by, higher is better."""
+        if self.task.label:
+            return float((self.classify(self._images(drawn)) == classes.numpy()).mean())
+        name = next(iter(self.spaces))
+        return -kid(self.spaces[name](drawn), self.near[name], rng=self._rng()).value
+
+    def bits(self, nats: np.ndarray) -> np.ndarray:
+        """Bits of each held-out row, in the case's unit; for texts their mean over rows is per character."""
+        if isinstance(self.held[0], str):
+            lengths = np.array([len(text) for text in self.held], float)
+            return -nats / (math.log(2) * lengths.mean())
+        return -nats / (math.log(2) * self.task.test.shape[1])
+
+    def error(self, rebuild: Callable[[Tensor], Tensor]) -> Estimate:
+        """Root mean square error of the pixels of rebuilt held-out pictures, in [0, 1]."""
+        x = torch.from_numpy(self._images(self.held)).permute(0, 3, 1, 2).contiguous().to(DEVICE)
+        y = torch.cat([rebuild(part) for part in x.split(100)]).clamp(-1, 1)
+        square = ((x - y) ** 2).flatten(1).mean(1).cpu().numpy() / 4
+        return bootstrap(lambda v: float(np.sqrt(v.mean())), square, rng=self._rng())
+
+    def _balls(self, drawn: Values) -> tuple[Estimate, Estimate]:
+        """Density and coverage in the first space, as many of what is drawn as there are rows held out."""
+        name = next(iter(self.spaces))
+        return density_coverage(self.spaces[name](drawn[:len(self.held)]), self.near[name], rng=self._rng())
+
+    def _images(self, pictures: Values) -> np.ndarray:
+        column = self.task.table.columns[self.task.targets[0]]
+        channels, height, width = self.task.shape
+        return np.stack([column.encode(p).numpy().reshape(height, width, channels) for p in pictures])
+
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+
+def run(name: str, task: Task, make: Maker, judge: Judge, seconds: float,
+        samples: int) -> tuple[dict[str, Any], Values, np.ndarray | None]:
+    """Train, choose a way to draw, draw, judge: a line, what was drawn, and bits of each held-out row."""
+    torch.manual_seed(task.seed)
+    method = make(task)
+    began, busy = time.perf_counter(), time.process_time()
+    seen = method.train(seconds)
+    trained, busy = time.perf_counter() - began, time.process_time() - busy
+    classes = torch.arange(samples) % task.classes
+    way, pilots = choose(method, judge, classes)
+    began = time.perf_counter()
+    drawn = method.draws[way](classes)
+    took = time.perf_counter() - began
+    line = {"method": name + f" ({way})" * bool(way), "parameters": method.parameters, "rows seen": seen,
+            "trained, s": round(trained, 1), "of CPU, s": round(busy, 1),
+            f"{samples} drawn, s": round(took, 3)}
+    bits = None
+    if method.score:
+        bits = judge.bits(method.score().cpu().double().numpy())
+        line["held out"] = bootstrap(np.mean, bits, rng=np.random.default_rng(task.seed))
+    if method.rebuild:
+        line["rebuilt, RMSE"] = judge.error(method.rebuild)
+    return {**line, **judge(drawn, classes), "pilots": pilots, "notes": method.notes}, drawn, bits
+
+
+def choose(method: Method, judge: Judge, classes: Tensor) -> tuple[str, dict[str, float]]:
+    """The way to draw whose pilot, a tenth of the samples, is best."""
+    if len(method.draws) == 1:
+        return next(iter(method.draws)), {}
+    few = classes[:max(judge.task.classes, len(classes) // 10)]
+    pilots = {way: judge.quality(draw(few), few) for way, draw in method.draws.items()}
+    return max(pilots, key=pilots.__getitem__), pilots
+
+
+def beside(own: dict[str, Any], peer: dict[str, Any], own_bits: np.ndarray | None,
+           bits: np.ndarray | None) -> dict[str, Any]:
+    """likewise against a peer, in this run: differences, and ratios of times and distances."""
+    found: dict[str, Any] = {"against": peer["method"]}
+    if own_bits is not None and bits is not None:
+        found["held out, difference"] = bootstrap(np.mean, own_bits - bits, rng=np.random.default_rng(0))
+    if "accuracy" in own:
+        found["accuracy, difference"] = round(own["accuracy"].value - peer["accuracy"].value, 4)
+    for name in own:
+        if name.startswith("KID") or name.endswith(("drawn, s", "RMSE")):
+            a, b = (getattr(line[name], "value", line[name]) for line in (own, peer))
+            found[f"{name}, ratio"] = round(a / b, 3) if b > 0 else None
+    rates = [line["rows seen"] / line["trained, s"] for line in (own, peer)]
+    found["rows a second, ratio"] = round(rates[0] / rates[1], 3)
+    return found
+
+
+def compare(family: str, name: str, case: Case, args: argparse.Namespace) -> dict[str, Any]:
+    """All methods of a case, one after the other; prints after each, writes a picture, and gives the JSON."""
+    table = case.table()
+    task = Task(table, case.targets(table), case.label, args.seed, nullcontext,
+                {"latent": LATENT, "draws": DRAWS, "steps": args.steps, "pythae_nets": args.pythae_nets,
+                 "width": 128, "depth": 6})
+    judge = Judge(task, args.samples)
+    lines, ratios = [{"method": "real rows", **judge.real}], []
+    blocks, texts = {"real, held out": _spread(judge.held)}, {}
+    seconds, own, own_bits = 60 * args.minutes, None, None
+    names = [n for n in case.methods if args.methods is None or n.split()[0] in args.methods]
+    todo = [(n, False) for n in names] + [(n, True) for n in names if args.peer_bf16 and n in HALVES]
+    for method, half in todo:
+        cast = partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
+        line, drawn, bits = run(method + " bf16" * half, dataclasses.replace(task, cast=cast),
+                                case.methods[method], judge, seconds, args.samples)
+        if method.startswith("likewise"):
+            own, own_bits, seconds = line, bits, line["trained, s"]  # the peers get as long
+        elif own is not None:
+            ratios.append(beside(own, line, own_bits, bits))
+        lines.append(line)
+        blocks[line["method"]] = drawn
+        texts[line["method"]] = [v for v in drawn[:30] if isinstance(v, str)]
+        print(f"{family}, {name}, {task.formula[:60]}" + f": held out in {case.unit}" * bool(case.unit))
+        print(show(lines), *map(told, ratios), sep="\n", end="\n\n", flush=True)
+    if isinstance(judge.held[0], PIL.Image.Image):
+        save(sheet(blocks), args.out.with_name(f"{args.out.stem}_{name.replace(' ', '_')}.png"))
+    return {"formula": task.formula, "unit": case.unit, "lines": lines, "likewise": ratios, "texts": texts}
+
+
+def told(ratios: dict[str, Any]) -> str:
+    """A line that says what `beside` found."""
+    found = ", ".join(f"{name} {value}" for name, value in ratios.items() if name != "against")
+    return f"likewise against {ratios['against']}: {found}"
+
+
+def sheet(blocks: dict[str, Values]) -> PIL.Image.Image:
+    """Three lines of ten pictures for each method, under its name."""
+    grids = {name: grid(pictures[:30], columns=10, scale=2) for name, pictures in blocks.items()}
+    width, height = next(iter(grids.values())).size
+    page = PIL.Image.new("RGB", (width, len(grids) * (height + 16)), "white")
+    for i, (name, part) in enumerate(grids.items()):
+        PIL.ImageDraw.Draw(page).text((6, i * (height + 16) + 3), name, fill="black")
+        page.paste(part, (0, i * (height + 16) + 16))
+    return page
+
+
+def show(lines: Sequence[dict[str, Any]]) -> str:
+    """The lines as an aligned table, and their notes."""
+    names = [name for name in lines[-1] if name not in ("pilots", "notes")]
+    values = ([line.get(name, "") for name in names] for line in lines)
+    cells = [names, *([f"{v:,}" if isinstance(v, int) else str("" if v is None else v) for v in row]
+                      for row in values)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    notes = [f"{line['method']}: {note}" for line in lines for note in line.get("notes", ())]
+    return "\n".join(["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells] + notes)
+
+
+def _real(task: Task, rows: Table) -> Values:
+    """The values of the targets of all rows."""
+    columns = [list(rows.column(name)) for name in task.targets]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _spread(held: Values) -> Values:
+    """Thirty from all over the rows, which lie by class, so that a column of the sheet has one class."""
+    found = [held[i * len(held) // 30] for i in range(30)]
+    return [found[3 * column + row] for row in range(3) for column in range(10)]
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Estimate) else str(value)
+
+
+def _installed(name: str) -> bool:
+    return any(True for _ in importlib.metadata.distributions(name=name))
+
+
+def options() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("family", choices=CASES)
+    parser.add_argument("--data", help="only this case of the family's")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training, each")
+    parser.add_argument("--samples", type=int, default=1000, help="drawn and judged, each")
+    parser.add_argument("--methods", nargs="+", help="only those whose first word is one of these")
+    parser.add_argument("--peer-bf16", action="store_true", help="train each peer that can in bf16 as well")
+    parser.add_argument("--steps", type=int, default=50, help="of DDIM, of the peers' diffusion models")
+    parser.add_argument("--pythae-nets", choices=("mlp", "conv"), default="mlp", help="which of its own")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON, PNG beside it (default runs/peers_FAMILY.json)")
+    args = parser.parse_args()
+    args.out = args.out or Path(f"runs/peers_{args.family}.json")
+    return args
+
+
+def main() -> None:
+    args = options()
+    keep_memory()  # makes the peers faster as well
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
+    threads = torch.get_num_threads()
+    about = {"setting": vars(args), "device": DEVICE.type, "versions": versions, "threads": threads}
+    cases = {name: compare(args.family, name, case, args) for name, case in CASES[args.family].items()
+             if args.data in (None, name)}
+    put(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
+    print(f"{args.out} and what is beside it: {args.minutes:g} minutes each, {threads} threads")
+
+
+if __name__ == "__main__":
+    main()

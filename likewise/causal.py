@@ -1,0 +1,126 @@
+"""The causal transformer: token i is told from the tokens before it, with sources in context.
+
+Legend: B batch, L tokens of the sequence, S source tokens, D width.
+
+Source tokens see each other and nothing else (a prefix: Raffel et al., 2020, "prefix LM"); token i of the
+sequence sees the sources and the tokens before it. So what sources and tokens are once read as never
+changes, and drawing keeps their keys and values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.nets import HEAD, Block, Cache, Reading, conditions, rotations
+from likewise.stems import norm
+
+UNSEEN = -1e4  # added to the score of what must not be seen
+
+
+class Causal(nn.Module):
+    """Blocks over a sequence of columns; slot i reads token i - 1 and says what token i may be.
+
+    The slot has the place of the token it tells, and slot 0 reads a learned start.
+    """
+
+    def __init__(self, grids: Sequence[tuple[int, ...]], width: int, depth: int) -> None:
+        super().__init__()
+        self.sizes = [math.prod(grid) for grid in grids]
+        self.width = width
+        self.start = nn.Parameter(torch.randn(width))
+        self.place = nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        self.condition = nn.Parameter(torch.randn(1, width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        table = torch.cat([rotations(grid, width // max(1, width // HEAD)) for grid in grids], dim=1)
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading) -> Sequence[Tensor]:
+        """Embedded tokens of each column -> what each slot says, both (B, n, D).
+
+        n may be less than the column's tokens where no row uses more; used (B, L) bool, of the n of all
+        columns, says which slots may be seen.
+        """
+        lengths = [part.shape[1] for part in parts]
+        first = [sum(self.sizes[:k]) for k in range(len(parts))]
+        spots = torch.cat([torch.arange(a, a + n) for a, n in zip(first, lengths, strict=True)])
+        spots = spots.to(used.device)
+        tokens = torch.cat([self._start(len(used)), *parts], dim=1)[:, :-1]
+        h = torch.cat([reading.tokens, norm(tokens) + self.place[spots]], dim=1)
+        sources, total = reading.tokens.shape[1], sum(lengths)
+        e = conditions(self.condition, reading, len(h))
+        table = self._table(spots, sources, h.dtype)
+        bias = _ahead(sources, total, h)
+        if sources or not used.all():
+            unused = torch.zeros_like(used, dtype=h.dtype).masked_fill(~used, UNSEEN)
+            bias = bias + torch.cat([reading.bias, unused], dim=1)[:, None, None]
+        for block in self.blocks:
+            h = block(h, e, None, table, bias)
+        return norm(h[:, sources:]).split(lengths, dim=1)
+
+    def _start(self, rows: int) -> Tensor:
+        return self.start.expand(rows, 1, -1)
+
+    def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
+        """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
+        still = torch.zeros(2, sources, self.table.shape[-1], dtype=dtype, device=spots.device)
+        still[0] = 1
+        return torch.cat([still, self.table[:, spots].to(dtype)], dim=1)
+
+
+class Decoding:
+    """A sequence that grows by a token at a time, the same as Causal.forward would see it."""
+
+    def __init__(self, causal: Causal, reading: Reading) -> None:
+        self.causal, rows, sources = causal, *reading.tokens.shape[:2]
+        room = sources + sum(causal.sizes)
+        self.caches = [Cache(room) for _ in causal.blocks]
+        self.e = conditions(causal.condition, reading, rows)
+        self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
+        self.seen = sources
+        self.last = causal._start(rows)
+        if sources:
+            h, table = reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype)
+            for block, cache in zip(causal.blocks, self.caches, strict=True):
+                h = block(h, self.e, None, table, self.bias[..., :sources], cache)
+
+    def slot(self, spot: int, used: Tensor | None = None) -> Tensor:
+        """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
+        spots = torch.tensor([spot], device=self.last.device)
+        h = norm(self.last) + self.causal.place[spots]
+        if used is not None:
+            self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
+        self.seen += 1
+        table = self.causal._table(spots, 0, h.dtype)
+        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
+            h = block(h, self.e, None, table, self.bias[..., : self.seen], cache)
+        return norm(h)[:, 0]
+
+    def push(self, token: Tensor) -> None:
+        """The embedded token, (B, D), that the next slot reads."""
+        self.last = token[:, None]
+
+
+def _ahead(sources: int, tokens: int, like: Tensor) -> Tensor:
+    """What must not be seen, (S + L, S + L): by sources the sequence, by a slot those after it."""
+    row, column = torch.arange(sources + tokens)[:, None], torch.arange(sources + tokens)
+    hidden = (column > row) & (column >= sources)
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, UNSEEN).to(like.device)
+
+
+class Numbers(nn.Module):
+    """Tokens of C floats, embedded as they are and by sines and cosines of 1, 2, 4 and 8 times them."""
+
+    def __init__(self, floats: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(9 * floats, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., D)."""
+        angles = torch.cat([k * x.float() for k in (1, 2, 4, 8)], dim=-1)
+        waves = torch.cat([x.float(), angles.sin(), angles.cos()], dim=-1)
+        return self.enter(waves.to(self.enter.weight.dtype))

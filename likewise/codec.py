@@ -1,0 +1,97 @@
+"""Codec: columns -> few codes -> columns. An autoencoder, shared by whoever learns a distribution of codes.
+
+    codes = bottleneck(Linear(Encoder(x))),   x ~ p(x | Decoder(Linear(codes)))                          (1)
+    loss = -log p(x | codes), the mean over the numbers of a column, summed, + what codes cost           (2)
+
+It describes x, whatever the sources. Codes are vectors, or ids (quantise.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from likewise.floats import Floats
+from likewise.layout import Batch
+from likewise.likelihood import Likelihood
+from likewise.nets import Decoder, Encoder
+from likewise.quantise import bottleneck as make_bottleneck
+from likewise.rng import Rng
+from likewise.spec import Spec
+from likewise.stems import norm
+
+
+class Codec(nn.Module):
+    """(1) over the target columns.
+
+    spec    of the codes: n vectors of floats, or n ids
+    places  P, of codes; there are `books` ids at each where codes are ids
+    terms   what the last loss was made of
+    """
+
+    def __init__(self, targets: Mapping[str, Spec], *, bottleneck: str = "continuous", width: int = 128,
+                 depth: int = 1, stem: str = "conv", coarse: int = 4, floats: int = 8, size: int = 1000,
+                 books: int = 4) -> None:
+        """`floats` of a code, `size` of a codebook and `books` as `quantise.bottleneck` takes them."""
+        super().__init__()
+        self.columns = Floats(targets)
+        self.encoder = Encoder(self.columns.specs, width=width, depth=depth, stem=stem, coarse=coarse)
+        self.bottleneck = make_bottleneck(bottleneck, floats, size, books)
+        self.down = nn.Linear(width, self.bottleneck.floats)
+        self.up = nn.Linear(self.bottleneck.floats, width)
+        self.likelihood = Likelihood(targets)
+        self.decoder = Decoder(self.columns.specs, self.likelihood.outputs, width=width, depth=depth,
+                               stem=stem, coarse=coarse)
+        self.places, self.discrete = self.encoder.tokens, self.bottleneck.books > 0
+        self.spec = (Spec((self.places * self.bottleneck.books,), classes=self.bottleneck.classes)
+                     if self.discrete else Spec((self.places,), width=self.bottleneck.floats))
+        self.terms: dict[str, Tensor] = {}
+
+    def loss(self, x: Batch, rng: Rng) -> Tensor:
+        """(2), (B,)."""
+        v, cost = self.bottleneck(self._encoded(x), rng)
+        error = -self.likelihood.mean_nats(x, self.says(v))
+        self.terms = {"reconstruction": error.detach().mean(), "codes": cost.detach().mean()}
+        return error + cost
+
+    def polish(self, x: Batch, rng: Rng) -> Tensor:
+        """(2) of the decoder alone, while codes stand still: (B,)."""
+        with torch.no_grad():
+            v, _ = self.bottleneck(self._encoded(x), rng)
+        return -self.likelihood.mean_nats(x, self.says(v))
+
+    def encode(self, x: Batch) -> Tensor:
+        """The codes of x without noise: (B, n, d) float32, or ids (B, n) int64."""
+        v = self.bottleneck.squash(self._encoded(x))
+        return self.bottleneck.ids(v) if self.discrete else v
+
+    def decode(self, codes: Tensor) -> Batch:
+        """Codes -> encoded columns: the mean of numbers, the most likely class."""
+        return self.likelihood.mode(self.says(self.vectors(codes)))
+
+    def log_prob(self, x: Batch, codes: Tensor) -> Tensor:
+        """log p(x | codes) of the decoder, nats, (B,)."""
+        return self.likelihood.sum_nats(x, self.says(self.vectors(codes)))
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """Codes -> their vectors, (B, P, d); where codes are vectors, themselves."""
+        return self.bottleneck.vectors(codes) if self.discrete else codes
+
+    def codes(self, vectors: Tensor) -> Tensor:
+        """Any vectors, (B, P, d) -> the nearest codes."""
+        return self.bottleneck.ids(vectors) if self.discrete else vectors
+
+    def says(self, vectors: Tensor) -> Batch:
+        """Vectors of codes -> what the decoder says: column -> (B, T, outputs)."""
+        return self.decoder(self.up(vectors.to(self.up.weight.dtype)))
+
+    def _encoded(self, x: Batch) -> Tensor:
+        return self.down(norm(self.encoder(self.columns.encode(x))))
+
+
+def perplexity(ids: Tensor, classes: int) -> float:
+    """exp of the entropy of how often each class comes: how many classes are in use, as it were."""
+    share = torch.bincount(ids.flatten(), minlength=classes).double() / ids.numel()
+    return float(torch.special.entr(share).sum().exp())

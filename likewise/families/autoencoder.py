@@ -1,0 +1,157 @@
+"""Autoencoder with a prior on its codes: a codec makes codes z of x, a flow learns p(z | c).
+
+    codes     z = bottleneck(encoder(x)), continuous or of a finite alphabet (codec.py, quantise.py)    (1)
+    prior     p(z | c, known parts of x), flow matching in the space of codes:
+              z_t = (1 - t) z + t e, loss |z^(z_t, t, c) - z|^2 / max(t, 0.1)^2                          (2)
+    draw      z by (2), the nearest code where there is an alphabet, then x ~ p(x | z)                  (3)
+
+This is latent diffusion (Rombach et al., 2022), both parts at once: the prior follows the codes from the
+first step; half-way codes stand still, so that it meets them, and the decoder alone is polished on a share
+of the rows. There is no log_prob: a deterministic encoder gives no bound where codes are continuous.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from likewise.codec import Codec
+from likewise.denoiser import Denoiser
+from likewise.families.base import Family, Known
+from likewise.layout import Batch, Context
+from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.rng import Rng
+from likewise.samplers import time_grid
+from likewise.spec import Spec
+
+T_MIN = 0.1    # (2): below this noise a decoder that is trained with noise makes no difference
+LATER = 0.25   # share of rows on which the decoder is trained once codes stand still
+
+
+class Autoencoder(Family):
+    """P(targets | sources) as a flow over the codes of an autoencoder."""
+
+    phases: ClassVar[tuple[str, ...]] = ("codec", "prior")
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
+                 depth: int = 4, codec_depth: int = 1, stem: Literal["conv", "patch"] = "conv",
+                 bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous", coarse: int = 4,
+                 floats: int = 8, size: int = 1000, books: int = 4, settle: float = 0.5,
+                 t_mean: float = 1.0, t_std: float = 1.0, infill: float | None = None) -> None:
+        """Build codec and prior.
+
+        width   floats a token of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
+        stem    of pictures, convolutions or linear patches; coarse: codes a side of a picture
+        bottleneck  what a code is: a vector, or one of `size`, as fsq, vq and rvq find it
+        floats  of a code, but for fsq, whose size says it; size: how many different codes there are
+        books   of rvq: codes a place, each of `size`
+        settle  share of the training in which codes are learned; then they stand still, for the prior to meet
+        t_mean, t_std  of the times of (2), logit t ~ N(t_mean, t_std^2)
+        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        """
+        super().__init__(targets, sources)
+        several = len(self.targets) > 1
+        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        if not several and next(iter(self.targets.values())).tokens == 1:
+            self.infill = 0.0  # known, it leaves nothing to tell
+        self.settle, self.t_mean, self.t_std = settle, t_mean, t_std
+        self.codec = Codec(targets, bottleneck=bottleneck, width=width, depth=codec_depth, stem=stem,
+                           coarse=coarse, floats=floats, size=size, books=books)
+        known = known_specs(self.codec.columns.specs) if self.infill else {}
+        vectors = Spec((self.codec.places,), width=self.codec.bottleneck.floats)
+        self.prior = Denoiser({"z": vectors}, {**self.sources, **known}, width=width, depth=depth,
+                              stem="patch", predict="x")
+
+    def parameters_of(self, phase: str) -> list[tuple[str, torch.nn.Parameter]]:
+        return [(n, p) for n, p in self.named_parameters() if n.startswith(f"{phase}.")]
+
+    # ---- learning
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """The codec's loss, or (2) of its codes: (B,)."""
+        return self._codec_loss(x, rng) if phase == "codec" else self._prior_loss(x, c, rng)
+
+    def _codec_loss(self, x: Batch, rng: Rng) -> Tensor:
+        """Of the whole codec; of the decoder alone, on a share of the rows, once codes stand still."""
+        if not self.settle < self.progress < 1:
+            loss = self.codec.loss(x, rng)
+            self.terms = dict(self.codec.terms)
+            return loss
+        rows = (rng.uniform(1)[:, 0] < LATER).nonzero()[:, 0]
+        loss = torch.zeros(len(rng), device=rows.device)
+        if len(rows):
+            loss = loss.index_put((rows,), self.codec.polish({n: v[rows] for n, v in x.items()},
+                                                             _rng_of(rng, rows)) / LATER)
+        self.terms = {"reconstruction": loss.detach().mean()}
+        return loss
+
+    def _prior_loss(self, x: Batch, c: Context, rng: Rng) -> Tensor:
+        """(2), of codes as they are now."""
+        rows = len(rng)
+        with torch.no_grad():
+            z = self.codec.vectors(self.codec.encode(x)).float()
+        t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(1))
+        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
+                 else no_masks(self.targets, rows, z.device))
+        some = torch.stack([m.any(1) for m in masks.values()]).any(0)
+        loss = torch.zeros(rows, device=z.device)
+        for part in (some, ~some):  # a row of which nothing is known has no known parts to read
+            if len(index := part.nonzero()[:, 0]):
+                given = Context({n: v[index] for n, v in c.values.items()}, c.present[index])
+                known = self._with({n: v[index] for n, v in x.items()},
+                                   {n: m[index] for n, m in masks.items()}, given)
+                nothing = torch.zeros(len(index), self.prior.layout.size, dtype=torch.bool, device=z.device)
+                own = self.prior.loss({"z": z[index]}, known, t[index], nothing, _rng_of(rng, index), _weight)
+                loss = loss.index_put((index,), own)
+        self.terms["prior"] = loss.detach().mean()
+        return loss
+
+    def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
+        """The sources, and what is known of x beside them."""
+        return with_known(c, self.codec.columns.encode(x), masks) if self.infill else c
+
+    # ---- drawing
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
+               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
+               guidance: float = 1.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
+               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
+               noise: bool = False) -> Batch:
+        """(3), by `steps` steps of the flow.
+
+        steps      more are finer; sampler: solver of the flow
+        guidance   1 is the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
+        shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
+        noise      whether many numbers, as of a picture, are drawn too; else their means are shown
+        """
+        rows, device = len(rng), rng.device
+        masks = no_masks(self.targets, rows, device) | (known.masks if known else {})
+        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=device) if s.categorical else
+                  torch.zeros(rows, s.tokens, s.width, device=device) for n, s in self.targets.items()}
+        values |= known.values if known else {}
+        nothing, none = self.prior.clamped({}, {}, rows)
+        v = self.prior.draw(self._with(values, masks, c), rng, nothing, none, time_grid(steps, shift),
+                            sampler=sampler, guidance=guidance, interval=(guidance_from, guidance_to),
+                            zero_star=zero_star, eta=eta)["z"]
+        says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
+        drawn = self.codec.likelihood.draw(says, rng, noise)
+        return {n: torch.where(masks[n] if s.categorical else masks[n][..., None], values[n], drawn[n])
+                for n, s in self.targets.items()}
+
+
+def _weight(column: str, t: Tensor) -> Tensor:
+    """1 / t^2 of (2), cut off."""
+    return 1 / t.clamp(min=T_MIN) ** 2
+
+
+def _rng_of(rng: Rng, rows: Tensor) -> Rng:
+    """The generators of some of the rows."""
+    part = copy.copy(rng)
+    part.generators = [rng.generators[i] for i in rows.tolist()]
+    return part

@@ -1,0 +1,311 @@
+"""Autoregressive: one token after another by a causal transformer (Radford et al., 2018, "GPT").
+
+    p(x | c) = prod_i p(x_i | x_1, ..., x_{i-1}, c)                                                     (1)
+    ids: softmax of logits;  floats: a mixture of Gaussians (Bishop, 1994)                              (2)
+    pictures: codes z of a Codec, then log p(x | c) >= log p(z | c) + log p(x | z),  z = encode(x)      (3)
+    guided logits: l_without + w (l_with - l_without)                                                   (4)
+
+The tokens of all targets, in the order of the formula, are one sequence. Sources stand in context before it,
+and so do known parts: they are read there as sources, and forced where they stand in the sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.causal import Causal, Decoding, Numbers
+from likewise.codec import Codec
+from likewise.families.base import Family, Known, Score
+from likewise.floats import Floats
+from likewise.heads import Gaussians, Ids, draw_ids, filtered
+from likewise.layout import Batch, Context
+from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.nets import Reader, Reading
+from likewise.rng import Rng
+from likewise.spec import Spec
+from likewise.stems import norm
+
+READ = 4   # places a side at which a picture is read: every block sees all of them
+LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
+GUIDANCE = 2.0  # of pictures
+SEEN = 512  # pictures from which codes start
+FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of more is coded
+
+
+class Autoregressive(Family):
+    """P(targets | sources) as a product over tokens."""
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
+                 depth: int = 4, components: int = 16, floor: float = 0.01,
+                 codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, size: int = 1000,
+                 settle: float = 0.4, infill: float | None = None) -> None:
+        """Build the network.
+
+        width   floats a token in the trunk; depth: blocks of the trunk
+        components  Gaussians of a token of floats; floor: least deviation of each
+        codec   of pictures: how codes are found; coarse: codes a side; size: how many different ones
+        settle  share of the training that is for codes; then they stand still and sequences are learned
+        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        """
+        super().__init__(targets, sources)
+        pictures = {n: s for n, s in self.targets.items()
+                    if not s.categorical and len(s.grid) > 1 and s.tokens > FEW}
+        self.coders = nn.ModuleList(Codec({n: s}, bottleneck=codec, width=min(width, 128), coarse=coarse,
+                                          size=size) for n, s in pictures.items())
+        self.pictures = list(pictures)
+        self.settle = settle
+        self.tokens = {n: self._codes(n) if n in self.pictures else s for n, s in self.targets.items()}
+        self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
+        self.sizes = [s.tokens for s in self.tokens.values()]
+        self.causal = Causal([s.grid for s in self.tokens.values()], width, depth)
+        read = list(self.tokens.values())  # but no slot reads the last token
+        self.embeds = nn.ModuleList(nn.Embedding(s.classes, width) if s.categorical else
+                                    Numbers(s.width, width)
+                                    for s in (read[:-1] if self.sizes[-1] == 1 else read))
+        self.heads = nn.ModuleList(Ids(width, s.classes) if s.categorical else
+                                   Gaussians(width, s.width, components, floor)
+                                   for s in self.tokens.values())
+        several = len(self.targets) > 1
+        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        if not several and next(iter(self.targets.values())).tokens == 1:
+            self.infill = 0.0  # known, it leaves nothing to tell
+        self.floats = Floats(self.targets)
+        known = known_specs(self.floats.specs) if self.infill else {}
+        self.reader = Reader({**self.sources, **known}, width, coarse=READ)
+
+    def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
+        return [(n, p) for n, p in self.named_parameters() if n.startswith("coders.") == (phase == "codec")]
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """The codec of each picture."""
+        return dict(zip(self.pictures, self.coders, strict=True))
+
+    # ---- learning
+
+    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+        """Heads start at the marginals of their columns, and codes so that pictures have different ones."""
+        for name, codec in self.codecs.items():
+            _spread(codec, {name: x[name][:SEEN]})
+        for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
+            if name not in self.pictures:
+                head.begin(x[name][_used(x[name], spec)])
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """-log p of what is unknown, the mean over each column's tokens, summed over columns: (B,)."""
+        if phase == "codec":
+            return self._codec_loss(x, rng)
+        if len(self.pictures) == len(self.targets) and self.progress < self.settle:  # all tokens still move
+            return 0 * self.causal.start.sum() + torch.zeros(len(rng), device=c.present.device)
+        rows = len(rng)
+        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
+                 else no_masks(self.targets, rows, c.present.device))
+        z = self._encode(x)
+        some = torch.stack([mask.any(1) for mask in masks.values()]).any(0)
+        losses = torch.zeros(rows, len(z), device=c.present.device)
+        for part in (some, ~some):  # a row of which nothing is known has no known parts to read
+            if (index := part.nonzero()[:, 0]).numel():
+                reading = self._read(_rows(c, index), _pick(x, index), _pick(masks, index))
+                free = {n: ~self._forced(n, masks[n][index]) for n in z}
+                nats = self._nats(_pick(z, index), reading, free)
+                losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
+        self.terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
+        return losses.sum(1)
+
+    def _codec_loss(self, x: Batch, rng: Rng) -> Tensor:
+        """The codecs' own losses, (B,); once codes stand still, their decoders' alone, of some rows."""
+        u = rng.uniform(1)[:, 0]
+        some, loss = (u < LATER).nonzero()[:, 0], 0 * u + sum(0 * c.up.bias.sum() for c in self.coders)
+        for name, codec in self.codecs.items():
+            if not self.settle < self.progress < 1:
+                loss = loss + codec.loss({name: x[name]}, rng)
+            elif len(some):
+                own = {name: x[name][some]}
+                vectors = codec.vectors(self._encode(own)[name]).detach()
+                nats = codec.likelihood.mean_nats(own, codec.says(vectors))
+                loss = loss.index_add(0, some, -nats / LATER)
+        self.terms = {"codec": loss.detach().mean()}
+        return loss
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng) -> Score:
+        """(1), exact; a bound by (3) where there are pictures. A padded text ends once, with certainty."""
+        masks = no_masks(self.targets, len(rng), c.present.device)
+        z = self._encode(x)
+        free = {n: torch.ones_like(_used(v, self.tokens[n])) for n, v in z.items()}
+        nats = self._nats(z, self._read(c, x, masks), free).sum(1)
+        for name, codec in self.codecs.items():
+            nats = nats + codec.log_prob({name: x[name]}, z[name])
+        return Score(nats, "bound" if self.pictures else "exact",
+                     sum(s.tokens * s.width for s in self.targets.values()))
+
+    def _nats(self, z: Batch, reading: Reading, free: Batch) -> Tensor:
+        """log p of each column's tokens that are `free`, (B, K), by (1)."""
+        used = {n: _used(z[n], spec) for n, spec in self.tokens.items()}
+        lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
+        parts = [self._embed(k, z[n][:, : lengths[n]]) for k, n in enumerate(z)]
+        seen = torch.cat([used[n][:, : lengths[n]] for n in z], dim=1)
+        told = self.causal(parts, seen, reading)
+        columns = []
+        for (name, n), h, head in zip(lengths.items(), told, self.heads, strict=True):
+            nats = head.log_prob(h, z[name][:, :n])
+            columns.append((nats * (used[name] & free[name])[:, :n]).sum(1))
+        return torch.stack(columns, dim=1)
+
+    # ---- drawing
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
+               top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None) -> Batch:
+        """Draw (1) token by token.
+
+        temperature  below 1, more of what is likely; 0 is the most likely token each time
+        top_p      of ids, the fewest that have this probability together
+        min_p      of ids, those with at least this share of the most likely one's probability
+        guidance   of ids, 1 is the model as it is, more trades diversity for fidelity (4)
+                   (default 2 for pictures, 1 for the rest)
+        """
+        rows, device = len(rng), c.present.device
+        x, masks = self._complete(known, rows, device)
+        z = self._encode(x) if known else {n: None for n in self.tokens}
+        weight = {n: GUIDANCE if guidance is None and n in self.pictures else guidance or 1.0
+                  for n in self.tokens}
+        guided = any(w != 1 for w in weight.values()) and bool(c.present.any())
+        both = torch.arange(rows, device=device).repeat(2 if guided else 1)
+        reading = self._read(c + c.nothing() if guided else c, _pick(x, both), _pick(masks, both))
+        state, out = Decoding(self.causal, reading), {}
+        for k, name in enumerate(self.tokens):
+            draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
+                           guidance=weight[name])
+            out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
+        for name, codec in self.codecs.items():
+            mask = masks[name][..., None]
+            out[name] = torch.where(mask, x[name], codec.decode(out[name])[name])
+        return out
+
+    def _column(self, k: int, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
+                draw: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """Draw the tokens of column k; where `forced`, (B, T), they are those of `value`."""
+        spec, first, copies = list(self.tokens.values())[k], sum(self.sizes[:k]), len(state.last) // len(rng)
+        value = _blank(spec, len(rng), forced.device) if value is None else value
+        u = rng.uniform(spec.tokens)
+        noise = u if spec.categorical else rng.normal(spec.tokens, spec.width)
+        ended = torch.zeros(len(rng), dtype=torch.bool, device=forced.device)
+        # A text cannot end where a known part of it stands later.
+        goes_on = _later(forced & (value != 0)) if spec.padded else torch.zeros_like(forced)
+        out = torch.zeros_like(value)
+        for i in range(spec.tokens):
+            if spec.padded and ended.all():
+                break
+            h = state.slot(first + i, (~ended).repeat(copies) if spec.padded else None)
+            token = draw(h, u[:, i], noise[:, i], goes_on[:, i])
+            token = torch.where(_like(forced[:, i], token), value[:, i], token)
+            if spec.padded:
+                token = token.masked_fill(ended, 0)
+                ended |= token == 0
+            out[:, i] = token
+            state.push(self._embed(k, token[:, None])[:, 0].repeat(copies, 1))
+        return torch.where(_like(forced, out), value, out)
+
+    # ---- targets, their tokens, and what is known of them
+
+    def _codes(self, name: str) -> Spec:
+        """The codes of a picture on their grid, several a place along a third axis."""
+        codec = self.codecs[name]
+        books = codec.spec.tokens // codec.places
+        grid = (*codec.encoder.stems[0].grid, *([books] if books > 1 else []))
+        return Spec(grid, classes=codec.spec.classes)
+
+    def _encode(self, x: Batch) -> Batch:
+        """Targets -> tokens of the sequence: pictures by their codes (3)."""
+        with torch.no_grad():
+            return {n: self.codecs[n].encode({n: x[n]}) if n in self.pictures else x[n]
+                    for n in self.targets if n in x}
+
+    def _embed(self, k: int, tokens: Tensor) -> Tensor:
+        """Tokens of column k, (B, n, ...) -> (B, n, D); the last of all, where it has no embedding, as 0."""
+        if k < len(self.embeds):
+            return self.embeds[k](tokens)
+        return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
+
+    def _read(self, c: Context, x: Batch, masks: Batch) -> Reading:
+        return self.reader(with_known(c, self.floats.encode(x), masks) if self.infill else c)
+
+    def _forced(self, name: str, mask: Tensor) -> Tensor:
+        """Which tokens of a column are known, (B, n); codes of a picture are if all of it is."""
+        if name in self.pictures:
+            return mask.all(1, keepdim=True).expand(-1, self.tokens[name].tokens)
+        return mask
+
+    def _complete(self, known: Known | None, rows: int, device: torch.device) -> tuple[Batch, Batch]:
+        """Values and masks of every target, zero where nothing is known."""
+        x, masks = {}, no_masks(self.targets, rows, device)
+        for name, spec in self.targets.items():
+            x[name] = _blank(spec, rows, device)
+            if known and name in known.masks:
+                masks[name] = known.masks[name]
+                x[name] = torch.where(_like(masks[name], x[name]), known.values[name], x[name])
+        return x, masks
+
+
+def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor, *, temperature: float,
+          top_p: float, min_p: float, guidance: float) -> Tensor:
+    """One token a row: h (B, D), or (2 B, D), where the rows without sources come second."""
+    if isinstance(head, Gaussians):
+        return head.draw(h[: len(u)], u, noise, temperature)
+    logits = head(h)
+    if len(h) > len(u):
+        with_sources, without = logits.log_softmax(-1).chunk(2)
+        logits = without + guidance * (with_sources - without)  # (4)
+    logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
+    return draw_ids(filtered(logits, temperature, top_p, min_p), u)
+
+
+def _blank(spec: Spec, rows: int, device: torch.device) -> Tensor:
+    if spec.categorical:
+        return torch.zeros(rows, spec.tokens, dtype=torch.int64, device=device)
+    return torch.zeros(rows, spec.tokens, spec.width, device=device)
+
+
+def _later(mask: Tensor) -> Tensor:
+    """Whether the mask, (B, T), holds there or anywhere after it."""
+    return mask.flip(1).cumsum(1).flip(1) > 0
+
+
+def _like(mask: Tensor, values: Tensor) -> Tensor:
+    return mask.view(*mask.shape, *[1] * (values.ndim - mask.ndim))
+
+
+@torch.no_grad()
+def _spread(codec: Codec, x: Batch) -> None:
+    """Start codes as principal components of unit variance of what the encoder says of x.
+
+    An encoder says almost the same of every picture at first, so that all would have one code, and a decoder
+    that learns without looking at it would leave them so.
+    """
+    h = norm(codec.encoder(codec.columns.encode(x))).flatten(0, 1).double()
+    mean = h.mean(0)
+    variance, axes = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))  # in increasing order
+    count = len(codec.down.weight)
+    weight = (axes / variance.clamp(min=1e-8).sqrt())[:, -count:].T.flip(0)
+    codec.down.weight.copy_(weight)
+    codec.down.bias.copy_(-weight @ mean)
+
+
+def _used(x: Tensor, spec: Spec) -> Tensor:
+    """Which tokens of x, (B, T, ...), say something, (B, T) bool: up to the first 0 of a padded column."""
+    if not spec.padded:
+        return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    return (x == 0).long().cumsum(1) - (x == 0).long() == 0
+
+
+def _pick(batch: Batch, index: Tensor) -> Batch:
+    return {n: v[index] for n, v in batch.items()}
+
+
+def _rows(c: Context, index: Tensor) -> Context:
+    return Context(_pick(c.values, index), c.present[index])

@@ -1,0 +1,115 @@
+"""Denoising diffusion (Ho et al., 2020) and its variational bound (Kingma et al., 2021, "VDM").
+
+    x_t = alpha x_0 + sigma e,   alpha^2 + sigma^2 = 1,   (alpha / sigma)^2 = SNR(u),   u ~ U(0, 1)     (1)
+    loss = w |x^_0 - x_0|^2,   w = SNR + 1: of v;   w = SNR: of the noise, |e^ - e|^2                   (2)
+    draw: x_s ~ q(x_s | x_t, x_0 = x^_0(x_t)), s < t, down a grid of u from noise to data               (3)
+    log p(x_0) >= E log p(x_0 | x_t0) - sum KL(q(x_s | x_t, x_0), p(x_s | x_t)) - KL(q(x_1 | x_0), p)   (4)
+
+The points of (1) are those of the rectified path up to scale, at the time of equal SNR: so network, samplers,
+guidance and bound are Denoiser's, as flow's are. What differs is where training looks, (1) and w, and that
+(3) draws a Markov chain with fresh noise where flow solves an ODE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from likewise.denoiser import FEW, T_0, Denoiser
+from likewise.families.base import Family, Known, Score
+from likewise.layout import Batch, Context
+from likewise.masks import draw_masks, no_masks
+from likewise.paths import T_MIN, log_snr, scheduled
+from likewise.rng import Rng
+from likewise.spec import Spec
+
+GAMMA = 5.0  # where Hang et al. (2023), "Min-SNR", cut the weight off
+
+
+class Diffusion(Family):
+    """P(targets | sources) as a chain that takes noise off, step by step."""
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
+                 depth: int = 6, stem: Literal["conv", "patch"] = "conv",
+                 schedule: Literal["cosine", "linear", "even"] = "cosine",
+                 predict: Literal["v", "noise", "x"] = "v",
+                 weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
+                 infill: float | None = None) -> None:
+        """Build the network.
+
+        width   floats a token in the trunk; depth: blocks of the trunk
+        stem    of pictures, a U-Net's shell or linear patches
+        schedule  log SNR over u (paths.SCHEDULES), in training and in drawing
+        predict  what the network says of numbers
+        weighting  of (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
+            "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
+        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        """
+        super().__init__(targets, sources)
+        self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
+        self.schedule, self.weighting = schedule, weighting
+        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict)
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """(2), the mean of each column, summed over columns: (B,)."""
+        u = rng.uniform(len(self.targets) + 1)
+        # Half of the rows have one time for all columns, as in sampling.
+        u = torch.where(rng.uniform(1) < 0.5, u[:, :1], u[:, 1:])
+        t = scheduled("even" if self.weighting == "bound" else self.schedule, u)
+        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
+                 else no_masks(self.targets, len(rng), t.device))
+        return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight)
+
+    def _weight(self, column: str, t: Tensor) -> Tensor:
+        """w of (2); cut off as in flow where x^_0 is what the network says."""
+        snr = log_snr(t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0)).exp()
+        match self.weighting:
+            case "velocity":
+                return snr + 1
+            case "min_snr":
+                return snr.clamp(max=GAMMA)
+        return snr
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 20,
+               sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
+               eta: float = 1.0, guidance: float = 3.0, guidance_from: float = 0.0,
+               guidance_to: float = 0.9, zero_star: bool = True) -> Batch:
+        """Walk down the schedule in `steps` steps.
+
+        steps      more are finer; sampler: of (3), stochastic, or a solver of the ODE with the same marginals
+        eta        share of fresh noise of `stochastic`: 1 is (3), ancestral; 0 is DDIM (Song et al., 2021)
+        guidance   1 is the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  rectified times between which it is guided; zero_star: see samplers.guide
+        """
+        values, masks = (known.values, known.masks) if known else ({}, {})
+        value, mask = self.denoiser.clamped(values, masks, len(rng))
+        return self.denoiser.draw(c, rng, value, mask, self.grid(steps), sampler=sampler, guidance=guidance,
+                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta)
+
+    def grid(self, steps: int) -> list[float]:
+        """Times from noise to 0, even in u. Raises ValueError for less than one step."""
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, not {steps}")
+        u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
+        return [*scheduled(self.schedule, u).tolist(), 0.0]
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
+                 steps: int | None = None, draws: int = 64, floor: float | None = None) -> Score:
+        """The density of numbers: the bound (4), or that of the ODE with the same marginals (Denoiser.ode).
+
+        method  "auto" is the ODE's up to 64 numbers a row, where it is exact, and (4) above or with `steps`
+        steps   KL terms of (4), or None for the integral that ever more of them come to
+        draws   noise levels of (4) that are looked at; floor: the first, t_0 (default Denoiser.floor)
+
+        Raises ValueError for categorical targets, which have no density here.
+        """
+        size = self.denoiser.numbers()
+        few = size <= FEW
+        if method == "bound" or (method == "auto" and (steps or not few)):
+            floor = self.denoiser.floor() if floor is None else floor
+            return Score(self.denoiser.bound(x, c, rng, draws, floor, steps), "bound", size)
+        return Score(self.denoiser.ode(x, c, rng, 96, 1, few), "exact" if few else "estimate", size)

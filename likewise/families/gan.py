@@ -1,0 +1,196 @@
+"""Adversarial networks (Goodfellow et al., 2014), by default with pairs (Huang et al., 2024, "R3GAN").
+
+    min_G max_D  E ln D(x) + E ln(1 - D(G(z))),   D = sigmoid(f)                                        (1)
+    max_G  E ln D(G(z))                            in place of G's part of (1)                          (2)
+    min_f  E max(0, 1 - f(x)) + E max(0, 1 + f(G(z))),   max_G  E f(G(z))                               (3)
+    min_f E softplus(f(G(z)) - f(x)),   min_G E softplus(f(x) - f(G(z)))                                (4)
+    penalty on f:  gamma / 2 (E |grad f(x)|^2 + E |grad f(G(z))|^2)                                     (5)
+
+f(x, c) is the critic's number, z ~ N(0, I), and f sees a real and a drawn row with the same sources c. In (4)
+each drawn row must beat a real one, so that leaving out a part of the data costs; (5), R1 and R2, makes the
+game converge (Mescheder et al., 2018).
+
+A drawn row is one pass of G, and has no density. What is known of the targets G reads as further sources, and
+it is pasted into what G says before f sees it: so the whole must look real. Of a categorical token G says
+logits; f sees the code of the likeliest class, and its gradient goes to the mean code (straight through).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.adversaries import Critic, Generator, augment
+from likewise.families.base import Family, Known
+from likewise.floats import Floats
+from likewise.layout import Batch, Context
+from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.rng import Rng
+from likewise.spec import Spec
+
+Game = Literal["minimax", "nonsaturating", "hinge", "relativistic"]
+
+
+class GAN(Family):
+    """P(targets | sources) as what a generator draws and a critic cannot tell from data."""
+
+    phases: ClassVar[tuple[str, ...]] = ("critic", "generator")
+    betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
+    rate: ClassVar[float] = 0.5  # at the whole rate the game now and then breaks out
+    muon: ClassVar[bool] = False
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
+                 depth: int = 2, latent: int = 64, loss: Game = "relativistic", penalty: float = 1.0,
+                 penalised: float = 0.25, augment: float = 0.0, infill: float | None = None) -> None:
+        """Build both networks.
+
+        width    floats a token of the generator's trunk and of the critic's vectors; depth: blocks of both
+        latent   numbers of z
+        loss     of the game: (1), (2), (3) or (4)
+        penalty  gamma of (5), with any of the losses; 0 is none
+        penalised  share of the rows on which (5) is computed, weighted by its inverse
+        augment  chance that a picture is moved, brightened or cut into before the critic sees it
+        infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
+
+        Raises ValueError if `penalised` is not in (0, 1].
+        """
+        super().__init__(targets, sources)
+        if not 0 < penalised <= 1:
+            raise ValueError(f"penalised is a share of rows, in (0, 1], not {penalised}")
+        self.game, self.latent, self.augment = loss, latent, augment
+        self.penalty, self.penalised = penalty, penalised
+        self.floats = Floats(targets)
+        several = len(targets) > 1
+        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        # One token that stands alone is known or not; there is nothing to draw beside it.
+        partly = {n: s for n, s in self.floats.specs.items() if several or s.tokens > 1}
+        self.parts = partly if self.infill else {}
+        self.generator = Generator(self.floats.specs, self.floats.outputs,
+                                   {**sources, **known_specs(self.parts)}, latent=latent, width=width,
+                                   depth=depth)
+        self.critic = Critic(self.floats.specs, sources, width=width, depth=depth)
+
+    def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
+        """The parameters of the network that has the phase's name."""
+        return [(n, p) for n, p in self.named_parameters() if n.startswith(f"{phase}.")]
+
+    # ---- the game
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """One side of the game, (B,): the critic's with (5) where there are gradients, or the generator's."""
+        real = self.floats.encode(x)
+        masks = (draw_masks(self.targets, self.infill, rng) if self.parts
+                 else no_masks(self.targets, len(rng), rng.device))
+        z = rng.normal(self.latent)
+        with torch.set_grad_enabled(phase == "generator" and torch.is_grad_enabled()):
+            drawn = self.draw(z, c, real, masks)
+        real, drawn = augment(self.floats.specs, [real, drawn], self.augment, rng)
+        if phase == "critic":
+            return self._criticise(real, drawn, c, rng)
+        with _fixed(self.critic):
+            with torch.no_grad():
+                asked = self.critic.read(c)
+                f_real = self.critic(real, asked)
+            return generator_loss(self.game, f_real, self.critic(drawn, asked))
+
+    def _criticise(self, real: Batch, drawn: Batch, c: Context, rng: Rng) -> Tensor:
+        """The critic's loss with (5), (B,)."""
+        asked = self.critic.read(c).repeat(2, 1)
+        both = {n: torch.cat([real[n].to(v), v]) for n, v in drawn.items()}
+        f_real, f_drawn = self.critic(both, asked).chunk(2)
+        loss = critic_loss(self.game, f_real, f_drawn)
+        self.terms = {"f real": f_real.detach().mean(), "f drawn": f_drawn.detach().mean()}
+        if self.penalty and torch.is_grad_enabled():
+            rows = (rng.uniform(1)[:, 0] < self.penalised).nonzero()[:, 0]
+            twice = torch.cat([rows, rows + len(loss)])
+            squares = gradient_norms(self.critic, {n: v[twice] for n, v in both.items()}, asked[twice])
+            squares = squares.view(2, -1).sum(0) / self.penalised  # |grad f(x)|^2 + |grad f(G(z))|^2
+            squares = loss.new_zeros(len(loss)).index_put((rows,), squares)
+            self.terms["gradients"] = squares.detach().mean()
+            loss = loss + self.penalty / 2 * squares  # (5)
+        return loss
+
+    # ---- drawing
+
+    def draw(self, z: Tensor, c: Context, known: Batch, masks: Batch) -> Batch:
+        """G(z, c) with what is known pasted in: float columns (B, T, C), differentiable in G.
+
+        known column -> (B, T, C) floats, of which those in masks, column -> (B, T) bool, hold.
+        """
+        out = self._generated(z, with_known(c, {n: known[n] for n in self.parts}, masks) if self.parts else c)
+        drawn = {}
+        for name, value in self.floats.mean(out).items():
+            if name in self.floats.categorical:  # the likeliest code, with the gradient of the mean code
+                code = self.floats.codes(name).to(value)[out[name].argmax(-1)]
+                value = value + (code - value).detach()
+            drawn[name] = torch.where(masks[name][..., None], known[name].to(value), value)
+        return drawn
+
+    def _generated(self, z: Tensor, c: Context) -> Batch:
+        """What the generator says; rows of which something is known apart, as they have many more tokens."""
+        some = c.present[:, len(self.sources) :].any(1)
+        groups = [rows for rows in ((~some).nonzero()[:, 0], some.nonzero()[:, 0]) if len(rows)]
+        if len(groups) == 1:
+            return self.generator(z, c)
+        out = [self.generator(z[rows], Context({n: v[rows] for n, v in c.values.items()}, c.present[rows]))
+               for rows in groups]
+        back = torch.cat(groups).argsort()
+        return {n: torch.cat([part[n] for part in out])[back] for n in out[0]}
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, truncation: float = 1.0) -> Batch:
+        """G(z, c) of one z a row.
+
+        truncation  factor of z: below 1 the draws are more alike and nearer to the usual
+        """
+        masks, rows = no_masks(self.targets, len(rng), rng.device), len(rng)
+        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=rng.device) if s.categorical else
+                  torch.zeros(rows, s.tokens, s.width, device=rng.device) for n, s in self.targets.items()}
+        if known:
+            masks, values = {**masks, **known.masks}, {**values, **known.values}
+        z = truncation * rng.normal(self.latent)
+        drawn = self.floats.decode(self.draw(z, c, self.floats.encode(values), masks))
+        return {n: torch.where(masks[n] if n in self.floats.categorical else masks[n][..., None],
+                               values[n], drawn[n]) for n in self.targets}
+
+
+def critic_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:
+    """What the critic pays for its numbers of real and drawn rows, (B,) each -> (B,)."""
+    if game == "relativistic":
+        return F.softplus(f_drawn - f_real)  # (4)
+    if game == "hinge":
+        return F.relu(1 - f_real) + F.relu(1 + f_drawn)  # (3)
+    return F.softplus(-f_real) + F.softplus(f_drawn)  # -ln D(x) - ln(1 - D(G(z))), (1)
+
+
+def generator_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:
+    """What the generator pays, (B,); of real rows only (4) asks."""
+    if game == "relativistic":
+        return F.softplus(f_real - f_drawn)  # (4)
+    if game == "hinge":
+        return -f_drawn  # (3)
+    return F.softplus(-f_drawn) if game == "nonsaturating" else -F.softplus(f_drawn)  # (2), (1)
+
+
+def gradient_norms(critic: Critic, x: Batch, asked: Tensor) -> Tensor:
+    """|grad_x f|^2 over all columns, (B,), to be differentiated in turn."""
+    x = {n: v.detach().requires_grad_() for n, v in x.items()}
+    slopes = torch.autograd.grad(critic(x, asked).sum(), list(x.values()), create_graph=True)
+    return sum(slope.float().square().flatten(1).sum(1) for slope in slopes)
+
+
+@contextmanager
+def _fixed(module: nn.Module) -> Iterator[None]:
+    """No gradient of the module's own weights, which would be computed for nothing."""
+    before = [p.requires_grad for p in module.parameters()]
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, asked in zip(module.parameters(), before, strict=True):
+            p.requires_grad_(asked)

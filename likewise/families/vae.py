@@ -1,0 +1,240 @@
+"""Variational autoencoder (Kingma & Welling, 2014; Rezende et al., 2014): p(x | c) as a mixture over z.
+
+    p(x | c) = int p(x | z, c) p(z | c) dz,   q(z | x, c) = N(mu(x, c), sigma(x, c)^2)                  (1)
+    ELBO = E_q log p(x | z, c) - KL(q(z | x, c) || p(z | c)) <= log p(x | c)                            (2)
+    log 1/K sum_k p(x | z_k, c) p(z_k | c) / q(z_k | x, c), z_k ~ q, rises from (2) to log p(x | c)
+    with K in expectation (Burda et al., 2016)                                                          (3)
+    known parts m of x: r(z | m, c) = N(mu(m, c), sigma(m, c)^2), the q of a row that is partly seen, is
+    learned from KL(q || r) (Ivanov et al., 2019); of a few z ~ r one is kept by its weight
+    p(m | z, c) p(z | c) / r(z | m, c)                                                                  (4)
+
+Encoder and decoder read the sources in context, the prior as it says (priors.py). r learns beside the model
+and changes neither p nor q, so (2) and (3) stand whatever is known in training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.families.base import Family, Known, Score
+from likewise.floats import Floats
+from likewise.layout import Batch, Context
+from likewise.likelihood import Likelihood
+from likewise.masks import draw_masks, no_masks
+from likewise.nets import Decoder, Encoder, Reader, Reading
+from likewise.priors import Gaussians, Prior, kl_normal
+from likewise.rng import Rng
+from likewise.spec import Spec
+from likewise.stems import norm
+
+NARROW = -4.0  # log sigma^2 of q at first
+CHUNK = 768  # rows decoded at a time by (3) and (4)
+
+
+class VAE(Family):
+    """P(targets | sources) by one vector z a row."""
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
+                 depth: int = 1, stem: Literal["conv", "patch"] = "conv", coarse: int = 4, latent: int = 32,
+                 decoder: Literal["gaussian", "bernoulli"] = "gaussian",
+                 prior: Literal["standard", "learned", "mixture", "vamp"] = "learned", components: int = 50,
+                 beta: float = 1.0, free_bits: float = 0.0, warmup: float = 0.3,
+                 infill: float | None = None) -> None:
+        """Build encoder, prior and decoder.
+
+        width   floats a token; depth: blocks of encoder and of decoder
+        stem    of pictures, convolutions or linear patches; coarse: tokens a side of a picture
+        latent  numbers in z
+        decoder  of pictures, p(x | z): Gaussian of one learned variance, or continuous Bernoulli
+        prior   p(z | c); components: of the mixture, and of vamp
+        beta    weight of the KL term in training; warmup: share of the run in which it rises from 0
+        free_bits  nats of KL that each number of z has for nothing in training
+        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        """
+        super().__init__(targets, sources)
+        self.latent, self.beta, self.free_bits, self.warmup = latent, beta, free_bits, warmup
+        self.dims = sum(s.tokens * s.width for s in self.targets.values())
+        several = len(self.targets) > 1
+        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        if not several and self.dims == 1:
+            self.infill = 0.0  # known, it leaves nothing to tell
+        self.columns = Floats(targets)
+        seen = {n: Spec(s.grid, s.width + 1) for n, s in self.columns.specs.items()}  # with a mask
+        self.reader = Reader(sources, width)
+        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=coarse)
+        self.whole = nn.Linear(self.encoder.tokens * width, 2 * latent)  # q
+        with torch.no_grad():  # little noise at first, lest z is ignored before it says anything
+            self.whole.bias[latent:] = NARROW
+        self.part = nn.Linear(self.encoder.tokens * width, 2 * latent) if self.infill else None  # r
+        self.prior = Prior(prior, latent, components, width)
+        self.pseudo = nn.ParameterList(torch.randn(components, s.tokens, s.width)
+                                       for s in self.columns.specs.values() if prior == "vamp")  # u_k
+        self.likelihood = Likelihood(targets, decoder)
+        self.up = nn.Linear(latent, self.encoder.tokens * width)
+        self.decoder = Decoder(self.columns.specs, self.likelihood.outputs, width=width, depth=depth,
+                               stem=stem, coarse=coarse)
+
+    # ---- the parts of (1)
+
+    def encode(self, x: Batch, c: Context) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x, c), (B, latent) each."""
+        q = self._q(self.columns.encode(x), self.reader(c))
+        return q.mean[:, 0], q.log_var[:, 0]
+
+    def decode(self, z: Tensor, c: Context) -> Batch:
+        """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
+        return self.likelihood.mode(self._says(z, self.reader(c)))
+
+    def _q(self, floats: Batch, reading: Reading) -> Gaussians:
+        """q(z | x, c), floats column -> (B, T, C)."""
+        seen = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
+        return self._gaussian(self.whole, seen, reading)
+
+    def _r(self, floats: Batch, masks: Batch, reading: Reading) -> Gaussians:
+        """r(z | m, c) of (4); masks column -> (B, T) bool."""
+        seen = {n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
+                for n, v in floats.items()}
+        return self._gaussian(self.part, seen, reading)
+
+    def _gaussian(self, head: nn.Linear, seen: Batch, reading: Reading) -> Gaussians:
+        return Gaussians.one(head(norm(self.encoder(seen, reading)).flatten(1)))
+
+    def _p(self, c: Context, reading: Reading) -> Gaussians:
+        """p(z | c)."""
+        encoded = None
+        if self.pseudo:
+            rows = len(self.pseudo[0])
+            values = {n: v[:1].expand(rows, *v.shape[1:]) for n, v in c.values.items()}
+            nothing = Context(values, c.present.new_zeros(rows, len(values)))
+            encoded = self._q(dict(zip(self.columns.specs, self.pseudo, strict=True)), self.reader(nothing))
+        return self.prior(reading, len(c.present), encoded)
+
+    def _says(self, z: Tensor, reading: Reading) -> Batch:
+        h = self.up(z.to(self.up.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
+        return self.decoder(h, reading)
+
+    # ---- learning
+
+    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+        """The learned rows of (4) of priors.py start as rows of the data."""
+        for value, u in zip(self.columns.encode(x).values(), self.pseudo, strict=False):
+            with torch.no_grad():
+                u.copy_(value[torch.arange(len(u), device=value.device) % len(value)])
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,)."""
+        floats, reading = self.columns.encode(x), self.reader(c)
+        q, p = self._q(floats, reading), self._p(c, reading)
+        z = q.draw(rng)
+        nats = self.likelihood.sum_nats(x, self._says(z, reading))
+        if p.mean.shape[1] == 1:
+            each = kl_normal(q, p)
+            kl, paid = each.sum(1), each.clamp(min=self.free_bits).sum(1)
+        else:  # no closed form: one draw
+            kl = q.log_prob(z) - p.log_prob(z)
+            paid = kl.clamp(min=self.free_bits * self.latent) if self.free_bits else kl
+        self.terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
+        loss = self.beta * min(1.0, self.progress / max(self.warmup, 1e-9)) * paid - nats
+        if self.part is not None:
+            loss = loss + self._partly(floats, draw_masks(self.targets, self.infill, rng), reading, q)
+        return loss / self.dims
+
+    def _partly(self, floats: Batch, masks: Batch, reading: Reading, q: Gaussians) -> Tensor:
+        """KL(q || r) of the rows of which something is known, 0 of the others: (B,)."""
+        rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
+        gap = q.mean.new_zeros(len(q.mean))
+        if not len(rows):
+            return gap
+        r = self._r({n: v[rows] for n, v in floats.items()}, {n: m[rows] for n, m in masks.items()},
+                    Reading(reading.tokens[rows], reading.bias[rows], reading.pooled[rows]))
+        still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
+        return gap.index_put((rows,), kl_normal(still, r).sum(1))
+
+    # ---- drawing
+
+    @torch.no_grad()
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
+               noise: bool = False, candidates: int = 16) -> Batch:
+        """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
+
+        temperature  factor of the deviation of z: below 1 draws are more alike
+        noise       whether many numbers, as of a picture, are drawn too; else their means are shown
+        candidates  z among which (4) picks
+        """
+        reading = self.reader(c)
+        z = self._p(c, reading).draw(rng, temperature)
+        if known:
+            masks, values = self._full(known, len(rng), z.device)
+            some = torch.stack([m.any(1) for m in masks.values()]).any(0)
+            z = torch.where(some[:, None], self._picked(values, masks, c, reading, rng, candidates), z)
+        x = self.likelihood.draw(self._says(z, reading), rng, noise)
+        if known:
+            x = {n: torch.where(masks[n] if self.targets[n].categorical else masks[n][..., None],
+                                values[n], v) for n, v in x.items()}
+        return x
+
+    def _full(self, known: Known, rows: int, device: torch.device) -> tuple[Batch, Batch]:
+        """Masks and values of every target, zero where nothing is known."""
+        masks = no_masks(self.targets, rows, device)
+        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=device) if s.categorical else
+                  torch.zeros(rows, s.tokens, s.width, device=device) for n, s in self.targets.items()}
+        return masks | known.masks, values | known.values
+
+    def _picked(self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng,
+                candidates: int) -> Tensor:
+        """(4): one z a row, (B, latent)."""
+        z, weight = self._weighted(x, masks, c, reading, rng, candidates)
+        gumbel = -(-rng.uniform(candidates).clamp(1e-9, 1 - 1e-7).log()).log()
+        rows = torch.arange(len(z), device=z.device)
+        return z[rows, (weight + gumbel).argmax(1)]
+
+    # ---- scoring
+
+    def log_prob(self, x: Batch, c: Context, *, rng: Rng, samples: int = 64,
+                 observed: Batch | None = None) -> Score:
+        """(3): a bound from `samples` draws of z; 1 is the ELBO.
+
+        samples   more are tighter
+        observed  column -> (B, T) bool: then of those parts of x alone, by z ~ r
+        """
+        masks = None
+        if observed is not None:
+            masks = no_masks(self.targets, len(rng), c.present.device) | observed
+        weight = self._weighted(x, masks, c, self.reader(c), rng, samples)[1]
+        return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
+
+    def _weighted(self, x: Batch, masks: Batch | None, c: Context, reading: Reading, rng: Rng,
+                  draws: int) -> tuple[Tensor, Tensor]:
+        """z (B, K, latent) from q, or from r of what is in `masks`, and log p(x, z | c) / q(z), (B, K).
+
+        Without an r they come from the prior.
+        """
+        floats, p = self.columns.encode(x), self._p(c, reading)
+        if masks is None:
+            q = self._q(floats, reading)
+        else:
+            q = p if self.part is None else self._r(floats, masks, reading)
+        z, weights = [], []
+        for _ in range(draws):
+            z.append(q.draw(rng))
+            weights.append(p.log_prob(z[-1]) - q.log_prob(z[-1]))
+        z, weight = torch.stack(z, dim=1), torch.stack(weights, dim=1)
+        step = max(1, CHUNK // len(z))
+        nats = torch.cat([self._nats_of(x, masks, part, reading) for part in z.split(step, dim=1)], dim=1)
+        return z, nats + weight
+
+    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, reading: Reading) -> Tensor:
+        """log p(x | z, c), of what is in `masks`, z (B, k, latent) -> (B, k)."""
+        k = z.shape[1]
+        read = Reading(*(v.repeat_interleave(k, dim=0) for v in
+                         (reading.tokens, reading.bias, reading.pooled)))
+        nats = self.likelihood.nats({n: v.repeat_interleave(k, dim=0) for n, v in x.items()},
+                                    self._says(z.flatten(0, 1), read))
+        if masks is not None:
+            nats = {n: v * masks[n].repeat_interleave(k, dim=0) for n, v in nats.items()}
+        return sum(v.sum(1) for v in nats.values()).unflatten(0, (-1, k))

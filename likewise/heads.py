@@ -1,0 +1,132 @@
+"""Heads: what the distribution of one token is, given what a network says of it.
+
+Legend: B batch, T tokens, D width, C floats a token, K classes, M Gaussians of a mixture.
+
+    ids     p(x) = softmax(W h + b)_x                                                                   (1)
+    floats  p(x) = sum_m w_m prod_c N(x_c; mu_mc, s_mc^2), with w, mu, log s = W h + b
+            (Bishop, 1994, "mixture density networks")                                                  (2)
+
+Heads compute in float32 whatever the network's type. At first W is almost zero, so that b, the marginal, is
+what a head says.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HEAD_STD = 0.001  # of the first weights
+
+
+class Ids(nn.Module):
+    """Logits of K classes (1)."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.out = _linear(width, classes)
+
+    def begin(self, x: Tensor) -> None:
+        """Start at the frequencies of the ids x (n,), each class counted once more."""
+        counts = torch.bincount(x, minlength=len(self.out.bias)).float() + 1
+        with torch.no_grad():
+            self.out.bias.copy_((counts / counts.sum()).log())
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., D) -> logits (..., K) float32."""
+        return self.out(h).float()
+
+    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+        """log p of ids, h (..., D) and x (...) -> (...), nats."""
+        return self(h).log_softmax(-1).gather(-1, x[..., None])[..., 0]
+
+
+class Gaussians(nn.Module):
+    """A mixture of M Gaussians over C floats with diagonal covariances (2), none narrower than `floor`."""
+
+    def __init__(self, width: int, floats: int, components: int, floor: float) -> None:
+        super().__init__()
+        self.shape, self.floor = (components, floats), floor
+        self.out = _linear(width, components * (1 + 2 * floats))
+        spread = torch.linspace(-1.5, 1.5, components) if components > 1 else torch.zeros(1)
+        self._set(spread[:, None].expand(self.shape), torch.ones(floats))
+
+    def begin(self, x: Tensor) -> None:
+        """Start at the marginal of x (n, C): components at its quantiles along the first float."""
+        components, floats = self.shape
+        order = x[:, 0].argsort()
+        spots = ((torch.arange(components) + 0.5) / components * len(x)).long()
+        self._set(x[order[spots.to(order.device)]], x.std(0, correction=0) * components ** (-1 / floats))
+
+    def _set(self, mean: Tensor, std: Tensor) -> None:
+        components, floats = self.shape
+        log_std = std.clamp(min=self.floor).log().to(mean)
+        bias = torch.cat([mean.new_zeros(components, 1), mean, log_std.expand(components, floats)], dim=1)
+        with torch.no_grad():
+            self.out.bias.copy_(bias.flatten())
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """h (..., D) -> log w (..., M), mu (..., M, C), log s (..., M, C), float32.
+
+        The weights of this layer may be bf16, its arithmetic is not: a mean has more than three digits.
+        """
+        out = F.linear(h.float(), self.out.weight.float(), self.out.bias.float())
+        out = out.unflatten(-1, (self.shape[0], -1))
+        mean, raw = out[..., 1:].chunk(2, dim=-1)
+        log_std = torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))
+        return out[..., 0].log_softmax(-1), mean, log_std
+
+    def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
+        """log p of floats, h (..., D) and x (..., C) -> (...), nats."""
+        log_weight, mean, log_std = self(h)
+        z = (x[..., None, :] - mean) * (-log_std).exp()
+        each = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)  # (..., M, C)
+        return (log_weight + each.sum(-1)).logsumexp(-1)
+
+    def draw(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float) -> Tensor:
+        """h (B, D), u (B,) uniform, noise (B, C) normal -> (B, C).
+
+        At temperature T each weight is w^(1/T) and each variance s^2 T; at 0 it is the heaviest's mean.
+        """
+        log_weight, mean, log_std = self(h)
+        which = draw_ids(filtered(log_weight, temperature, 1.0, 0.0), u)
+        which = which[:, None, None].expand(-1, 1, self.shape[1])
+        mean, log_std = mean.gather(1, which)[:, 0], log_std.gather(1, which)[:, 0]
+        return mean + math.sqrt(temperature) * log_std.exp() * noise
+
+
+def filtered(logits: Tensor, temperature: float, top_p: float, min_p: float) -> Tensor:
+    """Logits (..., K) of what may be drawn, the rest minus infinity.
+
+    Divided by the temperature; then the fewest most likely classes of `top_p` in all (Holtzman et al., 2020)
+    that have at least `min_p` of the most likely one's probability (Nguyen et al., 2024). The most likely
+    class always stays, and at temperature 0 it alone.
+    """
+    if temperature == 0:
+        top_p, temperature = 0.0, 1.0
+    logits = logits / temperature
+    if top_p < 1:
+        p, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
+        out = p.cumsum(-1) - p >= top_p  # what comes before it is enough
+        out[..., 0] = False
+        logits = logits.masked_fill(torch.zeros_like(out).scatter(-1, order, out), -torch.inf)
+    if min_p > 0:
+        best = logits.amax(-1, keepdim=True)
+        logits = logits.masked_fill(logits < best + math.log(min_p), -torch.inf)
+    return logits
+
+
+def draw_ids(logits: Tensor, u: Tensor) -> Tensor:
+    """Ids by inversion of the distribution function: logits (B, K), u (B,) in [0, 1) -> (B,)."""
+    up_to = logits.double().softmax(-1).cumsum(-1)
+    last = logits.isfinite().long().cumsum(-1).argmax(-1)  # where rounding ends below u
+    return torch.minimum((up_to <= u.double()[:, None] * up_to[:, -1:]).sum(-1), last)
+
+
+def _linear(width: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(width, outputs)
+    nn.init.normal_(layer.weight, std=HEAD_STD)
+    nn.init.zeros_(layer.bias)
+    return layer
