@@ -141,7 +141,7 @@ class _Flat(nn.Module):
 
 
 class _Up(nn.Module):
-    """The way out of a picture as stems have it: from at most COARSE x COARSE places by transposed ones."""
+    """The way out of a picture: from at most COARSE x COARSE places by transposed convolutions, to (-1, 1)."""
 
     def __init__(self, grid: tuple[int, int], c_out: int, width: int) -> None:
         super().__init__()
@@ -159,7 +159,8 @@ class _Up(nn.Module):
         x = self.ups[0](norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2))
         for up in self.ups[1:]:
             x = up(norm_channels(F.leaky_relu(x, SLOPE)))
-        return x.permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
+        # A background of exactly -1 is then where the slope ends, not a place that noise must hit.
+        return x.tanh().permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
 
 
 def _levels(grid: tuple[int, ...]) -> int:

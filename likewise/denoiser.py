@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from likewise import paths
 from likewise.floats import Floats
 from likewise.layout import Batch, Context, Layout
+from likewise.masks import Known, completed
 from likewise.nets import Net, Reading
 from likewise.rng import Rng
 from likewise.samplers import SAMPLERS, Denoise, clamp, guide
@@ -37,7 +38,7 @@ class Denoiser(nn.Module):
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int,
                  stem: str, predict: Predict) -> None:
         super().__init__()
-        self.floats = Floats(targets)
+        self.targets, self.floats = dict(targets), Floats(targets)
         self.names = list(targets)
         self.layout = Layout(self.floats.specs)
         auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.floats.specs.items()}
@@ -123,19 +124,10 @@ class Denoiser(nn.Module):
         x = SAMPLERS[sampler](clamp(guided, value, known), x, times, noise, eta)
         return self.floats.decode(self.layout.unpack(x))
 
-    def clamped(self, values: Batch, masks: Batch, rows: int) -> tuple[Tensor, Tensor]:
-        """Known values and their masks as (B, N); columns that are not mentioned are unknown."""
-        device = self.net.trunk.column.device
-        full, known = {}, {}
-        for name, spec in self.layout.specs.items():
-            if name in values:
-                value = values[name].to(device)
-                full[name] = self.floats.codes(name)[value] if name in self.floats.categorical else value
-                known[name] = masks[name].to(device)
-            else:
-                full[name] = torch.zeros(rows, spec.tokens, spec.width, device=device)
-                known[name] = torch.zeros(rows, spec.tokens, dtype=torch.bool, device=device)
-        return self.layout.pack(full), self.spread(known)
+    def clamped(self, known: Known | None, rows: int) -> tuple[Tensor, Tensor]:
+        """Known values and their masks as (B, N)."""
+        values, masks = completed(self.targets, known, rows, self.net.trunk.column.device)
+        return self.pack(values), self.spread(masks)
 
     def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
                 zero_star: bool) -> Denoise:

@@ -77,6 +77,10 @@ class Context:
         """The same rows with no source given: the unconditional model."""
         return replace(self, present=torch.zeros_like(self.present))
 
+    def take(self, rows: Tensor) -> Context:
+        """Some of the rows, by their numbers."""
+        return Context(take(self.values, rows), self.present[rows])
+
     def __add__(self, other: Context) -> Context:
         """The rows of both, one after the other."""
         values = {name: torch.cat([value, other.values[name]]) for name, value in self.values.items()}
@@ -84,3 +88,8 @@ class Context:
 
     def to(self, device: torch.device | str) -> Context:
         return Context({k: v.to(device) for k, v in self.values.items()}, self.present.to(device))
+
+
+def take(batch: Batch, rows: Tensor) -> Batch:
+    """Some of the rows of every column, by their numbers."""
+    return {name: value[rows] for name, value in batch.items()}

@@ -6,6 +6,7 @@ Whoever has seen such rows in training can fill in, complete, and answer every c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,18 @@ from torch import Tensor
 from likewise.layout import Batch, Context
 from likewise.rng import Rng
 from likewise.spec import Spec
+
+
+@dataclass(frozen=True)
+class Known:
+    """The part of the targets that is given while drawing.
+
+    values  column -> (B, T, ...)
+    masks   column -> (B, T) bool, True where the value holds
+    """
+
+    values: Batch
+    masks: Batch
 
 
 def draw_masks(specs: Mapping[str, Spec], share: float, rng: Rng) -> Batch:
@@ -54,6 +67,30 @@ def with_known(c: Context, floats: Batch, masks: Batch) -> Context:
              for n, v in floats.items()}
     given = torch.stack([masks[n].any(1) for n in floats], dim=1)
     return Context({**c.values, **parts}, torch.cat([c.present, given.to(c.present.device)], dim=1))
+
+
+def completed(specs: Mapping[str, Spec], known: Known | None, rows: int,
+              device: torch.device) -> tuple[Batch, Batch]:
+    """Values and masks of every target, encoded; zero where nothing is known."""
+    values, masks = {}, no_masks(specs, rows, device)
+    for name, spec in specs.items():
+        values[name] = blank(spec, rows, device)
+        if known is not None and name in known.values:
+            masks[name] = known.masks[name].to(device)
+            values[name] = pasted(values[name], known.values[name].to(device), masks[name])
+    return values, masks
+
+
+def blank(spec: Spec, rows: int, device: torch.device) -> Tensor:
+    """Zeros in the place of an encoded column."""
+    if spec.categorical:
+        return torch.zeros(rows, spec.tokens, dtype=torch.int64, device=device)
+    return torch.zeros(rows, spec.tokens, spec.width, device=device)
+
+
+def pasted(drawn: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """`value` where `mask` holds, (B,) or (B, T), else what is drawn, which may have further axes."""
+    return torch.where(mask.view(*mask.shape, *[1] * (drawn.ndim - mask.ndim)), value.to(drawn), drawn)
 
 
 def _region(grid: tuple[int, ...], rng: Rng) -> Tensor:

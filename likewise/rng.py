@@ -38,6 +38,12 @@ class Rng:
     def __len__(self) -> int:
         return len(self.generators)
 
+    def take(self, rows: Tensor) -> Rng:
+        """The generators of some of the rows, by their places; they are shared, not copied."""
+        part = Rng([], device=self.device)
+        part.generators = [self.generators[i] for i in rows.tolist()]
+        return part
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (B, *shape) float32."""
         return self._rows(torch.randn, *shape)

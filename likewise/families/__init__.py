@@ -8,6 +8,8 @@ from likewise.families.base import Family
 from likewise.formula import unknown
 
 FAMILIES: dict[str, str] = {  # the module in this folder -> the class in it
+    "autoencoder": "Autoencoder",
+    "vae": "VAE",
     "gan": "GAN",
     "diffusion": "Diffusion",
     "flow": "Flow",

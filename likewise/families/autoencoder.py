@@ -12,7 +12,6 @@ of the rows. There is no log_prob: a deterministic encoder gives no bound where 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -22,8 +21,8 @@ from torch import Tensor
 from likewise.codec import Codec
 from likewise.denoiser import Denoiser
 from likewise.families.base import Family, Known
-from likewise.layout import Batch, Context
-from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.layout import Batch, Context, take
+from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.rng import Rng
 from likewise.samplers import time_grid
 from likewise.spec import Spec
@@ -82,10 +81,9 @@ class Autoencoder(Family):
             self.terms = dict(self.codec.terms)
             return loss
         rows = (rng.uniform(1)[:, 0] < LATER).nonzero()[:, 0]
-        loss = torch.zeros(len(rng), device=rows.device)
+        loss = torch.zeros(len(rng), device=rng.device) + 0 * self.codec.up.bias.sum()
         if len(rows):
-            loss = loss.index_put((rows,), self.codec.polish({n: v[rows] for n, v in x.items()},
-                                                             _rng_of(rng, rows)) / LATER)
+            loss = loss.index_put((rows,), self.codec.polish(take(x, rows), rng.take(rows)) / LATER)
         self.terms = {"reconstruction": loss.detach().mean()}
         return loss
 
@@ -101,11 +99,9 @@ class Autoencoder(Family):
         loss = torch.zeros(rows, device=z.device)
         for part in (some, ~some):  # a row of which nothing is known has no known parts to read
             if len(index := part.nonzero()[:, 0]):
-                given = Context({n: v[index] for n, v in c.values.items()}, c.present[index])
-                known = self._with({n: v[index] for n, v in x.items()},
-                                   {n: m[index] for n, m in masks.items()}, given)
+                known = self._with(take(x, index), take(masks, index), c.take(index))
                 nothing = torch.zeros(len(index), self.prior.layout.size, dtype=torch.bool, device=z.device)
-                own = self.prior.loss({"z": z[index]}, known, t[index], nothing, _rng_of(rng, index), _weight)
+                own = self.prior.loss({"z": z[index]}, known, t[index], nothing, rng.take(index), _weight)
                 loss = loss.index_put((index,), own)
         self.terms["prior"] = loss.detach().mean()
         return loss
@@ -119,7 +115,7 @@ class Autoencoder(Family):
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
                sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
-               guidance: float = 1.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
+               guidance: float = 1.5, guidance_from: float = 0.0, guidance_to: float = 0.9,
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
                noise: bool = False) -> Batch:
         """(3), by `steps` steps of the flow.
@@ -130,28 +126,16 @@ class Autoencoder(Family):
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         noise      whether many numbers, as of a picture, are drawn too; else their means are shown
         """
-        rows, device = len(rng), rng.device
-        masks = no_masks(self.targets, rows, device) | (known.masks if known else {})
-        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=device) if s.categorical else
-                  torch.zeros(rows, s.tokens, s.width, device=device) for n, s in self.targets.items()}
-        values |= known.values if known else {}
-        nothing, none = self.prior.clamped({}, {}, rows)
+        values, masks = completed(self.targets, known, len(rng), rng.device)
+        nothing, none = self.prior.clamped(None, len(rng))
         v = self.prior.draw(self._with(values, masks, c), rng, nothing, none, time_grid(steps, shift),
                             sampler=sampler, guidance=guidance, interval=(guidance_from, guidance_to),
                             zero_star=zero_star, eta=eta)["z"]
         says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
         drawn = self.codec.likelihood.draw(says, rng, noise)
-        return {n: torch.where(masks[n] if s.categorical else masks[n][..., None], values[n], drawn[n])
-                for n, s in self.targets.items()}
+        return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}
 
 
 def _weight(column: str, t: Tensor) -> Tensor:
     """1 / t^2 of (2), cut off."""
     return 1 / t.clamp(min=T_MIN) ** 2
-
-
-def _rng_of(rng: Rng, rows: Tensor) -> Rng:
-    """The generators of some of the rows."""
-    part = copy.copy(rng)
-    part.generators = [rng.generators[i] for i in rows.tolist()]
-    return part

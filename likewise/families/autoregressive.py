@@ -23,8 +23,8 @@ from likewise.codec import Codec
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
-from likewise.layout import Batch, Context
-from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.layout import Batch, Context, take
+from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
 from likewise.spec import Spec
@@ -110,9 +110,9 @@ class Autoregressive(Family):
         losses = torch.zeros(rows, len(z), device=c.present.device)
         for part in (some, ~some):  # a row of which nothing is known has no known parts to read
             if (index := part.nonzero()[:, 0]).numel():
-                reading = self._read(_rows(c, index), _pick(x, index), _pick(masks, index))
+                reading = self._read(c.take(index), take(x, index), take(masks, index))
                 free = {n: ~self._forced(n, masks[n][index]) for n in z}
-                nats = self._nats(_pick(z, index), reading, free)
+                nats = self._nats(take(z, index), reading, free)
                 losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
         self.terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
         return losses.sum(1)
@@ -170,28 +170,27 @@ class Autoregressive(Family):
                    (default 2 for pictures, 1 for the rest)
         """
         rows, device = len(rng), c.present.device
-        x, masks = self._complete(known, rows, device)
+        x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
         weight = {n: GUIDANCE if guidance is None and n in self.pictures else guidance or 1.0
                   for n in self.tokens}
         guided = any(w != 1 for w in weight.values()) and bool(c.present.any())
         both = torch.arange(rows, device=device).repeat(2 if guided else 1)
-        reading = self._read(c + c.nothing() if guided else c, _pick(x, both), _pick(masks, both))
+        reading = self._read(c + c.nothing() if guided else c, take(x, both), take(masks, both))
         state, out = Decoding(self.causal, reading), {}
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
                            guidance=weight[name])
             out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
         for name, codec in self.codecs.items():
-            mask = masks[name][..., None]
-            out[name] = torch.where(mask, x[name], codec.decode(out[name])[name])
+            out[name] = pasted(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
     def _column(self, k: int, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
                 draw: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """Draw the tokens of column k; where `forced`, (B, T), they are those of `value`."""
         spec, first, copies = list(self.tokens.values())[k], sum(self.sizes[:k]), len(state.last) // len(rng)
-        value = _blank(spec, len(rng), forced.device) if value is None else value
+        value = blank(spec, len(rng), forced.device) if value is None else value
         u = rng.uniform(spec.tokens)
         noise = u if spec.categorical else rng.normal(spec.tokens, spec.width)
         ended = torch.zeros(len(rng), dtype=torch.bool, device=forced.device)
@@ -203,13 +202,13 @@ class Autoregressive(Family):
                 break
             h = state.slot(first + i, (~ended).repeat(copies) if spec.padded else None)
             token = draw(h, u[:, i], noise[:, i], goes_on[:, i])
-            token = torch.where(_like(forced[:, i], token), value[:, i], token)
+            token = pasted(token, value[:, i], forced[:, i])
             if spec.padded:
                 token = token.masked_fill(ended, 0)
                 ended |= token == 0
             out[:, i] = token
             state.push(self._embed(k, token[:, None])[:, 0].repeat(copies, 1))
-        return torch.where(_like(forced, out), value, out)
+        return pasted(out, value, forced)
 
     # ---- targets, their tokens, and what is known of them
 
@@ -241,16 +240,6 @@ class Autoregressive(Family):
             return mask.all(1, keepdim=True).expand(-1, self.tokens[name].tokens)
         return mask
 
-    def _complete(self, known: Known | None, rows: int, device: torch.device) -> tuple[Batch, Batch]:
-        """Values and masks of every target, zero where nothing is known."""
-        x, masks = {}, no_masks(self.targets, rows, device)
-        for name, spec in self.targets.items():
-            x[name] = _blank(spec, rows, device)
-            if known and name in known.masks:
-                masks[name] = known.masks[name]
-                x[name] = torch.where(_like(masks[name], x[name]), known.values[name], x[name])
-        return x, masks
-
 
 def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor, *, temperature: float,
           top_p: float, min_p: float, guidance: float) -> Tensor:
@@ -265,19 +254,9 @@ def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor,
     return draw_ids(filtered(logits, temperature, top_p, min_p), u)
 
 
-def _blank(spec: Spec, rows: int, device: torch.device) -> Tensor:
-    if spec.categorical:
-        return torch.zeros(rows, spec.tokens, dtype=torch.int64, device=device)
-    return torch.zeros(rows, spec.tokens, spec.width, device=device)
-
-
 def _later(mask: Tensor) -> Tensor:
     """Whether the mask, (B, T), holds there or anywhere after it."""
     return mask.flip(1).cumsum(1).flip(1) > 0
-
-
-def _like(mask: Tensor, values: Tensor) -> Tensor:
-    return mask.view(*mask.shape, *[1] * (values.ndim - mask.ndim))
 
 
 @torch.no_grad()
@@ -301,11 +280,3 @@ def _used(x: Tensor, spec: Spec) -> Tensor:
     if not spec.padded:
         return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
     return (x == 0).long().cumsum(1) - (x == 0).long() == 0
-
-
-def _pick(batch: Batch, index: Tensor) -> Batch:
-    return {n: v[index] for n, v in batch.items()}
-
-
-def _rows(c: Context, index: Tensor) -> Context:
-    return Context(_pick(c.values, index), c.present[index])

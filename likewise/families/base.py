@@ -15,20 +15,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from likewise.layout import Batch, Context
+from likewise.masks import Known
 from likewise.rng import Rng
 from likewise.spec import Spec
-
-
-@dataclass(frozen=True)
-class Known:
-    """The part of the targets that is given while drawing.
-
-    values  column -> (B, T, ...)
-    masks   column -> (B, T) bool, True where the value holds
-    """
-
-    values: Batch
-    masks: Batch
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,6 @@ class Family(nn.Module, ABC):
 
     phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
-    rate: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
     muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
     precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
 

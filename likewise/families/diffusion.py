@@ -85,8 +85,7 @@ class Diffusion(Family):
         guidance   1 is the model as it is, more trades diversity for fidelity
         guidance_from, guidance_to  rectified times between which it is guided; zero_star: see samplers.guide
         """
-        values, masks = (known.values, known.masks) if known else ({}, {})
-        value, mask = self.denoiser.clamped(values, masks, len(rng))
+        value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, self.grid(steps), sampler=sampler, guidance=guidance,
                                   interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta)
 

@@ -74,8 +74,7 @@ class Flow(Family):
         guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         """
-        values, masks = (known.values, known.masks) if known else ({}, {})
-        value, mask = self.denoiser.clamped(values, masks, len(rng))
+        value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
                                   zero_star=zero_star, eta=eta)

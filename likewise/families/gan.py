@@ -29,7 +29,7 @@ from likewise.adversaries import Critic, Generator, augment
 from likewise.families.base import Family, Known
 from likewise.floats import Floats
 from likewise.layout import Batch, Context
-from likewise.masks import draw_masks, known_specs, no_masks, with_known
+from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.rng import Rng
 from likewise.spec import Spec
 
@@ -41,7 +41,6 @@ class GAN(Family):
 
     phases: ClassVar[tuple[str, ...]] = ("critic", "generator")
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
-    rate: ClassVar[float] = 0.5  # at the whole rate the game now and then breaks out
     muon: ClassVar[bool] = False
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
@@ -128,7 +127,7 @@ class GAN(Family):
             if name in self.floats.categorical:  # the likeliest code, with the gradient of the mean code
                 code = self.floats.codes(name).to(value)[out[name].argmax(-1)]
                 value = value + (code - value).detach()
-            drawn[name] = torch.where(masks[name][..., None], known[name].to(value), value)
+            drawn[name] = pasted(value, known[name], masks[name])
         return drawn
 
     def _generated(self, z: Tensor, c: Context) -> Batch:
@@ -137,8 +136,7 @@ class GAN(Family):
         groups = [rows for rows in ((~some).nonzero()[:, 0], some.nonzero()[:, 0]) if len(rows)]
         if len(groups) == 1:
             return self.generator(z, c)
-        out = [self.generator(z[rows], Context({n: v[rows] for n, v in c.values.items()}, c.present[rows]))
-               for rows in groups]
+        out = [self.generator(z[rows], c.take(rows)) for rows in groups]
         back = torch.cat(groups).argsort()
         return {n: torch.cat([part[n] for part in out])[back] for n in out[0]}
 
@@ -148,15 +146,10 @@ class GAN(Family):
 
         truncation  factor of z: below 1 the draws are more alike and nearer to the usual
         """
-        masks, rows = no_masks(self.targets, len(rng), rng.device), len(rng)
-        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=rng.device) if s.categorical else
-                  torch.zeros(rows, s.tokens, s.width, device=rng.device) for n, s in self.targets.items()}
-        if known:
-            masks, values = {**masks, **known.masks}, {**values, **known.values}
+        values, masks = completed(self.targets, known, len(rng), rng.device)
         z = truncation * rng.normal(self.latent)
         drawn = self.floats.decode(self.draw(z, c, self.floats.encode(values), masks))
-        return {n: torch.where(masks[n] if n in self.floats.categorical else masks[n][..., None],
-                               values[n], drawn[n]) for n in self.targets}
+        return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}
 
 
 def critic_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
-from likewise.layout import Batch, Context
+from likewise.layout import Batch, Context, take
 from likewise.likelihood import Likelihood
-from likewise.masks import draw_masks, no_masks
+from likewise.masks import completed, draw_masks, no_masks, pasted
 from likewise.nets import Decoder, Encoder, Reader, Reading
 from likewise.priors import Gaussians, Prior, kl_normal
 from likewise.rng import Rng
@@ -40,7 +40,7 @@ class VAE(Family):
     """P(targets | sources) by one vector z a row."""
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 1, stem: Literal["conv", "patch"] = "conv", coarse: int = 4, latent: int = 32,
+                 depth: int = 1, stem: Literal["conv", "patch"] = "patch", coarse: int = 4, latent: int = 32,
                  decoder: Literal["gaussian", "bernoulli"] = "gaussian",
                  prior: Literal["standard", "learned", "mixture", "vamp"] = "learned", components: int = 50,
                  beta: float = 1.0, free_bits: float = 0.0, warmup: float = 0.3,
@@ -149,9 +149,9 @@ class VAE(Family):
         rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
         gap = q.mean.new_zeros(len(q.mean))
         if not len(rows):
-            return gap
-        r = self._r({n: v[rows] for n, v in floats.items()}, {n: m[rows] for n, m in masks.items()},
-                    Reading(reading.tokens[rows], reading.bias[rows], reading.pooled[rows]))
+            return gap + 0 * self.part.bias.sum()  # which DistributedDataParallel waits for
+        read = Reading(reading.tokens[rows], reading.bias[rows], reading.pooled[rows])
+        r = self._r(take(floats, rows), take(masks, rows), read)
         still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
         return gap.index_put((rows,), kl_normal(still, r).sum(1))
 
@@ -169,21 +169,13 @@ class VAE(Family):
         reading = self.reader(c)
         z = self._p(c, reading).draw(rng, temperature)
         if known:
-            masks, values = self._full(known, len(rng), z.device)
+            values, masks = completed(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
             z = torch.where(some[:, None], self._picked(values, masks, c, reading, rng, candidates), z)
         x = self.likelihood.draw(self._says(z, reading), rng, noise)
         if known:
-            x = {n: torch.where(masks[n] if self.targets[n].categorical else masks[n][..., None],
-                                values[n], v) for n, v in x.items()}
+            x = {n: pasted(v, values[n], masks[n]) for n, v in x.items()}
         return x
-
-    def _full(self, known: Known, rows: int, device: torch.device) -> tuple[Batch, Batch]:
-        """Masks and values of every target, zero where nothing is known."""
-        masks = no_masks(self.targets, rows, device)
-        values = {n: torch.zeros(rows, s.tokens, dtype=torch.int64, device=device) if s.categorical else
-                  torch.zeros(rows, s.tokens, s.width, device=device) for n, s in self.targets.items()}
-        return masks | known.masks, values | known.values
 
     def _picked(self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng,
                 candidates: int) -> Tensor:
