@@ -137,9 +137,15 @@ def test_compare_of_a_label_with_sources_is_of_classifiers(here: Path, capsys, m
 
     module = types.SimpleNamespace(compare_classifiers=compare_classifiers)
     monkeypatch.setitem(sys.modules, "likewise.evaluation.classify", module)
-    assert main(["compare", "things", "label | image", "--minutes", "1", "--seed", "3", "--out", "c"]) == 0
-    assert asked == [("label | image", {"minutes": 1.0, "folder": Path("c"), "seed": 3})]
+    command = ["compare", "things", "label | image", "--minutes", "1", "--seed", "3", "--out", "c"]
+    assert main([*command, "--families", "flow", "--n", "7", "--draws", "1"]) == 0
+    [(formula, more)] = asked
+    assert formula == "label | image" and callable(more.pop("say"))
+    assert more == {"minutes": 1.0, "folder": Path("c"), "seed": 3, "n": 7, "draws": 1, "methods": ["flow"]}
     assert "classifiers\n\nreport: c/report.html" in capsys.readouterr().out
+    assert main([*command, "--seeds", "2"]) == 1 and "leave --seeds" in capsys.readouterr().err
+    assert main(["compare", "things", "image", "--draws", "1"]) == 1
+    assert "--draws are of Bayes' rule" in capsys.readouterr().err
 
 
 def test_sweep(here: Path, capsys) -> None:
