@@ -141,7 +141,7 @@ class _Flat(nn.Module):
 
 
 class _Up(nn.Module):
-    """The way out of a picture: from at most COARSE x COARSE places by transposed convolutions, to (-1, 1)."""
+    """The way out of a picture: transposed convolutions from at most COARSE x COARSE places, to (-1, 1)."""
 
     def __init__(self, grid: tuple[int, int], c_out: int, width: int) -> None:
         super().__init__()

@@ -22,6 +22,8 @@ from likewise.rng import Rng
 from likewise.spec import Spec
 from likewise.stems import norm
 
+SEEN = 512  # rows that `begin` looks at
+
 
 class Codec(nn.Module):
     """(1) over the target columns.
@@ -48,6 +50,21 @@ class Codec(nn.Module):
         self.spec = (Spec((self.places * self.bottleneck.books,), classes=self.bottleneck.classes)
                      if self.discrete else Spec((self.places,), width=self.bottleneck.floats))
         self.terms: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def begin(self, x: Batch) -> None:
+        """Start codes as principal components of unit variance of what the encoder says of some rows.
+
+        An encoder says almost the same of every row at first, so that all would have one code, and a decoder
+        that learns without looking at it would leave them so.
+        """
+        few = {name: value[:SEEN] for name, value in x.items()}
+        h = norm(self.encoder(self.columns.encode(few))).flatten(0, 1).double()
+        mean = h.mean(0)
+        variance, axes = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))  # in increasing order
+        weight = (axes / variance.clamp(min=1e-8).sqrt())[:, -len(self.down.weight) :].T.flip(0)
+        self.down.weight.copy_(weight)
+        self.down.bias.copy_(-weight @ mean)
 
     def loss(self, x: Batch, rng: Rng) -> Tensor:
         """(2), (B,)."""

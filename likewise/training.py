@@ -372,7 +372,7 @@ def optimisers(family: Family, phase: str, plan: Plan) -> list[torch.optim.Optim
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
     for optimiser in made:
         for group in optimiser.param_groups:
-            group["base"] = group["lr"]
+            group["base"] = group["lr"] = family.rate * group["lr"]
     return made
 
 

@@ -221,7 +221,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
     table = Table.from_rows([{"x": float(x), "y": float(y)} for x, y in points], {"x": "number", "y": "number"},
                             holdout=0.1)
     model = Model("x, y", table.columns, "gan", width=64, depth=2, infill=0.0, penalty=0.1)
-    for step in train(model, table, Plan(steps=500, batch=64, lr=1e-3, warmup=20)):
+    for step in train(model, table, Plan(steps=500, batch=64, lr=4e-3, warmup=20)):
         assert {"f real", "f drawn", "gradients"} <= step.terms.keys()
     assert math.isfinite(heldout_loss(model, table))
     drawn = np.array([[row["x"], row["y"]] for row in model.given().sample(800, batch=400)])
@@ -235,7 +235,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
 @pytest.fixture(scope="module")
 def joint(world: Table) -> Model:
     model = Model("image, label | text", world.columns, "gan", width=64, depth=1)
-    for _ in train(model, world, Plan(steps=300, batch=64, drop=0.5, lr=1e-3, warmup=20, precision="float32")):
+    for _ in train(model, world, Plan(steps=300, batch=64, drop=0.5, lr=4e-3, warmup=20, precision="float32")):
         pass
     return model.eval()
 

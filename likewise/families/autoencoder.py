@@ -70,6 +70,11 @@ class Autoencoder(Family):
 
     # ---- learning
 
+    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+        """Discrete codes start so that rows have different ones."""
+        if self.codec.discrete:
+            self.codec.begin(x)
+
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The codec's loss, or (2) of its codes: (B,)."""
         return self._codec_loss(x, rng) if phase == "codec" else self._prior_loss(x, c, rng)

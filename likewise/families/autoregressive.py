@@ -28,12 +28,10 @@ from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, 
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
 from likewise.spec import Spec
-from likewise.stems import norm
 
 READ = 4   # places a side at which a picture is read: every block sees all of them
 LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
 GUIDANCE = 2.0  # of pictures
-SEEN = 512  # pictures from which codes start
 FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of more is coded
 
 
@@ -91,7 +89,7 @@ class Autoregressive(Family):
     def begin(self, x: Batch, c: Context, rng: Rng) -> None:
         """Heads start at the marginals of their columns, and codes so that pictures have different ones."""
         for name, codec in self.codecs.items():
-            _spread(codec, {name: x[name][:SEEN]})
+            codec.begin({name: x[name]})
         for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
             if name not in self.pictures:
                 head.begin(x[name][_used(x[name], spec)])
@@ -257,22 +255,6 @@ def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor,
 def _later(mask: Tensor) -> Tensor:
     """Whether the mask, (B, T), holds there or anywhere after it."""
     return mask.flip(1).cumsum(1).flip(1) > 0
-
-
-@torch.no_grad()
-def _spread(codec: Codec, x: Batch) -> None:
-    """Start codes as principal components of unit variance of what the encoder says of x.
-
-    An encoder says almost the same of every picture at first, so that all would have one code, and a decoder
-    that learns without looking at it would leave them so.
-    """
-    h = norm(codec.encoder(codec.columns.encode(x))).flatten(0, 1).double()
-    mean = h.mean(0)
-    variance, axes = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))  # in increasing order
-    count = len(codec.down.weight)
-    weight = (axes / variance.clamp(min=1e-8).sqrt())[:, -count:].T.flip(0)
-    codec.down.weight.copy_(weight)
-    codec.down.bias.copy_(-weight @ mean)
 
 
 def _used(x: Tensor, spec: Spec) -> Tensor:

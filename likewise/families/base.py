@@ -53,6 +53,7 @@ class Family(nn.Module, ABC):
 
     phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
+    rate: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
     muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
     precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
 

@@ -41,6 +41,7 @@ class GAN(Family):
 
     phases: ClassVar[tuple[str, ...]] = ("critic", "generator")
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
+    rate: ClassVar[float] = 0.25  # at the whole rate the game breaks out now and then, and may not come back
     muon: ClassVar[bool] = False
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,

@@ -40,7 +40,7 @@ class VAE(Family):
     """P(targets | sources) by one vector z a row."""
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 1, stem: Literal["conv", "patch"] = "patch", coarse: int = 4, latent: int = 32,
+                 depth: int = 1, stem: Literal["conv", "patch"] = "patch", coarse: int = 4, latent: int = 16,
                  decoder: Literal["gaussian", "bernoulli"] = "gaussian",
                  prior: Literal["standard", "learned", "mixture", "vamp"] = "learned", components: int = 50,
                  beta: float = 1.0, free_bits: float = 0.0, warmup: float = 0.3,
@@ -158,11 +158,11 @@ class VAE(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 0.8,
                noise: bool = False, candidates: int = 16) -> Batch:
         """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
 
-        temperature  factor of the deviation of z: below 1 draws are more alike
+        temperature  factor of the deviation of z: 1 is the model as it is, less trades diversity for fidelity
         noise       whether many numbers, as of a picture, are drawn too; else their means are shown
         candidates  z among which (4) picks
         """
