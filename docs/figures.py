@@ -135,8 +135,8 @@ def vae(name: str, model: Model, table: Table) -> None:
         moved = []
         for k in told.tolist():
             z = ends[:1].repeat(10, 1)
-            z[:, k] = torch.linspace(-2.5, 2.5, 10)
-            moved.append((f"z_{k} from -2.5 to 2.5", pictures(model, family.decode(z, seven)["image"])))
+            z[:, k] = ends[:, k].mean() + 3 * ends[:, k].std() * torch.linspace(-1, 1, 10)
+            moved.append((f"z_{k}, three deviations", pictures(model, family.decode(z, seven)["image"])))
         line = pictures(model, family.decode(between, seven)["image"])
     strips(name, [
         ("held out", images), ("through z and back", pictures(model, back)),
