@@ -28,6 +28,7 @@ VALUES: dict[str, tuple[Any, ...]] = {     # what to try of a knob, by its name
     "steps": (2, 4, 8, 16, 32),
     "shift": (0.5, 1.0, 2.0, 3.0),
 }
+SHOWN = 11      # samples of a value that are shown
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)       # of the default of any other number
 
 
@@ -144,7 +145,8 @@ def sweep(model: Model, table: Table, knob: str, values: Sequence[Any] | None = 
         raise ValueError(unknown(f"knob of the family {model.family_name}", knob, known))
     values = tries(knob, known[knob]) if values is None else list(values)
     exam = Exam(model.formula, table, n=n, seed=seed)
-    shown = slice(0, 11)
+    count = len(exam.ground.rows)
+    shown = sorted({i * count // SHOWN for i in range(SHOWN)})  # rows lie in the order of the file
     points, floor, names = [], {}, {}
     for value in values:
         drawn, _ = exam.draw(model, **knobs, **{knob: value})
@@ -154,12 +156,12 @@ def sweep(model: Model, table: Table, knob: str, values: Sequence[Any] | None = 
         names = {m: line.name for m, line in found.items() if line}
         own = {m: line.value for m, line in found.items() if line}
         points.append(Point(value, own["distance"], own.get("density"), own.get("coverage"),
-                            own.get("agreement"), _spread(exam, drawn), tuple(drawn[shown])))
+                            own.get("agreement"), _spread(exam, drawn), tuple(drawn[i] for i in shown)))
     floor |= {"fidelity": floor.get("density") or floor.get("agreement") or floor["distance"],
               "diversity": floor.get("coverage") or Estimate(1.0)}
     rows = exam.rows_of(model.formula.columns, range(len(exam.ground.rows)))
     return Sweep(name, knob, str(model.formula), len(rows), seed, tuple(points), floor, names,
-                 tuple(rows[shown]), dict(table.kinds))
+                 tuple(rows[i] for i in shown), dict(table.kinds))
 
 
 def tries(knob: str, parameter: inspect.Parameter) -> list[Any]:
