@@ -11,20 +11,12 @@ from __future__ import annotations
 
 import argparse
 
+from ablate import parse
+
 from likewise import Model, Plan, Table, train
 from likewise.machine import keep_memory
 
 FLOORS = (0.001, 0.002, 0.004, 0.01, 0.03, 0.07, 0.1, 0.15)
-
-
-def value(text: str) -> int | float | str:
-    """ "4" -> 4, "0.5" -> 0.5, "noise" -> "noise" """
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def main() -> None:
@@ -46,9 +38,8 @@ def main() -> None:
     rows = [table.test[i * len(table.test) // count] for i in range(count)]
     print(f"{'bits/dim down to t =':34}", *(f"{floor:8g}" for floor in FLOORS))
     for setting in args.settings:
-        family, *given = setting.split(",")
-        options = {k: value(v) for k, v in (part.split("=") for part in given)}
-        options = {"width": args.width, "depth": args.depth, **options}
+        family, _, given = setting.partition(",")
+        options = {"width": args.width, "depth": args.depth, **parse(given)}
         model = Model(args.formula, table.columns, family, **options)
         for _ in train(model, table, Plan(steps=args.steps, minutes=args.minutes, save=1e9)):
             pass

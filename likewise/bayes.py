@@ -118,7 +118,7 @@ class Bayes:
 
         Raises ValueError for a column that is none of them.
         """
-        known = [v.column for v in self.formula.sources]
+        known = self.formula.given
         for name in sources:
             if name not in known:
                 raise ValueError(unknown("column", name, known))

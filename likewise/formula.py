@@ -98,6 +98,16 @@ class Formula:
         """The columns in order, targets first, each once."""
         return list(dict.fromkeys(v.column for v in self.views))
 
+    @property
+    def learned(self) -> list[str]:
+        """The columns of the targets."""
+        return [v.column for v in self.targets]
+
+    @property
+    def given(self) -> list[str]:
+        """The columns of the sources."""
+        return [v.column for v in self.sources]
+
     def check(self, columns: Iterable[str]) -> None:
         """Raise FormulaError, with the nearest column, unless every view can be had from `columns`."""
         columns = list(columns)

@@ -58,11 +58,11 @@ class Model(nn.Module):
 
     @property
     def targets(self) -> list[str]:
-        return [v.column for v in self.formula.targets]
+        return self.formula.learned
 
     @property
     def sources(self) -> list[str]:
-        return [v.column for v in self.formula.sources]
+        return self.formula.given
 
     @property
     def device(self) -> torch.device:

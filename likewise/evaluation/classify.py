@@ -6,7 +6,6 @@ corrupted, and with the left half of every picture missing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -258,34 +257,16 @@ class _Run:
 # ---- rows
 
 
-class _Few(Table):
-    """A table of whose training rows some are left; columns are as all training rows have them."""
-
-    def __init__(self, table: Table, rows: Sequence[int]) -> None:
-        super().__init__(table._data, table.kinds, {**table._args, "source": None}, table)
-        self._few = table.train._part(rows), table.test
-        rest = hashlib.sha256(repr((table.fingerprint, list(rows))).encode())
-        self.fingerprint = rest.hexdigest()[:16]
-
-    @property
-    def train(self) -> Table:
-        return self._few[0]
-
-    @property
-    def test(self) -> Table:
-        return self._few[1]
-
-
 def _columns(formula: Formula, table: Table) -> tuple[str, list[str]]:
     """The column of classes and the sources. Raises ValueError if the formula is not that of a classifier."""
-    targets, sources = ([v.column for v in views] for views in (formula.targets, formula.sources))
+    targets, sources = formula.learned, formula.given
     if len(targets) != 1 or not sources or table.kinds[targets[0]] != "label":
         raise ValueError(f"P({formula}) is no classifier's: write 'label | sources', "
                          "with one column of labels on the left")
     return targets[0], sources
 
 
-def _subsets(table: Table, label: str, sizes: Sequence[int], seed: int) -> Iterator[_Few]:
+def _subsets(table: Table, label: str, sizes: Sequence[int], seed: int) -> Iterator[Table]:
     """For each size the first rows of every class in one random order; sizes that add no row are left out."""
     order = _rng("rows", seed).permutation(len(table.train)).tolist()
     values, before = [str(v) for v in table.train.column(label)], 0
@@ -298,7 +279,7 @@ def _subsets(table: Table, label: str, sizes: Sequence[int], seed: int) -> Itera
                 rows.append(i)
         if len(rows) > before:
             before = len(rows)
-            yield _Few(table, rows)
+            yield table.only(rows)
 
 
 # ---- training

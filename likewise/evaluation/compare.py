@@ -102,11 +102,11 @@ class Comparison:
 
     @property
     def targets(self) -> list[str]:
-        return [view.column for view in Formula.parse(self.formula).targets]
+        return Formula.parse(self.formula).learned
 
     @property
     def sources(self) -> list[str]:
-        return [view.column for view in Formula.parse(self.formula).sources]
+        return Formula.parse(self.formula).given
 
     @property
     def title(self) -> str:

@@ -51,11 +51,11 @@ class Ground:
 
     @property
     def targets(self) -> list[str]:
-        return [view.column for view in self.formula.targets]
+        return self.formula.learned
 
     @property
     def sources(self) -> list[str]:
-        return [view.column for view in self.formula.sources]
+        return self.formula.given
 
     @property
     def paired(self) -> bool:
