@@ -7,10 +7,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Bayes", "Formula", "Model", "Plan", "Table", "compare", "evaluate", "heldout_loss", "train"]
+__all__ = ["Bayes", "Chain", "Formula", "Model", "Plan", "Table", "compare", "evaluate", "heldout_loss",
+           "load", "train"]
 
 _HOME = {
     "Bayes": "bayes",
+    "Chain": "chain",
     "Formula": "formula",
     "Model": "model",
     "Plan": "training",
@@ -18,6 +20,7 @@ _HOME = {
     "compare": "evaluation",
     "evaluate": "evaluation",
     "heldout_loss": "training",
+    "load": "chain",
     "train": "training",
 }
 

@@ -4,6 +4,8 @@
                          (data, plan, step)
     weights.safetensors  the (averaged) weights
     resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
+    views/NAME           the models that columns are seen through, run folders too
+    chain.json           of a chain, in the place of the others; links/NAME are the run folders of its links
 
 Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its
 own, so that being killed between two renames harms nothing. If the disk is full the old file stays.
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 FORMAT = 1
+CHAIN, LINKS = "chain.json", "links"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
 
 
@@ -35,10 +38,37 @@ class RunError(ValueError):
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
     weights = {k: v.contiguous() for k, v in weights.items()}
     replace(folder / WEIGHTS, lambda path: save_file(weights, path))
-    replace(folder / MODEL, lambda path: path.write_text(text))
+    _save_state(folder / MODEL, state)
+
+
+def save_chain(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write chain.json. Raises RunError if the disk refuses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_state(folder / CHAIN, state)
+
+
+def load_chain(folder: Path) -> dict[str, Any]:
+    """chain.json of a folder. Raises RunError if it is missing, damaged, or of another version."""
+    return load_state(folder, CHAIN)
+
+
+def families(folder: Path) -> list[str]:
+    """The family of a run, those of a chain's links. Raises RunError."""
+    if not is_chain(folder):
+        return [load_state(folder)["family"]]
+    return [load_state(folder / LINKS / name)["family"] for name in load_chain(folder)["links"]]
+
+
+def is_chain(folder: Path) -> bool:
+    """Whether the folder is that of a chain."""
+    return (folder / CHAIN).exists()
+
+
+def _save_state(path: Path, state: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
+    replace(path, lambda beside: beside.write_text(text))
 
 
 def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -47,11 +77,11 @@ def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return state, _read(folder / WEIGHTS)[0]
 
 
-def load_state(folder: Path) -> dict[str, Any]:
+def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
     """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
-    path = folder / MODEL
+    path = folder / name
     if not path.exists():
-        raise RunError(f"{folder} holds no {MODEL}: "
+        raise RunError(f"{folder} holds no {name}: "
                        "it is not a run folder (or its first checkpoint was not reached)")
     try:
         state = json.loads(path.read_text())

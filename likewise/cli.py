@@ -20,6 +20,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "sample": "draw from a trained model",
     "evaluate": "measure a trained model on rows held out",
     "compare": "train every family for the same time and measure them side by side",
+    "chain": "put trained models one after another",
     "demo": "learn to draw digits, in about two minutes",
 }
 

@@ -30,6 +30,7 @@ class Codec(nn.Module):
 
     spec    of the codes: n vectors of floats, or n ids
     places  P, of codes; there are `books` ids at each where codes are ids
+    grid    of the places: that of one target, or all of several in a line
     terms   what the last loss was made of
     """
 
@@ -47,8 +48,10 @@ class Codec(nn.Module):
         self.decoder = Decoder(self.columns.specs, self.likelihood.outputs, width=width, depth=depth,
                                stem=stem, coarse=coarse)
         self.places, self.discrete = self.encoder.tokens, self.bottleneck.books > 0
-        self.spec = (Spec((self.places * self.bottleneck.books,), classes=self.bottleneck.classes)
-                     if self.discrete else Spec((self.places,), width=self.bottleneck.floats))
+        self.grid = self.encoder.stems[0].grid if len(targets) == 1 else (self.places,)
+        books = [self.bottleneck.books] if self.bottleneck.books > 1 else []
+        self.spec = (Spec((*self.grid, *books), classes=self.bottleneck.classes) if self.discrete
+                     else Spec(self.grid, width=self.bottleneck.floats))
         self.terms: dict[str, Tensor] = {}
 
     @torch.no_grad()

@@ -49,12 +49,14 @@ class Parser(argparse.ArgumentParser):
         """What the command line says of the options under `title`."""
         return {k.removeprefix(f"{title}."): v for k, v in vars(args).items() if k.startswith(f"{title}.")}
 
-    def family(self, argv: Sequence[str]) -> str:
-        """The family of the run on the command line, since some options are the family's; else "flow"."""
-        from likewise.checkpoint import MODEL, load_state
+    def derive_knobs(self, argv: Sequence[str]) -> None:
+        """Options for the knobs of the run or chain on the command line; without one those of a flow."""
+        from likewise.checkpoint import CHAIN, MODEL, families
+        from likewise.families import family_class
 
-        run = next((Path(word) for word in argv if (Path(word) / MODEL).is_file()), None)
-        return load_state(run)["family"] if run else "flow"
+        found = (Path(word) for word in argv if any((Path(word) / n).is_file() for n in (MODEL, CHAIN)))
+        run = next(found, None)
+        self.derive("knobs", [family_class(name).sample for name in (families(run) if run else ["flow"])])
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Options and words in any order. Exits with status 2 and one line if anything is unknown."""

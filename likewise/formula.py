@@ -95,28 +95,29 @@ class Formula:
 
     @property
     def columns(self) -> list[str]:
-        """The columns in order, targets first, each once."""
-        return list(dict.fromkeys(v.column for v in self.views))
+        """The names of all views in order, targets first: how they are written."""
+        return self.learned + self.given
 
     @property
     def learned(self) -> list[str]:
-        """The columns of the targets."""
-        return [v.column for v in self.targets]
+        """The names of the targets."""
+        return [str(v) for v in self.targets]
 
     @property
     def given(self) -> list[str]:
-        """The columns of the sources."""
-        return [v.column for v in self.sources]
+        """The names of the sources."""
+        return [str(v) for v in self.sources]
 
     def check(self, columns: Iterable[str]) -> None:
-        """Raise FormulaError, with the nearest column, unless every view can be had from `columns`."""
+        """Raise FormulaError, with the nearest column, unless every view is one of `columns`."""
         columns = list(columns)
         for view in self.views:
-            if view.column not in columns:
-                raise FormulaError(unknown("column", view.column, columns))
-            if view.through or view.options:
-                raise FormulaError(f"{str(view)!r}: views through a model (@) or with options ([...]) are "
-                                   f"part of the grammar but not supported yet; write {view.column!r}")
+            if str(view) in columns:
+                continue
+            if view.column in columns:
+                raise FormulaError(f"{str(view)!r} is a view of {view.column!r} that is not there yet: "
+                                   "table.see(formula) adds it")
+            raise FormulaError(unknown("column", view.column, columns))
 
     def __str__(self) -> str:
         left, right = (", ".join(map(str, views)) for views in (self.targets, self.sources))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from likewise import checkpoint
+from likewise.checkpoint import RunError
 from likewise.families import family_class
 from likewise.families.base import Family, Known, Score, keywords
-from likewise.formula import Formula, unknown
+from likewise.formula import Formula, View, unknown
+from likewise.latent import Latent
 from likewise.layout import Batch, Context
+from likewise.masks import blank
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality
 from likewise.rng import Rng
+from likewise.spec import Spec
 
+VIEWS = "views"  # folder, in that of a run, of the models that columns are seen through
 Row = dict[str, Any]  # column -> a value a person can look at
 
 
@@ -55,6 +61,7 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
+        self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
 
     @property
     def targets(self) -> list[str]:
@@ -65,8 +72,25 @@ class Model(nn.Module):
         return self.formula.given
 
     @property
+    def views(self) -> dict[str, Any]:
+        """The models that columns are seen through, by the names that the formula gives them."""
+        return {View.parse(n).through: c.coder for n, c in self.columns.items() if isinstance(c, Latent)}
+
+    @property
     def device(self) -> torch.device:
         return next(self.family.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights."""
+        state = self.family.state_dict()
+        parts = (f"{n} {v.dtype} {tuple(v.shape)}".encode() + v.cpu().contiguous().view(-1).view(torch.uint8)
+                 .numpy().tobytes() for n, v in sorted(state.items()))
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+    def knobs(self) -> dict[str, inspect.Parameter]:
+        """What may be turned while drawing: the family's knobs."""
+        return type(self.family).knobs()
 
     # ---- drawing and scoring
 
@@ -89,7 +113,7 @@ class Model(nn.Module):
         are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
         bool over the column's grid, True where the value holds. Knobs are the family's (its `sample`).
         """
-        knobs = checked(knobs, type(self.family).knobs(), f"knob of the family {self.family_name}")
+        knobs = checked(knobs, self.knobs(), f"knob of the family {self.family_name}")
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
         for start in range(0, len(rows), batch):
@@ -98,8 +122,8 @@ class Model(nn.Module):
             with torch.no_grad():
                 c, fixed = self.context(part), self._known(known, len(part))
                 out = self.family.sample(c, known=fixed, rng=rng, **knobs)
-            for i, row in enumerate(part):
-                drawn.append({**row, **{n: self.columns[n].decode(out[n][i].cpu()) for n in self.targets}})
+            values = {n: self.columns[n].decode_all(out[n].cpu()) for n in self.targets}
+            drawn += [{**row, **{n: values[n][i] for n in values}} for i, row in enumerate(part)]
         return drawn
 
     def log_prob(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
@@ -147,20 +171,16 @@ class Model(nn.Module):
         """Values of a column -> (B, T, C) or (B, T) on the model's device."""
         for value in values:
             self._check(name, value)
-        return torch.stack([self.columns[name].encode(v) for v in values]).to(self.device)
+        return self.columns[name].encode_all(values).to(self.device)
 
     def context(self, rows: Sequence[Row]) -> Context:
         """Rows -> Context: a source that a row lacks, or that is None, is not given."""
         values: Batch = {}
         for name in self.sources:
-            spec = self.columns[name].spec
-            if spec.categorical:
-                blank = torch.zeros(spec.tokens, dtype=torch.int64)
-            else:
-                blank = torch.zeros(spec.tokens, spec.width)
-            given = [row.get(name) for row in rows]
-            tokens = [blank if v is None else self.encode(name, [v])[0].cpu() for v in given]
-            values[name] = torch.stack(tokens)
+            values[name] = blank(self.columns[name].spec, len(rows), self.device)
+            given = [i for i, row in enumerate(rows) if row.get(name) is not None]
+            if given:
+                values[name][given] = self.encode(name, [rows[i][name] for i in given])
         present = [[row.get(name) is not None for name in self.sources] for row in rows]
         flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.sources))
         return Context(values, flags).to(self.device)
@@ -198,6 +218,46 @@ class Model(nn.Module):
         cell = self.columns[name].cell
         return x + cell * (rng.uniform(*x.shape[1:]) - 0.5) if cell else x
 
+    # ---- a column seen through this model
+
+    @property
+    def decodes(self) -> bool:
+        """Whether there is a way back from codes to values."""
+        return hasattr(self.family, "from_codes")
+
+    def view(self, column: str, values: Sequence[Any]) -> Latent:
+        """The column as this model's codes, scaled by training values. Raises ValueError if it has none."""
+        return Latent.fit(values, coder=self, column=column)
+
+    def modality_of(self, column: str) -> Modality:
+        """Of the target that is `column`, or a view of it. Raises ValueError unless it has codes."""
+        return self.columns[self._target(column)]
+
+    def code_spec(self, column: str) -> Spec:
+        """The shape of the codes of a column."""
+        name = self._target(column)
+        return self.family.code_spec(name)
+
+    def to_codes(self, column: str, values: Sequence[Any]) -> Tensor:
+        """Values of a column -> codes, (N, T, C) float32 or (N, T) int64."""
+        name = self._target(column)
+        return self.family.to_codes(name, self.encode(name, values)).cpu()
+
+    def from_codes(self, column: str, codes: Tensor) -> list[Any]:
+        """Codes -> values."""
+        name = self._target(column)
+        return self.columns[name].decode_all(self.family.from_codes(name, codes.to(self.device)).cpu())
+
+    def _target(self, column: str) -> str:
+        if not hasattr(self.family, "code_spec"):
+            raise ValueError(f"{column} cannot be seen through a model of the family {self.family_name}, "
+                             "which has no codes; train one of the family autoencoder, vae or contrastive")
+        for name in self.targets:
+            if View.parse(name).column == column:
+                return name
+        raise ValueError(f"{column} cannot be seen through a model of P({self.formula}), which has no such "
+                         "target")
+
     # ---- folders
 
     def to_json(self) -> dict[str, Any]:
@@ -206,20 +266,36 @@ class Model(nn.Module):
                 "columns": {name: column.to_json() for name, column in self.columns.items()}}
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> Model:
-        columns = {name: modality_from_json(column) for name, column in state["columns"].items()}
+    def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Model] | None = None) -> Model:
+        """The inverse of `to_json`; `views` are the models that its columns are seen through."""
+        columns: dict[str, Modality] = {}
+        for name, column in state["columns"].items():
+            latent = column["kind"] == "latent"
+            columns[name] = (Latent.from_json(column, views[View.parse(name).through]) if latent
+                             else modality_from_json(column))
         return cls(state["formula"], columns, state["family"], **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:
-        """Write model.json and weights.safetensors; `more` are JSON values that go into model.json."""
+        """Write model.json and weights.safetensors; `more` are JSON values that go into model.json.
+
+        The models that columns are seen through go into views/NAME: a run is one folder, wherever it goes.
+        """
+        for name, view in self.views.items():
+            view.save(Path(folder) / VIEWS / name)
         checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path) -> Model:
         """Read a run folder. Raises RunError that says what is wrong with it."""
-        state, weights = checkpoint.load_weights(Path(folder))
-        model = cls.from_json(state)
-        checkpoint.fill(model.family, weights, Path(folder))
+        folder = Path(folder)
+        state, weights = checkpoint.load_weights(folder)
+        through = sorted({view.through for name in state["columns"] if (view := View.parse(name)).through})
+        for name in through:
+            if not (folder / VIEWS / name).is_dir():
+                raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
+                               "copy it there, or restore the folder")
+        model = cls.from_json(state, {name: cls.load(folder / VIEWS / name) for name in through})
+        checkpoint.fill(model.family, weights, folder)
         return model.eval()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -120,11 +120,13 @@ class Reading:
     tokens  (B, S, D)
     bias    (B, S), added to the scores of attention: 0, or as good as minus infinity
     pooled  (B, D)
+    beside  target that is a picture -> the sources that are pictures too, on its grid, (B, T, C); of Net only
     """
 
     tokens: Tensor
     bias: Tensor
     pooled: Tensor
+    beside: Batch = field(default_factory=dict)
 
 
 class Reader(nn.Module):
@@ -216,6 +218,9 @@ class Trunk(nn.Module):
 class Net(nn.Module):
     """Target columns at their times, sources in context -> one prediction a target token.
 
+    Where target and source are pictures, the source is resized to the target's grid and comes in beside it
+    (Saharia et al., 2022, "SR3"), so that what lies at a place need not be looked for.
+
     inputs   column -> Spec of what comes in (floats; a mask channel is added to each)
     outputs  column -> floats a token that come out
     """
@@ -223,8 +228,12 @@ class Net(nn.Module):
     def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
                  width: int, depth: int, stem: str) -> None:
         super().__init__()
-        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width + 1, outputs[n], width)
-                                   for n, s in inputs.items())
+        self.beside = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
+        more = sum(s.width + 1 for s in self.beside.values())
+        self.grids = {n: s.grid for n, s in inputs.items() if len(s.grid) == 2 and more}
+        self.stems = nn.ModuleList(
+            make_stem(stem, s.grid, s.width + 1 + (more if n in self.grids else 0), outputs[n], width)
+            for n, s in inputs.items())
         self.names = list(inputs)
         self.reader = Reader(sources, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
@@ -232,7 +241,20 @@ class Net(nn.Module):
 
     def read(self, c: Context) -> Reading:
         """Read the sources once; the result serves every t."""
-        return self.reader(c)
+        beside = {name: self._resized(c, grid) for name, grid in self.grids.items()}
+        return replace(self.reader(c), beside=beside)
+
+    def _resized(self, c: Context, grid: tuple[int, ...]) -> Tensor:
+        """Picture sources on another grid, each with a channel that says whether it is given: (B, T, C)."""
+        parts = []
+        for k, name in enumerate(c.values):
+            if name in self.beside:
+                given = c.present[:, k, None, None].to(c.values[name])
+                x = torch.cat([c.values[name], torch.ones_like(c.values[name][..., :1])], dim=-1) * given
+                x = x.unflatten(1, self.beside[name].grid).permute(0, 3, 1, 2).float()
+                x = F.interpolate(x, size=grid, mode="bilinear", antialias=True)
+                parts.append(x.permute(0, 2, 3, 1).flatten(1, 2))
+        return torch.cat(parts, dim=-1)
 
     def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading) -> Batch:
         """One prediction a token: column -> (B, T, outputs[column]).
@@ -241,8 +263,10 @@ class Net(nn.Module):
         """
         dtype = self.trunk.column.dtype
         e = F.gelu(self.time(waves(t).to(dtype)) + reading.pooled[:, None])  # (B, K, D)
-        parts, skips = zip(*(stem.encode(torch.cat([x[name], known[name]], dim=-1).to(dtype), e[:, i])
-                             for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))),
+        inside = [torch.cat([x[n], known[n], *([reading.beside[n]] if n in self.grids else [])], dim=-1)
+                  for n in self.names]
+        parts, skips = zip(*(stem.encode(part.to(dtype), e[:, i])
+                             for i, (part, stem) in enumerate(zip(inside, self.stems, strict=True))),
                            strict=True)
         columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, reading), skips, strict=True))
         return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}

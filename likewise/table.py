@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import copy
 import dataclasses
 import hashlib
 import inspect
@@ -13,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -22,7 +24,7 @@ from torch import Tensor
 
 from likewise import reading
 from likewise.demos import DEMOS
-from likewise.formula import unknown
+from likewise.formula import Formula, FormulaError, View, unknown
 from likewise.modalities import KINDS, Label, Modality, Text, image
 from likewise.reading import TableError
 from likewise.rng import seed_of
@@ -49,11 +51,18 @@ class BadRow:
         return f"row {self.row}, {self.column}: {self.reason}"
 
 
+class Viewer(Protocol):
+    """A trained model, or whatever else a column can be seen through."""
+
+    def view(self, column: str, values: Sequence[Any]) -> Modality:
+        """The column as it is seen, fitted on training values. Raises ValueError if it cannot be."""
+
+
 class Table:
     """Rows with typed columns, made by `open` or `from_rows`; its parts `train` and `test` are tables too.
 
-    `kinds` has the kind of each column, `skipped` the bad rows that were left out, `warnings` what is worth a
-    look.
+    `views` has the columns that `see` added, `skipped` the bad rows that were left out, `warnings` what is
+    worth a look.
 
     >>> table = Table.from_rows([{"x": i / 10, "label": "odd" if i % 2 else "even"} for i in range(20)])
     >>> table.kinds, len(table.train), table[3]
@@ -64,10 +73,11 @@ class Table:
 
     def __init__(self, data: Dataset, kinds: Mapping[str, str], args: Mapping[str, Any],
                  whole: Table | None = None) -> None:
-        self.kinds = dict(kinds)
+        self.views: dict[str, Modality] = {}
         self.skipped: list[BadRow] = []
         self.warnings: list[str] = []
         self._data = data
+        self._own = dict(kinds)     # of the columns that are stored
         self._args = dict(args)     # of `open`
         self._whole = whole         # the table that this one is a part of
         self._kept: dict[str, Tensor] = {}
@@ -128,6 +138,49 @@ class Table:
         table.warnings = warnings + table._doubts()
         return table
 
+    def see(self, formula: str | Formula, **runs: Viewer) -> Table:
+        """The same rows with a further column for every view of the formula.
+
+        `image[size=32]` is the column image fitted with that option, `image@codes` is that column as the
+        trained model given by `codes=` sees it. Raises FormulaError for a column, an option or a model that
+        is not there.
+        """
+        formula = Formula.parse(formula) if isinstance(formula, str) else formula
+        new = {}
+        for view in formula.views:
+            if view.column not in self._own:
+                raise FormulaError(unknown("column", view.column, self._own))
+            if view.through and view.options:
+                raise FormulaError(f"{view}: what is seen through a model has no options; leave "
+                                   f"[{view.options[0][0]}=...] out")
+            if view.through and view.through not in runs:
+                raise FormulaError(unknown("model to see through", view.through, runs))
+            if view.through:
+                new[str(view)] = runs[view.through].view(view.column, self.train.column(view.column))
+            elif view.options:
+                new[str(view)] = self._fitted(view.column, self._options(view))
+        return self.with_views(new)
+
+    def with_views(self, columns: Mapping[str, Modality]) -> Table:
+        """The same rows, with those of `columns` that are views, such as a trained model's."""
+        new = {name: column for name, column in columns.items() if name not in self._own}
+        if not new:
+            return self
+        for name in new:
+            if (own := View.parse(name).column) not in self._own:
+                raise FormulaError(unknown("column", own, self._own))
+        seen = copy.copy(self)      # and what it has found out so far
+        seen.views = self.views | new
+        seen._kept = {name: kept for name, kept in self._kept.items() if name not in new}
+        if "_parts" in self.__dict__:
+            seen._parts = tuple(part.with_views(new) for part in self._parts)
+        return seen
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each column."""
+        return self._own | {name: column.kind for name, column in self.views.items()}
+
     @property
     def source(self) -> str | None:
         """The demo, path or hub name that was opened, None for rows in memory."""
@@ -145,19 +198,25 @@ class Table:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here, so a table may be larger than memory."""
         cells = self._data[range(len(self))[row]]
-        return {name: image.read(_file(cell)) if self.kinds[name] == "image" else cell
-                for name, cell in cells.items()}
+        values = {name: image.read(_file(cell)) if self._own[name] == "image" else cell
+                  for name, cell in cells.items()}
+        return values | {name: values[View.parse(name).column] for name in self.views}
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of a column; pictures are opened when asked for. Raises TableError if there is none."""
-        return _Pictures(self, name) if self.kinds.get(name) == "image" else list(self._cells(name))
+        name = self._stored(name)
+        return _Pictures(self, name) if self._own[name] == "image" else list(self._cells(name))
 
-    @cached_property
+    @property
     def columns(self) -> dict[str, Modality]:
         """The modality of each column, with what it learned from the training rows only."""
+        return self._columns | self.views
+
+    @cached_property
+    def _columns(self) -> dict[str, Modality]:
         if self._whole is not None:
-            return self._whole.columns
-        return {name: self._fitted(name) for name in self.kinds}
+            return self._whole._columns
+        return {name: self._fitted(name, self._args["options"]) for name in self._own}
 
     @property
     def train(self) -> Table:
@@ -172,7 +231,7 @@ class Table:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the columns and of every row's content, the same in every process."""
-        schema = json.dumps(self.kinds).encode()
+        schema = json.dumps(self._own).encode()
         return hashlib.sha256(schema + b"".join(self._survey.digests)).hexdigest()[:16]
 
     def only(self, rows: Sequence[int]) -> Table:
@@ -180,7 +239,8 @@ class Table:
 
         Columns and held-out rows stay what they are; it has no name to be opened by.
         """
-        few = Table(self._data, self.kinds, {**self._args, "source": None}, self)
+        few = Table(self._data, self._own, {**self._args, "source": None}, self)
+        few.views = self.views
         few._parts = self.train._part(rows), self.test
         few.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
         return few
@@ -191,7 +251,7 @@ class Table:
         rest = self._without(broken) if broken else self
         numbers = np.delete(np.arange(len(self)), sorted({bad.row for bad in broken}))
         unfit = [BadRow(int(numbers[i]), name, reason)
-                 for name, kind in self.kinds.items() if kind != "image" and len(rest)
+                 for name, kind in self._own.items() if kind != "image" and len(rest)
                  for i, value in enumerate(rest._cells(name)) if (reason := rest.columns[name].check(value))]
         return sorted(broken + unfit, key=lambda bad: bad.row)
 
@@ -231,8 +291,8 @@ class Table:
     @property
     def _by(self) -> str | None:
         """The column whose equal values are one group of the split."""
-        texts = [name for name, kind in self.kinds.items() if kind == "text"]
-        return self._args["by"] or ("concept" if "concept" in self.kinds else next(iter(texts), None))
+        texts = [name for name, kind in self._own.items() if kind == "text"]
+        return self._args["by"] or ("concept" if "concept" in self._own else next(iter(texts), None))
 
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
@@ -242,16 +302,25 @@ class Table:
         else:       # every row alone, rows that are the same together
             keys = [digest.hex() for digest in self._survey.digests]
         classes: list[list[str]] = [[] for _ in keys]
-        for name, kind in self.kinds.items():
+        for name, kind in self._own.items():
             if kind == "label" and name != self._by:
                 for row, cell in zip(classes, self._cells(name), strict=True):
                     row.append(f"{name} {cell}")
         held = held_out(keys, classes, self._args["holdout"])
         return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
 
-    def _fitted(self, name: str) -> Modality:
-        kind = KINDS[self.kinds[name]]
-        options = {n: v for n, v in self._args["options"].items() if n in kind.options()}
+    def _options(self, view: View) -> dict[str, Any]:
+        """The options of a view, and for the rest those of the table."""
+        kind = self._own[view.column]
+        known = KINDS[kind].options()
+        for name, _ in view.options:
+            if name not in known:
+                raise FormulaError(f"{view}: {unknown(f'option of the kind {kind}', name, known)}")
+        return self._args["options"] | {name: _literal(value) for name, value in view.options}
+
+    def _fitted(self, name: str, options: Mapping[str, Any]) -> Modality:
+        kind = KINDS[self._own[name]]
+        options = {n: v for n, v in options.items() if n in kind.options()}
         # rows split by their class leave classes that no training row has, and these too need a name
         rows = self if kind is Label and name == self._by else self.train
         modality = kind.fit(rows.column(name), **options)
@@ -266,7 +335,7 @@ class Table:
         """All that one reading of every row tells."""
         hashes = [hashlib.sha256() for _ in range(len(self))]
         broken, greys = [], Counter()
-        for name, kind in self.kinds.items():
+        for name, kind in self._own.items():
             for row, cell in enumerate(self._cells(name)):
                 content, fault = repr(cell).encode(errors="surrogatepass"), _fault(cell, kind)
                 if kind == "image" and fault is None:
@@ -294,18 +363,24 @@ class Table:
     def _part(self, rows: Sequence[int]) -> Table:
         """Some of the rows, with the modalities of all."""
         whole = self if self._whole is None else self._whole
-        return Table(self._data.select(rows), self.kinds, self._args, whole)
+        part = Table(self._data.select(rows), self._own, self._args, whole)
+        part.views = self.views
+        return part
 
     def _without(self, bad: Sequence[BadRow]) -> Table:
         """A table of its own of the other rows."""
         rows = np.delete(np.arange(len(self)), sorted({b.row for b in bad}))
-        return Table(self._data.select(rows.tolist()), self.kinds, self._args)
+        return Table(self._data.select(rows.tolist()), self._own, self._args)
+
+    def _stored(self, name: str) -> str:
+        """The column that a view is of, a column itself. Raises TableError."""
+        if name not in self.kinds:
+            raise TableError(unknown("column", name, self.kinds))
+        return View.parse(name).column if name in self.views else name
 
     def _cells(self, name: str) -> Iterator[Any]:
         """A column as it is stored, a picture as {bytes, path}."""
-        if name not in self.kinds:
-            raise TableError(unknown("column", name, self.kinds))
-        batches = self._data.select_columns(name).with_format("arrow").iter(1000)
+        batches = self._data.select_columns(self._stored(name)).with_format("arrow").iter(1000)
         return (cell for batch in batches for cell in batch.column(0).to_pylist())
 
     def _bytes(self, name: str) -> int:
@@ -318,7 +393,7 @@ class Table:
         if not len(self):
             shape = (0, spec.tokens) if spec.categorical else (0, spec.tokens, spec.width)
             return torch.empty(shape, dtype=torch.int64 if spec.categorical else torch.float32)
-        return torch.stack([modality.encode(value) for value in self.column(name)])
+        return modality.encode_all(self.column(name))
 
 
 @dataclass(frozen=True)
@@ -342,6 +417,14 @@ class _Pictures(Sequence[PIL.Image.Image]):
 
     def __iter__(self) -> Iterator[PIL.Image.Image]:
         return (image.peek(_file(cell)) for cell in self._table._cells(self._name))
+
+
+def _literal(text: str) -> Any:
+    """ "32" -> 32, "cubic" -> "cubic" """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _file(cell: Mapping[str, Any]) -> bytes:

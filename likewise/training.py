@@ -112,7 +112,7 @@ class Trainer:
     """
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
-        self.model, self.table, self.plan, self.folder = model, table, plan, folder
+        self.model, self.table, self.plan, self.folder = model, table.with_views(model.columns), plan, folder
         self.rank, self.world = machine.join()
         if plan.batch % self.world:
             raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "

@@ -19,6 +19,7 @@ from likewise import checkpoint, memory, progress, reading
 from likewise.cli import COMMANDS, main
 from likewise.demos import DEMOS
 from likewise.evaluation import agreement
+from likewise.families import FAMILIES
 from likewise.model import Model
 from likewise.table import Table
 
@@ -74,12 +75,20 @@ def test_help_imports_nothing_heavy() -> None:
     ("sample", ["--guidance X", "--no-zero-star", "--given"]),
     ("evaluate", ["--n N", "--steps N", "--sweep KNOB"]),
     ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),
+    ("chain", ["--out FOLDER"]),
     ("demo", ["--minutes"])])
 def test_help_of_a_command_lists_what_signatures_have(command: str, expected: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     said = capsys.readouterr().out
     assert end.value.code == 0 and all(part in said for part in expected), said
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_options_of_a_family_and_of_data_go_together(family: str, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "digits", "image", "--family", family, "--help"])
+    assert ended.value.code == 0 and "--size" in capsys.readouterr().out
 
 
 def test_data(here: Path, capsys) -> None:

@@ -227,13 +227,13 @@ def test_codes_stand_still_once_they_are_settled() -> None:
 @pytest.mark.parametrize("kind", ["fsq", "vq", "rvq"])
 @pytest.mark.parametrize("case", ["label", "several_of_all"])
 def test_bottlenecks_keep_the_contract(kind: str, case: str) -> None:
-    check_family(Autoencoder, cases=[case], bottleneck=kind, size=64, books=2)
+    check_family(Autoencoder, cases=[case], bottleneck=kind, codebook=64, books=2)
 
 
 def test_discrete_draws_are_of_codes() -> None:
     """What the flow draws is moved to the nearest code before it is decoded: few codes, few pictures."""
     torch.manual_seed(0)
-    own = Autoencoder({"x": Spec((4, 4))}, {}, width=32, depth=1, bottleneck="vq", size=2, coarse=1, infill=0.0)
+    own = Autoencoder({"x": Spec((4, 4))}, {}, width=32, depth=1, bottleneck="vq", codebook=2, coarse=1, infill=0.0)
     with torch.no_grad():
         for p in own.parameters():
             p.add_(0.1 * torch.randn_like(p))

@@ -49,7 +49,8 @@ def test_parts() -> None:
     formula = Formula.parse("image@codes[size=64], label | text, image[size=32]")
     assert formula.targets == (View("image", "codes", (("size", "64"),)), View("label"))
     assert formula.sources == (View("text"), View("image", None, (("size", "32"),)))
-    assert formula.columns == ["image", "label", "text"]
+    assert formula.learned == ["image@codes[size=64]", "label"] and formula.given == ["text", "image[size=32]"]
+    assert formula.columns == formula.learned + formula.given
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
 def test_check_names_the_nearest_column() -> None:
     with pytest.raises(FormulaError, match="did you mean 'image'"):
         Formula.parse("imgae | text").check(["image", "text"])
-    with pytest.raises(FormulaError, match="not supported yet; write 'image'"):
+    with pytest.raises(FormulaError, match=r"'image@codes' is a view of 'image' that is not there yet"):
         Formula.parse("image@codes | text").check(["image", "text"])
     Formula.parse("image | text").check(["text", "label", "image"])
 

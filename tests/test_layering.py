@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
      "codec", "likelihood", "priors", "quantise"},
     {"reading", "split", "demos", "table"},
     {"families"},
-    {"checkpoint", "model", "bayes"},
+    {"checkpoint", "model", "latent", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},
     {"pictures", "progress", "flags", "commands", "cli", "__main__"},
 ]

@@ -248,8 +248,8 @@ def test_a_concept_is_on_one_side_and_compositions_are_of_seen_words() -> None:
     words = [word for text in train.column("text") for word in text.split()]
     assert all(words.count(word) >= 2 for text in test.column("text") for word in text.split())
     assert opened.columns["text"].unseen(test.column("text")[0]) == []
-    assert train.columns is opened.columns
-    assert test.train.columns is opened.columns
+    assert train.columns == opened.columns
+    assert test.train.columns == opened.columns
 
 
 def test_the_split_is_the_same_when_rows_follow_and_copies_stay_together() -> None:

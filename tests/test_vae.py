@@ -132,7 +132,7 @@ def test_the_kl_term_is_warmed_up_and_has_free_bits() -> None:
 
     vae = linear()
     full, kl, said = loss(vae).mean(), vae.terms["kl"], vae.terms["reconstruction"]
-    vae.warmup, vae.progress = 0.4, 0.0
+    vae.kl_warmup, vae.progress = 0.4, 0.0
     assert torch.allclose(loss(vae).mean(), -said / 4)
     vae.progress = 0.2
     assert torch.allclose(loss(vae).mean(), (-said + kl / 2) / 4, atol=1e-5)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.commands.data import SOURCE, open_table, table_flags
+from likewise.commands.data import SOURCE, open_table, seen, table_flags, view_flag
 from likewise.evaluation import compare
 from likewise.families import FAMILIES
 from likewise.flags import Parser
@@ -42,13 +42,13 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="of the runs and the report (default runs/compare-NAME, after the data)")
     table_flags(parser)
+    view_flag(parser)
     args = parser.read(argv)
     if args.source is None or args.formula is None:
         raise ValueError('name the data and write a formula: likewise compare digits "image | label"')
     formula = Formula.parse(args.formula)
     folder = args.out or Path("runs") / f"compare-{Path(args.source).stem or 'data'}"
-    table = open_table(args, parser)
-    formula.check(table.kinds)
+    table = seen(open_table(args, parser), formula, args.view)
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     if classifies(formula, table):
         from likewise.evaluation.classify import compare_classifiers
@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
 
 def classifies(formula: Formula, table: Table) -> bool:
     """Whether the formula asks for one label, given something."""
-    kinds = [table.kinds[view.column] for view in formula.targets]
+    kinds = [table.kinds[name] for name in formula.learned]
     return kinds == ["label"] and bool(formula.sources)
 
 

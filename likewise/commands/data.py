@@ -14,7 +14,9 @@ import PIL.Image
 from likewise import pictures
 from likewise.demos import DEMOS
 from likewise.flags import Parser, pairs
+from likewise.formula import Formula, FormulaError, unknown
 from likewise.modalities import KINDS, Image, Label, Modality, Number
+from likewise.model import Model
 from likewise.progress import first_process
 from likewise.table import SHOWN, Table
 
@@ -77,6 +79,27 @@ def open_table(args: Namespace, parser: Parser) -> Table:
     for note in notes if first_process() else ():
         print(f"note: {note}", file=sys.stderr)
     return table
+
+
+def view_flag(parser: Parser) -> None:
+    """Which models columns are seen through."""
+    parser.add_argument("--view", action="append", default=[], metavar="NAME=RUN",
+                        help="the run that @NAME in the formula sees a column through (default runs/NAME)")
+
+
+def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
+    """The table with the views of a formula, through the runs that `--view` names. Raises FormulaError."""
+    given = pairs(views, "--view")
+    used = dict.fromkeys(view.through for view in formula.views if view.through)
+    for name in given:
+        if name not in used:
+            raise FormulaError(f"--view {name}: {unknown('view', name, used)}")
+    runs = {name: Path(given.get(name, Path("runs") / name)) for name in used}
+    for name, run in runs.items():
+        if not run.is_dir():
+            raise FormulaError(f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
+                               f"as an autoencoder, or say where it is: --view {name}=RUN")
+    return table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
 
 
 def formula_for(table: Table) -> str:

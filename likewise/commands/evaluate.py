@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from likewise import pictures
-from likewise.checkpoint import RunError, load_state
+from likewise.chain import load
+from likewise.checkpoint import RunError, is_chain, load_chain, load_state
 from likewise.evaluation import evaluate
-from likewise.families import family_class
 from likewise.flags import Parser
 from likewise.formula import unknown
-from likewise.model import Model
 from likewise.table import Table
 
 REPORT = "report.json"
@@ -27,14 +26,15 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
                         help="fidelity and diversity for several values of a knob, with their curve")
     parser.derive("measures", [evaluate])
-    parser.derive("knobs", [family_class(parser.family(argv)).sample])
+    parser.derive_knobs(argv)
     args = parser.read(argv)
     return swept(args, parser) if args.sweep else whole(args, parser)
 
 
 def whole(args: Namespace, parser: Parser) -> int:
     """Everything about the model as it is."""
-    model, table = Model.load(args.run), data_of(args.run)
+    model = load(args.run)
+    table = data_of(args.run).with_views(model.columns)
     report = evaluate(model, table, **parser.given(args, "measures"), **parser.given(args, "knobs"))
     out = args.out or args.run / REPORT
     pictures.put(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
@@ -49,7 +49,8 @@ def swept(args: Namespace, parser: Parser) -> int:
 
     knob, _, words = args.sweep.partition("=")
     knob, fixed = knob.replace("-", "_"), parser.given(args, "knobs")
-    knobs = family_class(load_state(args.run)["family"]).knobs()
+    model = load(args.run)
+    knobs = model.knobs()
     if knob not in knobs:
         raise ValueError(unknown("knob", knob, knobs))
     if knob in fixed:
@@ -58,7 +59,7 @@ def swept(args: Namespace, parser: Parser) -> int:
     asked = parser.given(args, "measures")
     if other := [name for name in asked if name not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave --{other[0].replace('_', '-')} out")
-    model, table = Model.load(args.run), data_of(args.run)
+    table = data_of(args.run).with_views(model.columns)
     found = sweep(model, table, knob, values, name=args.run.name, **asked, **fixed)
     out = args.out or args.run / f"sweep-{knob}.json"
     pictures.put(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
@@ -69,7 +70,7 @@ def swept(args: Namespace, parser: Parser) -> int:
 
 def data_of(run: Path) -> Table:
     """The table that a run was trained on. Raises RunError if it cannot be had any more, or has changed."""
-    data = dict(load_state(run)["data"])
+    data = dict((load_chain(run) if is_chain(run) else load_state(run))["data"])
     before = data.pop("fingerprint")
     if data["source"] is None:
         raise RunError(f"{run} was trained on rows in memory; use likewise.evaluate(model, table)")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from likewise import __version__, pictures
-from likewise.families import family_class
+from likewise.chain import load
 from likewise.flags import Parser, pairs
 from likewise.formula import unknown
 from likewise.model import Model, Row
@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     """`likewise sample RUN [TEXT ...]`."""
     parser, args = _read(argv)
     began = time.perf_counter()
-    model = Model.load(args.run)
+    model = load(args.run)
     prompts = _prompts(model, args.texts, pairs(args.given, "--given"))
     sources = [_values(model, prompt) for prompt in prompts]
     out = _out(model, args.out)
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     places = list(range(args.n)) * len(prompts)     # its place in its prompt seeds a draw
     rows = model.sample(wanted, seed=args.seed, indices=places, **knobs)
     drawn = time.perf_counter()
-    knobs = {n: p.default for n, p in type(model.family).knobs().items()} | knobs
+    knobs = {n: p.default for n, p in model.knobs().items()} | knobs
     about = [{"model": str(args.run), "formula": str(model.formula), "sources": prompt, "seed": args.seed,
               "index": i, "knobs": knobs, "version": __version__}
              for prompt in prompts for i in range(args.n)]
@@ -65,7 +65,7 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another, other draws (default 0)")
     parser.add_argument("--out", metavar="FILE",
                         help=f"a .png for a grid (default {OUT}), a .jsonl for values, a folder/ for files")
-    parser.derive("knobs", [family_class(parser.family(argv)).sample])
+    parser.derive_knobs(argv)
     return parser, parser.read(argv)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.checkpoint import RunError, load_state
-from likewise.commands.data import SOURCE, open_table, table_args, table_flags
+from likewise.commands.data import SOURCE, open_table, seen, table_args, table_flags, view_flag
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
 from likewise.formula import Formula
@@ -87,6 +87,7 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser.derive("plan", [Plan])
     parser.derive("family", [family_class(family).__init__])
     table_flags(parser)
+    view_flag(parser)
     return parser, parser.read(argv)
 
 
@@ -120,8 +121,7 @@ def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     formula = Formula.parse(args.formula)
     asked = parser.given(args, "plan")
     plan = Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
-    table = open_table(args, parser)
-    formula.check(table.kinds)
+    table = seen(open_table(args, parser), formula, args.view)
     options = parser.given(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
 
@@ -151,7 +151,10 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
     if args.formula:
         _same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _same(folder, "--family", args.family, state["family"])
-    return Model.load(folder), Table.open(**data), Plan(**plan)
+    if args.view:
+        raise RunError(f"{folder} keeps the models that it sees columns through; leave --view out")
+    model = Model.load(folder)
+    return model, Table.open(**data).with_views(model.columns), Plan(**plan)
 
 
 def _same(folder: Path, what: str, value: Any, before: Any) -> None:

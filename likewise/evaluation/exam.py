@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
 from likewise.evaluation.report import Line, Report
 from likewise.formula import Formula
+from likewise.modalities.base import Modality
+from likewise.model import Model
 from likewise.table import Row, Table
 
 NONE = "no held-out likelihood"
@@ -25,6 +27,7 @@ class Sampler(Protocol):
     """What `evaluate` asks of a model; one with a density also has `log_prob`."""
 
     formula: Formula
+    columns: Mapping[str, Modality]
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, **knobs: Any) -> list[Row]:
         """One draw for each row of sources."""
@@ -69,14 +72,16 @@ class Exam:
         from likewise.training import heldout_loss
 
         count = len(self.ground.rows)
-        loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
-        loss = Line("held-out loss", loss,
-                    note="comparable between models of one family and formula only")
+        lines = []
+        if isinstance(model, Model):
+            loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
+            lines.append(Line("held-out loss", loss,
+                              note="comparable between models of one family and formula only"))
         likelihood, reason = self.likelihood(model, likelihood_rows)
-        lines = loss, *likelihood, *self.lines(drawn)
+        lines += [*likelihood, *self.lines(drawn)]
         notes = [*reason, *(note for judge in self.judges for note in judge.notes), *self.notes]
         return Report(formula=str(self.formula), data=self.table.source, n=count, draws=self.ground.draws,
-                      seed=self.seed, knobs=knobs, lines=lines, notes=tuple(notes), seconds=seconds)
+                      seed=self.seed, knobs=knobs, lines=tuple(lines), notes=tuple(notes), seconds=seconds)
 
     def likelihood(self, model: Sampler, count: int) -> tuple[list[Line], list[str]]:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
@@ -87,6 +92,9 @@ class Exam:
         try:
             if not hasattr(model, "log_prob"):
                 raise ValueError("the model has no density")
+            for name in self.ground.targets:
+                if not self.table.columns[name].faithful:
+                    raise ValueError(f"a density of {name} is one of codes, not of values")
             with torch.no_grad():
                 score = model.log_prob(self.rows_of(self.formula.columns, chosen), seed=self.seed)
         except ValueError as error:
@@ -120,6 +128,7 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
 
     Knobs go to `model.sample`. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
+    table = table.with_views(model.columns)
     exam = Exam(model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept)
     drawn, seconds = exam.draw(model, **knobs)
     return exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)

@@ -17,6 +17,7 @@ from likewise.evaluation.neighbours import density_coverage, radii
 from likewise.evaluation.report import Line
 from likewise.evaluation.twosample import c2st
 from likewise.formula import Formula
+from likewise.latent import Latent
 from likewise.rng import seed_of
 from likewise.table import Table
 
@@ -44,7 +45,7 @@ class Ground:
     def choose(cls, table: Table, formula: Formula, n: int, draws: int, seed: int) -> Ground:
         """At random: at most n held-out rows, and as many training rows as there is room for."""
         rows = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
-        specs = (table.columns[view.column].spec for view in formula.views)
+        specs = (table.columns[name].spec for name in formula.columns)
         most = min(REFERENCE_BYTES // (4 * spec.tokens * spec.width) for spec in specs)
         kept = rng_of("reference", seed).permutation(len(table.train))[:max(2, min(REFERENCE_ROWS, most))]
         return cls(table, formula, rows, np.sort(kept), draws, seed)
@@ -163,7 +164,7 @@ def rng_of(*key: int | str) -> np.random.Generator:
 
 
 def pictures_of(table: Table, column: str, values: Sequence[Any]) -> np.ndarray:
-    """Pictures as the model sees them: (N, H, W, C) in [-1, 1]."""
+    """Pictures as the model sees them, of codes as their coder does: (N, H, W, C) in [-1, 1]."""
     modality = table.columns[column]
-    tokens = np.stack([modality.encode(value).numpy() for value in values])
-    return tokens.reshape(len(tokens), *modality.spec.grid, -1)
+    modality = modality.base if isinstance(modality, Latent) else modality
+    return modality.encode_all(values).unflatten(1, modality.spec.grid).numpy()

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from likewise.codec import Codec
 from likewise.denoiser import Denoiser
-from likewise.families.base import Family, Known
+from likewise.families.base import Family, Known, alone
 from likewise.layout import Batch, Context, take
 from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.rng import Rng
@@ -39,15 +39,15 @@ class Autoencoder(Family):
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
                  depth: int = 4, codec_depth: int = 1, stem: Literal["conv", "patch"] = "conv",
                  bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous", coarse: int = 4,
-                 floats: int = 8, size: int = 1000, books: int = 4, settle: float = 0.5,
+                 floats: int = 8, codebook: int = 1000, books: int = 4, settle: float = 0.5,
                  t_mean: float = 1.0, t_std: float = 1.0, infill: float | None = None) -> None:
         """Build codec and prior.
 
         width   floats a token of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
         stem    of pictures, convolutions or linear patches; coarse: codes a side of a picture
-        bottleneck  what a code is: a vector, or one of `size`, as fsq, vq and rvq find it
-        floats  of a code, but for fsq, whose size says it; size: how many different codes there are
-        books   of rvq: codes a place, each of `size`
+        bottleneck  what a code is: a vector, or one of `codebook`, as fsq, vq and rvq find it
+        floats  of a code, but for fsq, whose codebook says it; codebook: how many different codes
+        books   of rvq: codes a place, each of its own codebook
         settle  share of the training in which codes are learned; then they stand still, for the prior to meet
         t_mean, t_std  of the times of (2), logit t ~ N(t_mean, t_std^2)
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
@@ -59,9 +59,9 @@ class Autoencoder(Family):
             self.infill = 0.0  # known, it leaves nothing to tell
         self.settle, self.t_mean, self.t_std = settle, t_mean, t_std
         self.codec = Codec(targets, bottleneck=bottleneck, width=width, depth=codec_depth, stem=stem,
-                           coarse=coarse, floats=floats, size=size, books=books)
+                           coarse=coarse, floats=floats, size=codebook, books=books)
         known = known_specs(self.codec.columns.specs) if self.infill else {}
-        vectors = Spec((self.codec.places,), width=self.codec.bottleneck.floats)
+        vectors = Spec(self.codec.grid, width=self.codec.bottleneck.floats)
         self.prior = Denoiser({"z": vectors}, {**self.sources, **known}, width=width, depth=depth,
                               stem="patch", predict="x")
 
@@ -114,6 +114,21 @@ class Autoencoder(Family):
     def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
         """The sources, and what is known of x beside them."""
         return with_known(c, self.codec.columns.encode(x), masks) if self.infill else c
+
+    # ---- the codec as a view
+
+    def code_spec(self, name: str) -> Spec:
+        """Of the codes of the one target."""
+        alone(name, self.targets)
+        return self.codec.spec
+
+    @torch.no_grad()
+    def to_codes(self, name: str, x: Tensor) -> Tensor:
+        return self.codec.encode({name: x})
+
+    @torch.no_grad()
+    def from_codes(self, name: str, codes: Tensor) -> Tensor:
+        return self.codec.decode(codes)[name]
 
     # ---- drawing
 

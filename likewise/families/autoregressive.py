@@ -40,13 +40,13 @@ class Autoregressive(Family):
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
                  depth: int = 4, components: int = 16, floor: float = 0.01,
-                 codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, size: int = 1000,
+                 codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
         components  Gaussians of a token of floats; floor: least deviation of each
-        codec   of pictures: how codes are found; coarse: codes a side; size: how many different ones
+        codec   of pictures: how codes are found; coarse: codes a side; codebook: how many there are
         settle  share of the training that is for codes; then they stand still and sequences are learned
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
@@ -54,10 +54,10 @@ class Autoregressive(Family):
         pictures = {n: s for n, s in self.targets.items()
                     if not s.categorical and len(s.grid) > 1 and s.tokens > FEW}
         self.coders = nn.ModuleList(Codec({n: s}, bottleneck=codec, width=min(width, 128), coarse=coarse,
-                                          size=size) for n, s in pictures.items())
+                                          size=codebook) for n, s in pictures.items())
         self.pictures = list(pictures)
         self.settle = settle
-        self.tokens = {n: self._codes(n) if n in self.pictures else s for n, s in self.targets.items()}
+        self.tokens = {n: self.codecs[n].spec if n in self.pictures else s for n, s in self.targets.items()}
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
         self.causal = Causal([s.grid for s in self.tokens.values()], width, depth)
@@ -209,13 +209,6 @@ class Autoregressive(Family):
         return pasted(out, value, forced)
 
     # ---- targets, their tokens, and what is known of them
-
-    def _codes(self, name: str) -> Spec:
-        """The codes of a picture on their grid, several a place along a third axis."""
-        codec = self.codecs[name]
-        books = codec.spec.tokens // codec.places
-        grid = (*codec.encoder.stems[0].grid, *([books] if books > 1 else []))
-        return Spec(grid, classes=codec.spec.classes)
 
     def _encode(self, x: Batch) -> Batch:
         """Targets -> tokens of the sequence: pictures by their codes (3)."""

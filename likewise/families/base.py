@@ -49,6 +49,12 @@ class Family(nn.Module, ABC):
     A family with a density also has
 
         log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
+
+    and one through which a target can be seen has
+
+        code_spec(name: str) -> Spec            raises ValueError for a target that has no codes of its own
+        to_codes(name: str, x: Tensor) -> Tensor
+        from_codes(name: str, codes: Tensor) -> Tensor, unless there is no way back
     """
 
     phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
@@ -91,6 +97,13 @@ class Family(nn.Module, ABC):
     def knobs(cls) -> dict[str, inspect.Parameter]:
         """What may be turned while drawing: keywords of its `sample`, less `known` and `rng`."""
         return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng")}
+
+
+def alone(name: str, targets: Mapping[str, Spec]) -> None:
+    """Raise ValueError unless `name` is the only target: codes of several are of none of them alone."""
+    if list(targets) != [name]:
+        raise ValueError(f"{name} cannot be seen through a model of {', '.join(targets)}: "
+                         f"train one of {name} alone")
 
 
 def keywords(function: Any) -> dict[str, inspect.Parameter]:

@@ -21,11 +21,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.families.base import Family, Known, Score
+from likewise.families.base import Family, Known, Score, alone
 from likewise.floats import Floats
 from likewise.layout import Batch, Context, take
 from likewise.likelihood import Likelihood
-from likewise.masks import completed, draw_masks, no_masks, pasted
+from likewise.masks import blank, completed, draw_masks, no_masks, pasted
 from likewise.nets import Decoder, Encoder, Reader, Reading
 from likewise.priors import Gaussians, Prior, kl_normal
 from likewise.rng import Rng
@@ -43,8 +43,8 @@ class VAE(Family):
                  depth: int = 1, stem: Literal["conv", "patch"] = "patch", coarse: int = 4, latent: int = 16,
                  decoder: Literal["gaussian", "bernoulli"] = "gaussian",
                  prior: Literal["standard", "learned", "mixture", "vamp"] = "learned", components: int = 50,
-                 beta: float = 1.0, free_bits: float = 0.0, warmup: float = 0.3,
-                 infill: float | None = None) -> None:
+                 beta: float = 1.0, free_bits: float = 0.0,
+                 kl_warmup: float = 0.3, infill: float | None = None) -> None:
         """Build encoder, prior and decoder.
 
         width   floats a token; depth: blocks of encoder and of decoder
@@ -52,12 +52,12 @@ class VAE(Family):
         latent  numbers in z
         decoder  of pictures, p(x | z): Gaussian of one learned variance, or continuous Bernoulli
         prior   p(z | c); components: of the mixture, and of vamp
-        beta    weight of the KL term in training; warmup: share of the run in which it rises from 0
+        beta    weight of the KL term in training; kl_warmup: share of the run in which it rises from 0
         free_bits  nats of KL that each number of z has for nothing in training
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
-        self.latent, self.beta, self.free_bits, self.warmup = latent, beta, free_bits, warmup
+        self.latent, self.beta, self.free_bits, self.kl_warmup = latent, beta, free_bits, kl_warmup
         self.dims = sum(s.tokens * s.width for s in self.targets.values())
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
@@ -118,6 +118,26 @@ class VAE(Family):
         h = self.up(z.to(self.up.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
         return self.decoder(h, reading)
 
+    # ---- z as a view
+
+    def code_spec(self, name: str) -> Spec:
+        """Of the mean of q(z | x), of the one target."""
+        alone(name, self.targets)
+        return Spec((1,), width=self.latent)
+
+    @torch.no_grad()
+    def to_codes(self, name: str, x: Tensor) -> Tensor:
+        return self.encode({name: x}, self._nothing(x))[0][:, None]
+
+    @torch.no_grad()
+    def from_codes(self, name: str, codes: Tensor) -> Tensor:
+        return self.decode(codes[:, 0], self._nothing(codes))[name]
+
+    def _nothing(self, x: Tensor) -> Context:
+        """No source given, for as many rows."""
+        values = {n: blank(s, len(x), x.device) for n, s in self.sources.items()}
+        return Context(values, torch.zeros(len(x), len(values), dtype=torch.bool, device=x.device))
+
     # ---- learning
 
     def begin(self, x: Batch, c: Context, rng: Rng) -> None:
@@ -139,7 +159,7 @@ class VAE(Family):
             kl = q.log_prob(z) - p.log_prob(z)
             paid = kl.clamp(min=self.free_bits * self.latent) if self.free_bits else kl
         self.terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
-        loss = self.beta * min(1.0, self.progress / max(self.warmup, 1e-9)) * paid - nats
+        loss = self.beta * min(1.0, self.progress / max(self.kl_warmup, 1e-9)) * paid - nats
         if self.part is not None:
             loss = loss + self._partly(floats, draw_masks(self.targets, self.infill, rng), reading, q)
         return loss / self.dims

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from likewise.spec import Spec
@@ -26,6 +27,7 @@ class Modality(ABC):
     media_type: ClassVar[str]    # of the bytes that `dump` writes
     suffix: ClassVar[str]        # of a file with those bytes, with the dot
 
+    faithful: ClassVar[bool] = True   # whether tokens tell the value, so that a density of them is one of it
     log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
     cell: ClassVar[float] = 0.0       # width, in tokens' units, of what `decode` rounds to one value, or 0
 
@@ -50,6 +52,14 @@ class Modality(ABC):
     @abstractmethod
     def decode(self, tokens: Tensor) -> Any:
         """The inverse of `encode`, for any tokens of that shape, not only those that `encode` made."""
+
+    def encode_all(self, values: Sequence[Any]) -> Tensor:
+        """`encode` of at least one value, (N, T, C) or (N, T); at once where a network does it."""
+        return torch.stack([self.encode(value) for value in values])
+
+    def decode_all(self, tokens: Tensor) -> list[Any]:
+        """`decode` of (N, T, C) or (N, T)."""
+        return [self.decode(value) for value in tokens]
 
     @abstractmethod
     def load(self, data: bytes) -> Any:

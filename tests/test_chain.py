@@ -1,0 +1,133 @@
+"""Chain: the product rule over models; what does not fit is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy
+
+from likewise.chain import Chain, load
+from likewise.checkpoint import RunError
+from likewise.cli import main
+from likewise.evaluation import evaluate
+from likewise.formula import FormulaError
+from likewise.model import Model
+from likewise.table import Table
+from likewise.training import Plan, train
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    rows = [{n: row[n] for n in ("image", "label", "number")} for row in toy.rows(256)]
+    kinds = {"image": "image", "label": "label", "number": "number"}
+    return Table.from_rows(rows, kinds, holdout=0.1).see("image | image[size=7]")
+
+
+def raw(table: Table, formula: str) -> Model:
+    """A model that has learned nothing."""
+    return Model(formula, table.columns, width=32, depth=1)
+
+
+def trained(model: Model, table: Table, steps: int) -> Model:
+    for _ in train(model, table, Plan(steps=steps, batch=64, precision="float32", save=1e9)):
+        pass
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def cascade(table: Table) -> Chain:
+    """A small picture of a label, and a larger one of the small one."""
+    small = Model("image[size=7] | label", table.columns, width=64, depth=2)
+    large = Model("image | image[size=7]", table.columns, width=64, depth=1)
+    return Chain({"small": trained(small, table, 250), "large": trained(large, table, 250)})
+
+
+def test_a_cascade_draws_what_was_asked(cascade: Chain) -> None:
+    assert str(cascade.formula) == "image | label" and list(cascade.columns) == ["image", "label"]
+    things = [i % 4 for i in range(40)]
+    drawn = cascade.sample([{"label": str(t)} for t in things])
+    assert toy.agreement(things, "image", drawn) > 0.9
+    assert drawn[0]["image[size=7]"].size == (7, 7) and drawn[0]["image"].size == (10, 10)
+    first = cascade.links["small"].sample([{"label": str(t)} for t in things])  # as it draws by itself
+    assert first[7]["image[size=7]"].tobytes() == drawn[7]["image[size=7]"].tobytes()
+    part = cascade.sample([{"label": str(things[7])}], indices=[7])
+    assert part[0]["image"].tobytes() == drawn[7]["image"].tobytes()
+    one = cascade.given(label="0").sample(1)
+    assert one[0]["image"].tobytes() == drawn[0]["image"].tobytes()
+
+
+def test_knobs_are_for_all_links_or_for_one(cascade: Chain) -> None:
+    rows = [{"label": "2"}]
+
+    def pair(**knobs) -> tuple[bytes, bytes]:
+        row = cascade.sample(rows, **knobs)[0]
+        return row["image[size=7]"].tobytes(), row["image"].tobytes()
+
+    plain, last, both = pair(), pair(large={"steps": 3}), pair(steps=3)
+    assert plain[0] == last[0] and plain[1] != last[1] and both[0] != plain[0]
+    with pytest.raises(ValueError, match="unknown knob of this chain 'stepz': did you mean 'steps'"):
+        cascade.sample(rows, stepz=3)
+    with pytest.raises(ValueError, match="unknown knob of the family flow 'stepz'"):
+        cascade.sample(rows, large={"stepz": 3})
+    square = toy.rows(2)[1]["image"]  # the small picture is known: of another label than asked
+    drawn = cascade.sample([{"label": "2"}] * 8, known={"image[size=7]": square})
+    assert toy.agreement([1] * 8, "image", drawn) == 1
+    with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
+        cascade.sample(rows, known={"imgae": square})
+    with pytest.raises(ValueError, match="unknown source 'lable': did you mean 'label'"):
+        cascade.given(lable="2")
+
+
+def test_a_chain_is_one_folder_and_is_judged(cascade: Chain, table: Table, tmp_path: Path) -> None:
+    cascade.save(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    again = load(tmp_path / "b")
+    assert isinstance(again, Chain) and list(again.links) == ["small", "large"]
+    rows = [{"label": "3"}]
+    assert again.sample(rows)[0]["image"].tobytes() == cascade.sample(rows)[0]["image"].tobytes()
+    report = evaluate(again, table, n=20)
+    assert any("KID" in line.name for line in report.lines)
+    assert all(line.name != "held-out loss" for line in report.lines)
+    with pytest.raises(RunError, match=r"holds no chain\.json"):
+        Chain.load(tmp_path)
+
+
+@pytest.mark.parametrize("formulas, says", [
+    (["image | label"], "two links or more"),
+    (["image | image[size=7]", "image[size=7] | label"], "put b before a"),
+    (["number | label", "image | label"], "no link after a reads what it makes, number: b needs label"),
+    (["image[size=7] | label", "image, number | image[size=7]", "number | image"], "the links b and c both make number"),
+])
+def test_links_that_do_not_fit_are_said(table: Table, formulas: list[str], says: str) -> None:
+    with pytest.raises(FormulaError, match=says):
+        Chain({"abc"[i]: raw(table, formula) for i, formula in enumerate(formulas)})
+
+
+def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) -> None:
+    chain = Chain({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
+    assert chain.wires == {"a": {}, "b": {"image[size=7]": "image"}}
+    assert str(chain.formula) == "number | label"
+    assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)
+
+
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = ["file_name,label"]
+    for i, row in enumerate(toy.rows(40)):
+        row["image"].save(folder / f"{i}.png")
+        lines.append(f"{i}.png,{row['label']}")
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
+    assert main(["train", "data", "image[size=7] | label", "--out", "runs/small", *small]) == 0
+    assert main(["train", "data", "image | image[size=7]", "--out", "runs/large", *small]) == 0
+    assert main(["chain", "runs/large", "runs/small", "--out", "system"]) == 1
+    assert "put small before large" in capsys.readouterr().err
+    assert main(["chain", "runs/small", "runs/large", "--out", "system"]) == 0
+    assert "P(image | label)" in capsys.readouterr().out
+    assert main(["sample", "system", "--given", "label=1", "-n", "2", "--steps", "2", "--out", "x.png"]) == 0
+    assert main(["evaluate", "system", "--n", "4", "--steps", "2"]) == 0
+    assert main(["chain", "runs/small", "runs/large", "--out", "system"]) == 1
+    assert "holds a model already" in capsys.readouterr().err
