@@ -11,6 +11,7 @@ from likewise import pictures
 from likewise.checkpoint import RunError, load_state
 from likewise.evaluation import evaluate
 from likewise.families import family_class
+from likewise.families.base import LEADS
 from likewise.flags import Parser
 from likewise.formula import unknown
 from likewise.model import Model
@@ -27,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
                         help="fidelity and diversity for several values of a knob, with their curve")
     parser.derive("measures", [evaluate])
-    parser.derive("knobs", [family_class(parser.family(argv)).sample])
+    parser.derive("knobs", [family_class(parser.family(argv)).sample], but=LEADS)
     args = parser.read(argv)
     return swept(args, parser) if args.sweep else whole(args, parser)
 
