@@ -97,13 +97,19 @@ class Image(Modality):
 
         What does not hold has no part in averages; a pixel holds if all that lies under it does.
         """
-        mode, size = "L" if self.channels == 1 else "RGB", (self.width, self.height)
-        image, cover = _flat(value, mode), PIL.Image.fromarray(np.where(known, 255, 0).astype(np.uint8))
-        if image.size != size:
-            image.putalpha(cover)   # by which Pillow weighs colours as it resizes
-            image = PIL.ImageOps.fit(image, size, PIL.Image.Resampling.LANCZOS).convert(mode)
-            cover = PIL.ImageOps.fit(cover, size, PIL.Image.Resampling.BOX)
-        return image, np.asarray(cover) == 255
+        pixels = np.asarray(_flat(value, "L" if self.channels == 1 else "RGB"), dtype=np.float32)
+        if known.shape != (self.height, self.width):
+            weight = known.astype(np.float32)
+            near = self._fit(weight, PIL.Image.Resampling.LANCZOS).clip(min=0.1)
+            channels = (self._fit(channel * weight, PIL.Image.Resampling.LANCZOS) / near
+                        for channel in np.atleast_3d(pixels).transpose(2, 0, 1))
+            pixels = np.stack(list(channels), axis=-1).reshape(self.height, self.width, *pixels.shape[2:])
+            known = self._fit(weight, PIL.Image.Resampling.BOX) > 0.999
+        return PIL.Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), known
+
+    def _fit(self, values: np.ndarray, method: PIL.Image.Resampling) -> np.ndarray:
+        """(H, W) float32, cropped and resized as `encode` does -> (height, width)."""
+        return np.asarray(PIL.ImageOps.fit(PIL.Image.fromarray(values), (self.width, self.height), method))
 
     def decode(self, tokens: Tensor) -> PIL.Image.Image:
         """(height * width, channels) floats -> a picture; what lies outside [-1, 1] is clamped."""
