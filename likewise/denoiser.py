@@ -6,8 +6,10 @@ loss are the families' matter; what is drawn, and a bound of the density, follow
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from likewise import paths
 from likewise.floats import Floats
 from likewise.layout import Batch, Context, Layout
+from likewise.leads import Start, Toward, opposite
 from likewise.masks import Known, completed
 from likewise.nets import Net, Reading
 from likewise.rng import Rng
@@ -108,10 +111,13 @@ class Denoiser(nn.Module):
     # ---- drawing
 
     def draw(self, c: Context, rng: Rng, value: Tensor, known: Tensor, times: list[float], *, sampler: str,
-             guidance: float, interval: tuple[float, float], zero_star: bool, eta: float) -> Batch:
+             guidance: float, interval: tuple[float, float], zero_star: bool, eta: float,
+             against: Context | None = None, toward: Toward | None = None,
+             start: Start | None = None) -> Batch:
         """One draw a row with `value` (B, N) wherever `known` (B, N) holds, along `times`, from noise to 0.
 
-        The knobs are those of Flow.
+        The knobs are those of Flow. With a `start` that is data noised to t = strength, and times shrink to
+        begin there, as many as before: cut off instead, they might begin with a step of next to no length.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
@@ -119,8 +125,12 @@ class Denoiser(nn.Module):
         def noise() -> Tensor:
             return rng.normal(self.layout.size)
 
-        guided = self._guided(c, known, guidance, interval, zero_star)
-        x = noise() * paths.size(torch.tensor(times[0])).item()
+        guided = self._guided(c, known, guidance, interval, zero_star, against, toward)
+        if start is not None and start.strength < times[0]:
+            x = paths.noised(self.pack(start.values), noise(), start.strength)
+            times = [t * start.strength / times[0] for t in times]
+        else:
+            x = noise() * paths.size(torch.tensor(times[0])).item()
         x = SAMPLERS[sampler](clamp(guided, value, known), x, times, noise, eta)
         return self.floats.decode(self.layout.unpack(x))
 
@@ -130,19 +140,35 @@ class Denoiser(nn.Module):
         return self.pack(values), self.spread(masks)
 
     def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
-                zero_star: bool) -> Denoise:
-        """The denoiser, guided by `scale` while t is in the interval."""
-        plain = self.denoise(c, mask)
-        if scale == 1 or not c.values or not bool(c.present.any()):
-            return plain
-        double = self.denoise(c + c.nothing(), torch.cat([mask, mask]))
+                zero_star: bool, against: Context | None, toward: Toward | None) -> Denoise:
+        """The denoiser, guided by `scale` while t is in the interval.
+
+        Between two sources it says (1 - w) D(x_t, c_1) + w D(x_t, c_2), whose field is that of the density
+        p(x_t | c_1)^(1 - w) p(x_t | c_2)^w up to a factor: what both find likely.
+        """
+        ways = [c] if toward is None else [c, toward.sources]
+
+        def asked(said: Sequence[Tensor]) -> Tensor:
+            return said[0] if toward is None else torch.lerp(*said, toward.share)
+
+        plain, other = self._each(ways, mask), opposite(ways, against, scale)
+        if other is None:
+            return lambda x_t, t: asked(plain(x_t, t))
+        every = self._each([*ways, other], mask)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             if not interval[0] <= t <= interval[1]:
-                return plain(x_t, t)
-            return guide(x_t, *double(torch.cat([x_t, x_t]), t).chunk(2), scale, zero_star)
+                return asked(plain(x_t, t))
+            *said, without = every(x_t, t)
+            return guide(x_t, asked(said), without, scale, zero_star)
 
         return denoise
+
+    def _each(self, ways: Sequence[Context], mask: Tensor) -> Callable[[Tensor, float], Sequence[Tensor]]:
+        """What the denoiser says for each of several sources, in one pass."""
+        n = len(ways)
+        denoise = self.denoise(functools.reduce(operator.add, ways), mask.repeat(n, 1))
+        return lambda x_t, t: denoise(x_t.repeat(n, 1), t).chunk(n)
 
     # ---- scoring
 

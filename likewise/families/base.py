@@ -19,6 +19,13 @@ from likewise.masks import Known
 from likewise.rng import Rng
 from likewise.spec import Spec
 
+# What may lead a draw beside its sources (leads.py), for families whose `sample` has the keyword.
+LEADS = {
+    "against": "take guidance against a negative",
+    "toward": "interpolate between sources",
+    "start": "start from something given",
+}
+
 
 @dataclass(frozen=True)
 class Score:
@@ -78,7 +85,7 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, c: Context, *, known: Known | None, rng: Rng) -> Batch:
-        """One draw a row, as many rows as `rng` has; further keyword-only parameters are the knobs."""
+        """One draw a row, as many rows as `rng` has; further keyword-only parameters are LEADS or knobs."""
 
     def forward(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The same as `loss`, where PyTorch's wrappers look for it."""
@@ -95,8 +102,13 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keywords of its `sample`, less `known` and `rng`."""
-        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng")}
+        """What may be turned while drawing: keywords of its `sample`, less `known`, `rng` and LEADS."""
+        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
+
+    @classmethod
+    def leads(cls) -> list[str]:
+        """Those of LEADS that its `sample` takes."""
+        return [n for n in keywords(cls.sample) if n in LEADS]
 
 
 def alone(name: str, targets: Mapping[str, Spec]) -> None:

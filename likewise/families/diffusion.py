@@ -21,6 +21,7 @@ from torch import Tensor
 from likewise.denoiser import FEW, T_0, Denoiser
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
+from likewise.leads import Start, Toward
 from likewise.masks import draw_masks, no_masks
 from likewise.paths import T_MIN, log_snr, scheduled
 from likewise.rng import Rng
@@ -74,7 +75,8 @@ class Diffusion(Family):
         return snr
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 20,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 20,
                sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
                eta: float = 1.0, guidance: float = 3.0, guidance_from: float = 0.0,
                guidance_to: float = 0.9, zero_star: bool = True) -> Batch:
@@ -87,7 +89,8 @@ class Diffusion(Family):
         """
         value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, self.grid(steps), sampler=sampler, guidance=guidance,
-                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta)
+                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta,
+                                  against=against, toward=toward, start=start)
 
     def grid(self, steps: int) -> list[float]:
         """Times from noise to 0, even in u. Raises ValueError for less than one step."""

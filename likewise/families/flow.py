@@ -20,6 +20,7 @@ from torch import Tensor
 from likewise.denoiser import FEW, T_0, Denoiser
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
+from likewise.leads import Start, Toward
 from likewise.masks import draw_masks, no_masks
 from likewise.paths import T_MIN
 from likewise.rng import Rng
@@ -63,7 +64,8 @@ class Flow(Family):
         return 1 / t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0) ** 2
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
                sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
                guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0) -> Batch:
@@ -77,7 +79,8 @@ class Flow(Family):
         value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
-                                  zero_star=zero_star, eta=eta)
+                                  zero_star=zero_star, eta=eta, against=against, toward=toward,
+                                  start=start)
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
                  draws: int = 64, floor: float | None = None, steps: int = 96, probes: int = 1,
