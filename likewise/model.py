@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise import checkpoint
-from likewise.families import family_class
+from likewise.families import drawing, family_class
 from likewise.families.base import Family, Known, Score, keywords
 from likewise.formula import Formula, unknown
 from likewise.layout import Batch, Context
@@ -88,8 +88,9 @@ class Model(nn.Module):
         The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
         are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
         bool over the column's grid, True where the value holds. Knobs are the family's (its `sample`).
+        Raises ValueError if the family draws nothing.
         """
-        knobs = checked(knobs, type(self.family).knobs(), f"knob of the family {self.family_name}")
+        knobs = checked(knobs, drawing(self.family_name).knobs(), f"knob of the family {self.family_name}")
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
         for start in range(0, len(rows), batch):
@@ -140,6 +141,21 @@ class Model(nn.Module):
         if not hasattr(self.family, "log_prob"):
             raise ValueError(f"the family {self.family_name} has no density")
         return {n: p for n, p in keywords(type(self.family).log_prob).items() if n != "rng"}
+
+    def embed(self, name: str, values: Sequence[Any], *, batch: int = 256) -> Tensor:
+        """Values of a column -> unit vectors (N, floats) on the CPU, near where values belong together.
+
+        Raises ValueError if the family has no embedding, or none of this column.
+        """
+        if not hasattr(self.family, "embed"):
+            raise ValueError(f"the family {self.family_name} has no embedding; "
+                             "train one of the family contrastive")
+        if name not in self.targets:
+            raise ValueError(unknown("target", name, self.targets))
+        with torch.no_grad():
+            parts = [self.family.embed(name, self.encode(name, values[i : i + batch])).cpu()
+                     for i in range(0, len(values), batch)]
+        return torch.cat(parts)
 
     # ---- values <-> tokens
 

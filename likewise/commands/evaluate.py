@@ -10,7 +10,7 @@ from pathlib import Path
 from likewise import pictures
 from likewise.checkpoint import RunError, load_state
 from likewise.evaluation import evaluate
-from likewise.families import family_class
+from likewise.families import drawing, family_class
 from likewise.flags import Parser
 from likewise.formula import unknown
 from likewise.model import Model
@@ -27,7 +27,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
                         help="fidelity and diversity for several values of a knob, with their curve")
     parser.derive("measures", [evaluate])
-    parser.derive("knobs", [family_class(parser.family(argv)).sample])
+    cls = family_class(parser.family(argv))
+    parser.derive("knobs", [cls.sample] if hasattr(cls, "sample") else [])
     args = parser.read(argv)
     return swept(args, parser) if args.sweep else whole(args, parser)
 
@@ -49,7 +50,7 @@ def swept(args: Namespace, parser: Parser) -> int:
 
     knob, _, words = args.sweep.partition("=")
     knob, fixed = knob.replace("-", "_"), parser.given(args, "knobs")
-    knobs = family_class(load_state(args.run)["family"]).knobs()
+    knobs = drawing(load_state(args.run)["family"]).knobs()
     if knob not in knobs:
         raise ValueError(unknown("knob", knob, knobs))
     if knob in fixed:

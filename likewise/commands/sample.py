@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from likewise import __version__, pictures
-from likewise.families import family_class
+from likewise.families import drawing
 from likewise.flags import Parser, pairs
 from likewise.formula import unknown
 from likewise.model import Model, Row
@@ -65,7 +65,7 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another, other draws (default 0)")
     parser.add_argument("--out", metavar="FILE",
                         help=f"a .png for a grid (default {OUT}), a .jsonl for values, a folder/ for files")
-    parser.derive("knobs", [family_class(parser.family(argv)).sample])
+    parser.derive("knobs", [drawing(parser.family(argv)).sample])
     return parser, parser.read(argv)
 
 
