@@ -58,7 +58,8 @@ class Parser(argparse.ArgumentParser):
         found = (Path(word) for word in argv if any((Path(word) / n).is_file() for n in (MODEL, CHAIN)))
         run = next(found, None)
         names = families(run) if run else ["flow"]
-        self.derive("knobs", [family_class(name).sample for name in names], but=LEADS)
+        drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
+        self.derive("knobs", drawn, but=LEADS)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Options and words in any order. Exits with status 2 and one line if anything is unknown."""

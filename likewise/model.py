@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from likewise import checkpoint
 from likewise.checkpoint import RunError
-from likewise.families import FAMILIES, family_class
+from likewise.families import FAMILIES, drawing, family_class
 from likewise.families.base import LEADS, Family, Known, Score, keywords
 from likewise.formula import Formula, View, unknown
 from likewise.latent import Latent
@@ -147,6 +147,7 @@ class Model(nn.Module):
     def _drawn(self, rows: Sequence[Row], rng: Rng, known: Mapping[str, Any] | None, leads: Mapping[str, Any],
                knobs: Mapping[str, Any]) -> list[Row]:
         """The rows with their targets drawn, all at once."""
+        drawing(self.family_name)
         knobs = checked(knobs, self.knobs(), f"knob of the family {self.family_name}")
         with torch.no_grad():
             c, fixed = self.context(rows), self._known(known, len(rows))
@@ -216,6 +217,21 @@ class Model(nn.Module):
         if not hasattr(self.family, "log_prob"):
             raise ValueError(f"the family {self.family_name} has no density")
         return {n: p for n, p in keywords(type(self.family).log_prob).items() if n != "rng"}
+
+    def embed(self, name: str, values: Sequence[Any], *, batch: int = 256) -> Tensor:
+        """Values of a column -> unit vectors (N, floats) on the CPU, near where values belong together.
+
+        Raises ValueError if the family has no embedding, or none of this column.
+        """
+        if not hasattr(self.family, "embed"):
+            raise ValueError(f"the family {self.family_name} has no embedding; "
+                             "train one of the family contrastive")
+        if name not in self.targets:
+            raise ValueError(unknown("target", name, self.targets))
+        with torch.no_grad():
+            parts = [self.family.embed(name, self.encode(name, values[i : i + batch])).cpu()
+                     for i in range(0, len(values), batch)]
+        return torch.cat(parts)
 
     # ---- values <-> tokens
 

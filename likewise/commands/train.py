@@ -47,6 +47,9 @@ def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
     for what, name in (("model", ""), ("pictures", SAMPLES), ("curve", CURVE)):
         if (folder / name).exists():
             print(f"  {what:10}{folder / name}")
+    if not hasattr(model.family, "sample"):
+        print(f"to measure it:\n  likewise evaluate {where}")
+        return 0
     print(f"to draw from it:\n  likewise sample {where}{example(model, table)} -n 8")
     return 0
 
