@@ -10,14 +10,14 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from likewise import __version__, pictures
+from likewise import __version__, pictures, prompts
 from likewise.families import family_class
 from likewise.flags import Parser, pairs
 from likewise.formula import unknown
 from likewise.model import Model, Row
+from likewise.prompts import Prompt
 
 OUT = "samples.png"
-Prompt = dict[str, str]     # source -> its value as it was written
 
 
 def run(argv: Sequence[str]) -> int:
@@ -25,26 +25,26 @@ def run(argv: Sequence[str]) -> int:
     parser, args = _read(argv)
     began = time.perf_counter()
     model = Model.load(args.run)
-    prompts = _prompts(model, args.texts, pairs(args.given, "--given"))
-    sources = [_values(model, prompt) for prompt in prompts]
+    asked = _asked(model, args.texts, pairs(args.given, "--given"))
+    sources = [_values(model, prompt) for prompt in asked]
     out = _out(model, args.out)
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, not {args.n}")
     knobs = parser.given(args, "knobs")
     loaded = time.perf_counter()
     wanted = [row for row in sources for _ in range(args.n)]
-    places = list(range(args.n)) * len(prompts)     # its place in its prompt seeds a draw
+    places = list(range(args.n)) * len(asked)       # its place in its prompt seeds a draw
     rows = model.sample(wanted, seed=args.seed, indices=places, **knobs)
     drawn = time.perf_counter()
     knobs = {n: p.default for n, p in type(model.family).knobs().items()} | knobs
     about = [{"model": str(args.run), "formula": str(model.formula), "sources": prompt, "seed": args.seed,
               "index": i, "knobs": knobs, "version": __version__}
-             for prompt in prompts for i in range(args.n)]
+             for prompt in asked for i in range(args.n)]
     if out is None:
         print(_lines(model, rows, about), end="")
         return 0
     if out.suffix == ".png":
-        _grid(model, rows, about, prompts, out)
+        _grid(model, rows, about, asked, out)
     elif out.suffix == ".jsonl":
         pictures.put(out, _lines(model, rows, about).encode())
     else:
@@ -58,7 +58,9 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser = Parser("sample", f"{__doc__} Any subset of its sources may be given.",
                     usage="likewise sample RUN [TEXT ...] [--given NAME=VALUE ...] [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="values of the model's text source")
+    parser.add_argument("texts", nargs="*", metavar="TEXT",
+                        help="values of the model's text source; an ending ', VALUE COLUMN' gives a label "
+                             "source: 'red apple, flat style'")
     parser.add_argument("--given", action="append", default=[], metavar="NAME=VALUE",
                         help="the value of a source, for a picture its file; may be given several times")
     parser.add_argument("-n", "--n", type=int, default=4, metavar="N", help="draws of each text (default 4)")
@@ -72,7 +74,7 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
 # ---- what is asked
 
 
-def _prompts(model: Model, texts: Sequence[str], given: Prompt) -> list[Prompt]:
+def _asked(model: Model, texts: Sequence[str], given: Prompt) -> list[Prompt]:
     """The sources of each prompt."""
     for name in given:
         if name not in model.sources:
@@ -86,7 +88,20 @@ def _prompts(model: Model, texts: Sequence[str], given: Prompt) -> list[Prompt]:
         advice = " ".join(f"--given {n}=..." for n in model.sources) or "nothing, it draws by itself"
         raise ValueError(f"{str(model.formula)!r} has {what}, so it is not clear what {texts[0]!r} is for; "
                          f"give it {advice}")
-    return [{free[0]: text, **given} for text in texts]
+    return [_read_text(model, free[0], text, given) for text in texts]
+
+
+def _read_text(model: Model, name: str, text: str, given: Prompt) -> Prompt:
+    """The sources that one text gives, beside those that are given anyway."""
+    rest, labels = prompts.split(text, model.columns, model.sources)
+    for label in labels:
+        if label in given:
+            raise ValueError(f"both --given and {text!r} say {label}; say it once")
+    plain = prompts.worded(rest, model.columns[name])
+    if plain != rest:
+        print(f"note: {rest!r} is read as {plain!r}, as the texts that the model learned from are written",
+              file=sys.stderr)
+    return {name: plain, **labels, **given}
 
 
 def _values(model: Model, prompt: Prompt) -> Row:
