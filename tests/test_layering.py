@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"families"},
     {"checkpoint", "model", "latent", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},
-    {"pictures", "progress", "flags", "commands", "cli", "__main__"},
+    {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)

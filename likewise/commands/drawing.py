@@ -20,8 +20,10 @@ from likewise.flags import Parser, pairs
 from likewise.formula import unknown
 from likewise.modalities import Modality
 from likewise.model import Model, Row
+from likewise.prompts import Prompt, split, worded
 
-Prompt = dict[str, str]     # source -> its value as it was written
+TEXTS = ("values of the model's text source; an ending ', VALUE COLUMN' gives a label source: "
+         "'red apple, flat style'")
 SUFFIXES = (".png", ".jsonl")
 
 
@@ -124,7 +126,21 @@ def draw(asked: Asked, texts: Sequence[str], default: str, shown: PIL.Image.Imag
 def prompts_of(model: Model, texts: Sequence[str], given: Prompt) -> list[Prompt]:
     """The sources of each prompt."""
     named(given, "source", model.sources)
-    return [{text_source(model, text, given): text, **given} for text in texts] or [given]
+    return [_read_text(model, text, given) for text in texts] or [given]
+
+
+def _read_text(model: Model, text: str, given: Prompt) -> Prompt:
+    """The sources that one text gives, beside those that are given anyway."""
+    name = text_source(model, text, given)
+    rest, labels = split(text, model.columns, model.sources)
+    for label in labels:
+        if label in given:
+            raise ValueError(f"both --given and {text!r} say {label}; say it once")
+    plain = worded(rest, model.columns[name])
+    if plain != rest:
+        print(f"note: {rest!r} is read as {plain!r}, as the texts that the model learned from are written",
+              file=sys.stderr)
+    return {name: plain, **labels, **given}
 
 
 def text_source(model: Model, text: str, given: Prompt) -> str:

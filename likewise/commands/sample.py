@@ -11,7 +11,7 @@ OUT = "samples.png"
 
 def run(argv: Sequence[str]) -> int:
     """`likewise sample RUN [TEXT ...]`."""
-    parser = drawing.parser("sample", __doc__, "[TEXT ...]", argv, "values of the model's text source")
+    parser = drawing.parser("sample", __doc__, "[TEXT ...]", argv, drawing.TEXTS)
     drawing.several(parser, OUT)
     asked = drawing.read(parser, argv)
     return drawing.draw(asked, asked.args.words, OUT)

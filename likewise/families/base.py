@@ -108,7 +108,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keywords of its `sample`, if any, less `known`, `rng` and LEADS."""
+        """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS."""
         if not hasattr(cls, "sample"):
             return {}
         return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
