@@ -223,7 +223,7 @@ class Model(nn.Module):
 
         Raises ValueError if the family has no embedding, or none of this column.
         """
-        if not hasattr(self.family, "embed"):
+        if not hasattr(type(self.family), "embed"):  # not a module of that name
             raise ValueError(f"the family {self.family_name} has no embedding; "
                              "train one of the family contrastive")
         if name not in self.targets:

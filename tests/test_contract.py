@@ -251,7 +251,7 @@ class Tiny(Family):
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 8) -> None:
         super().__init__(targets, sources)
-        self.embed = nn.ModuleList(
+        self.inside = nn.ModuleList(
             nn.Embedding(s.classes, width) if s.categorical else nn.Linear(s.width, width)
             for s in sources.values()
         )
@@ -264,7 +264,7 @@ class Tiny(Family):
         h = self.base.expand(len(c.present), -1)
         for i, value in enumerate(c.values.values()):
             value = value if not value.is_floating_point() else value.to(self.base.dtype)
-            h = h + torch.where(c.present[:, i, None], self.embed[i](value).mean(1), 0)
+            h = h + torch.where(c.present[:, i, None], self.inside[i](value).mean(1), 0)
         return h.tanh()
 
     def means(self, c: Context) -> Batch:

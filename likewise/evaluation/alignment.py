@@ -99,8 +99,8 @@ class Side:
         return Line(f"{a}, {b}: cosine", value, chance=self.floor(a, b), better="higher",
                     note="of two columns of a row; chance: of different rows")
 
-    def floor(self, a: str, b: str) -> float:
-        """The mean cosine of values of a and b that do not belong together."""
+    def floor(self, a: str, b: str) -> float | None:
+        """The mean cosine of values of a and b that do not belong together, if there are any."""
         return retrieval.clip_floor(self.u[a], self.u[b], self.right(a, b)[self.ids[a]][:, self.ids[b]])
 
     def _first(self, column: str) -> np.ndarray:

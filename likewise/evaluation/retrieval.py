@@ -77,10 +77,10 @@ def clip_score(pictures: np.ndarray, texts: np.ndarray, groups: np.ndarray, *,
     return clustered(np.mean, (pictures.astype(np.float64) * texts).sum(1), groups, rng=rng)
 
 
-def clip_floor(pictures: np.ndarray, texts: np.ndarray, right: np.ndarray) -> float:
-    """`clip_score` of pictures with the texts of other rows, all of those that are not `right` (N, N)."""
+def clip_floor(pictures: np.ndarray, texts: np.ndarray, right: np.ndarray) -> float | None:
+    """`clip_score` of pictures with the texts of other rows, all of those not `right` (N, N), if any."""
     near = pictures.astype(np.float64) @ texts.astype(np.float64).T
-    return float(near[~right].mean()) if not right.all() else float("nan")
+    return None if right.all() else float(near[~right].mean())
 
 
 def accuracy(hits: np.ndarray, groups: np.ndarray, *, rng: np.random.Generator) -> Estimate:
