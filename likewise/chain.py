@@ -80,14 +80,18 @@ class Chain:
         return Conditional(self, sources)
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-               known: Mapping[str, Any] | None = None, **knobs: Any) -> list[Row]:
+               known: Mapping[str, Any] | None = None, negative: Row | None = None,
+               **knobs: Any) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
         A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that link
-        alone. `known` may have values of what any link makes. The first link draws as it does by itself with
-        this seed.
+        alone. `known` may have values of what any link makes, and what is `negative` is for every link with
+        such a source. The first link draws as it does by itself with this seed.
         """
         made = [n for link in self.links.values() for n in link.targets]
+        for name in negative or {}:
+            if name not in self.sources:
+                raise ValueError(unknown("source", name, self.sources))
         for name in known or {}:
             if name not in made:
                 raise ValueError(unknown("target", name, made))
@@ -101,8 +105,9 @@ class Chain:
             mine = {n: v for n, v in knobs.items() if n in link.knobs()} | own.get(name, {})
             asked = [{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in drawn]
             fixed = {n: v for n, v in (known or {}).items() if n in link.targets}
+            against = {n: v for n, v in (negative or {}).items() if n in link.sources} or None
             found = link.sample(asked, seed=seed_of("link", i, seed) if i else seed, indices=indices,
-                                known=fixed, **mine)
+                                known=fixed, negative=against, **mine)
             drawn = [{**row, **{n: new[n] for n in link.targets}}
                      for row, new in zip(drawn, found, strict=True)]
         return drawn

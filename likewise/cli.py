@@ -1,4 +1,4 @@
-"""The command line: `likewise data | train | sample | evaluate | demo`.
+"""The command line: `likewise data | train | sample | evaluate | ...`, as COMMANDS lists them.
 
 Only the standard library is imported here, and a command's own file when it runs, so that `likewise --help`
 answers in a blink. Errors of the user come as ValueError or OSError with a sentence that says what to do;
@@ -18,6 +18,9 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "data": "look at a data set: its columns, a check of every row, a preview",
     "train": "learn the distribution that a formula names",
     "sample": "draw from a trained model",
+    "infill": "fill the hole of a picture, or what is not known of a row",
+    "vary": "draw variations of a picture",
+    "interpolate": "draw what lies between two texts, or two seeds",
     "evaluate": "measure a trained model on rows held out",
     "compare": "train every family for the same time and measure them side by side",
     "chain": "put trained models one after another",
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def overview() -> str:
     """What `likewise --help` says."""
-    commands = "\n".join(f"  {name:10}{about}" for name, about in COMMANDS.items())
+    commands = "\n".join(f"  {name:13}{about}" for name, about in COMMANDS.items())
     return f"""Write the distribution you want, point it at your data, draw from it.
 
 usage: likewise COMMAND ...

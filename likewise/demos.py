@@ -97,15 +97,19 @@ ICONS = Package(
     "b12f40af5581b15d4e9293d267bdd95db7d5013ccebe1713623d1d7d72d24844")
 NAMES = Package(
     "npm", "unicode-emoji-json", "0.9.0", "ae7efacb55533385bf8767d613dbd36c71226669759d95919a6e9059f5e4c401")
-EMOJI = {style: Package("npm", f"@iconify-json/{style}", version, sha256) for style, version, sha256 in (
-    ("noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
-    ("twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
-    ("openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
-    ("fluent-emoji-flat", "1.2.6", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
-    ("fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),
-    ("noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
-    ("emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"),
+EMOJI = {style: Package("npm", f"@iconify-json/{name}", version, sha256) for style, name, version, sha256 in (
+    ("noto", "noto", "1.2.9", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
+    ("twemoji", "twemoji", "1.2.5", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
+    ("openmoji", "openmoji", "1.2.29", "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
+    ("flat", "fluent-emoji-flat", "1.2.6",
+     "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
+    ("fluent", "fluent-emoji", "1.2.7", "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b"),
+    ("blob", "noto-v1", "1.2.5", "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37"),
+    ("emojione", "emojione", "1.2.3", "26a14f44284407e8bcde91799388dca2bfd91dbcd55a97f425524a1c5b73610e"),
 )}
+TONES = ("light", "medium-light", "medium", "medium-dark", "dark")   # of skin
+FLAG = "flag "      # begins the names of 263 flags of countries and regions, which do not tell how they look
+QUOTES = str.maketrans("’“”", "'\"\"")      # as keyboards have them
 STYLE_WORDS = ("outline", "variant")     # an icon's name ends with these where only its style differs
 
 
@@ -136,23 +140,27 @@ def icons(*, size: int = 24) -> Dataset:
 
 
 def emoji(*, size: int = 32) -> Dataset:
-    """1,912 emoji in up to seven styles: image, `size` x `size`; text, "red heart"; style; concept, "❤️".
+    """Emoji in up to seven styles: image, `size` x `size`; text, "red heart"; style; concept.
 
-    From the packages in `EMOJI`: Noto, Apache-2.0; Twemoji and EmojiOne, CC-BY-4.0; OpenMoji, CC-BY-SA-4.0;
-    Fluent, MIT.
+    The text is the emoji's name in Unicode; the concept is that name without a tone of skin. With all five
+    tones most rows would be of hands and people, so every second emoji that has tones is there in one of
+    them, "waving hand, dark skin tone", and the others in none. Flags of countries are left out.
+
+    From the packages in `EMOJI`: noto, and blob, which Noto was before, are Apache-2.0; twemoji and emojione
+    CC-BY-4.0; openmoji CC-BY-SA-4.0; flat and fluent, which are Microsoft's Fluent without and with shading,
+    MIT. The names are from unicode-emoji-json, MIT.
     """
     def draw() -> Columns:
-        names = json.loads(NAMES.member("package/data-by-emoji.json"))
-        known = {_letters(entry["name"]): (symbol, entry["name"].lower()) for symbol, entry in names.items()}
+        known = _captions(json.loads(NAMES.member("package/data-by-emoji.json")).values())
         drawn = [(style, *known[_letters(name)], svg) for style, package in EMOJI.items()
                  for name, svg in _drawings(json.loads(package.member("package/icons.json")))
                  if _letters(name) in known]
-        styles, symbols, texts, svgs = map(list, zip(*drawn, strict=True))
+        styles, texts, concepts, svgs = map(list, zip(*drawn, strict=True))
         with ThreadPoolExecutor() as pool:
             pictures = list(pool.map(lambda svg: _rendered(svg, size, "RGB"), svgs))
-        return {"image": pictures, "text": texts, "style": styles, "concept": symbols}
+        return {"image": pictures, "text": texts, "style": styles, "concept": concepts}
 
-    return _kept("emoji", {"size": size}, [NAMES, *EMOJI.values()], draw)
+    return _kept("emoji", {"size": size, "edition": 2}, [NAMES, *EMOJI.values()], draw)
 
 
 DEMOS: dict[str, Callable[..., Dataset]] = {"digits": digits, "icons": icons, "emoji": emoji}
@@ -182,6 +190,28 @@ def _letters(name: str) -> str:
     True
     """
     return "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if c.isalnum())
+
+
+def _captions(emoji: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """What an icon's name may be, by its letters -> text, concept.
+
+    >>> found = _captions([{"name": "Thumbs up", "skin_tone_support": True},
+    ...                    {"name": "Red heart", "skin_tone_support": False}])
+    >>> found["redheart"], found["thumbsuplightskintone"]
+    (('red heart', 'red heart'), ('thumbs up, light skin tone', 'thumbs up'))
+    """
+    found = {}
+    for entry in emoji:
+        name = entry["name"].lower().translate(QUOTES)
+        if name.startswith(FLAG):
+            continue
+        found[_letters(name)] = name, name
+        place = hashlib.sha256(name.encode()).digest()[0] % (2 * len(TONES))
+        if entry["skin_tone_support"] and place < len(TONES):
+            for ending in (" skin tone", ""):       # Fluent's names do without the words
+                text = f"{name}, {TONES[place]} skin tone"
+                found[_letters(f"{name} {TONES[place]}{ending}")] = text, name
+    return found
 
 
 def _drawings(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

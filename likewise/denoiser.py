@@ -6,8 +6,10 @@ loss are the families' matter; what is drawn, and a bound of the density, follow
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from likewise import paths
 from likewise.floats import Floats
 from likewise.layout import Batch, Context, Layout
+from likewise.leads import Start, Toward, opposite
 from likewise.masks import Known, completed
 from likewise.nets import Net, Reading
 from likewise.rng import Rng
@@ -33,11 +36,22 @@ class Denoiser(nn.Module):
 
     A categorical token is a vector, one of K fixed codes; of it F says K logits, trained by cross-entropy,
     and x^_0 is the mean code.
+
+    With `source_noise` sources that are pictures come as (1 - s) v + s e, and s beside them: s is uniform up
+    to it in training, so that a cascade forgives what its first model draws (Ho et al., 2022).
     """
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int,
-                 stem: str, predict: Predict) -> None:
+                 stem: str, predict: Predict, source_noise: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= source_noise < 1:
+            raise ValueError(f"source_noise is in [0, 1), not {source_noise:g}")
+        self.source_noise = source_noise
+        self.noisy = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
+        if source_noise and not self.noisy:
+            raise ValueError("source_noise is for sources that are pictures, and there is none; leave it out")
+        if source_noise:
+            sources = {**sources, **{n: Spec(s.grid, s.width + 1) for n, s in self.noisy.items()}}
         self.targets, self.floats = dict(targets), Floats(targets)
         self.names = list(targets)
         self.layout = Layout(self.floats.specs)
@@ -80,6 +94,8 @@ class Denoiser(nn.Module):
         """
         x0 = self.pack(x)
         x_t = torch.where(known, x0, paths.noised(x0, rng.normal(self.layout.size), self.layout.spread(t)))
+        if self.source_noise:
+            c = self._noised(rng, self.source_noise * rng.uniform(1, 1))(c)
         out = self.predict(x_t, t, known, self.net.read(c))
         total = torch.zeros(len(x0), device=x0.device)
         x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
@@ -108,10 +124,13 @@ class Denoiser(nn.Module):
     # ---- drawing
 
     def draw(self, c: Context, rng: Rng, value: Tensor, known: Tensor, times: list[float], *, sampler: str,
-             guidance: float, interval: tuple[float, float], zero_star: bool, eta: float) -> Batch:
+             guidance: float, interval: tuple[float, float], zero_star: bool, eta: float,
+             against: Context | None = None, toward: Toward | None = None,
+             start: Start | None = None, source_noise: float = 0.0) -> Batch:
         """One draw a row with `value` (B, N) wherever `known` (B, N) holds, along `times`, from noise to 0.
 
-        The knobs are those of Flow.
+        The knobs are those of Flow. With a `start` that is data noised to t = strength, and times shrink to
+        begin there, as many as before: cut off instead, they might begin with a step of next to no length.
         """
         if sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
@@ -119,8 +138,19 @@ class Denoiser(nn.Module):
         def noise() -> Tensor:
             return rng.normal(self.layout.size)
 
-        guided = self._guided(c, known, guidance, interval, zero_star)
-        x = noise() * paths.size(torch.tensor(times[0])).item()
+        if source_noise and not 0 < source_noise <= self.source_noise:
+            raise ValueError(f"source_noise was at most {self.source_noise:g} in training, "
+                             f"not {source_noise:g}")
+        if self.source_noise:
+            noised = self._noised(rng, torch.tensor(source_noise, device=rng.device))
+            c, against = noised(c), against and noised(against)
+            toward = toward and Toward(noised(toward.sources), toward.share)
+        guided = self._guided(c, known, guidance, interval, zero_star, against, toward)
+        if start is not None and start.strength < times[0]:
+            x = paths.noised(self.pack(start.values), noise(), start.strength)
+            times = [t * start.strength / times[0] for t in times]
+        else:
+            x = noise() * paths.size(torch.tensor(times[0])).item()
         x = SAMPLERS[sampler](clamp(guided, value, known), x, times, noise, eta)
         return self.floats.decode(self.layout.unpack(x))
 
@@ -129,20 +159,49 @@ class Denoiser(nn.Module):
         values, masks = completed(self.targets, known, rows, self.net.trunk.column.device)
         return self.pack(values), self.spread(masks)
 
+    def _noised(self, rng: Rng, level: Tensor) -> Callable[[Context], Context]:
+        """What puts noise of a level, (B, 1, 1) or (), on picture sources: the same on all it is given."""
+        noise = {n: rng.normal(s.tokens, s.width) for n, s in self.noisy.items()}
+
+        def put(c: Context) -> Context:
+            values = dict(c.values)
+            for n, e in noise.items():
+                v = paths.noised(c.values[n], e, level)
+                values[n] = torch.cat([v, level.expand_as(v[..., :1])], dim=-1)
+            return Context(values, c.present)
+
+        return put
+
     def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
-                zero_star: bool) -> Denoise:
-        """The denoiser, guided by `scale` while t is in the interval."""
-        plain = self.denoise(c, mask)
-        if scale == 1 or not c.values or not bool(c.present.any()):
-            return plain
-        double = self.denoise(c + c.nothing(), torch.cat([mask, mask]))
+                zero_star: bool, against: Context | None, toward: Toward | None) -> Denoise:
+        """The denoiser, guided by `scale` while t is in the interval.
+
+        Between two sources it says (1 - w) D(x_t, c_1) + w D(x_t, c_2), whose field is that of the density
+        p(x_t | c_1)^(1 - w) p(x_t | c_2)^w up to a factor: what both find likely.
+        """
+        ways = [c] if toward is None else [c, toward.sources]
+
+        def asked(said: Sequence[Tensor]) -> Tensor:
+            return said[0] if toward is None else torch.lerp(*said, toward.share)
+
+        plain, other = self._each(ways, mask), opposite(ways, against, scale)
+        if other is None:
+            return lambda x_t, t: asked(plain(x_t, t))
+        every = self._each([*ways, other], mask)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             if not interval[0] <= t <= interval[1]:
-                return plain(x_t, t)
-            return guide(x_t, *double(torch.cat([x_t, x_t]), t).chunk(2), scale, zero_star)
+                return asked(plain(x_t, t))
+            *said, without = every(x_t, t)
+            return guide(x_t, asked(said), without, scale, zero_star)
 
         return denoise
+
+    def _each(self, ways: Sequence[Context], mask: Tensor) -> Callable[[Tensor, float], Sequence[Tensor]]:
+        """What the denoiser says for each of several sources, in one pass."""
+        n = len(ways)
+        denoise = self.denoise(functools.reduce(operator.add, ways), mask.repeat(n, 1))
+        return lambda x_t, t: denoise(x_t.repeat(n, 1), t).chunk(n)
 
     # ---- scoring
 
@@ -153,6 +212,11 @@ class Denoiser(nn.Module):
                              f"the target {self.floats.categorical[0]!r} is categorical: "
                              "make it a source, or use the family autoregressive")
         return self.layout.size
+
+    def _plain(self, c: Context, x0: Tensor, rng: Rng) -> Denoise:
+        """The denoiser with nothing known and clean sources."""
+        c = self._noised(rng, torch.zeros((), device=x0.device))(c) if self.source_noise else c
+        return self.denoise(c, torch.zeros_like(x0, dtype=torch.bool))
 
     def floor(self) -> float:
         """The noise level where a bound should end: below it, what x_t says of x_0 is all that is known.
@@ -172,7 +236,7 @@ class Denoiser(nn.Module):
         so that as many draws as steps look at each level once.
         """
         x0, size = self.pack(x), self.numbers()
-        denoise = self.denoise(c, torch.zeros_like(x0, dtype=torch.bool))
+        denoise = self._plain(c, x0, rng)
         low, high = paths.log_snr(torch.tensor([0.999, floor], dtype=torch.float64)).tolist()
         offset, total = rng.uniform(1), torch.zeros(len(x0), device=x0.device)
         for i in range(draws):
@@ -196,7 +260,7 @@ class Denoiser(nn.Module):
         trace, or Hutchinson's estimate of it from `probes` draws (Grathwohl et al., 2019).
         """
         x_t, size = self.pack(x), self.numbers()
-        denoise = self.denoise(c, torch.zeros_like(x_t, dtype=torch.bool))
+        denoise = self._plain(c, x_t, rng)
         if exact:
             directions = torch.eye(size, device=x_t.device)[:, None].expand(-1, len(x_t), -1)
         else:

@@ -8,7 +8,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str, about: str | None = None, **more: Any) -> None:
         super().__init__(prog=f"likewise {command}", description=about, allow_abbrev=False, **more)
 
-    def derive(self, title: str, sources: Sequence[Callable[..., Any]]) -> None:
+    def derive(self, title: str, sources: Sequence[Callable[..., Any]], but: Collection[str] = ()) -> None:
         """An option for every parameter with a default; a name that several `sources` have is one option.
 
         The options have no default of their own: what is not on the command line is left to the signature.
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         for source in sources:
             said = listed(source.__doc__ or "")
             for name, parameter in parameters(source).items():
-                if name not in done:
+                if name not in done and name not in but:
                     done.add(name)
                     default = "" if parameter.default is None else f" (default {shown(parameter.default)})"
                     about = (said.get(name, "") + default).strip().replace("%", "%%")
@@ -53,10 +53,13 @@ class Parser(argparse.ArgumentParser):
         """Options for the knobs of the run or chain on the command line; without one those of a flow."""
         from likewise.checkpoint import CHAIN, MODEL, families
         from likewise.families import family_class
+        from likewise.families.base import LEADS
 
         found = (Path(word) for word in argv if any((Path(word) / n).is_file() for n in (MODEL, CHAIN)))
         run = next(found, None)
-        self.derive("knobs", [family_class(name).sample for name in (families(run) if run else ["flow"])])
+        names = families(run) if run else ["flow"]
+        drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
+        self.derive("knobs", drawn, but=LEADS)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Options and words in any order. Exits with status 2 and one line if anything is unknown."""

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from likewise import checkpoint
 from likewise.checkpoint import RunError
-from likewise.families import family_class
-from likewise.families.base import Family, Known, Score, keywords
+from likewise.families import FAMILIES, drawing, family_class
+from likewise.families.base import LEADS, Family, Known, Score, keywords
 from likewise.formula import Formula, View, unknown
 from likewise.latent import Latent
 from likewise.layout import Batch, Context
+from likewise.leads import Start, Toward
 from likewise.masks import blank
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality
@@ -106,25 +107,77 @@ class Model(nn.Module):
         return Conditional(self, sources)
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-               known: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> list[Row]:
+               known: Mapping[str, Any] | None = None, negative: Row | None = None,
+               start: tuple[Row, float] | None = None, batch: int = 64, **knobs: Any) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
         The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
         are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
-        bool over the column's grid, True where the value holds. Knobs are the family's (its `sample`).
+        bool over the column's grid, True where the value holds. Guidance goes away from the sources
+        `negative` rather than from none. `start` is a value of every target that is not known, and a strength
+        in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. Knobs are the family's
+        (its `sample`). Raises ValueError for what the family cannot do.
         """
-        knobs = checked(knobs, self.knobs(), f"knob of the family {self.family_name}")
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            rng = Rng(indices[start : start + batch], "sample", seed, device=self.device)
-            with torch.no_grad():
-                c, fixed = self.context(part), self._known(known, len(part))
-                out = self.family.sample(c, known=fixed, rng=rng, **knobs)
-            values = {n: self.columns[n].decode_all(out[n].cpu()) for n in self.targets}
-            drawn += [{**row, **{n: values[n][i] for n in values}} for i, row in enumerate(part)]
+        for first in range(0, len(rows), batch):
+            part = rows[first : first + batch]
+            rng = Rng(indices[first : first + batch], "sample", seed, device=self.device)
+            drawn += self._drawn(part, rng, known, self._leads(len(part), known, negative, start), knobs)
         return drawn
+
+    def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
+                    known: Mapping[str, Any] | None = None, negative: Row | None = None,
+                    **knobs: Any) -> list[Row]:
+        """n draws from P(targets | first) to P(targets | last), and from one seed's noise to the other's.
+
+        Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
+        not every family can; noise as Rng.between does. Raises ValueError where the family cannot, or n < 2.
+        """
+        if n < 2:
+            raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
+        share = torch.linspace(0, 1, n, dtype=torch.float64)
+        rngs = [Rng([0] * n, "sample", seed, device=self.device) for seed in seeds]
+        leads = self._leads(n, known, negative, None)
+        if first != last:
+            self._can("toward")
+            leads["toward"] = Toward(self.context([last] * n), share.float()[:, None].to(self.device))
+        return self._drawn([first] * n, Rng.between(*rngs, share), known, leads, knobs)
+
+    def _drawn(self, rows: Sequence[Row], rng: Rng, known: Mapping[str, Any] | None, leads: Mapping[str, Any],
+               knobs: Mapping[str, Any]) -> list[Row]:
+        """The rows with their targets drawn, all at once."""
+        drawing(self.family_name)
+        knobs = checked(knobs, self.knobs(), f"knob of the family {self.family_name}")
+        with torch.no_grad():
+            c, fixed = self.context(rows), self._known(known, len(rows))
+            out = self.family.sample(c, known=fixed, rng=rng, **leads, **knobs)
+        values = {n: self.columns[n].decode_all(out[n].cpu()) for n in self.targets}
+        return [{**row, **{n: values[n][i] for n in values}} for i, row in enumerate(rows)]
+
+    def _leads(self, rows: int, known: Mapping[str, Any] | None, negative: Row | None,
+               start: tuple[Row, float] | None) -> dict[str, Any]:
+        """What leads a draw of so many rows beside their sources."""
+        leads: dict[str, Any] = {}
+        if negative is not None:
+            self._can("against")
+            leads["against"] = self.context([self.given(**negative).sources] * rows)
+        if start is not None:
+            self._can("start")
+            whole = {n: v for n, v in (known or {}).items() if not isinstance(v, tuple)}
+            given = self._known({**whole, **start[0]}, rows)
+            if lacks := [n for n in self.targets if n not in given.values]:
+                raise ValueError(f"a start needs a value of every target that is not known; {lacks[0]!r} has "
+                                 "none")
+            leads["start"] = Start(given.values, start[1])
+        return leads
+
+    def _can(self, lead: str) -> None:
+        """Raise ValueError unless the family's draws can be led so."""
+        if lead not in type(self.family).leads():
+            able = [name for name in FAMILIES if lead in family_class(name).leads()]
+            raise ValueError(f"the family {self.family_name} cannot {LEADS[lead]}; those that can: "
+                             f"{', '.join(able)}")
 
     def log_prob(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                  observed: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> Score:
@@ -164,6 +217,21 @@ class Model(nn.Module):
         if not hasattr(self.family, "log_prob"):
             raise ValueError(f"the family {self.family_name} has no density")
         return {n: p for n, p in keywords(type(self.family).log_prob).items() if n != "rng"}
+
+    def embed(self, name: str, values: Sequence[Any], *, batch: int = 256) -> Tensor:
+        """Values of a column -> unit vectors (N, floats) on the CPU, near where values belong together.
+
+        Raises ValueError if the family has no embedding, or none of this column.
+        """
+        if not hasattr(type(self.family), "embed"):  # not a module of that name
+            raise ValueError(f"the family {self.family_name} has no embedding; "
+                             "train one of the family contrastive")
+        if name not in self.targets:
+            raise ValueError(unknown("target", name, self.targets))
+        with torch.no_grad():
+            parts = [self.family.embed(name, self.encode(name, values[i : i + batch])).cpu()
+                     for i in range(0, len(values), batch)]
+        return torch.cat(parts)
 
     # ---- values <-> tokens
 

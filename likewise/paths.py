@@ -19,7 +19,7 @@ from torch import Tensor
 T_MIN = 0.05
 
 
-def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def noised(x0: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
     """x_t on the rectified path. `t` broadcasts against the others."""
     return x0 + t * (noise - x0)
 

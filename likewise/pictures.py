@@ -51,6 +51,15 @@ def save(image: PIL.Image.Image, path: Path, about: Mapping[str, Any] | None = N
     put(path, file.getvalue())
 
 
+def animate(frames: Sequence[PIL.Image.Image], path: Path, about: Mapping[str, Any]) -> None:
+    """Write a GIF that goes through the frames and back, for ever; `about` is its comment. Raises OSError."""
+    first, *rest = [*frames, *frames[-2:0:-1]]
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=100, loop=0,
+               comment=json.dumps(about, ensure_ascii=False).encode())
+    put(path, file.getvalue())
+
+
 def put(path: Path, data: bytes) -> None:
     """Write a file at once, so that nobody finds half of it; its folder is made. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

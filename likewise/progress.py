@@ -64,7 +64,7 @@ class Display:
         """Refresh samples.png, of the targets that are pictures, and curve.png."""
         model = self.model
         names = pictures.visible(model.columns, model.targets)
-        if names:
+        if names and hasattr(model.family, "sample"):
             draft = {"steps": DRAFT} if "steps" in type(model.family).knobs() else {}
             rows = model.sample(self.rows, seed=0, **draft)
             hidden = pictures.visible(model.columns, list(model.columns))

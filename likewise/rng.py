@@ -7,10 +7,13 @@ in the batch, on how many processes share it, or on the device. No global genera
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+
+Arc = Callable[[Tensor, Tensor, Tensor], Tensor]  # (a, b, share) -> between a and b
 
 
 def seed_of(*key: int | str) -> int:
@@ -34,6 +37,20 @@ class Rng:
     def __init__(self, rows: Iterable[int], *key: int | str, device: torch.device | str = "cpu") -> None:
         self.generators = [torch.Generator().manual_seed(seed_of(*key, row)) for row in rows]
         self.device = torch.device(device)
+        self.other: tuple[Rng, Tensor] | None = None
+
+    @classmethod
+    def between(cls, a: Rng, b: Rng, share: Tensor) -> Rng:
+        """From a's numbers, where a row's `share`, (B,) in [0, 1], is 0, to b's, where it is 1.
+
+            e = sin((1 - w) pi / 2) e_a + sin(w pi / 2) e_b                                               (1)
+
+        This is N(0, I) for every w. It is spherical interpolation (Shoemake, 1985) at a right angle, which is
+        the angle between two long vectors of noise. A uniform number moves so by its normal quantile.
+        """
+        mixed = a.take(torch.arange(len(a)))
+        mixed.other = b, share.double()
+        return mixed
 
     def __len__(self) -> int:
         return len(self.generators)
@@ -42,18 +59,37 @@ class Rng:
         """The generators of some of the rows, by their places; they are shared, not copied."""
         part = Rng([], device=self.device)
         part.generators = [self.generators[i] for i in rows.tolist()]
+        if self.other is not None:
+            other, share = self.other
+            part.other = other.take(rows), share[rows.cpu()]
         return part
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (B, *shape) float32."""
-        return self._rows(torch.randn, *shape)
+        return self._rows(torch.randn, _arc, *shape).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape) float32."""
-        return self._rows(torch.rand, *shape)
+        return self._rows(torch.rand, _uniform_arc, *shape).to(self.device)
 
-    def _rows(self, draw, *shape: int) -> Tensor:
+    def _rows(self, draw: Callable[..., Tensor], arc: Arc, *shape: int) -> Tensor:
         out = torch.empty(len(self), *shape)
         for row, generator in zip(out, self.generators, strict=True):
             draw(shape, generator=generator, out=row)
-        return out.to(self.device)
+        if self.other is None:
+            return out
+        other, share = self.other
+        there, w = other._rows(draw, arc, *shape), share.view(-1, *[1] * len(shape))
+        mixed = arc(out.double(), there.double(), w).float()
+        return torch.where(w == 0, out, torch.where(w == 1, there, mixed))
+
+
+def _arc(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """(1) of Rng.between."""
+    return ((1 - w) * math.pi / 2).sin() * a + (w * math.pi / 2).sin() * b
+
+
+def _uniform_arc(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """The same of uniform numbers, which stay below 1."""
+    a, b = (torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)) for u in (a, b))
+    return torch.special.ndtr(_arc(a, b, w)).clamp(max=1 - 2**-24)

@@ -7,13 +7,16 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from likewise.reading import TableError
+
 SHARE = 0.1         # of the rows, held out by default
 MOST = 1_000        # rows, held out by default at most
 
 Need = tuple[str, int]      # a part of a row, and how many training rows must keep it
 
 
-def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None) -> list[int]:
+def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None,
+             partners: Sequence[str] | None = None) -> list[int]:
     """The numbers of the rows to hold out: groups of equal `keys`, in an order that a hash of the key gives.
 
     A group goes whole to one side, and stays in training where it is the last of one of its `classes` (a
@@ -21,8 +24,14 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
     training rows still have: new compositions of known parts. `share` is the fraction of rows (default 0.1,
     at most 1,000 rows).
 
+    With `partners`, a value for each row, half of the rows held out are pairs: all rows of one key and one
+    partner, where training rows have the key with another partner and the partner with another key. Raises
+    TableError if there is no such pair.
+
     >>> held_out(["red cube", "red ball", "tin cube", "tin ball"] * 4, [()] * 16, 0.25)
     [0, 4, 8, 12]
+    >>> held_out(list("aabbccdd"), [()] * 8, 0.5, ["flat", "round"] * 4)
+    [0, 4, 6, 7]
     """
     quota = min(round(len(keys) * SHARE), MOST) if share is None else round(len(keys) * share)
     if len(keys) > 10 and share != 0:
@@ -30,12 +39,32 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
     groups = defaultdict(list)
     for row, key in enumerate(keys):
         groups[key].append(row)
-    order = sorted(groups, key=lambda key: hashlib.sha256(f"0:{key}".encode()).digest())
+    order = sorted(groups, key=_place)
     words = {key: set(re.findall(r"\w+", key.lower())) for key in groups}
     needs = [[(name, 1) for name in row] for row in classes]
     worded = [need + [(f"word {w}", 2) for w in words[key]] for need, key in zip(needs, keys, strict=True)]
     compositions = [key for key in order if len(words[key]) > 1]
-    return _choose(compositions, groups, worded, quota) or _choose(order, groups, needs, quota)
+    most = quota if partners is None else quota // 2
+    held = _choose(compositions, groups, worded, most) or _choose(order, groups, needs, most)
+    if partners is None:
+        return held
+    found = _pairs(keys, partners, needs, held, quota - most)
+    if quota and not found:
+        raise TableError("no pair can be held out: none has both of its halves in other rows as well; leave "
+                         "pairs out, or name another column")
+    return sorted(held + found)
+
+
+def _pairs(keys: Sequence[str], partners: Sequence[str], needs: Sequence[Sequence[Need]], held: Sequence[int],
+           quota: int) -> list[int]:
+    """At most `quota` rows, of whole pairs of a key and a partner, both of which other rows still have."""
+    groups, out = defaultdict(list), set(held)
+    left: list[list[Need]] = [[] for _ in keys]     # nothing is left of a row that is held already
+    for row, pair in enumerate(zip(keys, partners, strict=True)):
+        if row not in out:
+            groups[repr(pair)].append(row)
+            left[row] = [*needs[row], (f"key {pair[0]}", 1), (f"partner {pair[1]}", 1)]
+    return _choose(sorted(groups, key=_place), groups, left, quota)
 
 
 def _choose(order: Iterable[str], groups: Mapping[str, list[int]], needs: Sequence[Sequence[Need]],
@@ -54,3 +83,8 @@ def _choose(order: Iterable[str], groups: Mapping[str, list[int]], needs: Sequen
             held += rows
             kept.subtract({part: count for (part, _), count in taken.items()})
     return sorted(held)
+
+
+def _place(key: str) -> bytes:
+    """Where a group stands in the order, which other rows do not change."""
+    return hashlib.sha256(f"0:{key}".encode()).digest()

@@ -85,29 +85,31 @@ class Table:
     @classmethod
     def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
              kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
-             by: str | None = None) -> Table:
+             by: str | None = None, pairs: str | None = None) -> Table:
         """The rows of a demo, a folder of pictures, a .csv, .jsonl or .parquet file or a hub data set.
 
         `options` are keywords of the demo and of the `fit` of the modalities at hand; `kinds` overrules what
         a column is taken for; `holdout` is the fraction of rows held out, in groups of equal column `by`
-        (default: the column "concept", else the first text). Raises TableError for a source that cannot be
-        read, for what is not known, and, unless `skip_bad`, for bad rows.
+        (default: the column "concept", else the first text). With a column `pairs`, half of it are pairs of
+        `by` and this column, each side of which training rows have with others: a thing and a style, both
+        seen, together new. Raises TableError for a source that cannot be read, for what is not known, if
+        there are no such pairs, and, unless `skip_bad`, for bad rows.
         """
         name, path = str(source), Path(source).expanduser()
         own = inspect.signature(DEMOS[name]).parameters if name in DEMOS else {}
         data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own})
         args = {"source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
                 "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
-                "holdout": holdout, "by": by}
+                "holdout": holdout, "by": by, "pairs": pairs}
         return cls._checked(data, args, own)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row], kinds: Mapping[str, str] | None = None, *,
                   options: Mapping[str, Any] | None = None, skip_bad: bool = False,
-                  holdout: float | None = None, by: str | None = None) -> Table:
+                  holdout: float | None = None, by: str | None = None, pairs: str | None = None) -> Table:
         """Rows in memory as a table, checked like those of `open`."""
         args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}),
-                "skip_bad": skip_bad, "holdout": holdout, "by": by}
+                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs}
         return cls._checked(reading.from_rows(rows), args)
 
     @classmethod
@@ -118,9 +120,10 @@ class Table:
         for name in args["options"]:
             if name not in known:
                 raise TableError(unknown("option of this table", name, sorted(known)))
-        if args["by"] is not None and kinds.get(args["by"], "image") == "image":
-            known = [name for name in kinds if kinds[name] != "image"]
-            raise TableError(unknown("column to hold out by", args["by"], known))
+        known = [name for name in kinds if kinds[name] != "image"]
+        for name in filter(None, (args["by"], args["pairs"])):
+            if name not in known:
+                raise TableError(unknown("column to hold out by", name, known))
         if args["holdout"] is not None and not 0 <= args["holdout"] < 1:
             raise TableError(f"holdout={args['holdout']}: write a fraction of the rows, from 0 to below 1")
         table = cls(data, kinds, args)
@@ -225,7 +228,7 @@ class Table:
 
     @property
     def test(self) -> Table:
-        """The rows held out: whole concepts, and new compositions of words that training rows have."""
+        """The rows held out: whole concepts, new compositions of words that training rows have, and pairs."""
         return self._parts[1]
 
     @cached_property
@@ -306,7 +309,9 @@ class Table:
             if kind == "label" and name != self._by:
                 for row, cell in zip(classes, self._cells(name), strict=True):
                     row.append(f"{name} {cell}")
-        held = held_out(keys, classes, self._args["holdout"])
+        pairs = self._args["pairs"]
+        partners = [str(cell) for cell in self._cells(pairs)] if pairs else None
+        held = held_out(keys, classes, self._args["holdout"], partners)
         return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
 
     def _options(self, view: View) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ CASES: dict[str, Case] = {
     **{name: Case(targets) for name, targets in TARGETS.items()},
     **{f"{name}_of_all": Case(targets, _ALL) for name, targets in TARGETS.items()},
     **{f"number_{name}": Case(TARGETS["number"], sources) for name, sources in SOURCES.items()},
+    "captioned": Case({**TARGETS["colour"], **TARGETS["text"]}),
 }
 
 
@@ -68,6 +70,7 @@ class Subject:
         small = {n: v for n, v in {"width": 32, "depth": 1}.items() if n in cls.options()}
         self.cls, self.case, self.options = cls, case, {**small, **options}
         self.knobs = {"steps": 3} if "steps" in cls.knobs() else {}
+        self.draws, self.embeds = hasattr(cls, "sample"), hasattr(cls, "embed")
         self.family = self.make(0)
         draw = torch.Generator().manual_seed(1)
         self.x = {n: values(s, draw) for n, s in case.targets.items()}
@@ -105,6 +108,11 @@ class Subject:
         with torch.no_grad():
             return family.sample(c, known=known, rng=rng, **self.knobs)
 
+    def embed(self, *, rows: Iterable[int] = range(ROWS), family: Family | None = None) -> Batch:
+        family, rows = family or self.family, list(rows)
+        with torch.no_grad():
+            return {n: family.embed(n, v[rows]) for n, v in self.x.items()}
+
 
 def values(spec: Spec, draw: torch.Generator) -> Tensor:
     """ROWS values of a column, as a modality would encode them; padded ones have different lengths."""
@@ -140,7 +148,7 @@ def schema(s: Subject) -> None:
         assert default is not parameter.empty, f"{name} has no default"
         assert parameter.annotation is not parameter.empty, f"{name} has no type"
         assert json.loads(json.dumps(default)) == default, f"the default of {name} is no JSON value"
-    for function in (s.cls.__init__, s.cls.sample):
+    for function in (s.cls.__init__, *([s.cls.sample] if s.draws else [])):
         for p in inspect.signature(function).parameters.values():
             swallows = p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
             assert not swallows, f"{function.__name__} swallows keywords"
@@ -165,7 +173,12 @@ def losses(s: Subject) -> None:
 
 
 def loss_by_row(s: Subject) -> None:
-    """The loss of a row does not depend on the rows beside it: several processes share a batch."""
+    """The loss of a row does not depend on the rows beside it, unless the family says so (`apart`).
+
+    For several processes share a batch.
+    """
+    if not s.cls.apart:
+        return
     rows = [1, 3, 4]
     part, c = {n: v[rows] for n, v in s.x.items()}, rows_of(s.c, rows)
     for phase in s.family.phases:
@@ -218,7 +231,12 @@ def sources_count(s: Subject) -> None:
 
 
 def samples(s: Subject) -> None:
-    """A sample has its columns' shapes and types, follows the seed, and leaves the global generator alone."""
+    """A sample has its columns' shapes and types, follows the seed, and leaves the global generator alone.
+
+    This check and the next three are of families that draw.
+    """
+    if not s.draws:
+        return
     before = torch.get_rng_state()
     drawn = s.sample()
     assert list(drawn) == list(s.case.targets), f"the sample has columns {list(drawn)}"
@@ -238,6 +256,8 @@ def samples(s: Subject) -> None:
 
 def row_by_row(s: Subject) -> None:
     """Draw i depends on (seed, i) and its own sources, not on the rows it is drawn with."""
+    if not s.draws:
+        return
     whole = s.sample()
     for rows in ([0], [ROWS - 1], [1, 3, 4]):
         alone = s.sample(c=rows_of(s.c, rows), rows=rows)
@@ -247,6 +267,8 @@ def row_by_row(s: Subject) -> None:
 
 def any_sources(s: Subject) -> None:
     """Any subset of the sources may be given, and nobody looks at the values of the others."""
+    if not s.draws:
+        return
     for keep in (*range(len(s.case.sources)), None):  # each source alone, then none
         present = torch.zeros_like(s.c.present)
         if keep is not None:
@@ -260,6 +282,8 @@ def any_sources(s: Subject) -> None:
 
 def known_parts(s: Subject) -> None:
     """What is known comes back as it was: whole columns, and parts of one."""
+    if not s.draws:
+        return
     masks = {n: torch.ones(ROWS, spec.tokens, dtype=torch.bool) for n, spec in s.case.targets.items()}
     for name, spec in s.case.targets.items():
         parts = [masks[name]]
@@ -275,14 +299,30 @@ def known_parts(s: Subject) -> None:
 
 
 def weights(s: Subject) -> None:
-    """The state dict is all there is: another instance with the same weights draws the same sample."""
-    other = s.make(7)
-    drawn = s.sample()
-    apart = (differ(drawn, s.sample(family=other, seed=seed)) for seed in range(4))
-    assert any(a > 0 for a in apart), "the weights do not matter"
+    """The state dict is all there is: another instance with the same weights says the same."""
+    ways = [partial(s.sample, seed=seed) for seed in range(4)] if s.draws else []
+    ways += [s.embed] if s.embeds else []
+    other, said = s.make(7), [way() for way in ways]
+    apart = [differ(a, way(family=other)) for a, way in zip(said, ways, strict=True)]
+    assert max(apart) > 0, "the weights do not matter"
     other.load_state_dict(s.family.state_dict())
-    same = differ(drawn, s.sample(family=other)) < CLOSE
-    assert same, "a family with the same weights draws another sample"
+    apart = [differ(a, way(family=other)) for a, way in zip(said, ways, strict=True)]
+    assert max(apart) < CLOSE, "a family with the same weights says something else"
+
+
+def embeddings(s: Subject) -> None:
+    """Where there is an embedding, it is a unit vector a row that does not depend on the other rows."""
+    if not s.embeds:
+        return
+    whole = s.embed()
+    assert len({v.shape[1:] for v in whole.values()}) == 1, "the columns are not embedded in one space"
+    for name, u in whole.items():
+        assert u.ndim == 2 and len(u) == ROWS, f"the embedding of {name} has shape {tuple(u.shape)}"
+        assert u.dtype == torch.float32, f"the embedding of {name} has type {u.dtype}"
+        assert ((u.norm(dim=1) - 1).abs() < CLOSE).all(), f"the embedding of {name} is no unit vector"
+    for rows in ([0], [ROWS - 1], [1, 3, 4]):
+        apart = differ(s.embed(rows=rows), {n: u[rows] for n, u in whole.items()})
+        assert apart < CLOSE, f"embeddings of rows {rows} alone differ by {apart:.2g}"
 
 
 def scores(s: Subject) -> None:
@@ -321,6 +361,7 @@ _CHECKS = (
     any_sources,
     known_parts,
     weights,
+    embeddings,
     scores,
 )
 CHECKS: dict[str, Callable[[Subject], None]] = {check.__name__: check for check in _CHECKS}

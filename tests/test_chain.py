@@ -131,3 +131,19 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert main(["evaluate", "system", "--n", "4", "--steps", "2"]) == 0
     assert main(["chain", "runs/small", "runs/large", "--out", "system"]) == 1
     assert "holds a model already" in capsys.readouterr().err
+
+
+def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(table: Table) -> None:
+    with pytest.raises(ValueError, match="there is none; leave it out"):
+        Model("image | label", table.columns, width=32, depth=1, source_noise=0.5)
+    model = trained(Model("image | image[size=7]", table.columns, width=64, depth=1, source_noise=0.8), table, 250)
+    rows = [{"image[size=7]": row["image"]} for row in toy.rows(40, seed=1)]
+    things = [i % 4 for i in range(40)]
+    assert toy.agreement(things, "image", model.sample(rows)) > 0.9
+    assert toy.agreement(things, "image", model.sample(rows, source_noise=0.2)) > 0.9
+    assert toy.agreement(things, "image", model.sample(rows, source_noise=0.8)) < 0.9  # it is put on for real
+    with pytest.raises(ValueError, match=r"at most 0\.8 in training, not 0\.9"):
+        model.sample(rows, source_noise=0.9)
+    scores = model.log_prob([{**row, "image": full["image"]} for row, full in
+                             zip(rows, toy.rows(40, seed=1), strict=True)], draws=4)
+    assert bool(scores.nats.isfinite().all())

@@ -15,11 +15,12 @@ import pytest
 import torch
 import toy
 
-from likewise import checkpoint, memory, progress, reading
+from likewise import checkpoint, memory, progress, prompts, reading
 from likewise.cli import COMMANDS, main
 from likewise.demos import DEMOS
 from likewise.evaluation import agreement
 from likewise.families import FAMILIES
+from likewise.modalities import Label, Text
 from likewise.model import Model
 from likewise.table import Table
 
@@ -271,7 +272,7 @@ def test_files_come_with_a_list(here: Path) -> None:
     assert main(["sample", "r", "red bar", "Red Bar!", "-n", "1", "--steps", "2", "--out", "o/"]) == 0
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
     assert [line["file"] for line in lines] == ["red-bar-0.png", "red-bar.2-0.png"]
-    assert lines[1]["sources"] == {"text": "Red Bar!"} and lines[0]["label"] in "0123"
+    assert lines[1]["sources"] == {"text": "red bar!"} and lines[0]["label"] in "0123"
     assert lines[0]["knobs"]["steps"] == 2 and lines[0]["seed"] == lines[0]["index"] == 0
     assert PIL.Image.open("o/red-bar-0.png").text["likewise:index"] == "0"
 
@@ -280,6 +281,39 @@ def test_unseen_words_are_named(here: Path, capsys) -> None:
     made("image | text", "r")
     assert main(["sample", "r", "red unicorn", "-n", "1", "--steps", "1"]) == 0
     assert "no text that the model learned from has 'unicorn'" in capsys.readouterr().err
+
+
+def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
+    made("image | text, label", "r")
+    assert main(["sample", "r", "A Red bar, 2 LABEL", "blue, ring", "-n", "1", "--steps", "1", "--out", "o/"]) == 0
+    lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
+    assert [line["sources"] for line in lines] == [{"text": "red bar", "label": "2"}, {"text": "blue, ring"}]
+    assert capsys.readouterr().err == (
+        "note: 'A Red bar' is read as 'red bar', as the texts that the model learned from are written\n")
+    assert main(["sample", "r", "red bar, 2 label", "--given", "label=3"]) == 1
+    assert "both --given and 'red bar, 2 label' say label; say it once" in capsys.readouterr().err
+    assert main(["sample", "r", "red bar, 9 label"]) == 1
+    assert "unknown label '9'. There are: 0, 1, 2, 3" in capsys.readouterr().err
+
+
+def test_endings_of_a_prompt_are_label_sources() -> None:
+    columns = {"style": Label(("flat", "Line art")), "size": Label(("s", "l")), "text": Text.fit(["a ring"])}
+    known = ["text", "style", "size"]
+    assert prompts.split("ring, line art style, S size", columns, known) == ("ring", {"size": "s", "style": "Line art"})
+    for text in ("flat style", "ring, style", "ring, flat", "ring, flat Style here", "ring flat style"):
+        assert prompts.split(text, columns, known) == (text, {})
+    assert prompts.split("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
+    with pytest.raises(ValueError, match="did you mean 'flat'"):
+        prompts.split("ring, flta style", columns, known)
+    with pytest.raises(ValueError, match="says style twice"):
+        prompts.split("ring, flat style, flat style", columns, known)
+
+
+@pytest.mark.parametrize(("texts", "written", "read"), [
+    (["red ring"], "The Red ring", "red ring"), (["a red ring"], "A red ring", "a red ring"),
+    (["Red ring"], "the Red ring", "Red ring"), (["red ring"], "a", "a"), (["red ring"], "another ring", "another ring")])
+def test_a_text_is_put_as_those_that_were_learned(texts: list[str], written: str, read: str) -> None:
+    assert prompts.worded(written, Text.fit(texts)) == read
 
 
 def test_sources_are_given_by_name(here: Path) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import toy
 from torch import Tensor, nn
 
-from likewise.families import FAMILIES, family_class
+from likewise.families import FAMILIES, drawers, family_class
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
 from likewise.masks import draw_masks
@@ -23,12 +23,20 @@ from likewise.rng import Rng
 from likewise.spec import Spec
 from likewise.testing import CASES, CHECKS, check_family, run_check
 
+ALIGNED = ["several", "captioned"]  # cases of two columns or more and no source: all that contrastive takes
+LEARNED = [(family, case) for family in FAMILIES for case in (ALIGNED if family == "contrastive" else CASES)]
+
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "case"), LEARNED)
 def test_family(family: str, case: str, check: str) -> None:
     run_check(family_class(family), case, check)
+
+
+def test_contrastive_takes_no_other_case() -> None:
+    for name in CASES.keys() - set(ALIGNED):
+        with pytest.raises(ValueError, match="takes no sources|two columns or more"):
+            run_check(family_class("contrastive"), name, "losses")
 
 
 # ---- the same through a model: values that a person can look at
@@ -73,7 +81,7 @@ FORMULAS = [
 ]
 
 
-@pytest.fixture(params=[(family, formula) for family in FAMILIES for formula in FORMULAS], ids=" ".join)
+@pytest.fixture(params=[(family, formula) for family in drawers() for formula in FORMULAS], ids=" ".join)
 def model(request: pytest.FixtureRequest) -> Model:
     """A small model whose weights have been moved off their starting point."""
     family, formula = request.param
@@ -134,7 +142,7 @@ def test_known_values_come_back(model: Model) -> None:
 
 
 def test_known_part_of_a_picture_comes_back() -> None:
-    for family in FAMILIES:
+    for family in drawers():
         model = Model("colour | kind", COLUMNS, family, **small(family))
         mask = torch.zeros(9, 13, dtype=torch.bool)
         mask[2:5, 3:] = True
@@ -153,7 +161,7 @@ def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
         )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", drawers())
 def test_errors_name_the_nearest(family: str) -> None:
     model = Model("grey, label | kind", COLUMNS, family, **small(family))
     knob, option = next(iter(type(model.family).knobs())), next(iter(type(model.family).options()))
@@ -243,7 +251,7 @@ class Tiny(Family):
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 8) -> None:
         super().__init__(targets, sources)
-        self.embed = nn.ModuleList(
+        self.inside = nn.ModuleList(
             nn.Embedding(s.classes, width) if s.categorical else nn.Linear(s.width, width)
             for s in sources.values()
         )
@@ -256,7 +264,7 @@ class Tiny(Family):
         h = self.base.expand(len(c.present), -1)
         for i, value in enumerate(c.values.values()):
             value = value if not value.is_floating_point() else value.to(self.base.dtype)
-            h = h + torch.where(c.present[:, i, None], self.embed[i](value).mean(1), 0)
+            h = h + torch.where(c.present[:, i, None], self.inside[i](value).mean(1), 0)
         return h.tanh()
 
     def means(self, c: Context) -> Batch:
@@ -295,6 +303,7 @@ class Tiny(Family):
 
 def test_the_least_family_passes() -> None:
     check_family(Tiny)
+    check_family(Embeds, checks=["weights", "embeddings"])
 
 
 class Swallows(Tiny):
@@ -382,6 +391,21 @@ class Elsewhere(Tiny):
         return super().hidden(c) + self.secret.to(self.base.dtype)
 
 
+class Embeds(Tiny):
+    def embed(self, name, x):
+        return F.normalize((x.float().flatten(1).sum(1, keepdim=True) + 0.5) * self.base.float(), dim=1)
+
+
+class Crooked(Embeds):
+    def embed(self, name, x):
+        return 2 * super().embed(name, x)
+
+
+class Crowded(Embeds):
+    def embed(self, name, x):
+        return F.normalize(super().embed(name, x) + x.float().mean(), dim=1)
+
+
 class OneScore(Tiny):
     def log_prob(self, x, c, *, rng):
         score = super().log_prob(x, c, rng=rng)
@@ -413,6 +437,8 @@ DEFECTS = [
     (Forgets, "known_parts"),
     (CopiesAll, "known_parts"),
     (Elsewhere, "weights"),
+    (Crooked, "embeddings"),
+    (Crowded, "embeddings"),
     (OneScore, "scores"),
     (MeanScore, "scores"),
 ]

@@ -15,13 +15,13 @@ import likewise
 ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
-    {"modalities", "layout", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "preview", "machine", "adversaries",
+    {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise"},
     {"reading", "split", "demos", "table"},
     {"families"},
     {"checkpoint", "model", "latent", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},
-    {"pictures", "progress", "flags", "commands", "cli", "__main__"},
+    {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)

@@ -154,6 +154,14 @@ def test_a_long_text_is_refused_and_says_what_to_do() -> None:
     assert text.check("\ud800") and text.check(7)
 
 
+def test_a_text_knows_how_texts_open_and_whether_they_have_capitals() -> None:
+    text = Text.fit(["red apple"] * 150 + ["a button"])
+    assert (text.lower, text.articles) == (True, ())
+    text = Text.fit(["A red apple", "the heart", "heart"])
+    assert (text.lower, text.articles) == (False, ("a", "the"))
+    assert Text(text.tokenizer, text.length).articles == ("a", "an", "the")
+
+
 def test_unseen_words() -> None:
     text = Text.fit(CAPTIONS)
     assert text.unseen("Truck with wheels, outline") == ["with", "wheels"]

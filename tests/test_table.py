@@ -269,6 +269,41 @@ def test_how_many_rows_are_held_out() -> None:
     assert [held(40, 0.0), held(40, 0.5), held(12, 0.01)] == [0, 20, 1]
 
 
+STYLED = {"text": "text", "style": "label", "concept": "text", "x": "number"}
+
+
+def styled() -> list[dict[str, Any]]:
+    """Every caption in three styles; "solo" in one of them and in a style of its own."""
+    rows = [{"text": f"{caption}!", "style": style, "concept": caption, "x": i / 7}
+            for i, caption in enumerate(CAPTIONS) for style in ("flat", "round", "ink")]
+    return [*rows, {"text": "solo", "style": "wax", "concept": "solo", "x": 99.5}]
+
+
+def test_pairs_are_held_out_whose_halves_are_both_seen() -> None:
+    opened = Table.from_rows(styled(), STYLED, holdout=0.3, pairs="style")
+    train, test = (list(zip(part.column("concept"), part.column("style"), strict=True))
+                   for part in (opened.train, opened.test))
+    concepts, styles = {c for c, _ in train}, {s for _, s in train}
+    pairs = [pair for pair in test if pair[0] in concepts]
+    whole = {concept for concept, _ in test} - concepts
+    assert len(test) == round(0.3 * len(styled()))
+    assert len(pairs) > 5
+    assert whole
+    assert all(sum(c == concept for c, _ in test) == 3 for concept in whole)
+    assert not set(pairs) & set(train)
+    assert {style for _, style in pairs} <= styles
+    assert ("solo", "wax") in train
+
+
+def test_pairs_that_cannot_be() -> None:
+    with pytest.raises(TableError, match="did you mean 'style'"):
+        Table.from_rows(styled(), STYLED, pairs="stlye")
+    for pairs in ("text", "concept"):       # every text is there once, a concept is no other half of itself
+        with pytest.raises(TableError, match="no pair can be held out"):
+            Table.from_rows(styled(), STYLED, pairs=pairs)
+    assert not len(Table.from_rows(styled(), STYLED, holdout=0.0, pairs="style").test)
+
+
 def test_classes_and_long_texts_are_known_wherever_their_rows_are() -> None:
     rows = [{"label": name, "note": "a " * i + "note"} for i, name in enumerate("abcdefgh" * 2)]
     opened = Table.from_rows(rows, {"label": "label", "note": "text"}, holdout=0.4)
@@ -410,6 +445,31 @@ def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.Mon
     pixels = np.asarray(opened[0]["image"])
     assert pixels.shape == (8, 8)
     assert (pixels[:4, :4].max(), pixels[4:].min(), pixels[:, 4:].min()) == (0, 255, 255)
+
+
+def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def member(package: Package, name: str) -> bytes:
+        if package is demos.NAMES:
+            found = {str(i): {"name": f"hand {i}", "skin_tone_support": True} for i in range(40)}
+            found |= {"flag": {"name": "flag Peru", "skin_tone_support": False}}
+            return json.dumps(found).encode()
+        ending = "" if package.name.startswith("@iconify-json/fluent") else "-skin-tone"
+        names = ["flag-peru", *(f"hand-{i}{tone}" for i in range(40)
+                                for tone in ("", *(f"-{tone}{ending}" for tone in demos.TONES)))]
+        body = '<path d="M0 0H2V2H0Z"/>'
+        return json.dumps({"width": 4, "height": 4, "icons": {n: {"body": body} for n in names}}).encode()
+
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
+    monkeypatch.setattr(Package, "member", member)
+    rows = demos.emoji(size=4)
+    assert set(rows["style"]) == {"noto", "twemoji", "openmoji", "flat", "fluent", "blob", "emojione"}
+    for style in set(rows["style"]):
+        texts = [t for t, s in zip(rows["text"], rows["style"], strict=True) if s == style]
+        toned = [t.partition(", ")[0] for t in texts if t.endswith(" skin tone")]
+        assert len(texts) - len(toned) == 40
+        assert 10 < len(toned) == len(set(toned)) < 30
+        assert len({t.partition(", ")[2] for t in texts}) == 1 + len(demos.TONES)
+    assert set(rows["concept"]) == {f"hand {i}" for i in range(40)}
 
 
 # ---- preview

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from likewise.commands.data import SOURCE, open_table, seen, table_flags, view_flag
 from likewise.evaluation import compare
-from likewise.families import FAMILIES
+from likewise.families import drawers
 from likewise.flags import Parser
 from likewise.formula import Formula
 from likewise.progress import clock
@@ -26,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
                     usage="likewise compare SOURCE FORMULA [options]")
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | label"')
-    parser.add_argument("--families", metavar="A,B,...", help=f"which (default all: {', '.join(FAMILIES)})")
+    parser.add_argument("--families", metavar="A,B,...", help=f"which (default all: {', '.join(drawers())})")
     parser.add_argument("--minutes", type=float, default=MINUTES, metavar="X",
                         help=f"of training, for each family (default {MINUTES:g})")
     parser.add_argument("--n", type=int, default=500, metavar="N",

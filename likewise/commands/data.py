@@ -58,6 +58,9 @@ def table_flags(parser: Parser) -> None:
                         help="share of the rows held out (default 0.1, at most 1,000 rows)")
     parser.add_argument("--by", metavar="COLUMN",
                         help="rows equal there are held out together (default: concept, else the first text)")
+    parser.add_argument("--pairs", metavar="COLUMN",
+                        help="hold out pairs of --by and this column too, both halves seen with others: "
+                             "things x styles")
     parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
                         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
@@ -66,7 +69,7 @@ def table_flags(parser: Parser) -> None:
 def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
     """The keywords of `Table.open` that the command line gives."""
     return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"),
-            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by}
+            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by, "pairs": args.pairs}
 
 
 def open_table(args: Namespace, parser: Parser) -> Table:

@@ -47,6 +47,9 @@ def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
     for what, name in (("model", ""), ("pictures", SAMPLES), ("curve", CURVE)):
         if (folder / name).exists():
             print(f"  {what:10}{folder / name}")
+    if not hasattr(model.family, "sample"):
+        print(f"to measure it:\n  likewise evaluate {where}")
+        return 0
     print(f"to draw from it:\n  likewise sample {where}{example(model, table)} -n 8")
     return 0
 
@@ -55,8 +58,10 @@ def example(model: Model, table: Table) -> str:
     """Words after `likewise sample RUN` that give a model its sources, as in the first row held out."""
     row = (table.test if len(table.test) else table.train)[0]
     kinds = {n: model.columns[n].kind for n in model.sources}
-    if list(kinds.values()) == ["text"]:
-        return " " + shlex.quote(row[model.sources[0]])
+    texts = [n for n, kind in kinds.items() if kind == "text"]
+    if len(texts) == 1 and set(kinds.values()) <= {"text", "label"}:
+        endings = "".join(f", {row[n]} {n}" for n, kind in kinds.items() if kind == "label")
+        return " " + shlex.quote(row[texts[0]] + endings)
     values = {n: f"{n}.png" if kind == "image" else str(row[n]) for n, kind in kinds.items()}
     return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
 
@@ -144,7 +149,7 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
         _same(folder, flag(name), value, data["options"].get(name))
     for name, value in asked.items():
         if value is not None and value is not False and value != {}:
-            _same(folder, "--kind" if name == "kinds" else flag(name), value, data[name])
+            _same(folder, "--kind" if name == "kinds" else flag(name), value, data.get(name))
     if args.source:
         path = str(Path(args.source).expanduser().resolve())
         _same(folder, "the source", path if path == data["source"] else args.source, data["source"])

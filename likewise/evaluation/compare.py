@@ -17,7 +17,7 @@ from likewise.checkpoint import RunError
 from likewise.evaluation.estimate import Estimate, short
 from likewise.evaluation.exam import NONE, Exam
 from likewise.evaluation.report import Better, Line, Report
-from likewise.families import FAMILIES, family_class
+from likewise.families import drawers, drawing
 from likewise.formula import Formula
 from likewise.model import Model
 from likewise.table import Row, Table
@@ -205,7 +205,7 @@ def compare(formula: str | Formula, table: Table, families: Sequence[str] | None
             watch: Watch = lambda run, step: None) -> Comparison:
     """Train families, one after the other, and measure them; runs and reports go to `folder`.
 
-    families  all, unless some are named; minutes: of training, each the same
+    families  all that draw, unless some are named; minutes: of training, each the same
     n         samples and rows held out, at most; seed: of training, samples and judges
     seeds     runs of each family, seed, seed + 1, ...: then mean and range are shown
     likelihood_rows  rows, at most, whose likelihood is computed
@@ -218,14 +218,14 @@ def compare(formula: str | Formula, table: Table, families: Sequence[str] | None
     formula = Formula.parse(formula) if isinstance(formula, str) else formula
     formula.check(table.kinds)
     for family in families or ():
-        family_class(family)
+        drawing(family)
     if minutes <= 0 or seeds < 1:
         raise ValueError(f"compare needs minutes above 0 and at least 1 seed, not {minutes} and {seeds}")
     exam = Exam(formula, table, n=n, seed=seed)
     shown = _shown(exam)
     asked = [{c: row[c] for c in exam.ground.sources} for row in shown]
     entries = []
-    for family in families or FAMILIES:
+    for family in families or drawers():
         reports, steps, parameters, drawn, samples = [], [], 0, [], []
         try:
             for i in range(seeds):

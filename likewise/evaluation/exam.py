@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from likewise.evaluation.alignment import ClipScores, evaluate_embedding
 from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
@@ -116,7 +119,7 @@ class Exam:
 
 def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
              candidates: int = 1000, concept: str = "concept", likelihood_rows: int = 100,
-             **knobs: Any) -> Report:
+             clip: str | Path | Model | None = None, **knobs: Any) -> Report:
     """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
 
     n            rows held out that are drawn for, at most
@@ -125,10 +128,20 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
     candidates   other images that the true one is ranked among
     concept      column of what a row is about: no candidate is of the same (default "concept", else its text)
     likelihood_rows  rows, at most, whose likelihood is computed, which is slow in some families; 0: none
+    clip         a contrastive model, or its run folder: then CLIP scores of the samples are measured as well
 
-    Knobs go to `model.sample`. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
+    Knobs go to `model.sample`. A model that draws nothing is measured by what it retrieves, on n, seed and
+    concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
     table = table.with_views(model.columns)
+    if isinstance(model, Model) and not hasattr(model.family, "sample"):
+        if knobs or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
+            raise ValueError(f"the family {model.family_name} draws nothing, so it is measured with n, seed "
+                             "and concept alone; leave the other options out")
+        return evaluate_embedding(model, table, n=n, seed=seed, concept=concept)
     exam = Exam(model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept)
+    clip = Model.load(clip) if isinstance(clip, str | Path) else clip
+    scores = ClipScores(clip, exam.ground) if clip else None
     drawn, seconds = exam.draw(model, **knobs)
-    return exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)
+    report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)
+    return dataclasses.replace(report, lines=(*report.lines, *(scores.lines(drawn) if scores else ())))

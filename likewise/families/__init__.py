@@ -15,6 +15,7 @@ FAMILIES: dict[str, str] = {  # the module in this folder -> the class in it
     "flow": "Flow",
     "autoregressive": "Autoregressive",
     "mixture": "Mixture",
+    "contrastive": "Contrastive",
 }
 
 
@@ -23,3 +24,17 @@ def family_class(name: str) -> type[Family]:
     if name not in FAMILIES:
         raise ValueError(unknown("family", name, FAMILIES))
     return getattr(importlib.import_module(f"likewise.families.{name}"), FAMILIES[name])
+
+
+def drawing(name: str) -> type[Family]:
+    """The class of a family that draws. Raises ValueError for one that does not, and as family_class does."""
+    cls = family_class(name)
+    if not hasattr(cls, "sample"):
+        raise ValueError(f"the family {name} draws nothing: it says what belongs together; "
+                         "`likewise evaluate RUN` measures that, Model.embed has its vectors")
+    return cls
+
+
+def drawers() -> list[str]:
+    """The families that draw."""
+    return [name for name in FAMILIES if hasattr(family_class(name), "sample")]

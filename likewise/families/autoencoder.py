@@ -22,6 +22,7 @@ from likewise.codec import Codec
 from likewise.denoiser import Denoiser
 from likewise.families.base import Family, Known, alone
 from likewise.layout import Batch, Context, take
+from likewise.leads import Start, Toward
 from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.rng import Rng
 from likewise.samplers import time_grid
@@ -133,7 +134,8 @@ class Autoencoder(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
                sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
                guidance: float = 1.5, guidance_from: float = 0.0, guidance_to: float = 0.9,
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
@@ -148,9 +150,17 @@ class Autoencoder(Family):
         """
         values, masks = completed(self.targets, known, len(rng), rng.device)
         nothing, none = self.prior.clamped(None, len(rng))
+        if against is not None:
+            against = self._with(values, masks, against)
+        if toward is not None:
+            toward = Toward(self._with(values, masks, toward.sources), toward.share)
+        if start is not None:  # the path is that of the codes
+            z = self.codec.vectors(self.codec.encode(start.values)).float()
+            start = Start({"z": z}, start.strength)
         v = self.prior.draw(self._with(values, masks, c), rng, nothing, none, time_grid(steps, shift),
                             sampler=sampler, guidance=guidance, interval=(guidance_from, guidance_to),
-                            zero_star=zero_star, eta=eta)["z"]
+                            zero_star=zero_star, eta=eta, against=against, toward=toward,
+                            start=start)["z"]
         says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
         drawn = self.codec.likelihood.draw(says, rng, noise)
         return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}

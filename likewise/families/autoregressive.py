@@ -24,6 +24,7 @@ from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
 from likewise.layout import Batch, Context, take
+from likewise.leads import opposite
 from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
@@ -157,8 +158,9 @@ class Autoregressive(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
-               top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None) -> Batch:
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
+               guidance: float | None = None) -> Batch:
         """Draw (1) token by token.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
@@ -166,19 +168,24 @@ class Autoregressive(Family):
         min_p      of ids, those with at least this share of the most likely one's probability
         guidance   of ids, 1 is the model as it is, more trades diversity for fidelity (4)
                    (default 2 for pictures, 1 for the rest)
+
+        Raises ValueError for a negative where nothing is guided.
         """
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
         weight = {n: GUIDANCE if guidance is None and n in self.pictures else guidance or 1.0
-                  for n in self.tokens}
-        guided = any(w != 1 for w in weight.values()) and bool(c.present.any())
-        both = torch.arange(rows, device=device).repeat(2 if guided else 1)
-        reading = self._read(c + c.nothing() if guided else c, take(x, both), take(masks, both))
+                  for n, s in self.tokens.items() if s.categorical}
+        if against is not None and not weight:
+            raise ValueError("a negative has no effect here: the family autoregressive guides ids, and every "
+                             "target is a number; take the family flow or diffusion")
+        other = opposite([c], against, next((w for w in weight.values() if w != 1), 1.0))
+        both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
+        reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
         state, out = Decoding(self.causal, reading), {}
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
-                           guidance=weight[name])
+                           guidance=weight.get(name, 1.0))
             out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
         for name, codec in self.codecs.items():
             out[name] = pasted(codec.decode(out[name])[name], x[name], masks[name])

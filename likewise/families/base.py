@@ -15,9 +15,16 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from likewise.layout import Batch, Context
-from likewise.masks import Known
+from likewise.masks import Known as Known  # families import it from here
 from likewise.rng import Rng
 from likewise.spec import Spec
+
+# What may lead a draw beside its sources (leads.py), for families whose `sample` has the keyword.
+LEADS = {
+    "against": "take guidance against a negative",
+    "toward": "interpolate between sources",
+    "start": "start from something given",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,12 @@ class Family(nn.Module, ABC):
     The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample` are its
     knobs: command line, checkpoints and server read them from the signatures.
 
-    A family with a density also has
+    A family that draws also has
+
+        sample(c: Context, *, known: Known | None, rng: Rng, ...) -> Batch
+
+    one draw a row, as many rows as `rng` has; further keyword-only parameters are the knobs. A family with a
+    density also has
 
         log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
 
@@ -55,6 +67,10 @@ class Family(nn.Module, ABC):
         code_spec(name: str) -> Spec            raises ValueError for a target that has no codes of its own
         to_codes(name: str, x: Tensor) -> Tensor
         from_codes(name: str, codes: Tensor) -> Tensor, unless there is no way back
+
+    and one that embeds columns, as unit vectors (B, floats) float32,
+
+        embed(name: str, x: Tensor) -> Tensor
     """
 
     phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
@@ -62,6 +78,7 @@ class Family(nn.Module, ABC):
     rate: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
     muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
     precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
+    apart: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()
@@ -75,10 +92,6 @@ class Family(nn.Module, ABC):
     @abstractmethod
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The loss of each row, (B,)."""
-
-    @abstractmethod
-    def sample(self, c: Context, *, known: Known | None, rng: Rng) -> Batch:
-        """One draw a row, as many rows as `rng` has; further keyword-only parameters are the knobs."""
 
     def forward(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The same as `loss`, where PyTorch's wrappers look for it."""
@@ -95,8 +108,15 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keywords of its `sample`, less `known` and `rng`."""
-        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng")}
+        """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS."""
+        if not hasattr(cls, "sample"):
+            return {}
+        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
+
+    @classmethod
+    def leads(cls) -> list[str]:
+        """Those of LEADS that its `sample` takes."""
+        return [n for n in keywords(cls.sample) if n in LEADS] if hasattr(cls, "sample") else []
 
 
 def alone(name: str, targets: Mapping[str, Spec]) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from likewise.denoiser import FEW, T_0, Denoiser
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
+from likewise.leads import Start, Toward
 from likewise.masks import draw_masks, no_masks
 from likewise.paths import T_MIN, log_snr, scheduled
 from likewise.rng import Rng
@@ -37,7 +38,7 @@ class Diffusion(Family):
                  schedule: Literal["cosine", "linear", "even"] = "cosine",
                  predict: Literal["v", "noise", "x"] = "v",
                  weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
-                 infill: float | None = None) -> None:
+                 infill: float | None = None, source_noise: float = 0.0) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -47,11 +48,13 @@ class Diffusion(Family):
         weighting  of (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
             "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        source_noise  the most noise that sources that are pictures have in training, below 1
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         self.schedule, self.weighting = schedule, weighting
-        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict)
+        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict,
+                                 source_noise=source_noise)
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """(2), the mean of each column, summed over columns: (B,)."""
@@ -74,20 +77,23 @@ class Diffusion(Family):
         return snr
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 20,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 20,
                sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
                eta: float = 1.0, guidance: float = 3.0, guidance_from: float = 0.0,
-               guidance_to: float = 0.9, zero_star: bool = True) -> Batch:
+               guidance_to: float = 0.9, zero_star: bool = True, source_noise: float = 0.0) -> Batch:
         """Walk down the schedule in `steps` steps.
 
         steps      more are finer; sampler: of (3), stochastic, or a solver of the ODE with the same marginals
         eta        share of fresh noise of `stochastic`: 1 is (3), ancestral; 0 is DDIM (Song et al., 2021)
         guidance   1 is the model as it is, more trades diversity for fidelity
         guidance_from, guidance_to  rectified times between which it is guided; zero_star: see samplers.guide
+        source_noise  noise that is put on sources that are pictures, up to that of training
         """
         value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, self.grid(steps), sampler=sampler, guidance=guidance,
-                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta)
+                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta,
+                                  against=against, toward=toward, start=start, source_noise=source_noise)
 
     def grid(self, steps: int) -> list[float]:
         """Times from noise to 0, even in u. Raises ValueError for less than one step."""

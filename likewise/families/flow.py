@@ -20,6 +20,7 @@ from torch import Tensor
 from likewise.denoiser import FEW, T_0, Denoiser
 from likewise.families.base import Family, Known, Score
 from likewise.layout import Batch, Context
+from likewise.leads import Start, Toward
 from likewise.masks import draw_masks, no_masks
 from likewise.paths import T_MIN
 from likewise.rng import Rng
@@ -33,7 +34,8 @@ class Flow(Family):
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
                  depth: int = 6, stem: Literal["conv", "patch"] = "conv",
                  t_mean: float | None = None, t_std: float | None = None,
-                 predict: Literal["auto", "x", "v"] = "auto", infill: float | None = None) -> None:
+                 predict: Literal["auto", "x", "v"] = "auto", infill: float | None = None,
+                 source_noise: float = 0.0) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -41,10 +43,12 @@ class Flow(Family):
         t_mean, t_std  of the time density (1) (default 0.8 and 1; 0 and 1.5 up to 64 numbers a row)
         predict  what the network says of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        source_noise  the most noise that sources that are pictures have in training, below 1
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
-        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict)
+        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict,
+                                 source_noise=source_noise)
         few = self.denoiser.layout.size <= FEW
         self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
         self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
@@ -63,21 +67,25 @@ class Flow(Family):
         return 1 / t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0) ** 2
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, steps: int = 10,
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
                sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
                guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
-               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0) -> Batch:
+               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
+               source_noise: float = 0.0) -> Batch:
         """Solve (3) in `steps` steps.
 
         steps      more are finer; sampler: solver of (3)
         guidance   1 is the model as it is, more trades diversity for fidelity
         guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
+        source_noise  noise that is put on sources that are pictures, up to that of training
         """
         value, mask = self.denoiser.clamped(known, len(rng))
         return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
-                                  zero_star=zero_star, eta=eta)
+                                  zero_star=zero_star, eta=eta, against=against, toward=toward,
+                                  start=start, source_noise=source_noise)
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
                  draws: int = 64, floor: float | None = None, steps: int = 96, probes: int = 1,

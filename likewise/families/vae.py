@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from likewise.families.base import Family, Known, Score, alone
 from likewise.floats import Floats
 from likewise.layout import Batch, Context, take
+from likewise.leads import Start
 from likewise.likelihood import Likelihood
 from likewise.masks import blank, completed, draw_masks, no_masks, pasted
 from likewise.nets import Decoder, Encoder, Reader, Reading
@@ -178,9 +179,12 @@ class VAE(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 0.8,
-               noise: bool = False, candidates: int = 16) -> Batch:
+    def sample(self, c: Context, *, known: Known | None, rng: Rng, start: Start | None = None,
+               temperature: float = 0.8, noise: bool = False, candidates: int = 16) -> Batch:
         """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
+
+        With a start x_0 of strength s, and m the mean of p(z | c), z becomes
+        m + sqrt(1 - s^2) (mu(x_0, c) - m) + s (z - m).                                                 (5)
 
         temperature  factor of the deviation of z: 1 is the model as it is, less trades diversity for fidelity
         noise       whether many numbers, as of a picture, are drawn too; else their means are shown
@@ -192,10 +196,18 @@ class VAE(Family):
             values, masks = completed(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
             z = torch.where(some[:, None], self._picked(values, masks, c, reading, rng, candidates), z)
+        if start is not None:
+            z = self._near(start, z, c, reading)
         x = self.likelihood.draw(self._says(z, reading), rng, noise)
         if known:
             x = {n: pasted(v, values[n], masks[n]) for n, v in x.items()}
         return x
+
+    def _near(self, start: Start, z: Tensor, c: Context, reading: Reading) -> Tensor:
+        """(5), (B, latent)."""
+        p, s = self._p(c, reading), start.strength
+        mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
+        return mean + math.sqrt(1 - s**2) * (self.encode(start.values, c)[0] - mean) + s * (z - mean)
 
     def _picked(self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng,
                 candidates: int) -> Tensor:

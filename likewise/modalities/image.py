@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -20,7 +21,8 @@ from likewise.modalities.base import Modality
 from likewise.spec import Spec
 
 LARGEST = 64     # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
-UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)     # what Pillow raises
+BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+UNREADABLE = (OSError, ValueError, SyntaxError, *BOMBS)     # what Pillow raises
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,25 @@ class Image(Modality):
         pixels = np.asarray(image, dtype=np.float32).reshape(-1, self.channels)
         return torch.from_numpy(pixels / 127.5 - 1)
 
+    def fitted(self, value: PIL.Image.Image, known: np.ndarray) -> tuple[PIL.Image.Image, np.ndarray]:
+        """A picture of which only the pixels `known`, (H, W) bool, hold, at this size, and which of it hold.
+
+        What does not hold has no part in averages; a pixel holds if all that lies under it does.
+        """
+        pixels = np.asarray(_flat(value, "L" if self.channels == 1 else "RGB"), dtype=np.float32)
+        if known.shape != (self.height, self.width):
+            weight = known.astype(np.float32)
+            near = self._fit(weight, PIL.Image.Resampling.LANCZOS).clip(min=0.1)
+            channels = (self._fit(channel * weight, PIL.Image.Resampling.LANCZOS) / near
+                        for channel in np.atleast_3d(pixels).transpose(2, 0, 1))
+            pixels = np.stack(list(channels), axis=-1).reshape(self.height, self.width, *pixels.shape[2:])
+            known = self._fit(weight, PIL.Image.Resampling.BOX) > 0.999
+        return PIL.Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), known
+
+    def _fit(self, values: np.ndarray, method: PIL.Image.Resampling) -> np.ndarray:
+        """(H, W) float32, cropped and resized as `encode` does -> (height, width)."""
+        return np.asarray(PIL.ImageOps.fit(PIL.Image.fromarray(values), (self.width, self.height), method))
+
     def decode(self, tokens: Tensor) -> PIL.Image.Image:
         """(height * width, channels) floats -> a picture; what lies outside [-1, 1] is clamped."""
         pixels = tokens.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).numpy()
@@ -106,7 +127,11 @@ class Image(Modality):
 def peek(data: bytes) -> PIL.Image.Image:
     """The bytes of a picture file -> its size and mode; pixels are read when asked for. Raises ValueError."""
     try:
-        return PIL.Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():     # a picture that is too large is refused, whatever Pillow calls it
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            return PIL.Image.open(io.BytesIO(data))
+    except BOMBS as error:
+        raise ValueError(f"too large a picture ({type(error).__name__}): {error}") from None
     except PIL.UnidentifiedImageError:
         raise ValueError("unreadable picture: not of a known picture format") from None
     except UNREADABLE as error:
@@ -134,6 +159,11 @@ def write(image: PIL.Image.Image) -> bytes:
 def channels_of(image: PIL.Image.Image) -> int:
     """1 if the picture's mode is grey, else 3."""
     return 1 if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16") else 3
+
+
+def grey(image: PIL.Image.Image) -> np.ndarray:
+    """How light the pixels are, from 0 to 255: (H, W) uint8."""
+    return np.asarray(_flat(image, "L"))
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ BYTES = 257             # ids of a vocabulary without merges: the end, and every
 TINY = 10_000           # bytes of text below which merges are not worth learning
 LONGEST = 1024          # tokens that a text may take unless the option `length` says more
 WORDS = 20_000          # words of the training texts that are remembered
+ARTICLES = ("a", "an", "the")
+RARE = 0.01             # of the texts: what fewer open with is no habit of theirs
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Text(Modality):
     """Byte-pair ids on the grid (length,); id 0 is the end, and fills what a shorter text leaves.
 
     `tokenizer` is the JSON of a Hugging Face tokenizer, `words` are those of the training texts, None if too
-    many.
+    many; `lower`: these have no capitals; `articles` are those that they open with.
 
     >>> text = Text.fit(["red circle", "blue square"])
     >>> text.spec.tokens, text.decode(text.encode("red square")), text.unseen("red triangle")
@@ -37,6 +40,8 @@ class Text(Modality):
     tokenizer: str
     length: int
     words: tuple[str, ...] | None = None
+    lower: bool = False
+    articles: tuple[str, ...] = ARTICLES
 
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
@@ -61,7 +66,10 @@ class Text(Modality):
             if length > LONGEST:
                 raise ValueError(f"a text has {length} tokens; shorten it, or give --length {length}")
         found = set().union(*map(_words, values)) if values else set()
-        return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None)
+        openings = Counter(value.lower().partition(" ")[0] for value in values)
+        return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None,
+                   lower=all(value == value.lower() for value in values),
+                   articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)))
 
     @property
     def spec(self) -> Spec:

@@ -1,0 +1,152 @@
+"""Contrastive embeddings: columns of a row near each other on a sphere, those of other rows far.
+
+    u_a = f_a(x_a) / |f_a(x_a)|, an encoder for each column a; s = exp(log_scale) <u_a, u_b>             (1)
+    InfoNCE   -1/2 ln softmax_j(s_ij)[i] - 1/2 ln softmax_j(s_ji)[i]                                     (2)
+    SigLIP    -ln sigmoid(s_ii + b) - 1/2 sum_{j != i} (ln sigmoid(-s_ij - b) + ln sigmoid(-s_ji - b))   (3)
+
+(2) is van den Oord et al. (2018) in both directions, as in CLIP (Radford et al., 2021); (3) is Zhai et al.
+(2023), where every pair of rows is a question of its own. The loss is the sum over all pairs of columns. A
+row j that has the value of row i in one of the two columns is no wrong answer, and left out of the sums.
+
+At its best (2) says <u_a, u_b> = ln p(a, b) / (p(a) p(b)) up to scale and a constant, so nothing is drawn and
+no density is told, but what belongs together is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.families.base import Family
+from likewise.formula import unknown
+from likewise.layout import Batch, Context
+from likewise.nets import Encoder, Reader, Trunk, conditions
+from likewise.rng import Rng
+from likewise.spec import Spec
+from likewise.stems import norm
+
+SHARPEST = 100.0  # the most that exp(log_scale) may be: beyond it a loss is a matter of single pairs
+START = {"infonce": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}  # scale and b at first, as in the papers
+
+
+class Contrastive(Family):
+    """Unit vectors of two or more columns, aligned. It has `embed`, and neither `sample` nor `log_prob`."""
+
+    apart: ClassVar[bool] = False
+
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
+                 depth: int = 2, stem: Literal["conv", "patch"] = "conv", coarse: int = 8, floats: int = 64,
+                 objective: Literal["infonce", "siglip"] = "infonce") -> None:
+        """An encoder for each column. Raises ValueError for fewer than two targets, and for sources.
+
+        width   floats a token; depth: blocks of each encoder
+        stem    of pictures, convolutions or linear patches; coarse: tokens a side of a picture
+        floats  of an embedding
+        objective  infonce: the right one among the batch; siglip: each pair of rows, right or wrong
+        """
+        super().__init__(targets, sources)
+        if sources:
+            raise ValueError("the family contrastive aligns targets and takes no sources; write "
+                             f"{', '.join([*targets, *sources])!r} in place of "
+                             f"'{', '.join(targets)} | {', '.join(sources)}'")
+        if len(targets) < 2:
+            raise ValueError("the family contrastive aligns two columns or more; write them with a comma, as "
+                             f"in '{next(iter(targets))}, text'")
+        self.objective, self.pairs = objective, list(itertools.combinations(targets, 2))
+        self.towers = nn.ModuleList(
+            Tower(name, spec, width=width, depth=depth, stem=stem, coarse=coarse, floats=floats)
+            for name, spec in targets.items())
+        scale, bias = START[objective]
+        self.log_scale = nn.Parameter(torch.full((len(self.pairs),), math.log(scale)))
+        self.bias = nn.Parameter(torch.full((len(self.pairs),), bias), requires_grad=objective == "siglip")
+
+    def embed(self, name: str, x: Tensor) -> Tensor:
+        """Encoded values of a column, (B, T, C) or (B, T) -> unit vectors (B, floats) float32, by (1).
+
+        Raises ValueError for a column that is no target.
+        """
+        if name not in self.targets:
+            raise ValueError(unknown("target", name, self.targets))
+        return F.normalize(self.towers[list(self.targets).index(name)](x).float(), dim=1)
+
+    def code_spec(self, name: str) -> Spec:
+        """Of an embedding: one vector."""
+        return Spec((1,), width=self.towers[0].head.out_features)
+
+    @torch.no_grad()
+    def to_codes(self, name: str, x: Tensor) -> Tensor:
+        return self.embed(name, x)[:, None]
+
+    def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
+        """(2) or (3), summed over the pairs of columns: (B,)."""
+        u = {name: self.embed(name, x[name]) for name in self.targets}
+        same = {name: equal(x[name]) for name in self.targets}
+        scales = self.log_scale.float().clamp(max=math.log(SHARPEST)).exp()
+        total, found = torch.zeros(len(rng), device=rng.device), []
+        for (a, b), scale, bias in zip(self.pairs, scales, self.bias.float(), strict=True):
+            logits, wrong = scale * u[a] @ u[b].T + bias, ~(same[a] | same[b])
+            loss = info_nce(logits, wrong) if self.objective == "infonce" else siglip(logits, wrong)
+            total = total + loss
+            ahead = ((logits.detach() >= logits.detach().diagonal()[:, None]) & wrong).any(1)
+            found.append(1 - ahead.float().mean())
+        self.terms = {"found": torch.stack(found).mean(), "scale": scales.detach().mean()}
+        return total
+
+
+class Tower(nn.Module):
+    """One column -> (B, floats): the mean over its tokens, after blocks in which they see each other.
+
+    Ids are read as a source is read: their mean is a token that stands before the used ones, and says in the
+    end what they are together, so that the padding of a short text counts nowhere.
+    """
+
+    def __init__(self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int,
+                 floats: int) -> None:
+        super().__init__()
+        self.name, self.categorical = name, spec.categorical
+        if spec.categorical:
+            self.reader = Reader({name: spec}, width)
+            self.reader.missing.requires_grad_(False)  # of a column that is always there
+            self.trunk = Trunk([(1,)], width, depth)
+            self.condition = nn.Parameter(torch.randn(1, width))
+        else:
+            self.encoder = Encoder({name: spec}, width=width, depth=depth, stem=stem, coarse=coarse)
+        self.head = nn.Linear(width, floats)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.categorical:
+            return self.head(norm(self.encoder({self.name: x})).mean(1))
+        present = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
+        reading = self.reader(Context({self.name: x}, present))
+        e = conditions(self.condition, reading, len(x))
+        return self.head(norm(self.trunk([reading.pooled[:, None]], e, reading)[0][:, 0]))
+
+
+def info_nce(logits: Tensor, wrong: Tensor) -> Tensor:
+    """(2) of logits (B, B), the right ones on the diagonal; wrong (B, B) bool, symmetric: (B,).
+
+    >>> info_nce(torch.zeros(4, 4), ~torch.eye(4, dtype=torch.bool)).exp()         # one of four
+    tensor([4., 4., 4., 4.])
+    """
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(~(wrong | own), -torch.inf)
+    right = logits.diagonal()
+    return (logits.logsumexp(1) + logits.logsumexp(0)) / 2 - right
+
+
+def siglip(logits: Tensor, wrong: Tensor) -> Tensor:
+    """(3) of logits (B, B), b among them, the right ones on the diagonal; wrong (B, B) bool: (B,)."""
+    against = F.softplus(logits) * wrong
+    return F.softplus(-logits.diagonal()) + (against.sum(1) + against.sum(0)) / 2
+
+
+def equal(x: Tensor) -> Tensor:
+    """Which rows of an encoded column, (B, T, ...), have one value: (B, B) bool."""
+    ids = x.flatten(1).unique(dim=0, return_inverse=True)[1]
+    return ids[:, None] == ids
