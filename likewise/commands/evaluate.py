@@ -11,8 +11,10 @@ from likewise import pictures
 from likewise.chain import load
 from likewise.checkpoint import RunError, is_chain, load_chain, load_state
 from likewise.evaluation import evaluate
+from likewise.families import drawing
 from likewise.flags import Parser
 from likewise.formula import unknown
+from likewise.model import Model
 from likewise.table import Table
 
 REPORT = "report.json"
@@ -50,6 +52,8 @@ def swept(args: Namespace, parser: Parser) -> int:
     knob, _, words = args.sweep.partition("=")
     knob, fixed = knob.replace("-", "_"), parser.given(args, "knobs")
     model = load(args.run)
+    if isinstance(model, Model):
+        drawing(model.family_name)
     knobs = model.knobs()
     if knob not in knobs:
         raise ValueError(unknown("knob", knob, knobs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,6 @@ from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
 from likewise.evaluation.report import Line, Report
 from likewise.formula import Formula
-from likewise.modalities.base import Modality
 from likewise.model import Model
 from likewise.table import Row, Table
 
@@ -27,10 +26,9 @@ NONE = "no held-out likelihood"
 
 
 class Sampler(Protocol):
-    """What `evaluate` asks of a model; one with a density also has `log_prob`."""
+    """What `evaluate` asks of a model; one with a density has `log_prob`, one with views `columns`."""
 
     formula: Formula
-    columns: Mapping[str, Modality]
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, **knobs: Any) -> list[Row]:
         """One draw for each row of sources."""
@@ -133,7 +131,7 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
     Knobs go to `model.sample`. A model that draws nothing is measured by what it retrieves, on n, seed and
     concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
-    table = table.with_views(model.columns)
+    table = table.with_views(getattr(model, "columns", {}))
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
         if knobs or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
             raise ValueError(f"the family {model.family_name} draws nothing, so it is measured with n, seed "
