@@ -214,7 +214,7 @@ def test_one_step_is_no_interpolation(world: Table) -> None:
 def test_not_the_one_of_two_is_the_other(family: str) -> None:
     two = Table.from_rows([{k: row[k] for k in ("image", "text")} for row in toy.rows(256) if row["label"] in "03"],
                           {"image": "image", "text": "text"}, holdout=0.0)
-    model = learned(two, family, 300, "two", drop=0.5)  # half of the rows show what no source looks like
+    model = learned(two, family, 400, "two", drop=0.5)  # half of the rows show what no source looks like
     for thing, other in ((0, 3), (3, 0)):
         drawn = model.sample([{}] * 40, negative={"text": toy.WORDS[thing]}, guidance=6.0)
         assert toy.agreement([other] * 40, "image", drawn) > 0.9
