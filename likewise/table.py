@@ -9,10 +9,7 @@ import hashlib
 import inspect
 import itertools
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +26,7 @@ from likewise.modalities import KINDS, Label, Modality, Text, image
 from likewise.reading import TableError
 from likewise.rng import seed_of
 from likewise.split import held_out
+from likewise.survey import BadRow, Survey, content, survey
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,18 +35,6 @@ Row = dict[str, Any]            # column -> a value a person can look at
 Batch = dict[str, Tensor]       # column -> (B, T, C) float32, or (B, T) int64
 IN_MEMORY = 2 * 2**30           # bytes of encoded columns that are kept; more is encoded batch by batch
 SHOWN = 10                      # bad rows that a message lists
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be used, and why."""
-
-    row: int
-    column: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: {self.reason}"
 
 
 class Viewer(Protocol):
@@ -138,7 +124,7 @@ class Table:
             if not len(table):
                 raise TableError(f"no row can be used; the first: {bad[0]}")
             table.skipped = bad
-        table.warnings = warnings + table._doubts()
+        table.warnings = warnings + table._survey.doubts()
         return table
 
     def see(self, formula: str | Formula, **runs: Viewer) -> Table:
@@ -201,7 +187,7 @@ class Table:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here, so a table may be larger than memory."""
         cells = self._data[range(len(self))[row]]
-        values = {name: image.read(_file(cell)) if self._own[name] == "image" else cell
+        values = {name: image.read(content(cell)) if self._own[name] == "image" else cell
                   for name, cell in cells.items()}
         return values | {name: values[View.parse(name).column] for name in self.views}
 
@@ -336,34 +322,8 @@ class Table:
         return modality
 
     @cached_property
-    def _survey(self) -> _Survey:
-        """All that one reading of every row tells."""
-        hashes = [hashlib.sha256() for _ in range(len(self))]
-        broken, greys = [], Counter()
-        for name, kind in self._own.items():
-            for row, cell in enumerate(self._cells(name)):
-                content, fault = repr(cell).encode(errors="surrogatepass"), _fault(cell, kind)
-                if kind == "image" and fault is None:
-                    try:
-                        content = _file(cell)
-                        greys[name] += image.channels_of(image.read(content)) == 1
-                    except ValueError as error:
-                        fault = str(error)
-                if fault:
-                    broken.append(BadRow(row, name, fault))
-                hashes[row].update(b"%s %d " % (name.encode(), len(content)) + content)
-        return _Survey([h.digest() for h in hashes], broken, greys)
-
-    def _doubts(self) -> list[str]:
-        """What is worth a look and no error."""
-        doubts = []
-        if copies := len(self) - len(set(self._survey.digests)):
-            doubts.append(f"{copies} of {len(self)} rows are copies of others")
-        for name, grey in self._survey.greys.items():
-            if 0 < grey < len(self):
-                doubts.append(f"{name}: {grey} of {len(self)} pictures are grey, the others in colour; say "
-                              "with channels=1 or channels=3 what all should be")
-        return doubts
+    def _survey(self) -> Survey:
+        return survey(self._own, len(self), self._cells)
 
     def _part(self, rows: Sequence[int]) -> Table:
         """Some of the rows, with the modalities of all."""
@@ -401,13 +361,6 @@ class Table:
         return modality.encode_all(self.column(name))
 
 
-@dataclass(frozen=True)
-class _Survey:
-    digests: list[bytes]        # a hash of each row's content
-    broken: list[BadRow]        # rows that cannot be used, whatever the modalities learn
-    greys: Counter[str]         # column -> how many pictures are grey
-
-
 class _Pictures(Sequence[PIL.Image.Image]):
     """Pictures of a column, opened when they are asked for."""
 
@@ -418,10 +371,10 @@ class _Pictures(Sequence[PIL.Image.Image]):
         return len(self._table)
 
     def __getitem__(self, row: int) -> PIL.Image.Image:
-        return image.peek(_file(self._table._data[range(len(self))[row]][self._name]))
+        return image.peek(content(self._table._data[range(len(self))[row]][self._name]))
 
     def __iter__(self) -> Iterator[PIL.Image.Image]:
-        return (image.peek(_file(cell)) for cell in self._table._cells(self._name))
+        return (image.peek(content(cell)) for cell in self._table._cells(self._name))
 
 
 def _literal(text: str) -> Any:
@@ -430,25 +383,3 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _file(cell: Mapping[str, Any]) -> bytes:
-    """The bytes of a picture's file. Raises ValueError if there is none."""
-    if cell["bytes"] is not None:
-        return cell["bytes"]
-    try:
-        return Path(cell["path"]).read_bytes()
-    except (OSError, TypeError) as error:
-        why = getattr(error, "strerror", error)
-        raise ValueError(f"cannot open the picture {cell['path']!r}: {why}") from None
-
-
-def _fault(cell: Any, kind: str) -> str | None:
-    """Why a value cannot be used, whatever the modality learns; pictures are opened elsewhere."""
-    if cell is None:
-        return "missing"
-    if isinstance(cell, str) and not cell.strip():
-        return "empty"
-    if kind == "number" and not (isinstance(cell, (int, float)) and math.isfinite(cell)):
-        return f"{cell!r} is not a finite number"
-    return None

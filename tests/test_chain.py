@@ -113,13 +113,7 @@ def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) ->
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    lines = ["file_name,label"]
-    for i, row in enumerate(toy.rows(40)):
-        row["image"].save(folder / f"{i}.png")
-        lines.append(f"{i}.png,{row['label']}")
-    (folder / "metadata.csv").write_text("\n".join(lines))
+    toy.folder(tmp_path / "data", 40)
     small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
     assert main(["train", "data", "image[size=7] | label", "--out", "runs/small", *small]) == 0
     assert main(["train", "data", "image | image[size=7]", "--out", "runs/large", *small]) == 0

@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise"},
-    {"reading", "split", "demos", "table"},
+    {"reading", "split", "demos", "survey", "table"},
     {"families"},
     {"checkpoint", "model", "latent", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},

@@ -154,13 +154,7 @@ def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, co
 def test_train_finds_runs_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    lines = ["file_name,label"]
-    for i, row in enumerate(toy.rows(40)):
-        row["image"].save(folder / f"{i}.png")
-        lines.append(f"{i}.png,{row['label']}")
-    (folder / "metadata.csv").write_text("\n".join(lines))
+    toy.folder(tmp_path / "data", 40)
     assert main(["train", "data", "image@codes | label", "--steps", "2"]) == 1
     assert "train one there" in capsys.readouterr().err
     small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,16 @@ def table(count: int = 256, seed: int = 0, size: int = SIZE, holdout: float = 0.
     """The toy world as a table."""
     kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
     return Table.from_rows(rows(count, seed, size), kinds, holdout=holdout)
+
+
+def folder(path: Path, count: int) -> None:
+    """Pictures and labels as files."""
+    path.mkdir()
+    lines = ["file_name,label"]
+    for i, row in enumerate(rows(count)):
+        row["image"].save(path / f"{i}.png")
+        lines.append(f"{i}.png,{row['label']}")
+    (path / "metadata.csv").write_text("\n".join(lines))
 
 
 def seen(image: PIL.Image.Image) -> int:
