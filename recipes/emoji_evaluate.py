@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200, help="prompts of each group, at most (default 200)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("knobs", nargs="*", help="of drawing: steps=20 guidance=3")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     knobs = {name: ast.literal_eval(value) for name, value in (word.split("=") for word in args.knobs)}
     model, (judge, about) = Model.load(args.run), Judge.load(args.judge)
     data = {k: v for k, v in load_state(args.run)["data"].items() if k != "fingerprint"}
