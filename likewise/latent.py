@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from likewise.modalities.base import Modality
@@ -95,6 +96,29 @@ class Latent(Modality):
             return list(tokens.float().flatten(1).numpy())
         codes = tokens if self.spec.categorical else tokens * torch.tensor(self.std) + torch.tensor(self.mean)
         return [value for part in codes.split(BATCH) for value in self.coder.from_codes(self.column, part)]
+
+    def places(self, mask: Tensor) -> Tensor:
+        """A code holds if all of the value under it does; a mask over the codes is taken as well."""
+        grid, fine = self.spec.grid, self.base.spec.grid
+        if mask.numel() == self.spec.tokens:
+            return mask.flatten()
+        if mask.numel() != self.base.spec.tokens or len(grid) != len(fine):
+            raise ValueError(f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
+                             f"({fine}) and its codes {self.spec.tokens} ({grid})")
+        if len(grid) != 2:
+            raise ValueError(f"parts of a column on a grid of {fine} cannot be known by their codes, {grid}")
+        hole = F.adaptive_max_pool2d((~mask).view(1, *fine).float(), grid)
+        return (hole == 0).flatten()
+
+    def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:
+        """Codes lose detail, so what is known is put back."""
+        if mask.all() or not self.coder.decodes:
+            return value if mask.all() else drawn
+        if mask.numel() != self.base.spec.tokens:
+            return drawn
+        tokens, own = self.base.encode(drawn), self.base.encode(value)
+        holds = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
+        return self.base.decode(torch.where(holds, own, tokens))
 
     def load(self, data: bytes) -> Any:
         if self.coder.decodes:

@@ -153,6 +153,9 @@ class Model(nn.Module):
             c, fixed = self.context(rows), self._known(known, len(rows))
             out = self.family.sample(c, known=fixed, rng=rng, **leads, **knobs)
         values = {n: self.columns[n].decode_all(out[n].cpu()) for n in self.targets}
+        for name, given in (known or {}).items():
+            value, mask = self._held(name, given)
+            values[name] = [self.columns[name].keep(drawn, value, mask) for drawn in values[name]]
         return [{**row, **{n: values[n][i] for n in values}} for i, row in enumerate(rows)]
 
     def _leads(self, rows: int, known: Mapping[str, Any] | None, negative: Row | None,
@@ -265,22 +268,26 @@ class Model(nn.Module):
         for name, value in known.items():
             if name not in self.targets:
                 raise ValueError(unknown("target", name, self.targets))
-            value, mask = value if isinstance(value, tuple) else (value, None)
+            value, mask = self._held(name, value)
             spec = self.columns[name].spec
-            mask = torch.ones(spec.tokens, dtype=torch.bool) if mask is None else mask
             masks[name] = self.mask_of(name, mask).expand(rows, -1)
             values[name] = self.encode(name, [value]).expand(rows, *[-1] * (1 + (not spec.categorical)))
         return Known(values, masks)
+
+    def _held(self, name: str, given: Any) -> tuple[Any, Tensor]:
+        """A value, or (value, mask), -> both; without a mask all of it holds."""
+        whole = torch.ones(self.columns[name].spec.tokens, dtype=torch.bool)
+        value, mask = given if isinstance(given, tuple) else (given, whole)
+        return value, torch.as_tensor(mask).bool()
 
     def mask_of(self, name: str, mask: Any) -> Tensor:
         """A mask over the grid of a target -> (T,) bool on the model's device. Raises ValueError."""
         if name not in self.targets:
             raise ValueError(unknown("target", name, self.targets))
-        mask, spec = torch.as_tensor(mask).bool(), self.columns[name].spec
-        if mask.numel() != spec.tokens:
-            raise ValueError(f"{name}: the mask has {mask.numel()} places, "
-                             f"the column {spec.tokens} ({spec.grid})")
-        return mask.flatten().to(self.device)
+        try:
+            return self.columns[name].places(torch.as_tensor(mask).bool()).to(self.device)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
     def _dequantised(self, name: str, x: Tensor, rng: Rng) -> Tensor:
         cell = self.columns[name].cell

@@ -129,6 +129,30 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(table: Table, codes:
         Model.load(tmp_path / "moved")
 
 
+def test_known_pixels_of_a_latent_come_back_exactly(table: Table, codes: Model) -> None:
+    seen = table.see("image@codes | label", codes=codes)
+    model = trained(Model("image@codes | label", seen.columns, width=64, depth=2, infill=0.5), table, 250)
+    row = toy.rows(4)[1]  # a square in the upper right corner
+    mask = torch.zeros(10, 10, dtype=torch.bool)
+    mask[:, :6] = True
+    for label in ("1", "3"):
+        drawn = model.sample([{"label": label}] * 20, known={"image@codes": (row["image"], mask)})
+        for image in (other["image@codes"] for other in drawn):
+            assert np.array_equal(np.asarray(image)[:, :6], np.asarray(row["image"])[:, :6])
+    whole = model.sample([{"label": "3"}], known={"image@codes": row["image"]})[0]["image@codes"]
+    assert np.array_equal(np.asarray(whole), np.asarray(row["image"]))
+    with pytest.raises(ValueError, match="the mask has 7 places, the column 100"):
+        model.sample([{}], known={"image@codes": (row["image"], mask.flatten()[:7])})
+
+
+def test_a_code_holds_if_all_under_it_does(table: Table, codes: Model) -> None:
+    column = table.see("image@codes", codes=codes).columns["image@codes"]
+    mask = torch.ones(10, 10, dtype=torch.bool)
+    mask[0, 9] = False
+    assert column.places(mask).view(3, 3).tolist() == [[True, True, False], [True] * 3, [True] * 3]
+    assert torch.equal(column.places(torch.ones(9, dtype=torch.bool)), torch.ones(9, dtype=torch.bool))
+
+
 def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) -> None:
     seen = table.see("image@codes | label", codes=codes)
     model = Model("image@codes | label", seen.columns, width=32, depth=1)

@@ -11,6 +11,7 @@ import PIL.Image
 
 from likewise import pictures
 from likewise.commands import drawing
+from likewise.latent import Latent
 from likewise.modalities import Image, image
 
 OUT = "infilled.png"
@@ -41,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
         return _rest(asked, asked.known(), args.words)
     name, file, texts = drawing.pictured(asked, "infill", "give what is known: --known NAME=VALUE")
     column, known = model.columns[name], asked.known(but=[name])
+    column = column.base if isinstance(column, Latent) else column
     small, holds = _fitted(column, drawing.value(column, file), args)
     if holds.all():
         known[name] = small

@@ -61,6 +61,17 @@ class Modality(ABC):
         """`decode` of (N, T, C) or (N, T)."""
         return [self.decode(value) for value in tokens]
 
+    def places(self, mask: Tensor) -> Tensor:
+        """A mask of bool over a value's grid -> which tokens hold, (T,). Raises ValueError for its size."""
+        if mask.numel() != self.spec.tokens:
+            raise ValueError(f"the mask has {mask.numel()} places, the column {self.spec.tokens} "
+                             f"({self.spec.grid})")
+        return mask.flatten()
+
+    def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:
+        """What was drawn, with the value where the mask holds: as it is where tokens tell all of a value."""
+        return drawn
+
     @abstractmethod
     def load(self, data: bytes) -> Any:
         """The bytes of a file, or of a request, -> a value. Raises ValueError that says what is wrong."""
