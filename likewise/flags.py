@@ -118,14 +118,15 @@ def shown(value: Any) -> str:
 def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """Words `name=value` as a dictionary. Raises ValueError for a word without "=", or a name given twice.
 
-    >>> pairs(["label=7"], "--given")
-    {'label': '7'}
+    >>> pairs(["label=7", "image[size=8]=a.png"], "--given")
+    {'label': '7', 'image[size=8]': 'a.png'}
     """
     found: dict[str, str] = {}
     for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
+        match = re.fullmatch(r"([^=\[]+(?:\[[^\]]*\])?)=(.*)", word, re.DOTALL)
+        if match is None:
             raise ValueError(f"cannot read {option} {word!r}; write {option} name=value")
+        name, value = match.groups()
         if name in found:
             raise ValueError(f"{option} names {name!r} twice; give it once")
         found[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "P(image | label)" in capsys.readouterr().out
     assert main(["sample", "system", "--given", "label=1", "-n", "2", "--steps", "2", "--out", "x.png"]) == 0
     assert main(["evaluate", "system", "--n", "4", "--steps", "2"]) == 0
+    assert main(["sample", "runs/large", "--given", "image[size=7]=x.png", "--out", "y.png"]) == 0
     assert main(["chain", "runs/small", "runs/large", "--out", "system"]) == 1
     assert "holds a model already" in capsys.readouterr().err
 
@@ -141,3 +143,29 @@ def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(table: Table) -
     scores = model.log_prob([{**row, "image": full["image"]} for row, full in
                              zip(rows, toy.rows(40, seed=1), strict=True)], draws=4)
     assert bool(scores.nats.isfinite().all())
+
+
+def test_an_embedding_is_drawn_given_and_chained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy.folder(tmp_path / "data", 40)
+    small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
+    assert main(["train", "data", "image, label", "--family", "contrastive", "--out", "runs/clip", *small]) == 0
+    assert main(["train", "data", "image@clip | label", "--out", "runs/prior", *small]) == 0
+    assert main(["train", "data", "image | image@clip", "--out", "runs/decoder", *small]) == 0
+    assert "--given image@clip=image.png" in capsys.readouterr().out
+    assert main(["chain", "runs/prior", "runs/decoder", "--out", "system"]) == 0
+    assert main(["sample", "system", "--given", "label=1", "-n", "1", "--out", "x.png"]) == 0
+    assert main(["sample", "runs/decoder", "--given", "image@clip=x.png", "--out", "y.png"]) == 0
+    capsys.readouterr()
+    assert main(["sample", "runs/prior", "--given", "label=1", "-n", "1"]) == 0
+    vector = json.loads(capsys.readouterr().out)["image@clip"]
+    (tmp_path / "v.json").write_text(json.dumps(vector))
+    assert len(vector) == 64
+    assert main(["sample", "runs/decoder", "--given", "image@clip=v.json", "--out", "z.png"]) == 0
+    assert main(["train", "data", "image, label", "--family", "contrastive", "--out", "runs/other/clip", "--seed", "1",
+                 *small]) == 0
+    assert main(["train", "data", "image | image@clip", "--view", "clip=runs/other/clip", "--out", "runs/odd",
+                 *small]) == 0
+    assert main(["chain", "runs/prior", "runs/odd", "--out", "odd"]) == 1
+    assert "codes of another; train both links with the same one" in capsys.readouterr().err

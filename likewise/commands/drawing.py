@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 
 from likewise import __version__, pictures
@@ -39,7 +40,7 @@ class Asked:
     @property
     def negative(self) -> Row | None:
         """The sources that guidance goes away from."""
-        words = [w if re.match(r"[\w.-]+=", w) else f"{text_source(self.model, w, {})}={w}"
+        words = [w if re.match(r"[\w.@-]+(\[[^\]]*\])?=", w) else f"{text_source(self.model, w, {})}={w}"
                  for w in self.args.negative]
         return values(self.model, pairs(words, "--negative")) if words else None
 
@@ -288,4 +289,4 @@ def _lines(model: Model, rows: Sequence[Row], about: Sequence[Row]) -> str:
     """JSON lines: how each draw came to be, and its targets but for pictures."""
     plain = [n for n in model.targets if n not in pictures.visible(model.columns, model.targets)]
     lines = ({**a, **{n: row[n] for n in plain}} for row, a in zip(rows, about, strict=True))
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return "".join(json.dumps(line, ensure_ascii=False, default=np.ndarray.tolist) + "\n" for line in lines)

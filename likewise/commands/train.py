@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
+
 from likewise.checkpoint import RunError, load_state
 from likewise.commands.data import SOURCE, open_table, seen, table_args, table_flags, view_flag
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
-from likewise.formula import Formula
+from likewise.formula import Formula, View
 from likewise.model import Model
 from likewise.progress import CURVE, SAMPLES, Ending, clock, first_process, follow, saved
 from likewise.table import Table
@@ -62,7 +64,8 @@ def example(model: Model, table: Table) -> str:
     if len(texts) == 1 and set(kinds.values()) <= {"text", "label"}:
         endings = "".join(f", {row[n]} {n}" for n, kind in kinds.items() if kind == "label")
         return " " + shlex.quote(row[texts[0]] + endings)
-    values = {n: f"{n}.png" if kind == "image" else str(row[n]) for n, kind in kinds.items()}
+    values = {n: f"{View.parse(n).column}.png" if isinstance(row[n], PIL.Image.Image) else str(row[n])
+              for n in kinds}
     return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
 
 
