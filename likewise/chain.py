@@ -176,10 +176,9 @@ def _maker(source: str, link: Model, made: Mapping[str, str], links: Mapping[str
         found = links[made[target]].columns[target]
         if View.parse(target).column != column or found.kind != wanted.kind:
             continue
-        if isinstance(found, Latent) and isinstance(wanted, Latent) and found.kind == "vector":
-            same = wanted.coder.fingerprint == found.coder.fingerprint
-            if not same:
-                raise FormulaError(f"{source}: {made[target]} makes codes of one model, and they are read as "
-                                   "codes of another; train both links with the same one")
+        vectors = isinstance(found, Latent) and isinstance(wanted, Latent) and found.kind == "vector"
+        if vectors and wanted.coder.fingerprint != found.coder.fingerprint:
+            raise FormulaError(f"{source}: {made[target]} makes codes of one model, and they are read as "
+                               "codes of another; train both links with the same one")
         return target
     return None

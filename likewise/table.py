@@ -153,8 +153,8 @@ class Table:
     def with_views(self, columns: Mapping[str, Modality]) -> Table:
         """The same rows, with those of `columns` that are views, such as a trained model's."""
         new = {name: column for name, column in columns.items() if name not in self._own}
-        if not new:
-            return self
+        if all(self.views.get(name) is column for name, column in new.items()):
+            return self     # with what it has encoded
         for name in new:
             if (own := View.parse(name).column) not in self._own:
                 raise FormulaError(unknown("column", own, self._own))

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
 def whole(args: Namespace, parser: Parser) -> int:
     """Everything about the model as it is."""
     model = load(args.run)
-    table = data_of(args.run).with_views(model.columns)
+    table = data_of(args.run)
     report = evaluate(model, table, **parser.given(args, "measures"), **parser.given(args, "knobs"))
     out = args.out or args.run / REPORT
     pictures.put(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
@@ -63,7 +63,7 @@ def swept(args: Namespace, parser: Parser) -> int:
     asked = parser.given(args, "measures")
     if other := [name for name in asked if name not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave --{other[0].replace('_', '-')} out")
-    table = data_of(args.run).with_views(model.columns)
+    table = data_of(args.run)
     found = sweep(model, table, knob, values, name=args.run.name, **asked, **fixed)
     out = args.out or args.run / f"sweep-{knob}.json"
     pictures.put(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())

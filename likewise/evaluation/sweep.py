@@ -144,6 +144,7 @@ def sweep(model: Model, table: Table, knob: str, values: Sequence[Any] | None = 
     if knob not in known:
         raise ValueError(unknown(f"knob of the family {model.family_name}", knob, known))
     values = tries(knob, known[knob]) if values is None else list(values)
+    table = table.with_views(model.columns)
     exam = Exam(model.formula, table, n=n, seed=seed)
     count = len(exam.ground.rows)
     shown = sorted({i * count // SHOWN for i in range(SHOWN)})  # rows lie in the order of the file
