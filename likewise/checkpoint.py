@@ -116,7 +116,8 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise RunError(f"the weights in {folder} do not fit its {MODEL}: {reason}") from error
+        raise RunError(f"the weights in {folder} do not fit its {MODEL}, or what is asked beside: "
+                       f"{reason}") from error
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

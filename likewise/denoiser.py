@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from likewise import paths
 from likewise.floats import Floats
+from likewise.jumps import MOST, Asked, Jump, aim, walk
 from likewise.layout import Batch, Context, Layout
 from likewise.leads import Start, Toward, opposite
 from likewise.masks import Known, completed
@@ -38,11 +39,12 @@ class Denoiser(nn.Module):
     and x^_0 is the mean code.
 
     With `source_noise` sources that are pictures come as (1 - s) v + s e, and s beside them: s is uniform up
-    to it in training, so that a cascade forgives what its first model draws (Ho et al., 2022).
+    to it in training, so that a cascade forgives what its first model draws (Ho et al., 2022). With `jumps`
+    the network is told of a Jump too, and what it says is x^ of jumps.py.
     """
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int,
-                 stem: str, predict: Predict, source_noise: float = 0.0) -> None:
+                 stem: str, predict: Predict, source_noise: float = 0.0, jumps: bool = False) -> None:
         super().__init__()
         if not 0 <= source_noise < 1:
             raise ValueError(f"source_noise is in [0, 1), not {source_noise:g}")
@@ -57,7 +59,12 @@ class Denoiser(nn.Module):
         self.layout = Layout(self.floats.specs)
         auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.floats.specs.items()}
         self.predicts = {n: auto[n] if predict == "auto" else predict for n in targets}
-        self.net = Net(self.floats.specs, self.floats.outputs, sources, width=width, depth=depth, stem=stem)
+        if jumps and self.floats.categorical:
+            raise ValueError("few_step is for targets that are numbers, and "
+                             f"{self.floats.categorical[0]!r} is categorical; leave it out")
+        self.jumps = jumps
+        self.net = Net(self.floats.specs, self.floats.outputs, sources, width=width, depth=depth, stem=stem,
+                       told=2 * jumps)
 
     def pack(self, x: Batch) -> Tensor:
         """Encoded columns -> (B, N) floats."""
@@ -70,16 +77,19 @@ class Denoiser(nn.Module):
 
     # ---- prediction
 
-    def predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading) -> Batch:
+    def predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading,
+                jump: Jump | None = None) -> Batch:
         """What the network says of every column: x^_0, or logits; x_t (B, N), t (B, K), known (B, N) bool.
 
-        A column that is wholly known is clean: its time is 0.
+        A column that is wholly known is clean: its time is 0. Of a jump it says x^.
         """
+        if self.jumps and jump is None:
+            jump = Jump.none(len(x_t), x_t.device)
         masks = {n: m[..., :1].to(x_t.dtype) for n, m in self.layout.unpack(known).items()}
         clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
         t = t.masked_fill(clean, 0.0)
         x = self.layout.unpack(x_t)
-        out = self.net(x, t, masks, reading)
+        out = self.net(x, t, masks, reading, jump and jump.stacked())
         for k, name in enumerate(self.names):
             if name not in self.floats.categorical and self.predicts[name] != "x":
                 a, b = paths.PREDICTIONS[self.predicts[name]](t[:, k, None, None])
@@ -87,16 +97,20 @@ class Denoiser(nn.Module):
         return out
 
     def loss(self, x: Batch, c: Context, t: Tensor, known: Tensor, rng: Rng,
-             weight: Callable[[str, Tensor], Tensor]) -> Tensor:
+             weight: Callable[[str, Tensor], Tensor], jump: Jump | None = None,
+             progress: float = 1.0) -> Tensor:
         """weight(column, t) |x^_0 - x_0|^2, or cross-entropy, at times t (B, K): (B,).
 
-        The mean over what is unknown (not in `known`, (B, N) bool) of each column, summed over columns.
+        The mean over what is unknown (not in `known`, (B, N) bool) of each column, summed over columns. Rows
+        that `jump` learn x^ in the place of x_0; `progress` is that of training.
         """
         x0 = self.pack(x)
         x_t = torch.where(known, x0, paths.noised(x0, rng.normal(self.layout.size), self.layout.spread(t)))
         if self.source_noise:
             c = self._noised(rng, self.source_noise * rng.uniform(1, 1))(c)
-        out = self.predict(x_t, t, known, self.net.read(c))
+        if jump is not None:
+            x0 = self._aims(x0, x_t, t, c, known, jump, progress)
+        out = self.predict(x_t, t, known, self.net.read(c), jump)
         total = torch.zeros(len(x0), device=x0.device)
         x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
         for k, name in enumerate(self.names):
@@ -109,6 +123,24 @@ class Denoiser(nn.Module):
                 unknown = unknown_of[name]
             total = total + (error * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1).clamp(min=1)
         return total
+
+    @torch.no_grad()
+    def _aims(self, x0: Tensor, x_t: Tensor, t: Tensor, c: Context, known: Tensor, jump: Jump,
+              progress: float) -> Tensor:
+        """What to learn, (B, N): x_0, and of rows that jump x^."""
+        rows = (jump.span > 0).squeeze(1).nonzero().squeeze(1)
+        if not len(rows):
+            return x0
+        c, known, jump = c.take(rows), known[rows], Jump(jump.span[rows], jump.guidance[rows])
+        asked, without = self.jumping(c, known), self.jumping(c.nothing(), known)
+        found = aim(x_t[rows], t[rows, :1], jump, asked, without, known, progress)
+        return x0.index_copy(0, rows, found)
+
+    def jumping(self, c: Context, known: Tensor) -> Asked:
+        """(x_t, t, jump) -> x^, (B, N), t (B, 1), with the sources read once."""
+        reading = self.net.read(c)
+        return lambda x_t, t, jump: self.layout.pack(
+            self.predict(x_t, t.expand(-1, len(self.names)), known, reading, jump))
 
     def denoise(self, c: Context, known: Tensor) -> Denoise:
         """(x_t, t) -> x^_0, both (B, N), with the sources read once; t is a number or (B, 1)."""
@@ -132,9 +164,6 @@ class Denoiser(nn.Module):
         The knobs are those of Flow. With a `start` that is data noised to t = strength, and times shrink to
         begin there, as many as before: cut off instead, they might begin with a step of next to no length.
         """
-        if sampler not in SAMPLERS:
-            raise ValueError(f"unknown sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
-
         def noise() -> Tensor:
             return rng.normal(self.layout.size)
 
@@ -145,14 +174,37 @@ class Denoiser(nn.Module):
             noised = self._noised(rng, torch.tensor(source_noise, device=rng.device))
             c, against = noised(c), against and noised(against)
             toward = toward and Toward(noised(toward.sources), toward.share)
-        guided = self._guided(c, known, guidance, interval, zero_star, against, toward)
         if start is not None and start.strength < times[0]:
             x = paths.noised(self.pack(start.values), noise(), start.strength)
             times = [t * start.strength / times[0] for t in times]
         else:
             x = noise() * paths.size(torch.tensor(times[0])).item()
-        x = SAMPLERS[sampler](clamp(guided, value, known), x, times, noise, eta)
+        if sampler == "jump":
+            x = walk(self._jumps(c, known, guidance, against, toward), x, times, guidance, value, known)
+        else:
+            guided = self._guided(c, known, guidance, interval, zero_star, against, toward)
+            x = SAMPLERS[sampler](clamp(guided, value, known), x, times, noise, eta)
         return self.floats.decode(self.layout.unpack(x))
+
+    def can_jump(self, guidance: float, against: Context | None) -> bool:
+        """Whether jumps were learned, and such guidance in them."""
+        return self.jumps and against is None and 1 <= guidance <= MOST
+
+    def _jumps(self, c: Context, known: Tensor, guidance: float, against: Context | None,
+               toward: Toward | None) -> Asked:
+        """What `walk` asks. Raises ValueError for what was not learned."""
+        if not self.jumps:
+            raise ValueError("the sampler jump is for models that learned to jump: train with --few-step, or "
+                             "take another sampler")
+        if not self.can_jump(guidance, against):
+            what = f"guidance {guidance:g}" if against is None else "a negative"
+            raise ValueError(f"jumps were learned with guidance from 1 to {MOST:g} and without a negative; "
+                             f"for {what} take another sampler, such as ab2")
+        first = self.jumping(c, known)
+        if toward is None:
+            return first
+        last = self.jumping(toward.sources, known)
+        return lambda x_t, t, jump: torch.lerp(first(x_t, t, jump), last(x_t, t, jump), toward.share)
 
     def clamped(self, known: Known | None, rows: int) -> tuple[Tensor, Tensor]:
         """Known values and their masks as (B, N)."""

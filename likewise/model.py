@@ -62,6 +62,7 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
+        self.fresh = True   # nothing is learned yet
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
 
     @property
@@ -360,8 +361,12 @@ class Model(nn.Module):
         checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
 
     @classmethod
-    def load(cls, folder: str | Path) -> Model:
-        """Read a run folder. Raises RunError that says what is wrong with it."""
+    def load(cls, folder: str | Path, **options: Any) -> Model:
+        """Read a run folder. Raises RunError that says what is wrong with it.
+
+        With `options` of the family the model has these instead of its own, to be trained on: weights that
+        only they ask for begin anew. Raises ValueError if the weights that are there do not fit them.
+        """
         folder = Path(folder)
         state, weights = checkpoint.load_weights(folder)
         through = sorted({view.through for name in state["columns"] if (view := View.parse(name)).through})
@@ -369,8 +374,12 @@ class Model(nn.Module):
             if not (folder / VIEWS / name).is_dir():
                 raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
                                "copy it there, or restore the folder")
+        state = {**state, "options": state["options"] | options}
         model = cls.from_json(state, {name: cls.load(folder / VIEWS / name) for name in through})
+        if options:
+            weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
         checkpoint.fill(model.family, weights, folder)
+        model.fresh = False
         return model.eval()
 
 

@@ -223,10 +223,11 @@ class Net(nn.Module):
 
     inputs   column -> Spec of what comes in (floats; a mask channel is added to each)
     outputs  column -> floats a token that come out
+    told     how many numbers in [0, 1] it is told beside the times
     """
 
     def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
-                 width: int, depth: int, stem: str) -> None:
+                 width: int, depth: int, stem: str, told: int = 0) -> None:
         super().__init__()
         self.beside = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
         more = sum(s.width + 1 for s in self.beside.values())
@@ -237,6 +238,8 @@ class Net(nn.Module):
         self.names = list(inputs)
         self.reader = Reader(sources, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
+        self.told = nn.ModuleList(nn.Sequential(nn.Linear(256, width), nn.GELU(),
+                                                zero(nn.Linear(width, width))) for _ in range(told))
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
 
     def read(self, c: Context) -> Reading:
@@ -256,13 +259,17 @@ class Net(nn.Module):
                 parts.append(x.permute(0, 2, 3, 1).flatten(1, 2))
         return torch.cat(parts, dim=-1)
 
-    def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading) -> Batch:
+    def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading,
+                told: Tensor | None = None) -> Batch:
         """One prediction a token: column -> (B, T, outputs[column]).
 
-        x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}.
+        x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; told (B, as many as it is told).
         """
         dtype = self.trunk.column.dtype
-        e = F.gelu(self.time(waves(t).to(dtype)) + reading.pooled[:, None])  # (B, K, D)
+        e = self.time(waves(t).to(dtype)) + reading.pooled[:, None]  # (B, K, D)
+        for i, part in enumerate(self.told):
+            e = e + part(waves(told[:, i]).to(dtype))[:, None]
+        e = F.gelu(e)
         inside = [torch.cat([x[n], known[n], *([reading.beside[n]] if n in self.grids else [])], dim=-1)
                   for n in self.names]
         parts, skips = zip(*(stem.encode(part.to(dtype), e[:, i])

@@ -99,7 +99,7 @@ def stochastic(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, et
 SAMPLERS: dict[str, Sampler] = {f.__name__: f for f in (euler, heun, ab2, dpmpp_2m, stochastic)}
 
 
-def guide(x_t: Tensor, x0: Tensor, x0_without: Tensor, scale: float, zero_star: bool) -> Tensor:
+def guide(x_t: Tensor, x0: Tensor, x0_without: Tensor, scale: float | Tensor, zero_star: bool) -> Tensor:
     """Classifier-free guidance (Ho & Salimans, 2022) of x_0 predictions with and without the sources, (B, N).
 
     With zero_star the prediction without sources is first scaled to fit the one with them (Fan et al., 2025,

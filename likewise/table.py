@@ -151,19 +151,36 @@ class Table:
         return self.with_views(new)
 
     def with_views(self, columns: Mapping[str, Modality]) -> Table:
-        """The same rows, with those of `columns` that are views, such as a trained model's."""
+        """The same rows as a trained model sees them: with those of `columns` that are views, and with its
+        own way to write a column where that is another than this table's.
+
+        Raises TableError for values that cannot be written that way.
+        """
         new = {name: column for name, column in columns.items() if name not in self._own}
-        if all(self.views.get(name) is column for name, column in new.items()):
-            return self     # with what it has encoded
         for name in new:
             if (own := View.parse(name).column) not in self._own:
                 raise FormulaError(unknown("column", own, self._own))
+        for name, column in columns.items():
+            if name in self._own and column != self.columns[name]:
+                self._fits(name, column)
+                new[name] = column
+        if all(self.views.get(name) is column for name, column in new.items()):
+            return self     # with what it has encoded
         seen = copy.copy(self)      # and what it has found out so far
         seen.views = self.views | new
         seen._kept = {name: kept for name, kept in self._kept.items() if name not in new}
         if "_parts" in self.__dict__:
             seen._parts = tuple(part.with_views(new) for part in self._parts)
         return seen
+
+    def _fits(self, name: str, column: Modality) -> None:
+        """Raise TableError unless every value of a column of this table can be written as `column` does."""
+        if self._own[name] != column.kind:
+            raise TableError(f"{name} is of the kind {self._own[name]} here, and {column.kind} in the model")
+        if column.kind != "image":      # of which every size fits
+            for row, value in enumerate(self._cells(name)):
+                if reason := column.check(value):
+                    raise TableError(f"{BadRow(row, name, reason)}; the model learned from other values")
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -285,8 +285,9 @@ class Trainer:
 
     @torch.no_grad()
     def _show(self) -> None:
-        """Let the family see some rows first; every process shows the same."""
-        if type(self.raw).begin is Family.begin or not len(self.table.train):
+        """Let a family that has learned nothing yet see some rows first; every process shows the same."""
+        fresh, self.model.fresh = self.model.fresh, False
+        if not fresh or type(self.raw).begin is Family.begin or not len(self.table.train):
             return
         batch = next(self.table.train.batches(self.model.formula.columns, min(SEEN, len(self.table.train)),
                                               seed=self.plan.seed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,14 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     early = Parser("train", add_help=False)
     early.add_argument("--family")
     early.add_argument("--out")
+    early.add_argument("--from", dest="first")
     early.add_argument("--resume", action="store_true")
-    first = early.parse_known_args(argv)[0]
-    old = first.resume and first.out
-    family = load_state(Path(first.out))["family"] if old else first.family or "flow"
+    early = early.parse_known_args(argv)[0]
+    old = early.out if early.resume else early.first
+    family = load_state(Path(old))["family"] if old else early.family or "flow"
     parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
                     usage="likewise train SOURCE FORMULA [options]\n"
+                          "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
                           "       likewise train --resume --out RUN [options]")
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | text"')
@@ -90,6 +92,9 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
                         help=f"how it is learned: {', '.join(FAMILIES)} (default flow)")
     parser.add_argument("--out", metavar="RUN",
                         help="the folder of the run (default runs/NAME, after the data)")
+    parser.add_argument("--from", dest="first", metavar="RUN", type=Path,
+                        help="begin with the weights of a run; its data and formula may be left out, and "
+                             "options are its own unless given")
     parser.add_argument("--resume", action="store_true",
                         help="go on with a run as it was begun; --minutes or --steps may be more than before")
     parser.derive("plan", [Plan])
@@ -103,6 +108,8 @@ def _folder(args: Namespace) -> Path:
     """--out, or runs/ and the name of the data."""
     if args.out:
         return Path(args.out)
+    if args.first:
+        raise ValueError(f"say where the new run goes: likewise train --from {args.first} --out RUN")
     if args.resume and not args.source:
         raise ValueError("say which run to go on with: likewise train --resume --out RUN")
     return Path("runs") / (Path(args.source or "").stem or "model")
@@ -123,23 +130,52 @@ def _incomplete(source: str | None) -> str:
 
 
 def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
-    """A model that has learned nothing yet. What can be wrong without the data is looked at before it."""
+    """A model to be trained. What can be wrong without the data is looked at before it."""
+    if args.first:
+        return _from(parser, args)
     if args.source is None or args.formula is None:
         raise ValueError(_incomplete(args.source))
-    formula = Formula.parse(args.formula)
-    asked = parser.given(args, "plan")
-    plan = Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
+    formula, plan = Formula.parse(args.formula), _plan(parser, args)
     table = seen(open_table(args, parser), formula, args.view)
     options = parser.given(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
 
 
+def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
+    """A model that begins with the weights of a run, on its data or others."""
+    state, asked = load_state(args.first), table_args(args, parser)
+    formula = Formula.parse(args.formula or state["formula"])
+    if (str(formula), args.family) != (state["formula"], state["family"]):
+        raise RunError(f"{args.first} is {state['formula']!r} of the family {state['family']}; "
+                       "leave formula and family out to begin with it")
+    if args.view:
+        raise RunError(f"{args.first} keeps the models that it sees columns through; leave --view out")
+    if not args.source and any(asked.values()):
+        raise ValueError("options of the data without the data: name it before the other options")
+    model = Model.load(args.first, **parser.given(args, "family"))
+    table = open_table(args, parser) if args.source else Table.open(**_opened(args.first, state))
+    return model, table.with_views(model.columns), _plan(parser, args)
+
+
+def _plan(parser: Parser, args: Namespace) -> Plan:
+    asked = parser.given(args, "plan")
+    return Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
+
+
+def _opened(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
+    data = {k: v for k, v in state["data"].items() if k != "fingerprint"}
+    if data["source"] is None:
+        raise RunError(f"{folder} was trained on rows in memory; name the data, or use likewise.train")
+    return data
+
+
 def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
     """A run as it was left, its end moved. Raises RunError if the command line contradicts it otherwise."""
+    if args.first:
+        raise RunError(f"{folder} is to go on as it is; leave --from out, or leave --resume out")
     state = load_state(folder)
-    plan, data = dict(state["plan"]), {k: v for k, v in state["data"].items() if k != "fingerprint"}
-    if data["source"] is None:
-        raise RunError(f"{folder} was trained on rows in memory; use likewise.train(..., resume=True)")
+    plan, data = dict(state["plan"]), _opened(folder, state)
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value

@@ -2,7 +2,7 @@
 
     x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                              (1)
     loss = |v(x_t, x^_0) - v|^2 = |x^_0 - x_0|^2 / max(t, 0.05)^2,  v = (x_t - x_0) / t                 (2)
-    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0                                            (3)
+    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0, or in few jumps (jumps.py)                (3)
     log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                    (4)
 
 What is drawn may have known parts, and any subset of the sources: see Denoiser. A column of few numbers
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from likewise.denoiser import FEW, T_0, Denoiser
 from likewise.families.base import Family, Known, Score
+from likewise.jumps import drawn
 from likewise.layout import Batch, Context
 from likewise.leads import Start, Toward
 from likewise.masks import draw_masks, no_masks
@@ -35,7 +36,7 @@ class Flow(Family):
                  depth: int = 6, stem: Literal["conv", "patch"] = "conv",
                  t_mean: float | None = None, t_std: float | None = None,
                  predict: Literal["auto", "x", "v"] = "auto", infill: float | None = None,
-                 source_noise: float = 0.0) -> None:
+                 source_noise: float = 0.0, few_step: bool = False) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -44,23 +45,27 @@ class Flow(Family):
         predict  what the network says of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         source_noise  the most noise that sources that are pictures have in training, below 1
+        few_step  learn jumps too, so that 1 to 4 steps draw; best begun --from a model that is trained
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict,
-                                 source_noise=source_noise)
+                                 source_noise=source_noise, jumps=few_step)
         few = self.denoiser.layout.size <= FEW
         self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
         self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """(2), the mean of each column, summed over columns: (B,)."""
-        t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(len(self.targets) + 1))  # (1)
+        times = torch.sigmoid(self.t_mean + self.t_std * rng.normal(len(self.targets) + 1))  # (1)
         # Half of the rows have one time for all columns, as in sampling.
-        t = torch.where(rng.uniform(1) < 0.5, t[:, :1], t[:, 1:])
+        t, jump = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
+        if self.denoiser.jumps:
+            t, jump = drawn(t, times, rng)
         masks = (draw_masks(self.targets, self.infill, rng) if self.infill
                  else no_masks(self.targets, len(rng), t.device))
-        return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight)
+        return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight, jump,
+                                  self.progress)
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
         """1 / t^2 of (2), cut off where x^_0 is what the network says."""
@@ -68,20 +73,25 @@ class Flow(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
-               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
+               toward: Toward | None = None, start: Start | None = None, steps: int | None = None,
+               sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
                guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
                source_noise: float = 0.0) -> Batch:
         """Solve (3) in `steps` steps.
 
-        steps      more are finer; sampler: solver of (3)
+        steps      more are finer (default 10, of jumps 2); sampler: solver of (3); auto: jump where that was
+            learned and can be done, else ab2
         guidance   1 is the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
+        guidance_from, guidance_to  times between which it is guided, but for jumps; zero_star: likewise, see
+            samplers.guide
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         source_noise  noise that is put on sources that are pictures, up to that of training
         """
         value, mask = self.denoiser.clamped(known, len(rng))
+        if sampler == "auto":
+            sampler = "jump" if self.denoiser.can_jump(guidance, against) else "ab2"
+        steps = (2 if sampler == "jump" else 10) if steps is None else steps
         return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
                                   zero_star=zero_star, eta=eta, against=against, toward=toward,
