@@ -127,9 +127,13 @@ class Chain:
         return cls({name: Model.load(Path(folder) / LINKS / name) for name in names})
 
 
-def load(folder: str | Path) -> Model | Chain:
-    """The model, or the chain, in a folder. Raises RunError."""
-    return (Chain if checkpoint.is_chain(Path(folder)) else Model).load(folder)
+def load(run: str | Path) -> Model | Chain:
+    """The model, or the chain, in a folder, or one that comes with the package, such as "emoji".
+
+    Raises RunError.
+    """
+    folder = checkpoint.located(run)
+    return (Chain if checkpoint.is_chain(folder) else Model).load(folder)
 
 
 def wired(links: Mapping[str, Model]) -> dict[str, dict[str, str]]:

@@ -29,10 +29,25 @@ from torch.optim import Optimizer
 FORMAT = 1
 CHAIN, LINKS = "chain.json", "links"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
+SHIPPED = Path(__file__).parent / "models"     # run folders that come with the package
 
 
 class RunError(ValueError):
     """A run folder that cannot be read or written; the message says what to do."""
+
+
+def located(run: str | Path) -> Path:
+    """The folder of a run, or of the model of that name that comes with the package, if there is no such run.
+
+    Raises RunError if there is neither.
+    """
+    folder, shipped = Path(run), sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
+    if str(run) in shipped and not any((folder / name).exists() for name in (MODEL, CHAIN)):
+        return SHIPPED / run
+    if folder.exists():
+        return folder
+    raise RunError(f"there is no run {run}; likewise train makes one, and these come with the package: "
+                   f"{', '.join(shipped)}")
 
 
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "evaluate": "measure a trained model on rows held out",
     "compare": "train every family for the same time and measure them side by side",
     "chain": "put trained models one after another",
-    "demo": "learn to draw digits, in about two minutes",
+    "demo": "draw emoji, and learn to draw digits, in about two minutes",
 }
 
 
@@ -64,5 +64,6 @@ usage: likewise COMMAND ...
 {commands}
 
 `likewise COMMAND --help` lists the options of a command. For example:
+  likewise sample emoji "a red apple, flat style"
   likewise train icons "image | text" --minutes 10
   likewise sample runs/icons "truck alert" -n 8"""

@@ -25,6 +25,7 @@ from likewise.prompts import Prompt, split, worded
 
 TEXTS = ("values of the model's text source; an ending ', VALUE COLUMN' gives a label source: "
          "'red apple, flat style'")
+RUN = "the folder of a run, or emoji, the model that comes with likewise"
 SUFFIXES = (".png", ".jsonl")
 
 
@@ -65,7 +66,7 @@ def parser(command: str, about: str | None, usage: str, argv: Sequence[str], wor
     """The options that all have; the knobs are those of the run's family."""
     parser = Parser(command, f"{about} Any subset of the model's sources may be given.",
                     usage=f"likewise {command} RUN {usage} [--given NAME=VALUE ...] [options]")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
+    parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("words", nargs="*", metavar=usage.split()[0].strip("[]"), help=words)
     parser.add_argument("--given", action="append", default=[], metavar="NAME=VALUE",
                         help="the value of a source, for a picture its file; may be given several times")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from likewise import pictures
 from likewise.chain import load
-from likewise.checkpoint import RunError, is_chain, load_chain, load_state
+from likewise.checkpoint import SHIPPED, RunError, is_chain, load_chain, load_state, located
+from likewise.commands.drawing import RUN
 from likewise.evaluation import evaluate
 from likewise.families import drawing
 from likewise.flags import Parser
@@ -23,7 +24,7 @@ REPORT = "report.json"
 def run(argv: Sequence[str]) -> int:
     """`likewise evaluate RUN`."""
     parser = Parser("evaluate", __doc__, usage="likewise evaluate RUN [options]")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
+    parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report as JSON (default RUN/{REPORT})")
     parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
                         help="fidelity and diversity for several values of a knob, with their curve")
@@ -38,7 +39,7 @@ def whole(args: Namespace, parser: Parser) -> int:
     model = load(args.run)
     table = data_of(args.run)
     report = evaluate(model, table, **parser.given(args, "measures"), **parser.given(args, "knobs"))
-    out = args.out or args.run / REPORT
+    out = args.out or beside(args.run) / REPORT
     pictures.put(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     print(f"{report}\n\nreport: {out}")
     return 0
@@ -65,16 +66,23 @@ def swept(args: Namespace, parser: Parser) -> int:
         raise ValueError(f"a sweep takes --n and --seed; leave --{other[0].replace('_', '-')} out")
     table = data_of(args.run)
     found = sweep(model, table, knob, values, name=args.run.name, **asked, **fixed)
-    out = args.out or args.run / f"sweep-{knob}.json"
+    out = args.out or beside(args.run) / f"sweep-{knob}.json"
     pictures.put(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     pictures.put(out.with_suffix(".png"), figures.sweep(found))
     print(f"{found}\n\nreport: {out}, {out.with_suffix('.png')}")
     return 0
 
 
+def beside(run: Path) -> Path:
+    """Where a report goes: into the run, or, of a model that comes with the package, into runs/NAME."""
+    folder = located(run)
+    return Path("runs") / run if folder.parent == SHIPPED else folder
+
+
 def data_of(run: Path) -> Table:
     """The table that a run was trained on. Raises RunError if it cannot be had any more, or has changed."""
-    data = dict((load_chain(run) if is_chain(run) else load_state(run))["data"])
+    folder = located(run)
+    data = dict((load_chain(folder) if is_chain(folder) else load_state(folder))["data"])
     before = data.pop("fingerprint")
     if data["source"] is None:
         raise RunError(f"{run} was trained on rows in memory; use likewise.evaluate(model, table)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from likewise.checkpoint import RunError, load_state
+from likewise.checkpoint import RunError, load_state, located
 from likewise.commands.data import SOURCE, open_table, seen, table_args, table_flags, view_flag
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
@@ -80,8 +80,8 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     early.add_argument("--from", dest="first")
     early.add_argument("--resume", action="store_true")
     early = early.parse_known_args(argv)[0]
-    old = early.out if early.resume else early.first
-    family = load_state(Path(old))["family"] if old else early.family or "flow"
+    old = Path(early.out) if early.resume and early.out else early.first and located(early.first)
+    family = load_state(old)["family"] if old else early.family or "flow"
     parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
                     usage="likewise train SOURCE FORMULA [options]\n"
                           "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
@@ -143,7 +143,7 @@ def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
 
 def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     """A model that begins with the weights of a run, on its data or others."""
-    state, asked = load_state(args.first), table_args(args, parser)
+    state, asked = load_state(located(args.first)), table_args(args, parser)
     formula = Formula.parse(args.formula or state["formula"])
     if (str(formula), args.family) != (state["formula"], state["family"]):
         raise RunError(f"{args.first} is {state['formula']!r} of the family {state['family']}; "
@@ -152,7 +152,7 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         raise RunError(f"{args.first} keeps the models that it sees columns through; leave --view out")
     if not args.source and any(asked.values()):
         raise ValueError("options of the data without the data: name it before the other options")
-    model = Model.load(args.first, **parser.given(args, "family"))
+    model = Model.load(located(args.first), **parser.given(args, "family"))
     table = open_table(args, parser) if args.source else Table.open(**_opened(args.first, state))
     return model, table.with_views(model.columns), _plan(parser, args)
 

@@ -28,6 +28,8 @@ from likewise.rng import Rng
 from likewise.samplers import time_grid
 from likewise.spec import Spec
 
+JUMPS = 4   # steps up to which jumps are better than a solver, where they were learned
+
 
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
@@ -73,15 +75,15 @@ class Flow(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               toward: Toward | None = None, start: Start | None = None, steps: int | None = None,
+               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
                sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
                guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
                zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
                source_noise: float = 0.0) -> Batch:
         """Solve (3) in `steps` steps.
 
-        steps      more are finer (default 10, of jumps 2); sampler: solver of (3); auto: jump where that was
-            learned and can be done, else ab2
+        steps      more are finer; sampler: solver of (3), auto: ab2, but jump for at most 4 steps of a model
+            that has learned to
         guidance   1 is the model as it is, more trades diversity for fidelity
         guidance_from, guidance_to  times between which it is guided, but for jumps; zero_star: likewise, see
             samplers.guide
@@ -90,8 +92,8 @@ class Flow(Family):
         """
         value, mask = self.denoiser.clamped(known, len(rng))
         if sampler == "auto":
-            sampler = "jump" if self.denoiser.can_jump(guidance, against) else "ab2"
-        steps = (2 if sampler == "jump" else 10) if steps is None else steps
+            few = steps <= JUMPS and self.denoiser.can_jump(guidance, against)
+            sampler = "jump" if few else "ab2"
         return self.denoiser.draw(c, rng, value, mask, time_grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
                                   zero_star=zero_star, eta=eta, against=against, toward=toward,
