@@ -1,4 +1,4 @@
-"""Draw emoji from words; then learn to draw digits, P(image | label), in two minutes, and measure how well."""
+"""Draw emoji from words; then learn to draw digits, P(image | label), in two minutes, and measure it."""
 
 from __future__ import annotations
 
