@@ -87,7 +87,7 @@ def vary(chain: Chain, upsampler: Model, table: Table, folder: Path, n: int, eac
 
 
 def same_emoji(groups: dict[str, Sequence[Row]], rows: Sequence[Row]) -> None:
-    """How often pictures of each group, as many for each of `rows`, are of the same emoji and style to a judge.
+    """How often a judge sees the same emoji and style in pictures, as many of each group for each of `rows`.
 
     Only of rows that the judge has not learned from: see emoji_judge.
     """

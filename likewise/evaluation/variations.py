@@ -1,7 +1,7 @@
 """Variations: of a picture drawn through its embedding, what stays and what changes?
 
-Pictures are (N, H, W, C) in [-1, 1], variations (N, K, H, W, C), K of each. Likeness is the cosine of `edges`,
-features that no model was trained on; what a picture shows is judged there.
+Pictures are (N, H, W, C) in [-1, 1], variations (N, K, H, W, C), K of each. Likeness is the cosine of
+`edges`, features that no model was trained on.
 """
 
 from __future__ import annotations
