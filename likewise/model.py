@@ -140,8 +140,6 @@ class Model(nn.Module):
         Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
         not every family can; noise as Rng.between does. Raises ValueError where the family cannot, or n < 2.
         """
-        if n < 2:
-            raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
         return self.between([first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **knobs)
 
     def between(self, firsts: Sequence[Row], lasts: Sequence[Row], *, seeds: tuple[int, int],
@@ -149,6 +147,8 @@ class Model(nn.Module):
                 **knobs: Any) -> list[Row]:
         """The same where the two sources are others at each of the steps, of which there are at least 2."""
         n = len(firsts)
+        if n < 2:
+            raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
         share = torch.linspace(0, 1, n, dtype=torch.float64)
         rngs = [Rng([0] * n, "sample", seed, device=self.device) for seed in seeds]
         leads = self._leads(n, known, negative, None)
@@ -182,7 +182,7 @@ class Model(nn.Module):
             self._can("start")
             whole = {n: v for n, v in (known or {}).items() if not isinstance(v, tuple)}
             given = self._known({**whole, **start[0]}, rows)
-            if lacks := [n for n in self.targets if n not in given.values]:
+            if lacks := [n for n in self.targets if given is None or n not in given.values]:
                 raise ValueError(f"a start needs a value of every target that is not known; {lacks[0]!r} has "
                                  "none")
             leads["start"] = Start(given.values, start[1])

@@ -84,11 +84,16 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Chain) -> None:
 
 def test_a_variation_starts_every_picture_of_a_cascade(cascade: Chain) -> None:
     square = toy.rows(2)[1]["image"]
-    near = cascade.sample([{"label": "1"}] * 4, start=({"image": square}, 0.05))
-    small, large = (np.asarray(row[n], float) for row, n in ((near[0], "image[size=7]"), (near[0], "image")))
-    given = cascade.links["small"].columns["image[size=7]"]
-    assert abs(large - np.asarray(square, float)).mean() < 25
-    assert abs(small - np.asarray(given.decode(given.encode(square)), float)).mean() < 25
+    near = cascade.sample([{}] * 8, start=({"image": square}, 0.05))
+    assert toy.agreement([1] * 8, "image", near) > 0.8
+    small = cascade.links["small"].columns["image[size=7]"]
+    other = cascade.sample([{"label": "2"}] * 8)
+
+    def off(rows: list) -> float:
+        given = small.encode(square)
+        return float(np.mean([(small.encode(row["image[size=7]"]) - given).square().mean() for row in rows]))
+
+    assert off(near) < 0.5 * off(other)
     plain, scratch = (cascade.sample([{"label": "2"}], **start)[0]["image"].tobytes()
                       for start in ({}, {"start": ({"image": square}, 1.0)}))
     assert plain == scratch
