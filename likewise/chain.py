@@ -9,7 +9,7 @@ The named systems are chains: an embedding from a text and a picture from the em
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,8 +17,9 @@ import torch
 
 from likewise import checkpoint
 from likewise.checkpoint import LINKS
+from likewise.families import drawing
 from likewise.formula import Formula, FormulaError, View, unknown
-from likewise.latent import Latent
+from likewise.latent import embeds
 from likewise.modalities.base import Modality
 from likewise.model import Conditional, Model, Row
 from likewise.rng import seed_of
@@ -34,6 +35,8 @@ class Chain:
     def __init__(self, links: Mapping[str, Model]) -> None:
         """Raises FormulaError where links do not fit: see `wired`."""
         self.links = dict(links)
+        for link in self.links.values():
+            drawing(link.family_name)
         self.wires = wired(self.links)
         free = dict.fromkeys(s for name, link in self.links.items() for s in link.sources
                              if s not in self.wires[name])
@@ -56,6 +59,11 @@ class Chain:
         for link in self.links.values():
             found |= {s: link.columns[s] for s in link.sources if s in self.sources and s not in found}
         return found
+
+    @property
+    def made(self) -> dict[str, Modality]:
+        """What the links make, in their order."""
+        return {name: link.columns[name] for link in self.links.values() for name in link.targets}
 
     @property
     def device(self) -> torch.device:
@@ -81,36 +89,79 @@ class Chain:
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               **knobs: Any) -> list[Row]:
+               start: tuple[Row, float] | None = None, **knobs: Any) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
         A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that link
         alone. `known` may have values of what any link makes, and what is `negative` is for every link with
-        such a source. The first link draws as it does by itself with this seed.
+        such a source. A `start` of a target is one of all that is made of the same column: a small picture
+        and a large one both start at it, and an embedding, which says what it shows, is its own. The first
+        link draws as it does by itself with this seed.
         """
-        made = [n for link in self.links.values() for n in link.targets]
+        for name in start[0] if start else ():
+            if name not in self.targets:
+                raise ValueError(unknown("target", name, self.targets))
+        known = {**self.embedded(start[0]), **(known or {})} if start else known
+
+        def draw(link: Model, i: int, asked: Sequence[Row], **more: Any) -> list[Row]:
+            views = self._views(start[0], link).items() if start else ()
+            begun = {n: v for n, v in views if n not in more["known"]}
+            return link.sample(asked, seed=_seed(i, seed), indices=indices,
+                               start=(begun, start[1]) if begun else None, **more)
+
+        return self._through([rows], draw, known, negative, knobs)
+
+    def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
+                    known: Mapping[str, Any] | None = None, negative: Row | None = None,
+                    **knobs: Any) -> list[Row]:
+        """n draws from P(targets | first) to P(targets | last); see Model.interpolate and `sample`.
+
+        Every link goes between the ends, with what the links before it made for each step.
+        """
+        def draw(link: Model, i: int, firsts: Sequence[Row], lasts: Sequence[Row], **more: Any) -> list[Row]:
+            return link.between(firsts, lasts, seeds=(_seed(i, seeds[0]), _seed(i, seeds[1])), **more)
+
+        return self._through([[first] * n, [last] * n], draw, known, negative, knobs)
+
+    def _through(self, ends: Sequence[Sequence[Row]], draw: Callable[..., list[Row]],
+                 known: Mapping[str, Any] | None, negative: Row | None, knobs: Row) -> list[Row]:
+        """Every link draws for the rows of each of `ends`, and these go on with it: those of the first."""
         for name in negative or {}:
             if name not in self.sources:
                 raise ValueError(unknown("source", name, self.sources))
         for name in known or {}:
-            if name not in made:
-                raise ValueError(unknown("target", name, made))
+            if name not in self.made:
+                raise ValueError(unknown("target", name, self.made))
         knows = self.knobs()
         own = {name: dict(knobs.pop(name)) for name in self.links if name in knobs}
         for name in knobs:
             if name not in knows:
                 raise ValueError(unknown("knob of this chain", name, [*knows, *self.links]))
-        drawn = [dict(row) for row in rows]
         for i, (name, link) in enumerate(self.links.items()):
             mine = {n: v for n, v in knobs.items() if n in link.knobs()} | own.get(name, {})
-            asked = [{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in drawn]
+            asked = [[{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in rows]
+                     for rows in ends]
             fixed = {n: v for n, v in (known or {}).items() if n in link.targets}
             against = {n: v for n, v in (negative or {}).items() if n in link.sources} or None
-            found = link.sample(asked, seed=seed_of("link", i, seed) if i else seed, indices=indices,
-                                known=fixed, negative=against, **mine)
-            drawn = [{**row, **{n: new[n] for n in link.targets}}
-                     for row, new in zip(drawn, found, strict=True)]
-        return drawn
+            found = draw(link, i, *asked, known=fixed, negative=against, **mine)
+            ends = [[{**row, **{n: new[n] for n in link.targets}}
+                     for row, new in zip(rows, found, strict=True)] for rows in ends]
+        return list(ends[0])
+
+    def _views(self, values: Row, link: Model) -> Row:
+        """What a link makes of the columns of some targets -> the values of these."""
+        of = {View.parse(name).column: value for name, value in values.items()}
+        return {n: of[View.parse(n).column] for n in link.targets if View.parse(n).column in of}
+
+    def embedded(self, values: Row) -> Row:
+        """The embeddings that links make of the columns of some targets -> the values of these."""
+        return {n: v for link in self.links.values() for n, v in self._views(values, link).items()
+                if embeds(link.columns[n])}
+
+    def reads(self, known: Collection[str]) -> list[str]:
+        """The sources that matter where some targets are known: those of links that make another."""
+        draws = [link for link in self.links.values() if set(link.targets) - set(known)]
+        return [s for s in self.sources if any(s in link.sources for link in draws)]
 
     # ---- folders
 
@@ -134,6 +185,11 @@ def load(run: str | Path) -> Model | Chain:
     """
     folder = checkpoint.located(run)
     return (Chain if checkpoint.is_chain(folder) else Model).load(folder)
+
+
+def _seed(i: int, seed: int) -> int:
+    """Of the i-th link."""
+    return seed_of("link", i, seed) if i else seed
 
 
 def wired(links: Mapping[str, Model]) -> dict[str, dict[str, str]]:
@@ -169,7 +225,8 @@ def wired(links: Mapping[str, Model]) -> dict[str, dict[str, str]]:
             needs = "; ".join(f"{n} needs {', '.join(links[n].sources) or 'nothing'}"
                               for n in order[order.index(name) + 1 :])
             raise FormulaError(f"no link after {name} reads what it makes, "
-                               f"{', '.join(links[name].targets)}: {needs}")
+                               f"{', '.join(links[name].targets)}: {needs}; put a link between that does, or "
+                             f"leave {name} out")
     return wires
 
 
@@ -180,8 +237,7 @@ def _maker(source: str, link: Model, made: Mapping[str, str], links: Mapping[str
         found = links[made[target]].columns[target]
         if View.parse(target).column != column or found.kind != wanted.kind:
             continue
-        vectors = isinstance(found, Latent) and isinstance(wanted, Latent) and found.kind == "vector"
-        if vectors and wanted.coder.fingerprint != found.coder.fingerprint:
+        if embeds(found) and embeds(wanted) and wanted.coder.fingerprint != found.coder.fingerprint:
             raise FormulaError(f"{source}: {made[target]} makes codes of one model, and they are read as "
                                "codes of another; train both links with the same one")
         return target

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 FORMAT = 1
+HOLDS = {"model.json": ("formula", "family", "options", "columns"), "chain.json": ("formula", "links")}
 CHAIN, LINKS = "chain.json", "links"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
 SHIPPED = Path(__file__).parent / "models"     # run folders that come with the package
@@ -96,6 +97,10 @@ def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
     """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
     path = folder / name
     if not path.exists():
+        if name == MODEL and is_chain(folder):
+            links = ", ".join(str(folder / LINKS / link) for link in load_chain(folder)["links"])
+            raise RunError(f"{folder} is a chain, and one model is asked for here; name a link of it: "
+                           f"{links}")
         raise RunError(f"{folder} holds no {name}: "
                        "it is not a run folder (or its first checkpoint was not reached)")
     try:
@@ -107,6 +112,8 @@ def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
         writer = state.get("likewise", "that wrote it")
         raise RunError(f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
                        f"install the version {writer}, or train again")
+    if lacks := [key for key in HOLDS[name] if key not in state]:
+        raise RunError(f"{path} is damaged (it lacks {lacks[0]!r}); train again or restore it from a copy")
     return state
 
 

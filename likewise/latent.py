@@ -76,7 +76,9 @@ class Latent(Modality):
         if self.coder.decodes or not isinstance(value, np.ndarray):
             return self.base.check(value)
         size = self.spec.tokens * self.spec.width
-        return None if value.shape == (size,) else f"a vector of {value.shape} in the place of ({size},)"
+        if value.shape != (size,):
+            return f"an array of {value.shape} in the place of a vector of {size} numbers"
+        return None if np.isfinite(value).all() else "a vector has a number that is not finite"
 
     def encode(self, value: Any) -> Tensor:
         return self.encode_all([value])[0]
@@ -124,9 +126,12 @@ class Latent(Modality):
         if self.coder.decodes:
             return self.base.load(data)
         try:
-            return np.array(json.loads(data), dtype=np.float32)
+            read = json.loads(data)
         except ValueError:
             return self.base.load(data)
+        if not isinstance(read, list) or not all(type(v) in (int, float) for v in read):
+            raise ValueError("a vector is written as a list of numbers: [0.1, -0.2, ...]")
+        return np.array(read, dtype=np.float32)
 
     def dump(self, value: Any) -> bytes:
         if isinstance(value, np.ndarray):
@@ -141,6 +146,11 @@ class Latent(Modality):
     def to_json(self) -> dict[str, Any]:
         """The codes' scale; the coder is saved beside it."""
         return {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
+
+
+def embeds(column: Modality) -> bool:
+    """Whether a column is seen as an embedding, from which there is no way back to its values."""
+    return isinstance(column, Latent) and not column.coder.decodes
 
 
 def _codes(coder: Coder, column: str, values: Sequence[Any]) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,6 +75,11 @@ class Model(nn.Module):
         return self.formula.given
 
     @property
+    def made(self) -> dict[str, Modality]:
+        """What is drawn."""
+        return {name: self.columns[name] for name in self.targets}
+
+    @property
     def views(self) -> dict[str, Any]:
         """The models that columns are seen through, by the names that the formula gives them."""
         return {View.parse(n).through: c.coder for n, c in self.columns.items() if isinstance(c, Latent)}
@@ -135,15 +141,22 @@ class Model(nn.Module):
         Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
         not every family can; noise as Rng.between does. Raises ValueError where the family cannot, or n < 2.
         """
+        return self.between([first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **knobs)
+
+    def between(self, firsts: Sequence[Row], lasts: Sequence[Row], *, seeds: tuple[int, int],
+                known: Mapping[str, Any] | None = None, negative: Row | None = None,
+                **knobs: Any) -> list[Row]:
+        """The same where the two sources are others at each of the steps, of which there are at least 2."""
+        n = len(firsts)
         if n < 2:
             raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
         share = torch.linspace(0, 1, n, dtype=torch.float64)
         rngs = [Rng([0] * n, "sample", seed, device=self.device) for seed in seeds]
         leads = self._leads(n, known, negative, None)
-        if first != last:
+        if any(map(_differ, firsts, lasts)):
             self._can("toward")
-            leads["toward"] = Toward(self.context([last] * n), share.float()[:, None].to(self.device))
-        return self._drawn([first] * n, Rng.between(*rngs, share), known, leads, knobs)
+            leads["toward"] = Toward(self.context(lasts), share.float()[:, None].to(self.device))
+        return self._drawn(firsts, Rng.between(*rngs, share), known, leads, knobs)
 
     def _drawn(self, rows: Sequence[Row], rng: Rng, known: Mapping[str, Any] | None, leads: Mapping[str, Any],
                knobs: Mapping[str, Any]) -> list[Row]:
@@ -170,7 +183,7 @@ class Model(nn.Module):
             self._can("start")
             whole = {n: v for n, v in (known or {}).items() if not isinstance(v, tuple)}
             given = self._known({**whole, **start[0]}, rows)
-            if lacks := [n for n in self.targets if n not in given.values]:
+            if lacks := [n for n in self.targets if given is None or n not in given.values]:
                 raise ValueError(f"a start needs a value of every target that is not known; {lacks[0]!r} has "
                                  "none")
             leads["start"] = Start(given.values, start[1])
@@ -222,20 +235,26 @@ class Model(nn.Module):
             raise ValueError(f"the family {self.family_name} has no density")
         return {n: p for n, p in keywords(type(self.family).log_prob).items() if n != "rng"}
 
-    def embed(self, name: str, values: Sequence[Any], *, batch: int = 256) -> Tensor:
+    def embed(self, name: str, values: Sequence[Any] | Tensor, *, batch: int = 256) -> Tensor:
         """Values of a column -> unit vectors (N, floats) on the CPU, near where values belong together.
+
+        A tensor is taken for values that are encoded already.
 
         Raises ValueError if the family has no embedding, or none of this column.
         """
-        if not hasattr(type(self.family), "embed"):  # not a module of that name
-            raise ValueError(f"the family {self.family_name} has no embedding; "
-                             "train one of the family contrastive")
+        self.embeds()
         if name not in self.targets:
             raise ValueError(unknown("target", name, self.targets))
         with torch.no_grad():
-            parts = [self.family.embed(name, self.encode(name, values[i : i + batch])).cpu()
-                     for i in range(0, len(values), batch)]
-        return torch.cat(parts)
+            parts = (values[i : i + batch] for i in range(0, len(values), batch))
+            return torch.cat([self.family.embed(name, part if isinstance(part, Tensor)
+                                                else self.encode(name, part)).cpu() for part in parts])
+
+    def embeds(self) -> None:
+        """Raise ValueError unless the family has an embedding."""
+        if not hasattr(type(self.family), "embed"):  # not a module of that name
+            raise ValueError(f"the family {self.family_name} has no embedding; "
+                             "train one of the family contrastive")
 
     # ---- values <-> tokens
 
@@ -402,6 +421,12 @@ class Conditional:
             raise ValueError(f"log_prob needs a value of every target; {missing[0]!r} has none")
         targets = {n: given.pop(n) for n in self.model.targets}
         return self.model.log_prob([{**self.sources, **targets}], seed=seed, **given)
+
+
+def _differ(a: Row, b: Row) -> bool:
+    """Whether two rows give other sources; a vector is compared number by number."""
+    return a.keys() != b.keys() or any(
+        not np.array_equal(a[n], b[n]) if isinstance(a[n], np.ndarray) else a[n] != b[n] for n in a)
 
 
 def checked(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:

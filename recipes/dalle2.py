@@ -5,7 +5,8 @@
     decoder:   image[size=12] | image@clip       family flow
     upsampler: image | image[size=12]            family flow
 
-The same decoder makes variations: of a picture that is given, through its embedding, without a text.
+The same decoder makes variations: of a picture that is given, through its embedding, without a text. They
+are measured beside the originals upsampled, which is the best that this upsampler can do.
 
     python recipes/dalle2.py --data icons --minutes 3
 """
@@ -14,9 +15,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit import PROMPTS, asked, judge, learn, show
+from kit import PROMPTS, asked, judge, learn, show, vary
 
-from likewise import Chain, Table, pictures
+from likewise import Chain, Table
 
 
 def main() -> None:
@@ -34,12 +35,7 @@ def main() -> None:
     show(chain, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")
 
     varied = Chain({"decoder": decoder, "upsampler": upsampler})
-    shown = [table.test[i] for i in range(0, len(table.test), max(1, len(table.test) // 8))][:8]
-    drawn = varied.sample([{"image@clip": row["image"]} for row in shown for _ in range(4)])
-    lines = [[row, *drawn[4 * i : 4 * i + 4]] for i, row in enumerate(shown)]
-    captions = [row["text"] if k == 0 else "" for row in shown for k in range(5)]
-    flat = [{"image": row["image"]} for line in lines for row in line]
-    pictures.save(pictures.sheet(flat, ["image"], captions, 5), out / "variations.png")
+    vary(varied, upsampler, table, out, min(args.n, 100))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from likewise import Model, Plan, Table, evaluate, pictures
 from likewise.chain import Chain
 from likewise.checkpoint import MODEL
+from likewise.evaluation import Report
+from likewise.evaluation.ground import pictures_of
+from likewise.evaluation.variations import variations
 from likewise.progress import follow
+from likewise.table import Row
+
+EMOJI_JUDGE = Path("runs/emoji-judge")      # of emoji_judge.py, if it is there
 
 PROMPTS = {
     "icons": ("truck", "heart outline", "account plus", "bell alert", "file document", "weather rainy",
@@ -58,3 +66,40 @@ def judge(model: Model | Chain, table: Table, folder: Path, n: int, **knobs: Any
     report = evaluate(model, table, n=n, likelihood_rows=0, **knobs)
     (folder / "report.txt").write_text(f"{report}\n")
     print(report)
+
+
+def vary(chain: Chain, upsampler: Model, table: Table, folder: Path, n: int, each: int = 4) -> None:
+    """Variations of `n` pictures held out through image@clip: what stays, what changes, and how they look."""
+    rows = pictures.spread(table.test, n)
+    drawn = chain.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
+    large = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
+    real, varied, best = (pictures_of(table, "image", [row["image"] for row in of])
+                          for of in (rows, drawn, large))
+    lines = variations(real, varied.reshape(len(rows), each, *varied.shape[1:]), best)
+    report = Report(str(chain.formula), table.source, len(rows), each, 0, {}, tuple(lines))
+    (folder / "variations.txt").write_text(f"{report}\n")
+    print(report)
+    cells = [of for i, row in enumerate(rows[:8]) for of in (row, *drawn[each * i : each * (i + 1)])]
+    captions = [row["text"] if k == 0 else "" for row in rows[:8] for k in range(each + 1)]
+    pictures.save(pictures.sheet(cells, ["image"], captions, each + 1), folder / "variations.png")
+    if table.source == "emoji" and EMOJI_JUDGE.exists():
+        same_emoji({"variations": drawn, "upsampled": large, "originals": rows}, rows)
+
+
+def same_emoji(groups: dict[str, Sequence[Row]], rows: Sequence[Row]) -> None:
+    """How often a judge sees the same emoji and style in pictures, as many of each group for each of `rows`.
+
+    Only of rows that the judge has not learned from: see emoji_judge.
+    """
+    from emoji_evaluate import judged
+    from emoji_judge import Judge
+
+    eye, about = Judge.load(EMOJI_JUDGE)
+    apart = {(emoji, style) for emoji, style, _ in about["unseen"]}
+    kept = [i for i, row in enumerate(rows) if (row["concept"], row["style"]) in apart]
+    for name, of in groups.items():
+        each = len(of) // len(rows)
+        shown = [of[each * i + k]["image"] for i in kept for k in range(each)]
+        truth = [rows[i] for i in kept for _ in range(each)]
+        found = judged(eye, shown, truth, np.random.default_rng(0))
+        print(f"{name}, of {len(kept)} emoji: " + ", ".join(f"{k} {v}" for k, v in found.items()))

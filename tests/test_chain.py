@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import toy
 
@@ -80,6 +82,38 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Chain) -> None:
         cascade.given(lable="2")
 
 
+def test_a_variation_starts_every_picture_of_a_cascade(cascade: Chain) -> None:
+    square = toy.rows(2)[1]["image"]
+    near = cascade.sample([{}] * 8, start=({"image": square}, 0.05))
+    assert toy.agreement([1] * 8, "image", near) > 0.8
+    small = cascade.links["small"].columns["image[size=7]"]
+    other = cascade.sample([{"label": "2"}] * 8)
+
+    def off(rows: list) -> float:
+        given = small.encode(square)
+        return float(np.mean([(small.encode(row["image[size=7]"]) - given).square().mean() for row in rows]))
+
+    assert off(near) < 0.5 * off(other)
+    plain, scratch = (cascade.sample([{"label": "2"}], **start)[0]["image"].tobytes()
+                      for start in ({}, {"start": ({"image": square}, 1.0)}))
+    assert plain == scratch
+    with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
+        cascade.sample([{}], start=({"imgae": square}, 0.5))
+    with pytest.raises(ValueError, match="a start needs a value"):
+        cascade.links["small"].sample([{}], start=({}, 0.5))
+
+
+def test_a_chain_goes_from_one_source_to_another(cascade: Chain) -> None:
+    rows = cascade.interpolate({"label": "0"}, {"label": "3"}, 5, seeds=(0, 4))
+    for row, label, seed in ((rows[0], "0", 0), (rows[-1], "3", 4)):
+        end = cascade.sample([{"label": label}], seed=seed)[0]
+        for name in ("image[size=7]", "image"):
+            assert abs(np.asarray(row[name], int) - np.asarray(end[name], int)).max() <= 1
+    assert toy.seen(rows[0]["image"]) == 0 and toy.seen(rows[-1]["image"]) == 3
+    with pytest.raises(ValueError, match="at least 2 steps, not 1"):
+        cascade.interpolate({"label": "0"}, {"label": "3"}, 1)
+
+
 def test_a_chain_is_one_folder_and_is_judged(cascade: Chain, table: Table, tmp_path: Path) -> None:
     cascade.save(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
@@ -125,6 +159,25 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert main(["sample", "system", "--given", "label=1", "-n", "2", "--steps", "2", "--out", "x.png"]) == 0
     assert main(["evaluate", "system", "--n", "4", "--steps", "2"]) == 0
     assert main(["sample", "runs/large", "--given", "image[size=7]=x.png", "--out", "y.png"]) == 0
+    few = ["--given", "label=1", "-n", "2", "--steps", "2"]
+    whole = np.asarray(PIL.Image.open("data/3.png"))
+    assert main(["infill", "system", "data/3.png", "--box", "5,0,10,10", *few, "--out", "filled/"]) == 0
+    files = sorted((tmp_path / "filled").glob("*.png"))
+    assert len(files) == 2 and all((np.asarray(PIL.Image.open(f))[:, :5] == whole[:, :5]).all() for f in files)
+    assert main(["vary", "system", "data/3.png", *few, "--out", "varied/"]) == 0
+    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])
+    assert line["strength"] == 0.5 and line["sources"] == {"label": "1"}
+    assert main(["interpolate", "system", "--from", "label=0", "--to", "label=3", "-n", "3", "--steps", "2"]) == 0
+    capsys.readouterr()
+    assert main(["infill", "system", "data/3.png"]) == 1
+    assert "data/3.png has no hole" in capsys.readouterr().err
+    assert main(["vary", "system", "none.png"]) == 1
+    assert "none.png: no such file or directory; name a file" in capsys.readouterr().err
+    text = (tmp_path / "system" / "chain.json").read_text()
+    (tmp_path / "system" / "chain.json").write_text('{"format": 1}')
+    assert main(["sample", "system"]) == 1
+    assert "chain.json is damaged (it lacks 'formula')" in capsys.readouterr().err
+    (tmp_path / "system" / "chain.json").write_text(text)
     assert main(["chain", "runs/small", "runs/large", "--out", "system"]) == 1
     assert "holds a model already" in capsys.readouterr().err
 
@@ -157,7 +210,31 @@ def test_an_embedding_is_drawn_given_and_chained(tmp_path: Path, monkeypatch: py
     assert main(["chain", "runs/prior", "runs/decoder", "--out", "system"]) == 0
     assert main(["sample", "system", "--given", "label=1", "-n", "1", "--out", "x.png"]) == 0
     assert main(["sample", "runs/decoder", "--given", "image@clip=x.png", "--out", "y.png"]) == 0
+    assert main(["vary", "system", "x.png", "-n", "2", "--steps", "2", "--out", "varied/"]) == 0
+    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])
+    assert line["strength"] == 1 and line["sources"] == {}  # the embedding says what to draw
+    assert main(["vary", "runs/decoder", "x.png", "-n", "1", "--steps", "2", "--out", "v2/"]) == 0
+    line = json.loads((tmp_path / "v2" / "samples.jsonl").read_text())
+    assert line["strength"] == 1 and line["sources"] == {"image@clip": "x.png"}
+    assert main(["infill", "system", "--known", "image@clip=x.png", "-n", "1", "--out", "w.png"]) == 0
     capsys.readouterr()
+    for words in (["--given", "label=1"], ["--negative", "label=1"]):
+        assert main(["vary", "system", "x.png", *words]) == 1
+        assert "label has no part in a variation: it is read to make image@clip" in capsys.readouterr().err
+    (tmp_path / "bad.json").write_text('{"a": 1}')
+    assert main(["sample", "runs/decoder", "--given", "image@clip=bad.json"]) == 1
+    assert "bad.json: a vector is written as a list of numbers" in capsys.readouterr().err
+    (tmp_path / "bad.json").write_text("[1, 2, 3]")
+    assert main(["sample", "runs/decoder", "--given", "image@clip=bad.json"]) == 1
+    assert "an array of (3,) in the place of a vector of 64 numbers" in capsys.readouterr().err
+    assert main(["chain", "runs/clip", "runs/decoder", "--out", "odd"]) == 1
+    assert "the family contrastive draws nothing" in capsys.readouterr().err
+    assert main(["chain", "system", "runs/decoder", "--out", "odd"]) == 1
+    assert "system is a chain, and one model is asked for here; name a link of it: system/links/prior" in capsys.readouterr().err
+    assert main(["evaluate", "system", "--clip", "runs/clip", "--n", "4", "--steps", "2"]) == 0
+    assert "image, label: CLIP score" in capsys.readouterr().out
+    assert main(["evaluate", "system", "--clip", "runs/prior", "--n", "4"]) == 1
+    assert "the family flow has no embedding; train one of the family contrastive" in capsys.readouterr().err
     assert main(["sample", "runs/prior", "--given", "label=1", "-n", "1"]) == 0
     vector = json.loads(capsys.readouterr().out)["image@clip"]
     (tmp_path / "v.json").write_text(json.dumps(vector))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from likewise.cli import main
 from likewise.evaluation import evaluate, retrieval
-from likewise.evaluation.alignment import ClipScores
+from likewise.evaluation.alignment import ClipScores, seen_by
 from likewise.evaluation.ground import Ground
 from likewise.families.contrastive import Contrastive, equal, info_nce, siglip
 from likewise.formula import Formula
@@ -305,6 +305,18 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
     assert right.name == "image, text: CLIP score" and right.value.low < right.real.value + 0.1
     assert right.value.value > right.chance + 0.3
     assert wrong.value.value < right.value.value - 0.2 and wrong.real == right.real
+    seen = held.see("image[size=7] | text")
+    small = ClipScores(judge.clip, Ground.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0))
+    resized = [{"text": row["text"], "image[size=7]": row["image"].resize((7, 7))} for row in drawn]
+    (line,) = small.lines(resized)
+    assert line.name == "image[size=7], text: CLIP score" and line.value.value > line.chance + 0.3
+    assert line.real.value != right.real.value  # real pictures are as small
+
+
+def test_a_clip_model_that_may_have_seen_what_is_held_out_is_said(held: Table) -> None:
+    own = {"source": None, "fingerprint": held.fingerprint}
+    assert seen_by(own, held) == []
+    assert "trained with fingerprint abc and the rows here have" in seen_by({**own, "fingerprint": "abc"}, held)[0]
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

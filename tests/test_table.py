@@ -206,7 +206,7 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
         Table.open(folder, options={"length": 100})
     reasons = {"row 3, image": "unreadable", "row 5, image": "No such file", "row 7, image": "unreadable",
                "row 9, text": "missing", "row 11, price": "missing", "row 13, price": "not a finite number",
-               "row 15, text": "give --length"}
+               "row 15, text": "train with --length"}
     message = str(told.value).splitlines()
     assert "7 of 20 rows" in message[0]
     assert "--skip-bad" in message[0]

@@ -16,7 +16,7 @@ from likewise.formula import FormulaError
 from likewise.latent import Latent
 from likewise.model import Model
 from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.training import Plan, heldout_loss, train
 
 CODER = {"width": 32, "codec_depth": 1, "depth": 1, "coarse": 4, "floats": 4}
 
@@ -156,6 +156,7 @@ def test_a_code_holds_if_all_under_it_does(table: Table, codes: Model) -> None:
 def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) -> None:
     seen = table.see("image@codes | label", codes=codes)
     model = Model("image@codes | label", seen.columns, width=32, depth=1)
+    assert heldout_loss(model, table) == heldout_loss(model, seen)  # it sees by itself
     report = evaluate(model, table, n=20)
     assert any("one of codes, not of values" in note for note in report.notes)
     assert any("KID" in line.name for line in report.lines)

@@ -46,10 +46,11 @@ class Asked:
         return values(self.model, pairs(words, "--negative")) if words else None
 
     def known(self, but: Sequence[str] = ()) -> Row:
-        """The targets that --known gives. Raises ValueError for a name that is none, or one of `but`."""
-        return {name: value(self.model.columns[name], written) for name, written in
+        """What is made and --known gives. Raises ValueError for a name that is not, or one of `but`."""
+        made = self.model.made
+        return {name: value(made[name], written) for name, written in
                 named(pairs(self.args.known, "--known"), "target",
-                      [n for n in self.model.targets if n not in but]).items()}
+                      [n for n in made if n not in but]).items()}
 
     def about(self, index: int, sources: Prompt, **more: Any) -> Row:
         """How a draw came to be; what is None is left out."""
@@ -183,6 +184,8 @@ def value(column: Modality, written: str) -> Any:
         return column.parse(written)
     try:
         return column.parse(written)
+    except OSError as error:
+        raise ValueError(f"{written}: {(error.strerror or str(error)).lower()}; name a file") from None
     except ValueError as error:
         raise ValueError(f"{written}: {error}") from None
 

@@ -11,8 +11,9 @@ import PIL.Image
 
 from likewise import pictures
 from likewise.commands import drawing
-from likewise.latent import Latent
-from likewise.modalities import Image, image
+from likewise.formula import View
+from likewise.latent import Latent, embeds
+from likewise.modalities import Image, Modality, image
 
 OUT = "infilled.png"
 HOLES = ("make a part of it transparent, or give --mask FILE.png, --box X0,Y0,X1,Y1 or "
@@ -41,12 +42,13 @@ def run(argv: Sequence[str]) -> int:
                              f"{'none is named' if drawn else f'{str(model.formula)!r} draws none'}")
         return _rest(asked, asked.known(), args.words)
     name, file, texts = drawing.pictured(asked, "infill", "give what is known: --known NAME=VALUE")
-    column, known = model.columns[name], asked.known(but=[name])
-    column = column.base if isinstance(column, Latent) else column
-    small, holds = _fitted(column, drawing.value(column, file), args)
+    known, column = asked.known(but=[name]), _picture(model.columns[name])
+    picture = drawing.value(column, file)
+    small, holds = _fitted(column, picture, args)
+    known = _smaller(asked, name, picture) | known
     if holds.all():
         known[name] = small
-        if set(known) == set(model.targets):
+        if set(known) >= set(model.targets):
             raise ValueError(f"{file} has no hole; {HOLES}")
     elif not (holds.any() or known):
         raise ValueError(f"the hole is all of {file}, so nothing is known: draw with likewise sample")
@@ -63,7 +65,7 @@ def _rest(asked: drawing.Asked, known: drawing.Row, texts: Sequence[str]) -> int
     if not known:
         raise ValueError(f"nothing is known: {str(asked.model.formula)!r} draws no picture, so say "
                          f"{' or '.join(f'--known {n}=...' for n in names)}")
-    if len(known) == len(names):
+    if set(known) >= set(names):
         raise ValueError(f"every target is known, so there is nothing to draw; leave --known {names[-1]} out")
     return drawing.draw(asked, texts, OUT, known=known)
 
@@ -71,7 +73,21 @@ def _rest(asked: drawing.Asked, known: drawing.Row, texts: Sequence[str]) -> int
 # ---- the hole
 
 
-def _fitted(column: Image, picture: PIL.Image.Image, args: Namespace) -> tuple[PIL.Image.Image, np.ndarray]:
+def _smaller(asked: drawing.Asked, name: str, picture: PIL.Image.Image) -> drawing.Row:
+    """What holds of the pictures that a chain makes of the same column on the way to `name`."""
+    ways = {n: c for n, c in asked.model.made.items() if View.parse(n).column == View.parse(name).column}
+    found = {n: _fitted(_picture(c), picture, asked.args, quiet=True) for n, c in ways.items()
+             if n != name and not embeds(c)}
+    return {n: (small, holds) for n, (small, holds) in found.items() if holds.any()}
+
+
+def _picture(column: Modality) -> Image:
+    """What its values are, if it is seen through a model."""
+    return column.base if isinstance(column, Latent) else column
+
+
+def _fitted(column: Image, picture: PIL.Image.Image, args: Namespace,
+            quiet: bool = False) -> tuple[PIL.Image.Image, np.ndarray]:
     """The picture at the model's size, and which of its pixels hold. Raises ValueError.
 
     --mask and --box are in the picture's own pixels, and --pad is around it.
@@ -97,7 +113,7 @@ def _fitted(column: Image, picture: PIL.Image.Image, args: Namespace) -> tuple[P
         canvas = PIL.Image.new(picture.mode, (picture.width + left + right, picture.height + top + bottom))
         canvas.paste(picture, (left, top))
         picture = canvas
-    if picture.width * column.height != picture.height * column.width:
+    if picture.width * column.height != picture.height * column.width and not quiet:
         print(f"note: of {picture.width} x {picture.height} pixels, the middle is taken: the model draws "
               f"{column.width} x {column.height}", file=sys.stderr)
     small, holds = column.fitted(picture, ~hole)

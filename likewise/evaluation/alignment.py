@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from likewise.evaluation import retrieval
 from likewise.evaluation.estimate import Estimate
 from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.report import Line, Report
+from likewise.formula import View
+from likewise.latent import embeds
 from likewise.model import Model
 from likewise.table import Row, Table
 
@@ -53,8 +57,9 @@ class Side:
                  seed: int) -> None:
         """`rows` column -> N values; `concepts` (N,), if any, says which rows are about the same."""
         self.model, self.rows, self.seed = model, rows, seed
-        self.u = {c: model.embed(c, v).numpy() for c, v in rows.items()}
-        self.ids = {c: distinct(model, c, v) for c, v in rows.items()}
+        tokens = {c: model.encode(c, v) for c, v in rows.items()}
+        self.u = {c: model.embed(c, x).numpy() for c, x in tokens.items()}
+        self.ids = {c: distinct(x) for c, x in tokens.items()}
         count = len(next(iter(self.ids.values())))
         self.about = None if concepts is None else np.unique(concepts, return_inverse=True)[1]
         self.link = np.arange(count) if self.about is None else self.about
@@ -115,28 +120,51 @@ class ClipScores:
     """How near to each other a contrastive model places the columns of a sample, and those of real rows."""
 
     def __init__(self, clip: Model, ground: Ground) -> None:
-        """Raises ValueError if `clip` aligns no target with another column of the formula."""
+        """Raises ValueError if `clip` embeds nothing, or no target beside another column of the formula."""
+        clip.embeds()
         self.clip, self.ground = clip, ground
-        self.known = [c for c in clip.targets if c in (*ground.targets, *ground.sources)]
-        every = itertools.combinations(self.known, 2)
-        self.pairs = [pair for pair in every if set(pair) & set(ground.targets)]
+        self.names = {c: name for c in clip.targets if (name := _shown(c, ground)) is not None}
+        every = itertools.combinations(self.names, 2)
+        self.pairs = [pair for pair in every if {self.names[c] for c in pair} & set(ground.targets)]
         if not self.pairs:
             raise ValueError(f"a clip model of {str(clip.formula)!r} says nothing of "
                              f"{str(ground.formula)!r}: it must align a target with another column")
-        self.real = Side(clip, {c: ground.held(c) for c in self.known}, None, ground.seed)
+        self.real = Side(clip, {c: self._real(name) for c, name in self.names.items()}, None, ground.seed)
 
     def lines(self, drawn: Sequence[Row]) -> list[Line]:
         """Of samples, `draws` for each row held out, beside real rows and samples for other rows."""
         rows = np.repeat(np.arange(len(self.ground.rows)), self.ground.draws)
-        ours = Side(self.clip, {c: [row[c] for row in drawn] for c in self.known}, rows, self.ground.seed)
-        return [Line(f"{a}, {b}: CLIP score", ours.cosine(a, b).value, self.real.cosine(a, b).value,
-                     chance=ours.floor(a, b), better="higher", head="CLIP score",
-                     note=f"cosine of {a} and {b} as a contrastive model embeds them; chance: of different "
-                     "rows")
+        values = {c: [row[name] for row in drawn] for c, name in self.names.items()}
+        ours = Side(self.clip, values, rows, self.ground.seed)
+        return [Line(f"{self.names[a]}, {self.names[b]}: CLIP score", ours.cosine(a, b).value,
+                     self.real.cosine(a, b).value, chance=ours.floor(a, b), better="higher",
+                     head="CLIP score", note=f"cosine of {a} and {b} as a contrastive model embeds them; "
+                     "chance: of different rows")
                 for a, b in self.pairs]
 
+    def _real(self, name: str) -> list[object]:
+        """The values of real rows, of a size that is drawn at that size."""
+        values, column = self.ground.held(name), self.ground.table.columns[name]
+        return column.decode_all(column.encode_all(values)) if View.parse(name).options else list(values)
 
-def distinct(model: Model, column: str, values: Sequence[object]) -> np.ndarray:
-    """Numbers (N,) that are equal where values are, as the model sees them."""
-    tokens = model.encode(column, values).cpu().flatten(1).numpy()
-    return np.unique(tokens, axis=0, return_inverse=True)[1].reshape(-1)
+
+def seen_by(clip: Mapping[str, Any], table: Table) -> list[str]:
+    """What a reader should know of the rows that a clip model learned from, by the `data` of its run."""
+    own = {**(table.reopen_args() if table.source else {"source": None}), "fingerprint": table.fingerprint}
+    for name in ("source", "fingerprint", "holdout", "by", "pairs"):
+        if clip.get(name) != own.get(name):
+            return [f"the clip model was trained with {name} {clip.get(name)} and the rows here have "
+                    f"{own.get(name)}, so it may have learned from rows that are held out here"]
+    return []
+
+
+def _shown(column: str, ground: Ground) -> str | None:
+    """The target, else the source, whose values are those of a column: itself, or a view of it."""
+    own, known = View.parse(column).column, ground.table.columns
+    return next((name for name in (*ground.targets, *ground.sources)
+                 if View.parse(name).column == own and not embeds(known[name])), None)
+
+
+def distinct(tokens: Tensor) -> np.ndarray:
+    """Numbers (N,) that are equal where encoded values (N, T, ...) are."""
+    return np.unique(tokens.cpu().flatten(1).numpy(), axis=0, return_inverse=True)[1].reshape(-1)

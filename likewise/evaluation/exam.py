@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from likewise.chain import Chain
-from likewise.evaluation.alignment import ClipScores, evaluate_embedding
+from likewise.checkpoint import load_state
+from likewise.evaluation.alignment import ClipScores, evaluate_embedding, seen_by
 from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
@@ -139,8 +140,10 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
                              "and concept alone; leave the other options out")
         return evaluate_embedding(model, table, n=n, seed=seed, concept=concept)
     exam = Exam(model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept)
+    notes = seen_by(load_state(Path(clip))["data"], table) if isinstance(clip, str | Path) else []
     clip = Model.load(clip) if isinstance(clip, str | Path) else clip
     scores = ClipScores(clip, exam.ground) if clip else None
     drawn, seconds = exam.draw(model, **knobs)
     report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)
-    return dataclasses.replace(report, lines=(*report.lines, *(scores.lines(drawn) if scores else ())))
+    return dataclasses.replace(report, notes=(*report.notes, *notes),
+                               lines=(*report.lines, *(scores.lines(drawn) if scores else ())))

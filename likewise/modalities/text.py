@@ -85,7 +85,7 @@ class Text(Modality):
         if any("\ud800" <= c <= "\udfff" for c in value):
             return "half of a surrogate pair is no text"
         if (tokens := self.tokens(value)) > self.length:
-            return f"{tokens} tokens and room for {self.length}; shorten it, or give --length {tokens}"
+            return f"{tokens} tokens and room for {self.length}; shorten it, or train with --length {tokens}"
         return None
 
     def encode(self, value: str) -> Tensor:
