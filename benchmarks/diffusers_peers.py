@@ -86,7 +86,7 @@ def matching() -> Process:
 
 
 def unet(side: int, channels: int) -> nn.Module:
-    """Three levels, attention and cross-attention in the lower two: 4.5 million parameters."""
+    """Three levels, attention and cross-attention in the lower two: 4.3 million parameters."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(

@@ -16,7 +16,6 @@ Both models see the same rows for the same wall time. All are guided as `sample`
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -25,13 +24,11 @@ from typing import Any
 
 import PIL.Image
 import torch
-from family_peers import show
-from texts import Pictures, fit, parameters
+from texts import Pictures, fit, parameters, plain, table_of
 from torch import Tensor
 
 from likewise import Model, Table
 from likewise.denoiser import Denoiser
-from likewise.evaluation.estimate import Estimate
 from likewise.evaluation.infilling import Holes
 from likewise.layout import Context
 from likewise.machine import keep_memory
@@ -168,17 +165,12 @@ def main() -> None:
     for kind in args.holes:
         exam = Holes(table, args.n, kind, seed=args.seed)
         found, shown = measured(models, exam, kind, args)
-        names = list(dict.fromkeys(name for line in found for name in line))
-        print(show([{name: line.get(name, "") for name in names} for line in found]), end="\n\n", flush=True)
+        print(table_of(found), end="\n\n", flush=True)
         lines += found
         save(sheet(exam, shown), args.out.with_name(f"{args.out.stem}_{kind}.png"))
     about = {"setting": vars(args), "threads": torch.get_num_threads(), "training": notes, "lines": lines}
-    put(args.out, json.dumps(about, indent=1, default=_plain).encode())
+    put(args.out, json.dumps(about, indent=1, default=plain).encode())
     print(f"{args.out} and what is beside it")
-
-
-def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if isinstance(value, Estimate) else str(value)
 
 
 if __name__ == "__main__":

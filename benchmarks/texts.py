@@ -204,15 +204,16 @@ def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
         print("\n\n".join(table_of(part) for part in (lines, at_equal) if part), end="\n\n", flush=True)
         about = {"setting": vars(args), "threads": torch.get_num_threads(), "texts": judge.texts,
                  "lines": lines, "at equal KID": at_equal}
-        put(args.out, json.dumps(about, indent=1, default=_plain).encode())
+        put(args.out, json.dumps(about, indent=1, default=plain).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
     print(f"{args.out}, {args.out.with_suffix('.png')}: {args.minutes:g} minutes each, seed {args.seed}")
 
 
 def table_of(lines: Sequence[dict[str, Any]]) -> str:
     """As family_peers.show, whose columns are those of the last line: here those of all lines."""
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    order = [name for name in names if name not in ("pilots", "notes")]
+    longest = sorted(lines, key=len, reverse=True)
+    order = [name for name in dict.fromkeys(name for line in longest for name in line)
+             if name not in ("pilots", "notes")]
     filled = [{name: line.get(name, "") for name in order} | {"notes": line.get("notes", [])}
               for line in lines]
     return show(filled)
@@ -232,5 +233,6 @@ def options(about: str | None, minutes: float, out: str, methods: Sequence[str],
     return parser
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON does not know."""
     return dataclasses.asdict(value) if isinstance(value, Estimate) else str(value)

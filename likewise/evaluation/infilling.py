@@ -64,20 +64,22 @@ class Holes:
         """`kind`: the middle of half the height and width, or what `masks.draw_masks` hides, by (seed, row).
 
         Ranks are among `candidates` other rows, none of the concept (or else the text) of the two that are
-        asked for. Raises ValueError for fewer than 4 rows.
+        asked for. Raises ValueError for fewer than 4 rows, TableError for a column that is not there.
         """
+        known = {name: table.test.column(name) for name in (picture, text)}
         if min(n, len(table.test)) < 4:
             raise ValueError(f"the table holds out {len(table.test)} rows, n={n}, and holes need at least 4; "
                              "open it with a larger holdout, or bring more rows")
         chosen = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         self.table, self.picture, self.seed = table, picture, seed
-        self.rows: list[Row] = [table.test[int(i)] for i in chosen]
+        self.rows: list[Row] = [{name: values[int(i)] for name, values in known.items()} for i in chosen]
         self.given = pictures_of(table, picture, [row[picture] for row in self.rows])
         self.holes = _middle(self.given.shape[:3]) if kind == "box" else self._random(chosen)
         self.other = np.roll(np.arange(len(chosen)), -(len(chosen) // 2))
         self.texts = [row[text] for row in self.rows]
         self.other_texts = [self.texts[i] for i in self.other]
-        about = np.array([str(row[concept if concept in table.kinds else text]) for row in self.rows], object)
+        named = table.test.column(concept if concept in table.kinds else text)
+        about = np.array([str(named[int(i)]) for i in chosen], object)
         forbidden = np.equal.outer(about, about) | np.equal.outer(about[self.other], about)
         self.candidates = agreement.choose_candidates(forbidden, candidates, rng=self._rng("candidates"))
 
