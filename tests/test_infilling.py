@@ -58,6 +58,9 @@ def test_only_the_hole_is_looked_at() -> None:
     assert kept(changed, given, holes).value == 0
 
 
-def test_too_few_rows_are_refused(table: Table) -> None:
+def test_too_few_rows_and_rows_of_one_thing_are_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="at least 4"):
         Holes(table, 3)
+    with pytest.raises(ValueError, match="all 20 are of one same"):
+        Holes(Table.from_rows([{**table[i], "same": "x" if i > 19 else "y"} for i in range(60)],
+                              kinds={"same": "text"}, holdout=0.3, by="same"), 20, concept="same")

@@ -20,6 +20,7 @@ from likewise.rng import Rng
 from likewise.table import Row, Table
 
 PAINT = "salmon"    # of a hole that is shown
+TRAIN = 1000        # training rows, at most, that are candidates as well
 
 
 def kept(filled: np.ndarray, given: np.ndarray, holes: np.ndarray) -> Estimate:
@@ -63,8 +64,9 @@ class Holes:
                  concept: str = "concept") -> None:
         """`kind`: the middle of half the height and width, or what `masks.draw_masks` hides, by (seed, row).
 
-        Ranks are among `candidates` other rows, none of the concept (or else the text) of the two that are
-        asked for. Raises ValueError for fewer than 4 rows, TableError for a column that is not there.
+        Ranks are among `candidates` rows, held out or of training, none of the concept (or else the text) of
+        the two that are asked for. Raises ValueError for fewer than 4 rows and where all are of one concept,
+        TableError for a column that is not there.
         """
         known = {name: table.test.column(name) for name in (picture, text)}
         if min(n, len(table.test)) < 4:
@@ -74,13 +76,22 @@ class Holes:
         self.table, self.picture, self.seed = table, picture, seed
         self.rows: list[Row] = [{name: values[int(i)] for name, values in known.items()} for i in chosen]
         self.given = pictures_of(table, picture, [row[picture] for row in self.rows])
+        few = self._rng("train").permutation(len(table.train))[:TRAIN]
+        train = table.train.column(picture)
+        self.pool = np.concatenate([self.given, pictures_of(table, picture, [train[int(i)] for i in few])])
         self.holes = _middle(self.given.shape[:3]) if kind == "box" else self._random(chosen)
-        self.other = np.roll(np.arange(len(chosen)), -(len(chosen) // 2))
+        named = concept if concept in table.kinds else text
+        about, others = (np.array([str(values[int(i)]) for i in rows], object) for values, rows in (
+            (table.test.column(named), chosen), (table.train.column(named), few)))
+        same = np.equal.outer(about, about)
+        if same.all(1).any():
+            raise ValueError(f"no row can be asked for another's {text}, as all {len(chosen)} are of one "
+                             f"{named}; hold more rows out")
+        self.other = agreement.choose_candidates(same, 1, rng=self._rng("other"))[:, 0]
         self.texts = [row[text] for row in self.rows]
         self.other_texts = [self.texts[i] for i in self.other]
-        named = table.test.column(concept if concept in table.kinds else text)
-        about = np.array([str(named[int(i)]) for i in chosen], object)
-        forbidden = np.equal.outer(about, about) | np.equal.outer(about[self.other], about)
+        every = np.concatenate([about, others])
+        forbidden = np.equal.outer(about, every) | np.equal.outer(about[self.other], every)
         self.candidates = agreement.choose_candidates(forbidden, candidates, rng=self._rng("candidates"))
 
     def measures(self, own: Sequence[Any], other: Sequence[Any]) -> dict[str, Estimate]:
@@ -108,11 +119,8 @@ class Holes:
 
     def real(self) -> dict[str, Estimate]:
         """What the measures are of training rows as they are, and by chance."""
-        pictures = self.table.train.column(self.picture)
-        few = self._rng("real").permutation(len(pictures))[:len(self.rows)]
-        train = pictures_of(self.table, self.picture, [pictures[int(i)] for i in few])
-        floor = kid_floor(features.edges(train), features.edges(self.given), len(self.rows),
-                          rng=self._rng("kid"))
+        n = len(self.rows)
+        floor = kid_floor(features.edges(self.pool[n:]), features.edges(self.given), n, rng=self._rng("kid"))
         middle = Estimate(agreement.chance(self.candidates.shape[1])["median rank"])
         return {"KID, own text": floor, "KID, other text": floor, "rank of own, own text": middle,
                 "rank of other, other text": middle, "rank of other, own text": middle}
@@ -121,7 +129,7 @@ class Holes:
         return kid(features.edges(filled), features.edges(self.given), rng=self._rng("kid"), paired=True)
 
     def _rank(self, filled: np.ndarray, asked: np.ndarray) -> Estimate:
-        found = ranks(filled, self.given, asked, self.given, self.candidates, self.holes)
+        found = ranks(filled, self.given, asked, self.pool, self.candidates, self.holes)
         return bootstrap(np.median, found, rng=self._rng("ranks"))
 
     def _random(self, chosen: np.ndarray) -> np.ndarray:
