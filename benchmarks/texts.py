@@ -156,7 +156,7 @@ def run(name: str, make: Maker, table: Table, judge: Judge, args: argparse.Names
     if painter.rebuild:
         rebuilt = painter.rebuild(judge.truth)
         lines.append({"method": f"{name}: real pictures by its codes", **judge(rebuilt)})
-    lines[0] |= {"pilots": pilots, "notes": [f"{name}: {note}" for note in painter.notes]}
+    lines[0] |= {"pilots": pilots, "notes": painter.notes}
     return lines, {lines[0]["method"] + f", {args.steps[-1]} steps": last}, trained
 
 
