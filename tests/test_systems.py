@@ -54,3 +54,14 @@ def test_what_is_learned_already_is_not_learned_again(data: Path, tmp_path: Path
     written = (tmp_path / "reader" / "weights.safetensors").stat().st_mtime_ns
     importlib.import_module("captions").main()
     assert (tmp_path / "reader" / "weights.safetensors").stat().st_mtime_ns == written
+
+
+def test_holes_are_filled(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                          capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(RECIPES))
+    monkeypatch.setattr(sys, "argv", ["glide", "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)])
+    importlib.import_module("glide").main()
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    kept = [words[-1] for words in told if "known pixels equal" in " ".join(words)]
+    assert kept == ["1", "1"], "what was known came back in every hole"
+    assert PIL.Image.open(tmp_path / "picture.png").width > 14
