@@ -145,10 +145,10 @@ def main() -> None:
         shown = rows[:ACROSS]
         lines += [row["image"] for row in shown] + drawn[:ACROSS]
         captions += [""] * len(shown) + [pictures.caption(row, ["text", "style"]) for row in shown]
-        print(f"\n{group}, n = {len(rows)}\n{'':18}" + "".join(f"{who:>24}" for who in report[group]))
+        print(f"\n| {group}, n = {len(rows)} | {' | '.join(report[group])} |")
+        print("|---" * (len(report[group]) + 1) + "|")
         for measure in report[group]["drawn"]:
-            cells = (str(of.get(measure, "")) for of in report[group].values())
-            print(f"{measure:18}" + "".join(f"{cell:>24}" for cell in cells))
+            print(f"| {measure} | {' | '.join(str(of.get(measure, '')) for of in report[group].values())} |")
     told = {group: {who: {measure: asdict(e) for measure, e in of.items()} for who, of in found.items()}
             for group, found in report.items()}
     state = {"run": str(args.run), "seed": args.seed, "knobs": knobs, "groups": told}

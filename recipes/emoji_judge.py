@@ -1,6 +1,6 @@
 """An independent judge of emoji: which of all emoji does a picture show, and in which style?
 
-    python recipes/emoji_judge.py [--steps 1500] [--out runs/emoji-judge]
+    python recipes/emoji_judge.py [--steps 3000] [--out runs/emoji-judge]
 
 A small convolutional network that learns from real pictures only and knows no generative model. It learns
 from all (emoji, style) pairs but those that models are asked for: the held-out pairs of known halves, and
@@ -45,14 +45,14 @@ class Judge(nn.Module):
             for a, b in pairwise(widths))
         self.embed = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1] * 16, 256))
         self.centres = nn.Parameter(torch.randn(len(emoji), 256))
-        self.style = nn.Linear(2 * widths[2] + 2 * widths[3], len(styles))
+        self.style = nn.Sequential(nn.Linear(2 * sum(widths[1:]), 128), nn.ReLU(),
+                                   nn.Linear(128, len(styles)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         texture = []
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
-            if i in (1, 2):     # a style is in the strokes and the shading, wherever they are
-                texture += [x.mean((2, 3)), x.flatten(2).std(2)]
+        for layer in self.layers:
+            x = layer(x)    # a style is in the strokes and the shading, wherever they are
+            texture += [x.mean((2, 3)), x.flatten(2).std(2)]
         fit = F.normalize(self.embed(x), dim=1) @ F.normalize(self.centres, dim=1).T
         return 16 * fit, self.style(torch.cat(texture, 1))
 
@@ -145,7 +145,7 @@ def learn(judge: Judge, x: Tensor, emoji: Tensor, styles: Tensor, steps: int, se
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji-judge"))
     args = parser.parse_args()
