@@ -103,7 +103,7 @@ class Frozen:
 
     def view(self, column: str, values: Sequence[Any]) -> Latent:
         """The column as (1), scaled by training values. Raises ValueError unless these are texts."""
-        if not all(isinstance(value, str) for value in values[:1]):
+        if len(values) and not isinstance(values[0], str):
             raise ValueError(f"{column}@{self.name}: {self.name} sees texts, and {column} is none")
         return Latent.fit(values, coder=self, column=column)
 
