@@ -1,7 +1,7 @@
 """Run folders: JSON and safetensors, nothing that is ever unpickled.
 
-    model.json           version, formula, family, options, columns, and what else the writer adds
-                         (data, plan, step)
+    model.json           version, formula, family, options, columns, the names and fingerprints of frozen
+                         encoders, and what else the writer adds (data, plan, step)
     weights.safetensors  the (averaged) weights
     resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
     views/NAME           the models that columns are seen through, run folders too

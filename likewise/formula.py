@@ -7,6 +7,7 @@ through something:
     image, label                    P(image, label)
     image@codes | text              the column image through a trained encoder `codes`
     image[size=64] | image[size=32] the column image at two sizes
+    image | text, text@minilm       texts as the model learns to read them, and as a frozen encoder does
 """
 
 from __future__ import annotations
@@ -134,6 +135,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return f"unknown {what} {name!r}{hint} There are: {', '.join(known) or 'none'}"
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The first view of each column: all of them have its values.
+
+    >>> distinct(["text", "text@minilm", "label"])
+    ['text', 'label']
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(View.parse(name).column, name)
+    return list(first.values())
 
 
 def _split(text: str) -> list[str]:

@@ -4,13 +4,15 @@
 
 What is drawn is decoded on the way out, so a latent is a column like any other (Rombach et al., 2022). Ids
 stay as they are. Of a model without a way back, such as an embedding, the values are the codes themselves,
-vectors, and the column's own values are taken as well.
+vectors, and the column's own values are taken as well. Codes of values of different lengths (padded) are for
+sources alone, whose values are the column's own; (1) is of codes up to the end, and after it all is 0.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -32,13 +34,16 @@ class Coder(Protocol):
     decodes: bool
 
     def modality_of(self, column: str) -> Modality:
-        """What the values of a column are. Raises ValueError unless the coder knows the column."""
+        """What the values of a column are, a Text if codes are padded.
+
+        Raises ValueError unless the coder knows the column.
+        """
 
     def code_spec(self, column: str) -> Spec:
-        """The shape of its codes."""
+        """The shape of its codes, of the longest if they are padded."""
 
     def to_codes(self, column: str, values: Sequence[Any]) -> Tensor:
-        """Values -> (N, T, C) float32 or (N, T) int64."""
+        """Values -> (N, T, C) float32 or (N, T) int64; if padded, T is that of the longest of these."""
 
     def from_codes(self, column: str, codes: Tensor) -> list[Any]:
         """The inverse, if it `decodes`."""
@@ -50,31 +55,49 @@ class Latent(Modality):
     faithful = False
 
     def __init__(self, coder: Coder, column: str, mean: Sequence[float] = (),
-                 std: Sequence[float] = ()) -> None:
+                 std: Sequence[float] = (), length: int | None = None) -> None:
+        """`length`: room for so many codes, if they are padded."""
         self.coder, self.column, self.base = coder, column, coder.modality_of(column)
-        self.mean, self.std = tuple(mean), tuple(std)
-        plain = coder.decodes
-        self.kind = self.base.kind if plain else "vector"
-        self.media_type = self.base.media_type if plain else "application/json"
-        self.suffix = self.base.suffix if plain else ".json"
+        self.mean, self.std, self.length = tuple(mean), tuple(std), length
+        self.vectors = not (coder.decodes or coder.code_spec(column).padded)    # whether values may be codes
+        self.kind = "vector" if self.vectors else self.base.kind
+        self.media_type = "application/json" if self.vectors else self.base.media_type
+        self.suffix = ".json" if self.vectors else self.base.suffix
 
     @classmethod
     def fit(cls, values: Sequence[Any], *, coder: Coder, column: str) -> Self:
-        """(1), from values spread evenly."""
-        if coder.code_spec(column).categorical:
+        """(1), from values spread evenly. Raises ValueError for a text that is too long for the coder."""
+        spec = coder.code_spec(column)
+        if spec.categorical:
             return cls(coder, column)
         count = min(len(values), SEEN)
-        codes = _codes(coder, column, [values[i * len(values) // count] for i in range(count)])
-        codes = codes.flatten(0, 1).double()
-        return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist())
+        chosen = [values[i * len(values) // count] for i in range(count)]
+        if not spec.padded:
+            codes = _codes(coder, column, chosen).flatten(0, 1).double()
+            return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist())
+        length = _longest(coder, column, values)
+        codes = _codes(coder, column, chosen, length).flatten(0, 1).double()
+        codes = codes[codes[:, -1] > 0, :-1]    # what says where the end is stays as it is
+        mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist()
+        return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
+
+    def roomy(self, values: Sequence[Any]) -> Self:
+        if self.length is None or not len(values):
+            return self
+        length = max(self.length, _longest(self.coder, self.column, values))
+        return type(self)(self.coder, self.column, self.mean, self.std, length)
 
     @property
     def spec(self) -> Spec:
-        return self.coder.code_spec(self.column)
+        spec = self.coder.code_spec(self.column)
+        return spec if self.length is None else replace(spec, grid=(self.length,))
 
     def check(self, value: Any) -> str | None:
-        if self.coder.decodes or not isinstance(value, np.ndarray):
-            return self.base.check(value)
+        if not (self.vectors and isinstance(value, np.ndarray)):
+            reason = self.base.check(value)
+            if reason or self.length is None or (tokens := self.base.tokens(value)) <= self.length:
+                return reason
+            return f"{tokens} tokens and room for {self.length}; shorten it"
         size = self.spec.tokens * self.spec.width
         if value.shape != (size,):
             return f"an array of {value.shape} in the place of a vector of {size} numbers"
@@ -87,10 +110,13 @@ class Latent(Modality):
         return self.decode_all(tokens[None])[0]
 
     def encode_all(self, values: Sequence[Any]) -> Tensor:
-        if not self.coder.decodes and isinstance(values[0], np.ndarray):
+        if self.vectors and isinstance(values[0], np.ndarray):
             return torch.from_numpy(np.stack(values)).float().view(-1, self.spec.tokens, self.spec.width)
-        codes = _codes(self.coder, self.column, values)
-        return codes if self.spec.categorical else (codes - torch.tensor(self.mean)) / torch.tensor(self.std)
+        codes = _codes(self.coder, self.column, values, self.length)
+        if self.spec.categorical:
+            return codes
+        tokens = (codes - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return tokens if self.length is None else tokens * codes[..., -1:]
 
     def decode_all(self, tokens: Tensor) -> list[Any]:
         tokens = tokens.cpu()
@@ -123,7 +149,7 @@ class Latent(Modality):
         return self.base.decode(torch.where(holds, own, tokens))
 
     def load(self, data: bytes) -> Any:
-        if self.coder.decodes:
+        if not self.vectors:
             return self.base.load(data)
         try:
             read = json.loads(data)
@@ -141,18 +167,35 @@ class Latent(Modality):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], coder: Coder) -> Self:
         """The inverse of `to_json`."""
-        return cls(coder, data["column"], data["mean"], data["std"])
+        return cls(coder, data["column"], data["mean"], data["std"], data.get("length"))
 
     def to_json(self) -> dict[str, Any]:
         """The codes' scale; the coder is saved beside it."""
-        return {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
+        found = {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
+        return found if self.length is None else {**found, "length": self.length}
 
 
 def embeds(column: Modality) -> bool:
     """Whether a column is seen as an embedding, from which there is no way back to its values."""
-    return isinstance(column, Latent) and not column.coder.decodes
+    return isinstance(column, Latent) and column.vectors
 
 
-def _codes(coder: Coder, column: str, values: Sequence[Any]) -> Tensor:
+def _codes(coder: Coder, column: str, values: Sequence[Any], length: int | None = None) -> Tensor:
+    """Codes of any number of values, filled up to `length`. Raises ValueError where they are more."""
     parts = (range(i, min(i + BATCH, len(values))) for i in range(0, len(values), BATCH))
-    return torch.cat([coder.to_codes(column, [values[i] for i in part]) for part in parts])
+    codes = [coder.to_codes(column, [values[i] for i in part]) for part in parts]
+    if length is not None:
+        if (longest := max(part.shape[1] for part in codes)) > length:
+            raise ValueError(f"{column}: {longest} tokens and room for {length}; shorten it")
+        codes = [F.pad(part, (0, 0, 0, length - part.shape[1])) for part in codes]
+    return torch.cat(codes)
+
+
+def _longest(coder: Coder, column: str, values: Sequence[Any]) -> int:
+    """The most tokens of a value. Raises ValueError for one that is too long for the coder."""
+    text = coder.modality_of(column)
+    value = max(values, key=text.tokens)
+    if (tokens := text.tokens(value)) > text.length:
+        raise ValueError(f"{column}: {value[:40]!r}... has {tokens} tokens and {text.length} can be read; "
+                         "shorten it")
+    return tokens

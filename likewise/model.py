@@ -18,8 +18,9 @@ from likewise import checkpoint
 from likewise.checkpoint import RunError
 from likewise.families import FAMILIES, drawing, family_class
 from likewise.families.base import LEADS, Family, Known, Score, keywords
-from likewise.formula import Formula, View, unknown
-from likewise.latent import Latent
+from likewise.formula import Formula, FormulaError, View, unknown
+from likewise.frozen import Frozen, again
+from likewise.latent import Coder, Latent
 from likewise.layout import Batch, Context
 from likewise.leads import Start, Toward
 from likewise.masks import blank
@@ -54,6 +55,10 @@ class Model(nn.Module):
         self.formula = Formula.parse(formula) if isinstance(formula, str) else formula
         self.formula.check(columns)
         self.columns = {name: columns[name] for name in self.formula.columns}
+        for view in self.formula.targets:
+            if (spec := columns[str(view)].spec).padded and not spec.categorical:
+                raise FormulaError(f"{view} can be a source only, as nothing leads from it back to a value; "
+                                   f"write {view.column!r} for the target, and {view} after the bar")
         self.family_name = family
         cls = family_class(family)
         given = checked(options, cls.options(), f"option of the family {family}")
@@ -357,11 +362,14 @@ class Model(nn.Module):
 
     def to_json(self) -> dict[str, Any]:
         """All that is needed to build the same model again, less its weights."""
-        return {"formula": str(self.formula), "family": self.family_name, "options": self.options,
-                "columns": {name: column.to_json() for name, column in self.columns.items()}}
+        found = {"formula": str(self.formula), "family": self.family_name, "options": self.options,
+                 "columns": {name: column.to_json() for name, column in self.columns.items()}}
+        kept = {name: {"name": view.name, "fingerprint": view.fingerprint}
+                for name, view in self.views.items() if isinstance(view, Frozen)}
+        return {**found, "frozen": kept} if kept else found
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Model] | None = None) -> Model:
+    def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None) -> Model:
         """The inverse of `to_json`; `views` are the models that its columns are seen through."""
         columns: dict[str, Modality] = {}
         for name, column in state["columns"].items():
@@ -373,10 +381,12 @@ class Model(nn.Module):
     def save(self, folder: str | Path, **more: Any) -> None:
         """Write model.json and weights.safetensors; `more` are JSON values that go into model.json.
 
-        The models that columns are seen through go into views/NAME: a run is one folder, wherever it goes.
+        The models that columns are seen through go into views/NAME: a run is one folder, wherever it goes. Of
+        a frozen encoder it keeps the name and a fingerprint.
         """
         for name, view in self.views.items():
-            view.save(Path(folder) / VIEWS / name)
+            if not isinstance(view, Frozen):
+                view.save(Path(folder) / VIEWS / name)
         checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
 
     @classmethod
@@ -389,17 +399,26 @@ class Model(nn.Module):
         folder = Path(folder)
         state, weights = checkpoint.load_weights(folder)
         through = sorted({view.through for name in state["columns"] if (view := View.parse(name)).through})
-        for name in through:
-            if not (folder / VIEWS / name).is_dir():
-                raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
-                               "copy it there, or restore the folder")
         state = {**state, "options": state["options"] | options}
-        model = cls.from_json(state, {name: cls.load(folder / VIEWS / name) for name in through})
+        model = cls.from_json(state, {name: cls._view(folder, name, state) for name in through})
         if options:
             weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
         checkpoint.fill(model.family, weights, folder)
         model.fresh = False
         return model.eval()
+
+    @classmethod
+    def _view(cls, folder: Path, name: str, state: Mapping[str, Any]) -> Coder:
+        """What columns are seen through under that name. Raises RunError."""
+        if name in state.get("frozen", {}):
+            try:
+                return again(**state["frozen"][name])
+            except ValueError as error:
+                raise RunError(f"{folder} cannot be read: {error}") from None
+        if not (folder / VIEWS / name).is_dir():
+            raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
+                           "copy it there, or restore the folder")
+        return cls.load(folder / VIEWS / name)
 
 
 @dataclass(frozen=True)

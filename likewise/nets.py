@@ -164,9 +164,11 @@ class Reader(nn.Module):
 
         A batch is as long as its longest text, and a column that no row gives takes one token.
         """
-        if spec.categorical:
-            used = (value != 0) if spec.padded else torch.ones_like(value, dtype=torch.bool)
-            tokens = value
+        places = spec.categorical or spec.padded  # a token for each place
+        if places:
+            ids = value if spec.categorical else value[..., -1]
+            used = (ids != 0) if spec.padded else torch.ones_like(ids, dtype=torch.bool)
+            tokens = value if spec.categorical else value.to(self.column.dtype)
         else:
             value = value if bool(present.any()) else value[:1]  # nobody will look at it
             e = F.gelu(self.condition[i]).expand(len(value), -1)
@@ -176,7 +178,7 @@ class Reader(nn.Module):
         used = used & present
         length = max(1, int(used.any(0).sum()))
         tokens, used = tokens[:, :length], used[:, :length]
-        tokens = self.embed[i](tokens) if spec.categorical else tokens
+        tokens = self.embed[i](tokens) if places else tokens
         tokens = norm(tokens + wave(length, self.width).to(tokens))
         mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
         given = used.any(1, keepdim=True)
@@ -350,9 +352,11 @@ def zero(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def _embedder(spec: Spec, width: int, coarse: int) -> nn.Embedding | Stem:
+def _embedder(spec: Spec, width: int, coarse: int) -> nn.Embedding | nn.Linear | Stem:
     if spec.categorical:
         table = nn.Embedding(spec.classes, width)
         nn.init.normal_(table.weight, std=0.02)
         return table
+    if spec.padded:
+        return nn.Linear(spec.width, width)
     return make_stem("conv", spec.grid, spec.width, None, width, coarse=coarse)

@@ -12,6 +12,7 @@ from typing import Any
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
+from likewise.formula import View
 from likewise.modalities import Modality
 from likewise.preview import grid
 from likewise.table import Row, Table
@@ -29,8 +30,9 @@ def spread(table: Table, count: int) -> list[Row]:
 
 
 def caption(row: Row, names: Sequence[str]) -> str:
-    """The values of some columns, those that the row has."""
-    return ", ".join(str(row[n]) for n in names if row.get(n) is not None)
+    """The values of some columns, those that the row has; of views of a column that agree, one."""
+    told = dict.fromkeys((View.parse(n).column, str(row[n])) for n in names if row.get(n) is not None)
+    return ", ".join(value for _, value in told)
 
 
 def sheet(rows: Sequence[Row], names: Sequence[str], captions: Sequence[str], across: int) -> PIL.Image.Image:

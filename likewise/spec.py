@@ -14,7 +14,9 @@ from dataclasses import dataclass
 class Spec:
     """The shape of one column: tokens on `grid`, each `width` floats, or each one id of `classes`.
 
-    `padded` says that id 0 fills the places after the end, so that a shorter value leaves tokens unused.
+    `padded` says that a shorter value leaves tokens unused, in a row: id 0 fills the places after the end. Of
+    floats the last one of a token is then 1, and all of a token after the end are 0; such columns are sources
+    only, as nothing could say where a drawn one ends.
 
     >>> Spec((24, 24), width=1).tokens, Spec((1,), classes=10).categorical
     (576, True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import dataclasses
 import hashlib
 import inspect
 import itertools
@@ -22,7 +21,8 @@ from torch import Tensor
 from likewise import reading
 from likewise.demos import DEMOS
 from likewise.formula import Formula, FormulaError, View, unknown
-from likewise.modalities import KINDS, Label, Modality, Text, image
+from likewise.frozen import FROZEN, frozen
+from likewise.modalities import KINDS, Label, Modality, image
 from likewise.reading import TableError
 from likewise.rng import seed_of
 from likewise.split import held_out
@@ -131,8 +131,9 @@ class Table:
         """The same rows with a further column for every view of the formula.
 
         `image[size=32]` is the column image fitted with that option, `image@codes` is that column as the
-        trained model given by `codes=` sees it. Raises FormulaError for a column, an option or a model that
-        is not there.
+        trained model given by `codes=` sees it, `text@minilm` as a frozen encoder does (frozen.py), unless
+        `minilm=` is given. Raises FormulaError for a column, an option or a model that is not there,
+        ValueError for what a model cannot see.
         """
         formula = Formula.parse(formula) if isinstance(formula, str) else formula
         new = {}
@@ -142,10 +143,8 @@ class Table:
             if view.through and view.options:
                 raise FormulaError(f"{view}: what is seen through a model has no options; leave "
                                    f"[{view.options[0][0]}=...] out")
-            if view.through and view.through not in runs:
-                raise FormulaError(unknown("model to see through", view.through, runs))
             if view.through:
-                new[str(view)] = runs[view.through].view(view.column, self.train.column(view.column))
+                new[str(view)] = self._through(view, runs)
             elif view.options:
                 new[str(view)] = self._fitted(view.column, self._options(view))
         return self.with_views(new)
@@ -317,6 +316,18 @@ class Table:
         held = held_out(keys, classes, self._args["holdout"], partners)
         return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
 
+    def _through(self, view: View, runs: Mapping[str, Viewer]) -> Modality:
+        """A view through one of the models, or through a frozen encoder."""
+        name, own = view.through, self._own[view.column]
+        if name not in runs and name not in FROZEN:
+            raise FormulaError(unknown("model to see through", name, [*runs, *FROZEN]))
+        viewer = runs[name] if name in runs else frozen(name)
+        found = viewer.view(view.column, self.train.column(view.column))
+        if found.kind not in (own, "vector"):
+            raise FormulaError(f"{view}: {name} sees a {found.kind}, and {view.column} is a {own}; write "
+                               f"{view.column!r} as it is, or --kind {view.column}={found.kind}")
+        return found.roomy(self.test.column(view.column))
+
     def _options(self, view: View) -> dict[str, Any]:
         """The options of a view, and for the rest those of the table."""
         kind = self._own[view.column]
@@ -332,11 +343,7 @@ class Table:
         # rows split by their class leave classes that no training row has, and these too need a name
         rows = self if kind is Label and name == self._by else self.train
         modality = kind.fit(rows.column(name), **options)
-        if isinstance(modality, Text) and "length" not in options:
-            # room for held-out texts, from which nothing is learned
-            longest = max(map(modality.tokens, self.test.column(name)), default=0)
-            modality = dataclasses.replace(modality, length=max(modality.length, longest))
-        return modality
+        return modality if "length" in options else modality.roomy(self.test.column(name))
 
     @cached_property
     def _survey(self) -> Survey:

@@ -40,6 +40,7 @@ SOURCES: dict[str, dict[str, Spec]] = {
     "of_number": {"from_number": Spec((1,))},
     "of_image": {"from_image": Spec((9, 10), width=3)},
     "of_text": {"from_text": Spec((7,), classes=11, padded=True)},
+    "of_features": {"from_features": Spec((5,), width=4, padded=True)},
 }
 _ALL = {name: spec for part in SOURCES.values() for name, spec in part.items()}
 
@@ -116,13 +117,17 @@ class Subject:
 
 def values(spec: Spec, draw: torch.Generator) -> Tensor:
     """ROWS values of a column, as a modality would encode them; padded ones have different lengths."""
-    if not spec.categorical:
-        return torch.randn(ROWS, spec.tokens, spec.width, generator=draw).clamp(-1, 1)
-    ids = torch.randint(1 if spec.padded else 0, spec.classes, (ROWS, spec.tokens), generator=draw)
+    if spec.categorical:
+        tokens = torch.randint(1 if spec.padded else 0, spec.classes, (ROWS, spec.tokens), generator=draw)
+    else:
+        tokens = torch.randn(ROWS, spec.tokens, spec.width, generator=draw).clamp(-1, 1)
     if not spec.padded:
-        return ids
-    lengths = 1 + torch.arange(ROWS) % spec.tokens
-    return ids * (torch.arange(spec.tokens) < lengths[:, None])
+        return tokens
+    used = torch.arange(spec.tokens) < 1 + torch.arange(ROWS)[:, None] % spec.tokens
+    if spec.categorical:
+        return tokens * used
+    tokens[..., -1] = 1.0
+    return tokens * used[..., None]
 
 
 def rows_of(c: Context, rows: list[int]) -> Context:

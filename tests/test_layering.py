@@ -17,9 +17,9 @@ LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise"},
-    {"reading", "split", "demos", "survey", "table"},
+    {"reading", "split", "demos", "survey", "latent", "frozen", "table"},
     {"families"},
-    {"checkpoint", "model", "latent", "bayes", "chain"},
+    {"checkpoint", "model", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},
     {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import sys
 from argparse import Namespace
@@ -12,9 +13,12 @@ from typing import Any
 import PIL.Image
 
 from likewise import pictures
+from likewise.checkpoint import MODEL, load_state
 from likewise.demos import DEMOS
+from likewise.families import family_class
 from likewise.flags import Parser, pairs
 from likewise.formula import Formula, FormulaError, unknown
+from likewise.frozen import FROZEN
 from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.model import Model
 from likewise.progress import first_process
@@ -87,21 +91,31 @@ def open_table(args: Namespace, parser: Parser) -> Table:
 def view_flag(parser: Parser) -> None:
     """Which models columns are seen through."""
     parser.add_argument("--view", action="append", default=[], metavar="NAME=RUN",
-                        help="the run that @NAME in the formula sees a column through (default runs/NAME)")
+                        help="the run that @NAME in the formula sees a column through (default runs/NAME; "
+                             f"{', '.join(FROZEN)}: a frozen text encoder)")
 
 
 def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
-    """The table with the views of a formula, through the runs that `--view` names. Raises FormulaError."""
+    """The table with the views of a formula, through the runs that `--view` names, and frozen encoders.
+
+    Raises FormulaError for a run that is not there, or that may be meant as well as a frozen encoder.
+    """
     given = pairs(views, "--view")
     used = dict.fromkeys(view.through for view in formula.views if view.through)
     for name in given:
         if name not in used:
             raise FormulaError(f"--view {name}: {unknown('view', name, used)}")
     runs = {name: Path(given.get(name, Path("runs") / name)) for name in used}
+    for name in [name for name in FROZEN if name in runs and name not in given]:
+        run = runs.pop(name)
+        if (run / MODEL).exists() and hasattr(family_class(load_state(run)["family"]), "code_spec"):
+            raise FormulaError(f"@{name} in {str(formula)!r} is a frozen encoder, and there is a run {run} "
+                               f"with codes; if that is meant write --view {name}={run}, else rename it")
     for name, run in runs.items():
         if not run.is_dir():
+            near = [f"; or write @{n}" for n in difflib.get_close_matches(name, FROZEN, 1, 0.5)]
             raise FormulaError(f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
-                               f"as an autoencoder, or say where it is: --view {name}=RUN")
+                               f"as an autoencoder, or say where it is: --view {name}=RUN{''.join(near)}")
     return table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
 
 

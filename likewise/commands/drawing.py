@@ -18,8 +18,8 @@ import PIL.Image
 from likewise import __version__, pictures
 from likewise.chain import Chain, load
 from likewise.flags import Parser, pairs
-from likewise.formula import unknown
-from likewise.modalities import Modality
+from likewise.formula import distinct, unknown
+from likewise.modalities import Modality, Text
 from likewise.model import Model, Row
 from likewise.prompts import Prompt, split, worded
 
@@ -41,8 +41,9 @@ class Asked:
     @property
     def negative(self) -> Row | None:
         """The sources that guidance goes away from."""
-        words = [w if re.match(r"[\w.@-]+(\[[^\]]*\])?=", w) else f"{text_source(self.model, w, {})}={w}"
-                 for w in self.args.negative]
+        words = [named for w in self.args.negative for named in (
+            [w] if re.match(r"[\w.@-]+(\[[^\]]*\])?=", w)
+            else [f"{name}={w}" for name in text_sources(self.model, w, {})])]
         return values(self.model, pairs(words, "--negative")) if words else None
 
     def known(self, but: Sequence[str] = ()) -> Row:
@@ -134,28 +135,30 @@ def prompts_of(model: Model, texts: Sequence[str], given: Prompt) -> list[Prompt
 
 def _read_text(model: Model, text: str, given: Prompt) -> Prompt:
     """The sources that one text gives, beside those that are given anyway."""
-    name = text_source(model, text, given)
+    names = text_sources(model, text, given)
     rest, labels = split(text, model.columns, model.sources)
     for label in labels:
         if label in given:
             raise ValueError(f"both --given and {text!r} say {label}; say it once")
-    plain = worded(rest, model.columns[name])
+    learned = [model.columns[n] for n in names if isinstance(model.columns[n], Text)]
+    plain = worded(rest, learned[0]) if learned else rest    # a frozen encoder has read texts of all kinds
     if plain != rest:
         print(f"note: {rest!r} is read as {plain!r}, as the texts that the model learned from are written",
               file=sys.stderr)
-    return {name: plain, **labels, **given}
+    return {**dict.fromkeys(names, plain), **labels, **given}
 
 
-def text_source(model: Model, text: str, given: Prompt) -> str:
-    """The one text source that is not given. Raises ValueError where there is none, or several."""
+def text_sources(model: Model, text: str, given: Prompt) -> list[str]:
+    """The text source that is not given, all views of it. Raises ValueError where there is none, or several.
+    """
     free = [n for n in model.sources if model.columns[n].kind == "text" and n not in given]
-    if len(free) != 1:
+    if len(distinct(free)) != 1:
         none = "no text source that is not given already" if given else "no text source"
         what = "several text sources" if free else none
         advice = " ".join(f"--given {n}=..." for n in model.sources) or "nothing, it draws by itself"
         raise ValueError(f"{str(model.formula)!r} has {what}, so it is not clear what {text!r} is for; "
                          f"give it {advice}")
-    return free[0]
+    return free
 
 
 def named(given: Prompt, what: str, names: Sequence[str]) -> Prompt:

@@ -14,7 +14,7 @@ from likewise.checkpoint import RunError, load_state, located
 from likewise.commands.data import SOURCE, open_table, seen, table_args, table_flags, view_flag
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
-from likewise.formula import Formula, View
+from likewise.formula import Formula, View, distinct
 from likewise.model import Model
 from likewise.progress import CURVE, SAMPLES, Ending, clock, first_process, follow, saved
 from likewise.table import Table
@@ -59,7 +59,7 @@ def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
 def example(model: Model, table: Table) -> str:
     """Words after `likewise sample RUN` that give a model its sources, as in the first row held out."""
     row = (table.test if len(table.test) else table.train)[0]
-    kinds = {n: model.columns[n].kind for n in model.sources}
+    kinds = {n: model.columns[n].kind for n in distinct(model.sources)}
     texts = [n for n, kind in kinds.items() if kind == "text"]
     if len(texts) == 1 and set(kinds.values()) <= {"text", "label"}:
         endings = "".join(f", {row[n]} {n}" for n, kind in kinds.items() if kind == "label")

@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.modalities import Label, Modality, Number, Text
+from likewise.modalities import Label, Modality, Number
 
 _CHUNK = 256    # images at a time: keeps the working set of the largest space under 200 MB
 
@@ -85,7 +85,7 @@ def values(column: Modality, items: Sequence[Any]) -> np.ndarray:
 
     Raises ValueError for a column of another kind.
     """
-    if isinstance(column, Text):
+    if column.kind == "text":
         return texts(items)
     if isinstance(column, Label):
         return np.eye(len(column.classes), dtype=np.float32)[[int(column.encode(v)) for v in items]]

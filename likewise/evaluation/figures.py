@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from likewise.evaluation.estimate import Estimate
+from likewise.formula import distinct
 from likewise.table import Row
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _arrow(title: str) -> str:
 
 def _captions(rows: Sequence[Row], sources: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
     """What each row was drawn for, in at most three short lines."""
-    told = [c for c in sources if kinds[c] != "image"]
+    told = [c for c in distinct(sources) if kinds[c] != "image"]
     found = []
     for row in rows:
         lines = textwrap.wrap(", ".join(told_value(row[c]) for c in told), 13, break_long_words=True)

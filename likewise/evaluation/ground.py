@@ -16,7 +16,7 @@ from likewise.evaluation.frechet import fd_infinity
 from likewise.evaluation.neighbours import density_coverage, radii
 from likewise.evaluation.report import Line
 from likewise.evaluation.twosample import c2st
-from likewise.formula import Formula
+from likewise.formula import Formula, distinct
 from likewise.latent import Latent
 from likewise.rng import seed_of
 from likewise.table import Table
@@ -57,6 +57,11 @@ class Ground:
     @property
     def sources(self) -> list[str]:
         return self.formula.given
+
+    @property
+    def columns(self) -> list[str]:
+        """Targets, and sources that are not the same values once more, seen otherwise."""
+        return [*self.targets, *distinct(self.sources)]
 
     @property
     def paired(self) -> bool:

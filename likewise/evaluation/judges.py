@@ -35,7 +35,7 @@ def judges(ground: Ground, candidates: int, concept: str) -> tuple[list[Judge], 
     kinds = ground.table.kinds
     images = [c for c in ground.targets if kinds[c] == "image"]
     rest = [c for c in ground.targets if kinds[c] in VALUES]
-    known = [c for c in (*ground.targets, *ground.sources) if kinds[c] in ("image", *VALUES)]
+    known = [c for c in ground.columns if kinds[c] in ("image", *VALUES)]
     groups = len(images) + bool(rest)
     joint = groups > 1 or (groups and len(known) > len(ground.targets))
     found: list[Judge] = [Images(ground, c, candidates, concept, main=not i, alone=not joint)
@@ -44,7 +44,7 @@ def judges(ground: Ground, candidates: int, concept: str) -> tuple[list[Judge], 
         found.append(Values(ground, rest, main=not images, alone=not joint))
     if joint:
         found.append(Joint(ground, known))
-    lost = [c for c in (*ground.targets, *ground.sources) if c not in known]
+    lost = [c for c in ground.columns if c not in known]
     return found, [f"of {c} ({kinds[c]}) nothing is measured" for c in lost]
 
 
@@ -63,7 +63,7 @@ class Images:
         test = self.test = pictures_of(ground.table, column, ground.held(column))           # (N, H, W, C)
         self.spaces = {space: Space(f"{column} {space.__name__}", ground, space(train), space(test))
                        for space in (features.edges, features.random_conv, features.pixels)}
-        others = [c for c in (*ground.targets, *ground.sources) if c != column]
+        others = [c for c in ground.columns if c != column]
         kinds = ground.table.kinds
         self.labels = [_Reader(self, c) for c in others if kinds[c] == "label"]
         concept = concept if concept in kinds else ""

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from likewise.evaluation import figures
+from likewise.formula import distinct
 from likewise.modalities import image as pixels
 from likewise.table import Row
 
@@ -111,7 +112,7 @@ def _samples(found: Comparison) -> str:
 
 
 def _figure(row: Row, image: str, found: Comparison) -> str:
-    told = [c for c in (*found.sources, *found.targets) if found.table.kinds[c] != "image"]
+    told = [c for c in (*distinct(found.sources), *found.targets) if found.table.kinds[c] != "image"]
     words = escape(", ".join(figures.told_value(row[c]) for c in told if row.get(c) is not None))
     picture = f"<img alt=\"{words}\" src=\"{_data(row[image])}\">"
     return f"<figure>{picture}<figcaption>{words}</figcaption></figure>"

@@ -36,6 +36,10 @@ class Modality(ABC):
     def fit(cls, values: Sequence[Any], **options: Any) -> Self:
         """Learn size, vocabulary or scale from TRAINING values; a subclass's keywords are its options."""
 
+    def roomy(self, values: Sequence[Any]) -> Self:
+        """The same with room for these values, from which nothing else is learned."""
+        return self
+
     @property
     @abstractmethod
     def spec(self) -> Spec:

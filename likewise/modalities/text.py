@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -70,6 +70,9 @@ class Text(Modality):
         return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None,
                    lower=all(value == value.lower() for value in values),
                    articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)))
+
+    def roomy(self, values: Sequence[str]) -> Self:
+        return replace(self, length=max([self.length, *map(self.tokens, values)]))
 
     @property
     def spec(self) -> Spec:
