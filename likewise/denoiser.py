@@ -199,7 +199,7 @@ class Denoiser(nn.Module):
         if not self.can_jump(guidance, against):
             what = f"guidance {guidance:g}" if against is None else "a negative"
             raise ValueError(f"jumps were learned with guidance from 1 to {MOST:g} and without a negative; "
-                             f"for {what} take another sampler, such as ab2")
+                             f"for {what} take another sampler, such as dpmpp_2m")
         first = self.jumping(c, known)
         if toward is None:
             return first

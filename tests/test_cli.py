@@ -230,7 +230,8 @@ def test_demo(here: Path, capsys, monkeypatch) -> None:
     assert main(["demo", "--minutes", "0.002"]) == 0
     said = capsys.readouterr().out
     assert "runs/digits-2/samples.png" in said and "\n  drawn digits  " in said
-    assert said.count("\n  likewise ") == 3
+    assert said.count("\n  likewise ") == 4
+    assert PIL.Image.open("runs/emoji.png").width > 100
     assert PIL.Image.open("runs/digits-2/samples.png").width > 100
 
 
@@ -366,8 +367,8 @@ def test_a_model_without_sources(here: Path) -> None:
     ("train things image|text --kind label", 1, "write --kind name=value"),
     ("train things label --vocabulary 3 --steps 1", 1, "vocabulary=3"),
     ("train --resume --out r", 1, "r holds no model.json: it is not a run folder"),
-    ("sample r red", 1, "r holds no model.json: it is not a run folder"),
-    ("evaluate r", 1, "r holds no model.json: it is not a run folder"),
+    ("sample r red", 1, "there is no run r; likewise train makes one, and these come with the package: emoji"),
+    ("evaluate r", 1, "there is no run r"),
     ("compare things", 1, "write a formula: likewise compare"),
     ("compare things image|text --families flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
     ("compare things image|text --minutes 0", 1, "minutes above 0"),

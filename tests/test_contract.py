@@ -194,7 +194,7 @@ def test_errors_name_the_nearest(family: str) -> None:
 
 
 def test_a_choice_is_checked_early() -> None:
-    with pytest.raises(ValueError, match="sampler is one of euler.*not 'eulre'"):
+    with pytest.raises(ValueError, match="sampler is one of auto, euler.*not 'eulre'"):
         Model("number", COLUMNS, **SMALL).given().sample(1, sampler="eulre")
     with pytest.raises(ValueError, match="stem is one of conv, patch, not 'unet'"):
         Model("number", COLUMNS, stem="unet")

@@ -121,7 +121,7 @@ def test_a_negative_is_drawn_by_the_flow(quick: tuple[Model, Table, Path]) -> No
     """Jumps know no negative: auto takes the sampler that does, and jump says so."""
     model = quick[0]
     auto = model.sample([{"label": "1"}], negative={"label": "-1"}, steps=3)
-    assert auto == model.sample([{"label": "1"}], negative={"label": "-1"}, sampler="ab2", steps=3)
+    assert auto == model.sample([{"label": "1"}], negative={"label": "-1"}, sampler="dpmpp_2m", steps=3)
     with pytest.raises(ValueError, match="without a negative"):
         model.sample([{"label": "1"}], negative={"label": "-1"}, sampler="jump")
     with pytest.raises(ValueError, match="guidance from 1 to 4"):
