@@ -37,7 +37,7 @@ from likewise.paths import noised
 from likewise.pictures import put, save
 from likewise.preview import grid
 from likewise.rng import Rng
-from likewise.samplers import SAMPLERS, Denoise, guide, time_grid
+from likewise.samplers import SAMPLERS, Denoise, guide
 
 Way = Callable[[Model, Context, Known, Rng, int], Tensor]  # sources, what is known, noise, steps -> tokens
 
@@ -58,7 +58,7 @@ def by_replacement(sampler: str, fresh: bool) -> Way:
             e = rng.normal(size) if fresh else start
             return torch.where(mask, value, asked(torch.where(mask, noised(value, e, t), x_t), t))
 
-        x = SAMPLERS[sampler](look, start, time_grid(steps), lambda: rng.normal(size), 1.0)
+        x = SAMPLERS[sampler](look, start, model.family.grid(steps), lambda: rng.normal(size), 1.0)
         return denoiser.layout.unpack(x)["image"]
 
     return draw
@@ -81,7 +81,7 @@ def guided(model: Model, c: Context, mask: Tensor) -> Denoise:
 
 WAYS: dict[str, tuple[float, Way]] = {      # share of training rows with known parts, and how it is drawn
     "masks": (0.5, by_masks),
-    "replacement, one noise": (0.0, by_replacement("ab2", fresh=False)),
+    "replacement, one noise": (0.0, by_replacement("dpmpp_2m", fresh=False)),
     "replacement, fresh noise": (0.0, by_replacement("stochastic", fresh=True)),
 }
 

@@ -43,7 +43,7 @@ def located(run: str | Path) -> Path:
     Raises RunError if there is neither.
     """
     folder, shipped = Path(run), sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
-    if str(run) in shipped and not any((folder / name).exists() for name in (MODEL, CHAIN)):
+    if str(run) in shipped and not is_run(folder):
         return SHIPPED / run
     if folder.exists():
         return folder
@@ -80,6 +80,11 @@ def families(folder: Path) -> list[str]:
 def is_chain(folder: Path) -> bool:
     """Whether the folder is that of a chain."""
     return (folder / CHAIN).exists()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder is that of a model or of a chain."""
+    return is_chain(folder) or (folder / MODEL).exists()
 
 
 def _save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -132,24 +132,21 @@ class Denoiser(nn.Module):
         if not len(rows):
             return x0
         c, known, jump = c.take(rows), known[rows], Jump(jump.span[rows], jump.guidance[rows])
-        asked, without = self.jumping(c, known), self.jumping(c.nothing(), known)
+        asked, without = self.denoise(c, known), self.denoise(c.nothing(), known)
         found = aim(x_t[rows], t[rows, :1], jump, asked, without, known, progress)
         return x0.index_copy(0, rows, found)
 
-    def jumping(self, c: Context, known: Tensor) -> Asked:
-        """(x_t, t, jump) -> x^, (B, N), t (B, 1), with the sources read once."""
-        reading = self.net.read(c)
-        return lambda x_t, t, jump: self.layout.pack(
-            self.predict(x_t, t.expand(-1, len(self.names)), known, reading, jump))
+    def denoise(self, c: Context, known: Tensor) -> Asked:
+        """(x_t, t) -> x^_0, both (B, N), with the sources read once; t is a number or (B, 1).
 
-    def denoise(self, c: Context, known: Tensor) -> Denoise:
-        """(x_t, t) -> x^_0, both (B, N), with the sources read once; t is a number or (B, 1)."""
+        It is a Denoise, and with a jump as well says x^.
+        """
         reading = self.net.read(c)
 
-        def denoise(x_t: Tensor, t: float | Tensor) -> Tensor:
+        def denoise(x_t: Tensor, t: float | Tensor, jump: Jump | None = None) -> Tensor:
             times = torch.as_tensor(t, dtype=torch.float32, device=x_t.device)
             times = times.expand(len(x_t), len(self.names))
-            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, reading)))
+            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, reading, jump)))
 
         return denoise
 
@@ -200,10 +197,10 @@ class Denoiser(nn.Module):
             what = f"guidance {guidance:g}" if against is None else "a negative"
             raise ValueError(f"jumps were learned with guidance from 1 to {MOST:g} and without a negative; "
                              f"for {what} take another sampler, such as dpmpp_2m")
-        first = self.jumping(c, known)
+        first = self.denoise(c, known)
         if toward is None:
             return first
-        last = self.jumping(toward.sources, known)
+        last = self.denoise(toward.sources, known)
         return lambda x_t, t, jump: torch.lerp(first(x_t, t, jump), last(x_t, t, jump), toward.share)
 
     def clamped(self, known: Known | None, rows: int) -> tuple[Tensor, Tensor]:

@@ -51,12 +51,12 @@ class Parser(argparse.ArgumentParser):
 
     def derive_knobs(self, argv: Sequence[str]) -> None:
         """Options for the knobs of the run or chain on the command line; without one those of a flow."""
-        from likewise.checkpoint import CHAIN, MODEL, SHIPPED, families
+        from likewise.checkpoint import SHIPPED, families, is_run
         from likewise.families import family_class
         from likewise.families.base import LEADS
 
         folders = (folder / word for word in argv for folder in (Path(), SHIPPED))
-        run = next((f for f in folders if any((f / n).is_file() for n in (MODEL, CHAIN))), None)
+        run = next(filter(is_run, folders), None)
         names = families(run) if run else ["flow"]
         drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
         self.derive("knobs", drawn, but=LEADS)

@@ -29,7 +29,7 @@ MOST = 4.0      # guidance that is learned, from 1
 UNTIL = 0.9     # time from which on noisier points are not guided
 LEAST = 0.1     # a of (3), in the end
 FALL = 0.5      # share of training in which a falls from 1 to that
-Asked = Callable[[Tensor, Tensor, "Jump"], Tensor]
+Asked = Callable[..., Tensor]   # (x_t, t, jump) -> x^, and without a jump x^_0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ one of them changes, it changes for the whole process, and only when it is calle
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,14 @@ def join() -> tuple[int, int]:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), dist.get_world_size()
+
+
+def leave() -> None:
+    """Leave that group with its other processes, before Python ends; nothing must hold it any more."""
+    if dist.is_initialized():
+        gc.collect()    # a module that was spread over the processes refers to itself
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def total(value: float, on: torch.device) -> float:

@@ -10,10 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch.distributed as dist
 from tqdm import tqdm
 
-from likewise import checkpoint, memory, pictures
+from likewise import checkpoint, machine, memory, pictures
 from likewise.model import Model
 from likewise.table import Row, Table
 from likewise.training import Plan, Step, train
@@ -99,8 +98,8 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
     finally:
         if display is not None and display.bar is not None:
             display.bar.close()
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    if not stopped:
+        machine.leave()
     return Ending(step, display and display.heldout, stopped)
 
 

@@ -163,13 +163,17 @@ class Table:
             if name in self._own and column != self.columns[name]:
                 self._fits(name, column)
                 new[name] = column
+        return self._with(new)
+
+    def _with(self, new: Mapping[str, Modality]) -> Table:
+        """The same rows with these columns in the place of others of the name."""
         if all(self.views.get(name) is column for name, column in new.items()):
             return self     # with what it has encoded
         seen = copy.copy(self)      # and what it has found out so far
         seen.views = self.views | new
         seen._kept = {name: kept for name, kept in self._kept.items() if name not in new}
         if "_parts" in self.__dict__:
-            seen._parts = tuple(part.with_views(new) for part in self._parts)
+            seen._parts = tuple(part._with(new) for part in self._parts)
         return seen
 
     def _fits(self, name: str, column: Modality) -> None:

@@ -342,10 +342,10 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
     Noise and times are always the same; the losses of several phases are summed. Raises ValueError if the
     table holds nothing out.
     """
-    table = table.with_views(model.columns)
     count = min(rows, len(table.test))
     if not count:
         raise ValueError("the table holds no rows out; open it with holdout above 0")
+    table = table.with_views(model.columns)
     spread = torch.arange(count) * len(table.test) // count  # rows lie in the order of the file
     data = {name: table.test.encoded(name)[spread] for name in model.formula.columns}
     total = 0.0

@@ -24,7 +24,6 @@ from likewise.model import Model
 from likewise.nets import Reader
 from likewise.spec import Spec
 from likewise.table import Table
-from likewise.training import Plan, train
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "disc", "box", "ring", "x")
 CONFIG = {"hidden_size": 8, "vocab_size": len(WORDS), "max_position_embeddings": 12, "type_vocab_size": 2,
@@ -76,12 +75,6 @@ def coloured(count: int = 48) -> Table:
     for i, row in enumerate(rows):
         row["text"] = ("a red red disc", "box", "red ring", "x")[i % 4]
     return Table.from_rows(rows, {"image": "image", "label": "label", "text": "text"}, holdout=0.0)
-
-
-def learned(model: Model, table: Table, steps: int) -> Model:
-    for _ in train(model, table, Plan(steps=steps, batch=16, precision="float32", save=1e9)):
-        pass
-    return model.eval()
 
 
 # ---- the encoder
@@ -188,7 +181,7 @@ def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
 
 def test_what_is_learned_from_it_follows_the_text(package: Path) -> None:
     table = coloured().see("label | text@minilm")
-    model = learned(Model("label | text@minilm", table.columns, "autoregressive", **SMALL), table, 120)
+    model = toy.trained(Model("label | text@minilm", table.columns, "autoregressive", **SMALL), table, 120, batch=16)
     texts = ("a red red disc", "box", "red ring", "x")
     drawn = model.sample([{"text@minilm": text} for text in texts for _ in range(5)])
     assert sum(row["label"] == str(i // 5) for i, row in enumerate(drawn)) >= 18

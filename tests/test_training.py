@@ -403,7 +403,7 @@ def test_held_out_loss_is_always_the_same(table: Table) -> None:
         heldout_loss(
             model,
             Table.from_rows(
-                [{"label": "0", "number": 0.5}, {"label": "1", "number": 1.5}] * 2, table.kinds, holdout=0.0
+                [{"label": "a", "number": 0.5}, {"label": "b", "number": 1.5}] * 2, table.kinds, holdout=0.0
             ),
         )
 

@@ -118,7 +118,7 @@ def test_a_strength_of_one_is_a_draw_from_scratch(world: Table, family: str) -> 
     near, far = (given.sample(2, start=({"image": REAL[1]["image"]}, s)) for s in (0.05, 1.0))
     assert all(apart(a, b) <= 1 for a, b in zip(plain, far, strict=True))
     assert all(apart(a, b) > 1 for a, b in zip(plain, near, strict=True))
-    assert apart(*near) <= apart(*plain)
+    assert apart(*near) < apart(*plain)
 
 
 @pytest.mark.parametrize("family", ["autoencoder", "vae"])
@@ -217,7 +217,7 @@ def test_not_the_one_of_two_is_the_other(family: str) -> None:
     model = learned(two, family, 400, "two", drop=0.5)  # half of the rows show what no source looks like
     for thing, other in ((0, 3), (3, 0)):
         drawn = model.sample([{}] * 40, negative={"text": toy.WORDS[thing]}, guidance=6.0)
-        assert toy.agreement([other] * 40, "image", drawn) > 0.8
+        assert toy.agreement([other] * 40, "image", drawn) > 0.9
 
 
 @pytest.mark.parametrize("family", [*LED, "autoencoder", "autoregressive"])

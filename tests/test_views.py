@@ -16,7 +16,7 @@ from likewise.formula import FormulaError
 from likewise.latent import Latent
 from likewise.model import Model
 from likewise.table import Table
-from likewise.training import Plan, heldout_loss, train
+from likewise.training import heldout_loss
 
 CODER = {"width": 32, "codec_depth": 1, "depth": 1, "coarse": 4, "floats": 4}
 
@@ -29,19 +29,13 @@ def table() -> Table:
 @pytest.fixture(scope="module")
 def codes(table: Table) -> Model:
     """An autoencoder of pictures alone."""
-    return trained(Model("image", table.columns, "autoencoder", **CODER), table, 250)
+    return toy.trained(Model("image", table.columns, "autoencoder", **CODER), table, 250)
 
 
 def held_out_rows() -> Table:
     """The toy world without its texts, which are too few to hold any out."""
     rows = [{n: row[n] for n in ("image", "label", "number")} for row in toy.rows(256)]
     return Table.from_rows(rows, {"image": "image", "label": "label", "number": "number"}, holdout=0.1)
-
-
-def trained(model: Model, table: Table, steps: int) -> Model:
-    for _ in train(model, table, Plan(steps=steps, batch=64, precision="float32", save=1e9)):
-        pass
-    return model.eval()
 
 
 # ---- options
@@ -116,7 +110,7 @@ def test_codes_are_scaled_and_come_back(table: Table, codes: Model) -> None:
 
 def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(table: Table, codes: Model, tmp_path: Path) -> None:
     seen = table.see("image@codes | label", codes=codes)
-    model = trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 250)
+    model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 250)
     things = [i % 4 for i in range(40)]
     drawn = model.sample([{"label": str(t)} for t in things])
     assert toy.agreement(things, "image", [{"image": row["image@codes"]} for row in drawn]) > 0.9
@@ -131,7 +125,7 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(table: Table, codes:
 
 def test_known_pixels_of_a_latent_come_back_exactly(table: Table, codes: Model) -> None:
     seen = table.see("image@codes | label", codes=codes)
-    model = trained(Model("image@codes | label", seen.columns, width=64, depth=2, infill=0.5), table, 250)
+    model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2, infill=0.5), table, 250)
     row = toy.rows(4)[1]  # a square in the upper right corner
     mask = torch.zeros(10, 10, dtype=torch.bool)
     mask[:, :6] = True
@@ -164,7 +158,7 @@ def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) ->
 
 def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, codes: Model) -> None:
     seen = table.see("label | image@codes", codes=codes)
-    model = trained(Model("label | image@codes", seen.columns, "autoregressive", width=64, depth=2), table, 250)
+    model = toy.trained(Model("label | image@codes", seen.columns, "autoregressive", width=64, depth=2), table, 250)
     rows = [table.test[i] for i in range(len(table.test))]
     drawn = model.sample([{"image@codes": row["image"]} for row in rows])
     assert np.mean([a["label"] == b["label"] for a, b in zip(drawn, rows, strict=True)]) > 0.8

@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 import torch
 
+from likewise import machine
 from likewise.model import Model
 from likewise.table import Table
 from likewise.training import Plan, train
@@ -111,6 +112,13 @@ def agreement(things: Sequence[int], column: str, drawn: Sequence[dict[str, Any]
     )
 
 
+def trained(model: Model, table: Table, steps: int, batch: int = 64) -> Model:
+    """The model after so many steps, to be drawn from."""
+    for _ in train(model, table, Plan(steps=steps, batch=batch, precision="float32", save=1e9)):
+        pass
+    return model.eval()
+
+
 def run(
     folder: str, steps: int, resume: bool = False, formula: str = "image, number | label", **plan: Any
 ) -> list[float]:
@@ -137,3 +145,4 @@ if __name__ == "__main__":  # a process of its own, to be killed, or one of seve
     torch.set_num_threads(1)
     for where, options in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
         run(where, 12, **json.loads(options))
+    machine.leave()

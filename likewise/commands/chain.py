@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from likewise.chain import Chain
-from likewise.checkpoint import CHAIN, MODEL, RunError, load_state
+from likewise.checkpoint import RunError, is_run, load_state
 from likewise.flags import Parser
 from likewise.model import Model
 
@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"two runs are called {twice[0]}, and links go by the names of their folders; "
                          "rename one of the folders")
-    if (args.out / CHAIN).exists() or (args.out / MODEL).exists():
+    if is_run(args.out):
         raise RunError(f"{args.out} holds a model already; give another --out")
     chain = Chain({run.name: Model.load(run) for run in args.runs})
     chain.save(args.out, data=load_state(args.runs[-1])["data"])

@@ -6,14 +6,14 @@ import difflib
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 
 from likewise import pictures
-from likewise.checkpoint import MODEL, load_state
+from likewise.checkpoint import MODEL, RunError, load_state
 from likewise.demos import DEMOS
 from likewise.families import family_class
 from likewise.flags import Parser, pairs
@@ -86,6 +86,15 @@ def open_table(args: Namespace, parser: Parser) -> Table:
     for note in notes if first_process() else ():
         print(f"note: {note}", file=sys.stderr)
     return table
+
+
+def opened(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
+    data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
+    if data["source"] is None:
+        raise RunError(f"{run} was trained on rows in memory; name the data, or use likewise.train and "
+                       "likewise.evaluate with the table")
+    return data
 
 
 def view_flag(parser: Parser) -> None:

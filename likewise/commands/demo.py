@@ -10,6 +10,7 @@ from pathlib import Path
 
 from likewise import pictures
 from likewise.chain import load
+from likewise.checkpoint import SHIPPED
 from likewise.commands.train import report
 from likewise.evaluation import evaluate
 from likewise.flags import Parser
@@ -56,7 +57,7 @@ now try:
 
 def emoji(path: Path) -> None:
     """A picture of prompts, drawn by the model that comes with the package."""
-    model, began = load("emoji"), time.perf_counter()
+    model, began = load(SHIPPED / "emoji"), time.perf_counter()
     asked = [{"text": text, "style": style} for text in TEXTS for style in STYLES]
     drawn = model.sample(asked, seed=0)
     seconds = time.perf_counter() - began

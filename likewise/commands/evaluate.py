@@ -10,6 +10,7 @@ from pathlib import Path
 from likewise import pictures
 from likewise.chain import load
 from likewise.checkpoint import SHIPPED, RunError, is_chain, load_chain, load_state, located
+from likewise.commands.data import opened
 from likewise.commands.drawing import RUN
 from likewise.evaluation import evaluate
 from likewise.families import drawing
@@ -82,10 +83,8 @@ def beside(run: Path) -> Path:
 def data_of(run: Path) -> Table:
     """The table that a run was trained on. Raises RunError if it cannot be had any more, or has changed."""
     folder = located(run)
-    data = dict((load_chain(folder) if is_chain(folder) else load_state(folder))["data"])
-    before = data.pop("fingerprint")
-    if data["source"] is None:
-        raise RunError(f"{run} was trained on rows in memory; use likewise.evaluate(model, table)")
+    state = load_chain(folder) if is_chain(folder) else load_state(folder)
+    data, before = opened(run, state), state["data"]["fingerprint"]
     table = Table.open(**data)
     if table.fingerprint != before:
         raise RunError(f"{data['source']} is not what {run} was trained on (fingerprint {before}, now "

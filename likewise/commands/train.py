@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 
 from likewise.checkpoint import RunError, load_state, located
-from likewise.commands.data import SOURCE, open_table, seen, table_args, table_flags, view_flag
+from likewise.commands.data import SOURCE, open_table, opened, seen, table_args, table_flags, view_flag
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
 from likewise.formula import Formula, View, distinct
@@ -153,7 +153,7 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if not args.source and any(asked.values()):
         raise ValueError("options of the data without the data: name it before the other options")
     model = Model.load(located(args.first), **parser.given(args, "family"))
-    table = open_table(args, parser) if args.source else Table.open(**_opened(args.first, state))
+    table = open_table(args, parser) if args.source else Table.open(**opened(args.first, state))
     return model, table.with_views(model.columns), _plan(parser, args)
 
 
@@ -162,20 +162,12 @@ def _plan(parser: Parser, args: Namespace) -> Plan:
     return Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
 
 
-def _opened(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
-    data = {k: v for k, v in state["data"].items() if k != "fingerprint"}
-    if data["source"] is None:
-        raise RunError(f"{folder} was trained on rows in memory; name the data, or use likewise.train")
-    return data
-
-
 def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
     """A run as it was left, its end moved. Raises RunError if the command line contradicts it otherwise."""
     if args.first:
         raise RunError(f"{folder} is to go on as it is; leave --from out, or leave --resume out")
     state = load_state(folder)
-    plan, data = dict(state["plan"]), _opened(folder, state)
+    plan, data = dict(state["plan"]), opened(folder, state)
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value

@@ -94,12 +94,12 @@ class Flow(Family):
         if sampler == "auto":
             few = steps <= JUMPS and self.denoiser.can_jump(guidance, against)
             sampler = "jump" if few else "dpmpp_2m"
-        return self.denoiser.draw(c, rng, value, mask, self._grid(steps, shift), sampler=sampler,
+        return self.denoiser.draw(c, rng, value, mask, self.grid(steps, shift), sampler=sampler,
                                   guidance=guidance, interval=(guidance_from, guidance_to),
                                   zero_star=zero_star, eta=eta, against=against, toward=toward,
                                   start=start, source_noise=source_noise)
 
-    def _grid(self, steps: int, shift: float) -> list[float]:
+    def grid(self, steps: int, shift: float = 1.0) -> list[float]:
         """Fine for pictures alone: of a category times near data, which training hardly sees, say nothing."""
         fine = all(predicts == "x" for predicts in self.denoiser.predicts.values())
         return (fine_grid if fine and not self.denoiser.floats.categorical else time_grid)(steps, shift)
