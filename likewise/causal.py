@@ -9,34 +9,38 @@ changes, and drawing keeps their keys and values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.nets import HEAD, Block, Cache, Reading, conditions, rotations
+from likewise.nets import HEAD, Block, Cache, Reading, conditions, rotations, turned, zero
+from likewise.spec import Spec
 from likewise.stems import norm
 
 UNSEEN = -1e4  # added to the score of what must not be seen
+BASE = 1e4  # of the wavelengths of places in a running text
+FACTORS = ((36313, 27191), (36313, 27191, 51647))  # of the ids of a key, last to first: odd
 
 
 class Causal(nn.Module):
     """Blocks over a sequence of columns; slot i reads token i - 1 and says what token i may be.
 
-    The slot has the place of the token it tells, and slot 0 reads a learned start.
+    The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
+    text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
     """
 
-    def __init__(self, grids: Sequence[tuple[int, ...]], width: int, depth: int) -> None:
+    def __init__(self, specs: Sequence[Spec], width: int, depth: int) -> None:
         super().__init__()
-        self.sizes = [math.prod(grid) for grid in grids]
-        self.width = width
+        self.sizes = [spec.tokens for spec in specs]
+        self.width, self.running = width, specs[0].running
         self.start = nn.Parameter(torch.randn(width))
-        self.place = nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        table = torch.cat([rotations(grid, width // max(1, width // HEAD)) for grid in grids], dim=1)
+        self.head = width // max(1, width // HEAD)
+        table = torch.cat([rotations(spec.grid, self.head) for spec in specs], dim=1)
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading) -> Sequence[Tensor]:
@@ -50,7 +54,7 @@ class Causal(nn.Module):
         spots = torch.cat([torch.arange(a, a + n) for a, n in zip(first, lengths, strict=True)])
         spots = spots.to(used.device)
         tokens = torch.cat([self._start(len(used)), *parts], dim=1)[:, :-1]
-        h = torch.cat([reading.tokens, norm(tokens) + self.place[spots]], dim=1)
+        h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
         sources, total = reading.tokens.shape[1], sum(lengths)
         e = conditions(self.condition, reading, len(h))
         table = self._table(spots, sources, h.dtype)
@@ -65,19 +69,27 @@ class Causal(nn.Module):
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
 
+    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
+        return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
+
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
-        still = torch.zeros(2, sources, self.table.shape[-1], dtype=dtype, device=spots.device)
+        still = torch.zeros(2, sources, self.head, dtype=dtype, device=spots.device)
         still[0] = 1
-        return torch.cat([still, self.table[:, spots].to(dtype)], dim=1)
+        table = (turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots])
+        return torch.cat([still, table.to(dtype)], dim=1)
 
 
 class Decoding:
-    """A sequence that grows by a token at a time, the same as Causal.forward would see it."""
+    """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
+
+    A running text may grow on: when it is as long as a window, the first half of it is forgotten.
+    """
 
     def __init__(self, causal: Causal, reading: Reading) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
-        room = sources + sum(causal.sizes)
+        self.window, self.sources = sum(causal.sizes), sources
+        room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
         self.e = conditions(causal.condition, reading, rows)
         self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
@@ -91,7 +103,9 @@ class Decoding:
     def slot(self, spot: int, used: Tensor | None = None) -> Tensor:
         """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
         spots = torch.tensor([spot], device=self.last.device)
-        h = norm(self.last) + self.causal.place[spots]
+        h = self.causal._placed(self.last, spots)
+        if self.seen == self.sources + self.window:
+            self._forget()
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
         self.seen += 1
@@ -104,12 +118,55 @@ class Decoding:
         """The embedded token, (B, D), that the next slot reads."""
         self.last = token[:, None]
 
+    def feed(self, tokens: Tensor) -> None:
+        """The first embedded tokens, (B, n, D), at once, n < window: what their slots say is not asked."""
+        n = tokens.shape[1]
+        spots = torch.arange(n, device=tokens.device)
+        h = self.causal._placed(torch.cat([self.last, tokens[:, :-1]], dim=1), spots)
+        table = self.causal._table(spots, 0, h.dtype)
+        bias = self.bias[..., : self.sources + n] + _ahead(self.sources, n, h)[self.sources :]
+        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
+            h = block(h, self.e, None, table, bias, cache)
+        self.seen += n
+        self.push(tokens[:, -1])
+
+    def _forget(self) -> None:
+        """Leave the first half of the window out."""
+        half = self.window // 2
+        for cache in self.caches:
+            cache.forget(self.sources, half)
+        kept = torch.cat([self.bias[..., : self.sources], self.bias[..., self.sources + half :]], dim=-1)
+        self.bias = F.pad(kept, (0, half))
+        self.seen -= half
+
 
 def _ahead(sources: int, tokens: int, like: Tensor) -> Tensor:
     """What must not be seen, (S + L, S + L): by sources the sequence, by a slot those after it."""
     row, column = torch.arange(sources + tokens)[:, None], torch.arange(sources + tokens)
     hidden = (column > row) & (column >= sources)
     return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, UNSEEN).to(like.device)
+
+
+class Grams(nn.Module):
+    """Vectors of the last two and of the last three ids, by hash (as in Shazeer et al., 2016, "NNLM").
+
+    What stands before the first id counts as 0. At first all are zero.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(zero(nn.Embedding(size, width)) for _ in FACTORS)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, n) -> (B, n, D)."""
+        total = None
+        for table, factors in zip(self.tables, FACTORS, strict=True):
+            key = torch.zeros_like(ids)
+            for back, factor in enumerate(factors):
+                key = key ^ (F.pad(ids, (back, 0))[:, : ids.shape[1]] * factor)
+            e = table(key % table.num_embeddings)
+            total = e if total is None else total + e
+        return total
 
 
 class Numbers(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality
 from likewise.rng import Rng
 from likewise.spec import Spec
+from likewise.writing import Writing, streamed, windows
 
 VIEWS = "views"  # folder, in that of a run, of the models that columns are seen through
 Row = dict[str, Any]  # column -> a value a person can look at
@@ -44,9 +45,9 @@ class Model(nn.Module):
     (['kind', 'price'], 2)
     """
 
-    def __init__(self, formula: str | Formula, columns: Mapping[str, Modality], family: str = "flow", *,
-                 seed: int = 0, **options: Any) -> None:
-        """`options` are those of the family (its `__init__`).
+    def __init__(self, formula: str | Formula, columns: Mapping[str, Modality],
+                 family: str | None = None, *, seed: int = 0, **options: Any) -> None:
+        """`options` are those of the family (its `__init__`), which is autoregressive for texts, else flow.
 
         Raises FormulaError where the columns cannot serve the formula, ValueError, with the nearest name, for
         a family or an option that is not there.
@@ -59,7 +60,8 @@ class Model(nn.Module):
             if (spec := columns[str(view)].spec).padded and not spec.categorical:
                 raise FormulaError(f"{view} can be a source only, as nothing leads from it back to a value; "
                                    f"write {view.column!r} for the target, and {view} after the bar")
-        self.family_name = family
+        written = all(self.columns[n].kind in ("text", "document") for n in self.targets)
+        self.family_name = family = family or ("autoregressive" if written else "flow")
         cls = family_class(family)
         given = checked(options, cls.options(), f"option of the family {family}")
         self.options = {n: p.default for n, p in cls.options().items()} | given  # defaults may change one day
@@ -120,23 +122,46 @@ class Model(nn.Module):
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               start: tuple[Row, float] | None = None, batch: int = 64, **knobs: Any) -> list[Row]:
+               start: tuple[Row, float] | None = None, prompts: Sequence[str] | None = None,
+               stop: Sequence[str] = (), batch: int = 64, **knobs: Any) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
         The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
         are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
         bool over the column's grid, True where the value holds. Guidance goes away from the sources
         `negative` rather than from none. `start` is a value of every target that is not known, and a strength
-        in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. Knobs are the family's
-        (its `sample`). Raises ValueError for what the family cannot do.
+        in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
+        one target that is a text begins with, one a row; it ends where one of `stop` comes after them, which
+        is left out. Knobs are the family's (its `sample`). Raises ValueError for what the family cannot do.
         """
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
         for first in range(0, len(rows), batch):
-            part = rows[first : first + batch]
-            rng = Rng(indices[first : first + batch], "sample", seed, device=self.device)
-            drawn += self._drawn(part, rng, known, self._leads(len(part), known, negative, start), knobs)
+            part, some = rows[first : first + batch], slice(first, first + batch)
+            rng = Rng(indices[some], "sample", seed, device=self.device)
+            leads = self._leads(len(part), known, negative, start)
+            writing = None
+            if prompts is not None or stop:
+                self._can("prompt")
+                writing = Writing(self.made, None if prompts is None else prompts[some], stop)
+                leads |= {"prompt": writing.prompt, "watch": writing.watch if stop else None}
+            found = self._drawn(part, rng, known, leads, knobs)
+            for k, row in enumerate(found if writing and stop else ()):
+                row[writing.name] = writing.stopped(row[writing.name], k)
+            drawn += found
         return drawn
+
+    def stream(self, sources: Row | None = None, *, prompt: str = "", stop: Sequence[str] = (), seed: int = 0,
+               **knobs: Any) -> Iterator[str]:
+        """What `sample` writes after one prompt, piece by piece as it is drawn; closing it stops the draw.
+
+        Raises ValueError unless the one target is a text and the family writes it from left to right.
+        """
+        self._can("prompt")
+        writing = Writing(self.made, [prompt])
+        rng = Rng([0], "sample", seed, device=self.device)
+        return streamed(writing.column, writing.begun(0), stop, lambda watch: self._drawn(
+            [sources or {}], rng, None, {"prompt": writing.prompt, "watch": watch}, knobs))
 
     def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
                     known: Mapping[str, Any] | None = None, negative: Row | None = None,
@@ -208,10 +233,14 @@ class Model(nn.Module):
         A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform
         dequantisation. The noise of row i depends on (seed, indices[i]) alone: rows that share an index share
         their noise, which cancels in their difference. `observed` maps a target to a mask of bool over its
-        grid: then it is log P of the parts where it is True, for families that can sum over the others. Knobs
-        are keywords of the family's log_prob. Raises ValueError if the family has no such density.
+        grid: then it is log P of the parts where it is True, for families that can sum over the others. A
+        document may have any length: windows of it overlap by half, so that all but the first tokens are
+        told from half a window at least; its `dims` are bytes, (N,). Knobs are keywords of the family's
+        log_prob. Raises ValueError if the family has no such density.
         """
         known = self.scoring()
+        if self.columns[self.targets[0]].spec.running:
+            return self._document(rows, batch)
         if observed and "observed" not in known:
             raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
         known = {n: p for n, p in known.items() if n != "observed"}
@@ -233,6 +262,28 @@ class Model(nn.Module):
         dims = {n: (int(masks[n].sum()) if masks else s.tokens) * s.width for n, s in specs.items()}
         scale = sum(count * self.columns[n].log_scale for n, count in dims.items())
         return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, sum(dims.values()))
+
+    def _document(self, rows: Sequence[Row], batch: int) -> Score:
+        """log P of documents, of any length."""
+        [name] = self.targets
+        if not hasattr(self.family, "token_log_prob"):
+            raise ValueError(f"the family {self.family_name} has no density of a document; those that have: "
+                             "autoregressive")
+        column = self.columns[name]
+        for row in rows:
+            self._check(name, row[name])
+        cuts = [(k, *cut) for k, row in enumerate(rows)
+                for cut in windows(column.ids(row[name]), column.length)]
+        nats = torch.zeros(len(rows), device=self.device)
+        for first in range(0, len(cuts), batch):
+            which, ids, fresh = zip(*cuts[first : first + batch], strict=True)
+            with torch.no_grad():
+                told = self.family.token_log_prob({name: torch.stack(ids).to(self.device)},
+                                                  self.context([rows[k] for k in which]))[name]
+            nats.index_add_(0, torch.tensor(which, device=self.device),
+                            (told * torch.stack(fresh).to(self.device)).sum(1))
+        sizes = [len(row[name].encode()) for row in rows]
+        return Score(nats, "exact", torch.tensor(sizes, device=self.device))
 
     def scoring(self) -> dict[str, inspect.Parameter]:
         """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""

@@ -29,10 +29,16 @@ def rotations(grid: tuple[int, ...], size: int) -> Tensor:
 
     Several axes share the E floats.
     """
-    axes, pairs = len(grid), size // 2
+    places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid))
+    return turned(places.view(-1, len(grid)), size, 100.0)
+
+
+def turned(places: Tensor, size: int, base: float) -> Tensor:
+    """The same of places (T, axes) on any grid; wavelengths are from 2 pi to 2 pi `base`."""
+    axes, pairs = places.shape[1], size // 2
     share = [pairs // axes + (a < pairs % axes) for a in range(axes)]
-    places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid)).view(-1, axes)
-    parts = [places[:, a, None] * 100.0 ** (-torch.arange(n) / n) for a, n in enumerate(share)]
+    parts = [places[:, a, None] * base ** (-torch.arange(n, device=places.device) / n)
+             for a, n in enumerate(share)]
     angles = torch.cat(parts, dim=1)
     cosines, sines = angles.cos(), angles.sin()
     return torch.stack([cosines.repeat(1, 2), torch.cat([-sines, sines], dim=1)])
@@ -53,6 +59,11 @@ class Cache:
         self.kv[0, :, :, self.n:end], self.kv[1, :, :, self.n:end] = k, v
         self.n = end
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
+
+    def forget(self, first: int, count: int) -> None:
+        """Make room: leave `count` tokens out, from the one at `first`."""
+        self.kv[:, :, :, first : self.n - count] = self.kv[:, :, :, first + count : self.n].clone()
+        self.n -= count
 
 
 class Attention(nn.Module):

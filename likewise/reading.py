@@ -17,12 +17,17 @@ import PIL.Image
 from likewise.demos import DEMOS
 from likewise.formula import unknown
 from likewise.modalities import KINDS, image
+from likewise.modalities.document import passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 TABLES = (".csv", ".jsonl", ".parquet")
+TEXTS = (".txt", ".md", ".rst", ".tex", ".html", ".py", ".sql", ".js", ".ts", ".c", ".h", ".cpp", ".java",
+         ".go", ".rs", ".sh", ".r", ".jl")
+LONG = 4096         # characters above which a text is a document, which is learned in windows
+PASSAGE = " passage"    # the column that says where a passage stands: document * 2^32 + its number there
 NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
 FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
 
@@ -48,16 +53,20 @@ def _quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def read(source: str | Path, options: Mapping[str, Any] | None = None) -> Dataset:
-    """The rows of a demo, a folder, a .csv, .jsonl or .parquet file, or a hub data set. Raises TableError."""
+def read(source: str | Path, options: Mapping[str, Any] | None = None,
+         encoding: str | None = None) -> Dataset:
+    """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
+
+    `encoding` is that of text files, UTF-8 unless given.
+    """
     path = Path(source).expanduser()
     if str(source) in DEMOS:
         with _quiet():
             return DEMOS[str(source)](**(options or {}))
     if path.is_dir() or path.is_file():
         with _quiet():
-            return _folder(path) if path.is_dir() else _file(path)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix not in TABLES:
+            return _folder(path, encoding) if path.is_dir() else _file(path, encoding)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix not in TABLES + TEXTS:
         with _quiet():
             return _hub(str(source))
     if path.suffix or len(path.parts) > 1:
@@ -81,8 +90,10 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
         raise TableError("there are no rows")
     found, warnings = {}, []
     for name in data.column_names:
+        if name == PASSAGE:
+            continue
         data = _plain(data, name)
-        own = _kind(data, name)
+        own = "document" if PASSAGE in data.column_names and name == "text" else _kind(data, name)
         kind = kinds.get(name, own)
         if kind is None:
             warnings.append(f"column {name!r} is left out: no modality reads {data.features[name]}")
@@ -90,11 +101,20 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
         if "image" in (kind, own) and kind != own:
             raise TableError(f"column {name!r} cannot be taken for {kind}: it holds {data.features[name]}")
         found[name] = kind
-        if kind == "text":
+        if kind in ("text", "document"):
             data = _strings(data, name)
     if not found:
         raise TableError("there is no column to learn from; " + "; ".join(warnings))
-    return data.select_columns(list(found)), found, warnings
+    documents = [name for name, kind in found.items() if kind == "document"]
+    if len(documents) > 1:
+        raise TableError(f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
+                         f"leave one of them out, or say --kind {documents[1]}=text if it is short")
+    if PASSAGE in data.column_names and not documents:
+        raise TableError(f"a text has more than {LONG:,} characters; leave --kind out: it is a document")
+    if documents and PASSAGE not in data.column_names:
+        data = data.map(_cut, fn_kwargs={"name": documents[0]}, with_indices=True, batched=True, batch_size=1,
+                        remove_columns=data.column_names, load_from_cache_file=False)
+    return data.select_columns([*found, *([PASSAGE] if documents else [])]), found, warnings
 
 
 @_quiet()
@@ -116,17 +136,21 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
     return Dataset.from_dict(columns, features=Features(features))
 
 
-def _folder(path: Path) -> Dataset:
-    """A metadata file with a column file_name; or pictures, with a .txt beside each or in class folders."""
+def _folder(path: Path, encoding: str | None) -> Dataset:
+    """A metadata file with a column file_name; pictures, with a .txt beside each or in class folders; texts.
+    """
     from datasets import Dataset, Features, Value
 
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
         if metadata.is_file():
-            return _file(metadata)
+            return _file(metadata, encoding)
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
     if not files:
-        raise TableError(f"the folder {str(path)!r} has no pictures and no metadata.csv, .jsonl or .parquet; "
-                         "put some in, or give a table file by its name")
+        texts = sorted(p for p in path.rglob("*") if p.suffix.lower() in TEXTS and p.is_file())
+        if texts:
+            return _texts(texts, path, encoding)
+        raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
+                         ".parquet; put some in, or give a table file by its name")
     columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files]}
     if all(p.with_suffix(".txt").is_file() for p in files):
         columns["text"] = [p.with_suffix(".txt").read_text(errors="replace").strip() for p in files]
@@ -136,14 +160,64 @@ def _folder(path: Path) -> Dataset:
     return Dataset.from_dict(columns, features=Features(features))
 
 
-def _file(path: Path) -> Dataset:
-    """One table file; a column of names of pictures becomes these, and file_name becomes image."""
+def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:
+    """Text files: a row each if all are short, else a row a passage; `label` where folders are classes."""
+    from datasets import Dataset, concatenate_datasets
+
+    classes, parts = all(p.parent != folder for p in files), []
+    columns: dict[str, list[Any]] = {}
+    whole = all(p.stat().st_size <= LONG for p in files)
+    for i, path in enumerate(files):
+        text = _decoded(path, encoding)
+        cut = [text] if whole else list(passages(text))
+        columns.setdefault("text", []).extend(cut)
+        if classes:
+            columns.setdefault("label", []).extend([path.parent.name] * len(cut))
+        if not whole:
+            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in range(len(cut)))
+        if sum(map(len, columns["text"])) > 2**26 or path is files[-1]:     # a column of Arrow has its limits
+            parts.append(Dataset.from_dict(columns))
+            columns = {}
+    return concatenate_datasets(parts)
+
+
+def _decoded(path: Path, encoding: str | None) -> str:
+    """The text of a file, its lines ended by a newline each. Raises TableError that names the byte."""
+    try:
+        text = path.read_bytes().decode(encoding or "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
+                         f"0x{error.object[error.start]:02x}; say what it is, such as --encoding latin-1"
+                         ) from None
+    except LookupError:
+        raise TableError(f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that "
+                         "Python knows") from None
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    if not text.strip():
+        raise TableError(f"{path} is empty")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cut(rows: dict[str, list[Any]], places: Sequence[int], name: str) -> dict[str, list[Any]]:
+    """One row -> a row for each passage of its document."""
+    cut = list(passages(rows[name][0])) if rows[name][0] else rows[name]
+    others = {n: values * len(cut) for n, values in rows.items() if n != name}
+    return {**{n: cut if n == name else others[n] for n in rows},
+            PASSAGE: [(places[0] << 32) + k for k in range(len(cut))]}
+
+
+def _file(path: Path, encoding: str | None) -> Dataset:
+    """One text; or one table file, where names of pictures become these, and file_name becomes image."""
     from datasets import Dataset
+
+    if path.suffix.lower() in TEXTS:
+        return _texts([path], path.parent, encoding)
 
     readers = {".csv": Dataset.from_csv, ".jsonl": Dataset.from_json, ".parquet": Dataset.from_parquet}
     if path.suffix.lower() not in readers:
-        raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or a file that ends in "
-                         f"{', '.join(TABLES)}")
+        raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
+                         f"ends in {', '.join(TABLES)} or .txt")
     try:
         data = readers[path.suffix.lower()](str(path))
     except Exception as error:      # pyarrow, pandas and datasets each have their own
@@ -204,6 +278,9 @@ def _kind(data: Dataset, name: str) -> str | None:
         return "image"
     dtype = feature.dtype if isinstance(feature, datasets.Value) else ""
     string, whole = dtype.endswith("string"), "int" in dtype
+    long = string and (pc.max(pc.utf8_length(data.data.column(name))).as_py() or 0) > LONG
+    if long:
+        return "document"
     if name in NAMED and (string or (whole and NAMED[name] == "label")):
         return NAMED[name]
     distinct = pc.count_distinct(data.data.column(name)).as_py() if string or whole else 0

@@ -18,6 +18,9 @@ class Spec:
     floats the last one of a token is then 1, and all of a token after the end are 0; such columns are sources
     only, as nothing could say where a drawn one ends.
 
+    `running` says that a value is a window of a longer one: it begins anywhere, its places tell nothing but
+    how far apart they are, and a drawn one may go on for longer than the grid.
+
     >>> Spec((24, 24), width=1).tokens, Spec((1,), classes=10).categorical
     (576, True)
     """
@@ -26,6 +29,7 @@ class Spec:
     width: int = 1
     classes: int | None = None
     padded: bool = False
+    running: bool = False
 
     def __post_init__(self) -> None:
         if not self.grid or min(*self.grid, self.width, 1 if self.classes is None else self.classes) < 1:

@@ -11,6 +11,7 @@ from likewise.reading import TableError
 
 SHARE = 0.1         # of the rows, held out by default
 MOST = 1_000        # rows, held out by default at most
+FEW = 20            # documents below which the last part of each is held out
 
 Need = tuple[str, int]      # a part of a row, and how many training rows must keep it
 
@@ -53,6 +54,25 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
         raise TableError("no pair can be held out: none has both of its halves in other rows as well; leave "
                          "pairs out, or name another column")
     return sorted(held + found)
+
+
+def documents_held_out(documents: Sequence[int], share: float | None = None) -> list[int]:
+    """The numbers of the passages to hold out, of the number of the document of each.
+
+    Whole documents where there are at least 20, else the last passages of each: its tenth, or `share`.
+
+    >>> documents_held_out([0] * 10 + [1] * 20)
+    [9, 28, 29]
+    """
+    counts = Counter(documents)
+    if len(counts) >= FEW:
+        return held_out(list(map(str, documents)), [()] * len(documents), share)
+    left, out = {d: n - round(n * (SHARE if share is None else share)) for d, n in counts.items()}, []
+    for row, document in enumerate(documents):
+        left[document] -= 1
+        if left[document] < 0:
+            out.append(row)
+    return out
 
 
 def _pairs(keys: Sequence[str], partners: Sequence[str], needs: Sequence[Sequence[Need]], held: Sequence[int],

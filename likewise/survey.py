@@ -84,7 +84,7 @@ def fault(cell: Any, kind: str) -> str | None:
     """Why a value cannot be used, whatever the modality learns; pictures are opened elsewhere."""
     if cell is None:
         return "missing"
-    if isinstance(cell, str) and not cell.strip():
+    if isinstance(cell, str) and not (cell if kind == "document" else cell.strip()):
         return "empty"
     if kind == "number" and not (isinstance(cell, (int, float)) and math.isfinite(cell)):
         return f"{cell!r} is not a finite number"

@@ -25,7 +25,8 @@ from likewise.frozen import FROZEN, frozen
 from likewise.modalities import KINDS, Label, Modality, image
 from likewise.reading import TableError
 from likewise.rng import seed_of
-from likewise.split import held_out
+from likewise.split import documents_held_out, held_out
+from likewise.stream import Stream
 from likewise.survey import BadRow, Survey, content, survey
 
 if TYPE_CHECKING:
@@ -67,12 +68,17 @@ class Table:
         self._args = dict(args)     # of `open`
         self._whole = whole         # the table that this one is a part of
         self._kept: dict[str, Tensor] = {}
+        self._streams: dict[str, Stream] = {}
 
     @classmethod
     def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
              kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
-             by: str | None = None, pairs: str | None = None) -> Table:
-        """The rows of a demo, a folder of pictures, a .csv, .jsonl or .parquet file or a hub data set.
+             by: str | None = None, pairs: str | None = None, encoding: str | None = None) -> Table:
+        """The rows of a demo, a folder of pictures or texts, a text or table file or a hub data set.
+
+        A table file ends in .csv, .jsonl or .parquet. Texts too long for a row are documents: their rows are
+        passages, held out as whole documents if there are 20, else as the last part of each; `encoding` is
+        that of text files (default UTF-8).
 
         `options` are keywords of the demo and of the `fit` of the modalities at hand; `kinds` overrules what
         a column is taken for; `holdout` is the fraction of rows held out, in groups of equal column `by`
@@ -83,10 +89,10 @@ class Table:
         """
         name, path = str(source), Path(source).expanduser()
         own = inspect.signature(DEMOS[name]).parameters if name in DEMOS else {}
-        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own})
+        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own}, encoding)
         args = {"source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
                 "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
-                "holdout": holdout, "by": by, "pairs": pairs}
+                "holdout": holdout, "by": by, "pairs": pairs, "encoding": encoding}
         return cls._checked(data, args, own)
 
     @classmethod
@@ -95,7 +101,7 @@ class Table:
                   holdout: float | None = None, by: str | None = None, pairs: str | None = None) -> Table:
         """Rows in memory as a table, checked like those of `open`."""
         args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}),
-                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs}
+                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs, "encoding": None}
         return cls._checked(reading.from_rows(rows), args)
 
     @classmethod
@@ -172,6 +178,7 @@ class Table:
         seen = copy.copy(self)      # and what it has found out so far
         seen.views = self.views | new
         seen._kept = {name: kept for name, kept in self._kept.items() if name not in new}
+        seen._streams = {name: kept for name, kept in self._streams.items() if name not in new}
         if "_parts" in self.__dict__:
             seen._parts = tuple(part._with(new) for part in self._parts)
         return seen
@@ -207,6 +214,7 @@ class Table:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here, so a table may be larger than memory."""
         cells = self._data[range(len(self))[row]]
+        cells.pop(reading.PASSAGE, None)
         values = {name: image.read(content(cell)) if self._own[name] == "image" else cell
                   for name, cell in cells.items()}
         return values | {name: values[View.parse(name).column] for name in self.views}
@@ -267,7 +275,7 @@ class Table:
     def encoded(self, name: str) -> Tensor:
         """The whole column as tokens, (N, T, C) float32 or (N, T) int64, encoded once."""
         if name not in self._kept:
-            self._kept[name] = self._encode(name)
+            self._kept[name] = self._encode(name, range(len(self)))
         return self._kept[name]
 
     def batches(self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0,
@@ -292,10 +300,34 @@ class Table:
                     shuffle = torch.Generator().manual_seed(seed_of("order", seed, epoch))
                     order = torch.randperm(len(self), generator=shuffle).tolist()
                 rows.append(order[place % len(self)])
-            if in_memory:
-                yield {name: self.encoded(name)[torch.tensor(rows, dtype=torch.int64)] for name in names}
-            else:
-                yield {name: self._part(rows)._encode(name) for name in names}
+            yield {name: self._windows(name, rows, seed, step) if self.columns[name].spec.running else
+                   self.encoded(name)[torch.tensor(rows, dtype=torch.int64)] if in_memory else
+                   self._encode(name, rows) for name in names}
+
+    def _windows(self, name: str, rows: Sequence[int], seed: int, step: int) -> Tensor:
+        """Windows of documents that begin anywhere in these passages."""
+        draw = torch.Generator().manual_seed(seed_of("window", seed, step, *rows[:1]))
+        return self._stream(name).windows(rows, torch.rand(len(rows), generator=draw).tolist())
+
+    def documents(self, name: str) -> list[Row]:
+        """A row for each document of a column, as far as its passages follow each other in this table."""
+        places, found, parts = self._places(), [], []
+        for i, text in enumerate(self._cells(name)):
+            if not i or places[i] != places[i - 1] + 1:
+                found.append(self[i])
+                parts.append([])
+            parts[-1].append(text)
+        return [{**row, name: "".join(texts)} for row, texts in zip(found, parts, strict=True)]
+
+    def _places(self) -> list[int]:
+        """Where each row stands: document * 2^32 + its number there."""
+        return self._data.select_columns(reading.PASSAGE).with_format("arrow")[:][reading.PASSAGE].to_pylist()
+
+    def _stream(self, name: str) -> Stream:
+        """The documents of a column, as ids."""
+        if name not in self._streams:
+            self._streams[name] = Stream.of(self.columns[name], self._cells(name), self._places())
+        return self._streams[name]
 
     @property
     def _by(self) -> str | None:
@@ -306,6 +338,9 @@ class Table:
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
+        if reading.PASSAGE in self._data.column_names and not self._args["by"]:
+            held = documents_held_out([place >> 32 for place in self._places()], self._args["holdout"])
+            return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
         if self._by:
             keys = [str(cell) for cell in self._cells(self._by)]
         else:       # every row alone, rows that are the same together
@@ -379,14 +414,17 @@ class Table:
     def _bytes(self, name: str) -> int:
         """How much memory the encoded column takes."""
         spec = self.columns[name].spec
-        return len(self) * spec.tokens * (8 if spec.categorical else 4 * spec.width)
+        return 0 if spec.running else len(self) * spec.tokens * (8 if spec.categorical else 4 * spec.width)
 
-    def _encode(self, name: str) -> Tensor:
+    def _encode(self, name: str, rows: Sequence[int]) -> Tensor:
         modality, spec = self.columns[name], self.columns[name].spec
-        if not len(self):
+        if not len(rows):
             shape = (0, spec.tokens) if spec.categorical else (0, spec.tokens, spec.width)
             return torch.empty(shape, dtype=torch.int64 if spec.categorical else torch.float32)
-        return modality.encode_all(self.column(name))
+        if spec.running:
+            return self._stream(name).windows(rows, [0.0] * len(rows))
+        part = self if len(rows) == len(self) else self._part(rows)
+        return modality.encode_all(part.column(name))
 
 
 class _Pictures(Sequence[PIL.Image.Image]):

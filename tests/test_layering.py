@@ -17,9 +17,9 @@ LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise"},
-    {"reading", "split", "demos", "survey", "latent", "frozen", "table"},
+    {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
     {"families"},
-    {"checkpoint", "model", "bayes", "chain"},
+    {"checkpoint", "model", "writing", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing"},
     {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]

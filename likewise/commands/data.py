@@ -65,6 +65,7 @@ def table_flags(parser: Parser) -> None:
     parser.add_argument("--pairs", metavar="COLUMN",
                         help="hold out pairs of --by and this column too, both halves seen with others: "
                              "things x styles")
+    parser.add_argument("--encoding", metavar="NAME", help="of text files (default UTF-8)")
     parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
                         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
@@ -73,7 +74,8 @@ def table_flags(parser: Parser) -> None:
 def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
     """The keywords of `Table.open` that the command line gives."""
     return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"),
-            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by, "pairs": args.pairs}
+            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by, "pairs": args.pairs,
+            "encoding": args.encoding}
 
 
 def open_table(args: Namespace, parser: Parser) -> Table:
@@ -134,7 +136,8 @@ def formula_for(table: Table) -> str:
     >>> formula_for(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
     'label | y'
     """
-    order = sorted(table.kinds, key=lambda n: ("image", "text", "label", "number").index(table.kinds[n]))
+    kinds = ("image", "text", "document", "label", "number")
+    order = sorted(table.kinds, key=lambda name: kinds.index(table.kinds[name]))
     return " | ".join(order[:2])
 
 

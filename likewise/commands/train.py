@@ -81,7 +81,7 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     early.add_argument("--resume", action="store_true")
     early = early.parse_known_args(argv)[0]
     old = Path(early.out) if early.resume and early.out else early.first and located(early.first)
-    family = load_state(old)["family"] if old else early.family or "flow"
+    family = load_state(old)["family"] if old else early.family
     parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
                     usage="likewise train SOURCE FORMULA [options]\n"
                           "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
@@ -89,7 +89,8 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | text"')
     parser.add_argument("--family", default=family, metavar="NAME",
-                        help=f"how it is learned: {', '.join(FAMILIES)} (default flow)")
+                        help=f"how it is learned: {', '.join(FAMILIES)} (default: autoregressive for texts, "
+                             "else flow)")
     parser.add_argument("--out", metavar="RUN",
                         help="the folder of the run (default runs/NAME, after the data)")
     parser.add_argument("--from", dest="first", metavar="RUN", type=Path,
@@ -98,7 +99,8 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser.add_argument("--resume", action="store_true",
                         help="go on with a run as it was begun; --minutes or --steps may be more than before")
     parser.derive("plan", [Plan])
-    parser.derive("family", [family_class(family).__init__])
+    parser.derive("family", [family_class(name).__init__ for name in
+                             ([family] if family else ["flow", "autoregressive"])])
     table_flags(parser)
     view_flag(parser)
     return parser, parser.read(argv)

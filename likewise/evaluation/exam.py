@@ -19,12 +19,14 @@ from likewise.evaluation.alignment import ClipScores, evaluate_embedding, seen_b
 from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
+from likewise.evaluation.language import bits_per_byte, held_out_rows
 from likewise.evaluation.report import Line, Report
 from likewise.formula import Formula
 from likewise.model import Model
 from likewise.table import Row, Table
 
 NONE = "no held-out likelihood"
+TEXTS = (["text"], ["document"])        # kinds of one target whose likelihood is one a byte
 
 
 class Sampler(Protocol):
@@ -90,6 +92,8 @@ class Exam:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
         if count < 1:
             return [], []
+        if isinstance(model, Model) and [model.columns[n].kind for n in model.targets] in TEXTS:
+            return self._language(model, count)
         n = len(self.ground.rows)
         chosen = np.linspace(0, n - 1, min(count, n)).astype(int)
         try:
@@ -110,6 +114,18 @@ class Exam:
         value = bootstrap(np.mean, bits, rng=rng_of("likelihood", self.seed))
         return [Line("held-out bits/dim", value, note=f"{score.kind}: {kinds.get(score.kind, '')}",
                      kind=score.kind, head="bits/dim")], []
+
+    def _language(self, model: Model, count: int) -> tuple[list[Line], list[str]]:
+        """Bits a byte of the one target, which is a text."""
+        [name] = model.targets
+        rows = held_out_rows(self.table, name)
+        if not self.table.columns[name].spec.running:
+            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+        try:
+            train = self.table.train.column(name)
+            return [bits_per_byte(model, rows, train, self.seed)], []
+        except ValueError as error:
+            return [], [f"{NONE}: {error}"]
 
     def rows_of(self, columns: Sequence[str], chosen: Sequence[int] | np.ndarray) -> list[Row]:
         """Columns of some of the rows held out."""

@@ -85,7 +85,7 @@ def values(column: Modality, items: Sequence[Any]) -> np.ndarray:
 
     Raises ValueError for a column of another kind.
     """
-    if column.kind == "text":
+    if column.kind in ("text", "document"):
         return texts(items)
     if isinstance(column, Label):
         return np.eye(len(column.classes), dtype=np.float32)[[int(column.encode(v)) for v in items]]

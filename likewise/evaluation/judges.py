@@ -14,7 +14,7 @@ from likewise.evaluation.ground import Ground, Space, measured, pair, pictures_o
 from likewise.evaluation.report import Line
 from likewise.table import Row
 
-VALUES = ("label", "number", "text")        # kinds that `features.values` knows
+VALUES = ("label", "number", "text", "document")        # kinds that `features.values` knows
 
 
 class Judge(Protocol):

@@ -16,9 +16,10 @@ from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.causal import Causal, Decoding, Numbers
+from likewise.causal import Causal, Decoding, Grams, Numbers
 from likewise.codec import Codec
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
@@ -33,6 +34,7 @@ from likewise.spec import Spec
 READ = 4   # places a side at which a picture is read: every block sees all of them
 LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
 GUIDANCE = 2.0  # of pictures
+Watch = Callable[[str, Tensor], Tensor]  # a column's name and its ids so far, (B, n) -> who ends, (B,)
 FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of more is coded
 
 
@@ -42,16 +44,22 @@ class Autoregressive(Family):
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
-                 settle: float = 0.4, infill: float | None = None) -> None:
+                 settle: float = 0.4, infill: float | None = None, grams: int = 0) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
         components  Gaussians of a token of floats; floor: least deviation of each
         codec   of pictures: how codes are found; coarse: codes a side; codebook: how many there are
         settle  share of the training that is for codes; then they stand still and sequences are learned
-        infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        infill  share of training rows with known parts (default 0.1, of several targets 0.5)
+        grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
+
+        Raises ValueError for a document beside other targets, or grams of what is no text.
         """
         super().__init__(targets, sources)
+        self.running = any(s.running for s in self.targets.values())
+        if self.running and len(self.targets) > 1:
+            raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         pictures = {n: s for n, s in self.targets.items()
                     if not s.categorical and len(s.grid) > 1 and s.tokens > FEW}
         self.coders = nn.ModuleList(Codec({n: s}, bottleneck=codec, width=min(width, 128), coarse=coarse,
@@ -61,7 +69,7 @@ class Autoregressive(Family):
         self.tokens = {n: self.codecs[n].spec if n in self.pictures else s for n, s in self.targets.items()}
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
-        self.causal = Causal([s.grid for s in self.tokens.values()], width, depth)
+        self.causal = Causal(list(self.tokens.values()), width, depth)
         read = list(self.tokens.values())  # but no slot reads the last token
         self.embeds = nn.ModuleList(nn.Embedding(s.classes, width) if s.categorical else
                                     Numbers(s.width, width)
@@ -69,9 +77,14 @@ class Autoregressive(Family):
         self.heads = nn.ModuleList(Ids(width, s.classes) if s.categorical else
                                    Gaussians(width, s.width, components, floor)
                                    for s in self.tokens.values())
+        if grams and [s.padded for s in self.targets.values()] != [True]:
+            raise ValueError(f"grams={grams} is for one target that is a text; leave it out")
+        self.grams = Grams(grams, width) if grams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
-        if not several and next(iter(self.targets.values())).tokens == 1:
+        if self.running and infill:
+            raise ValueError("parts of a document cannot be known; leave infill out")
+        if self.running or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # known, it leaves nothing to tell
         self.floats = Floats(self.targets)
         known = known_specs(self.floats.specs) if self.infill else {}
@@ -142,25 +155,34 @@ class Autoregressive(Family):
         return Score(nats, "bound" if self.pictures else "exact",
                      sum(s.tokens * s.width for s in self.targets.values()))
 
+    def token_log_prob(self, x: Batch, c: Context) -> Batch:
+        """log p of each token given those before it, column -> (B, T) nats, 0 after the end; no pictures."""
+        masks = no_masks(self.targets, len(c.present), c.present.device)
+        nats = self._told(x, self._read(c, x, masks))
+        return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
+
     def _nats(self, z: Batch, reading: Reading, free: Batch) -> Tensor:
         """log p of each column's tokens that are `free`, (B, K), by (1)."""
+        nats = self._told(z, reading)
+        return torch.stack([(v * free[n][:, : v.shape[1]]).sum(1) for n, v in nats.items()], dim=1)
+
+    def _told(self, z: Batch, reading: Reading) -> Batch:
+        """log p of each token, (B, n) with n up to the last that is used."""
         used = {n: _used(z[n], spec) for n, spec in self.tokens.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
         parts = [self._embed(k, z[n][:, : lengths[n]]) for k, n in enumerate(z)]
         seen = torch.cat([used[n][:, : lengths[n]] for n in z], dim=1)
         told = self.causal(parts, seen, reading)
-        columns = []
-        for (name, n), h, head in zip(lengths.items(), told, self.heads, strict=True):
-            nats = head.log_prob(h, z[name][:, :n])
-            columns.append((nats * (used[name] & free[name])[:, :n]).sum(1))
-        return torch.stack(columns, dim=1)
+        return {name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
+                for (name, n), h, head in zip(lengths.items(), told, self.heads, strict=True)}
 
     # ---- drawing
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
-               guidance: float | None = None) -> Batch:
+               prompt: Batch | None = None, watch: Watch | None = None, temperature: float = 1.0,
+               top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None,
+               presence: float = 0.0, frequency: float = 0.0, tokens: int | None = None) -> Batch:
         """Draw (1) token by token.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
@@ -168,9 +190,19 @@ class Autoregressive(Family):
         min_p      of ids, those with at least this share of the most likely one's probability
         guidance   of ids, 1 is the model as it is, more trades diversity for fidelity (4)
                    (default 2 for pictures, 1 for the rest)
+        presence   of a text, subtracted from the logit of an id that was drawn already
+        frequency  the same for each time that it was drawn
+        tokens     of a text, drawn at most; a document may be longer than a window (default: a window)
 
-        Raises ValueError for a negative where nothing is guided.
+        `prompt` is the beginning of the one target that is a text, ids (B, P) filled up with 0. `watch` is
+        told a column's name and its ids so far, (B, n), after each id of a text, and says which rows end
+        there, (B,) bool. Raises ValueError for a negative where nothing is guided.
         """
+        for name, value in {"prompt": prompt, "tokens": tokens}.items():
+            if value is not None and [s.padded for s in self.targets.values()] != [True]:
+                raise ValueError(f"{name} is for a model whose one target is a text")
+        if tokens is not None and tokens < 1:
+            raise ValueError(f"tokens must be at least 1, not {tokens}")
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
@@ -186,33 +218,70 @@ class Autoregressive(Family):
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
                            guidance=weight.get(name, 1.0))
-            out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
+            if self.tokens[name].padded:
+                begin = next(iter((prompt or {}).values()), None)
+                out[name] = self._text(k, name, state, z[name], self._forced(name, masks[name]), rng,
+                                       partial(draw, presence=presence, frequency=frequency), begin, watch,
+                                       tokens)
+            else:
+                out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
         for name, codec in self.codecs.items():
             out[name] = pasted(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
     def _column(self, k: int, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
-                draw: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+                draw: Callable[..., Tensor]) -> Tensor:
         """Draw the tokens of column k; where `forced`, (B, T), they are those of `value`."""
         spec, first, copies = list(self.tokens.values())[k], sum(self.sizes[:k]), len(state.last) // len(rng)
         value = blank(spec, len(rng), forced.device) if value is None else value
         u = rng.uniform(spec.tokens)
         noise = u if spec.categorical else rng.normal(spec.tokens, spec.width)
-        ended = torch.zeros(len(rng), dtype=torch.bool, device=forced.device)
-        # A text cannot end where a known part of it stands later.
-        goes_on = _later(forced & (value != 0)) if spec.padded else torch.zeros_like(forced)
         out = torch.zeros_like(value)
         for i in range(spec.tokens):
-            if spec.padded and ended.all():
-                break
-            h = state.slot(first + i, (~ended).repeat(copies) if spec.padded else None)
-            token = draw(h, u[:, i], noise[:, i], goes_on[:, i])
-            token = pasted(token, value[:, i], forced[:, i])
-            if spec.padded:
-                token = token.masked_fill(ended, 0)
-                ended |= token == 0
-            out[:, i] = token
+            token = draw(state.slot(first + i), u[:, i], noise[:, i])
+            out[:, i] = token = pasted(token, value[:, i], forced[:, i])
             state.push(self._embed(k, token[:, None])[:, 0].repeat(copies, 1))
+        return pasted(out, value, forced)
+
+    def _text(self, k: int, name: str, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
+              draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None,
+              tokens: int | None) -> Tensor:
+        """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
+
+        Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs.
+        """
+        spec, first, copies = self.tokens[name], sum(self.sizes[:k]), len(state.last) // len(rng)
+        rows, device = len(rng), forced.device
+        value = blank(spec, rows, device) if value is None else value
+        begun = torch.zeros(rows, dtype=torch.int64, device=device)
+        if prompt is not None:
+            begun, n = (prompt != 0).sum(1), prompt.shape[1]
+            value = torch.cat([prompt, value[:, n:]], dim=1)
+            forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
+        last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
+        room = int(last.max()) if spec.running else spec.tokens
+        more = max(0, room - value.shape[1])
+        value, forced = F.pad(value, (0, more)), F.pad(forced, (0, more))
+        u = rng.uniform(room)
+        # A text cannot end where a known part of it stands later.
+        goes_on, ended = _later(forced & (value != 0)), torch.zeros(rows, dtype=torch.bool, device=device)
+        out, counts = torch.zeros_like(value), torch.zeros(rows, spec.classes, device=device)
+        fed = max(0, int(begun.min()) - 1)  # the last id of the shortest is left for a slot to read
+        if fed:
+            out[:, :fed] = value[:, :fed]
+            state.feed(self._embed(k, value[:, :fed]).repeat(copies, 1, 1))
+        for i in range(fed, room):
+            if ended.all():
+                return out[:, : max(i, 1)]
+            h = state.slot(first + i, (~ended).repeat(copies))
+            token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts)
+            token = pasted(token, value[:, i], forced[:, i]).masked_fill(ended | (i >= last), 0)
+            counts.scatter_add_(1, token[:, None], (~forced[:, i, None]).to(counts))
+            out[:, i] = token
+            ended = ended | (token == 0)
+            if watch is not None:
+                ended = ended | (watch(name, out[:, : i + 1]) & (i + 1 >= begun))
+            state.push(self._embed(k, out[:, max(0, i - 2) : i + 1])[:, -1].repeat(copies, 1))
         return pasted(out, value, forced)
 
     # ---- targets, their tokens, and what is known of them
@@ -226,7 +295,8 @@ class Autoregressive(Family):
     def _embed(self, k: int, tokens: Tensor) -> Tensor:
         """Tokens of column k, (B, n, ...) -> (B, n, D); the last of all, where it has no embedding, as 0."""
         if k < len(self.embeds):
-            return self.embeds[k](tokens)
+            e = self.embeds[k](tokens)
+            return e if self.grams is None else e + self.grams(tokens)
         return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
 
     def _read(self, c: Context, x: Batch, masks: Batch) -> Reading:
@@ -239,16 +309,23 @@ class Autoregressive(Family):
         return mask
 
 
-def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor, *, temperature: float,
-          top_p: float, min_p: float, guidance: float) -> Tensor:
-    """One token a row: h (B, D), or (2 B, D), where the rows without sources come second."""
+def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor | None = None, *, temperature: float,
+          top_p: float, min_p: float, guidance: float, goes_on: Tensor | None = None,
+          counts: Tensor | None = None, presence: float = 0.0, frequency: float = 0.0) -> Tensor:
+    """One token a row: h (B, D), or (2 B, D), where the rows without sources come second.
+
+    Of a text also whether it goes on, (B,) bool, and how often each id was drawn, (B, K).
+    """
     if isinstance(head, Gaussians):
         return head.draw(h[: len(u)], u, noise, temperature)
     logits = head(h)
     if len(h) > len(u):
         with_sources, without = logits.log_softmax(-1).chunk(2)
         logits = without + guidance * (with_sources - without)  # (4)
-    logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
+    if counts is not None and (presence or frequency):
+        logits = logits - presence * (counts > 0) - frequency * counts
+    if goes_on is not None:
+        logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
     return draw_ids(filtered(logits, temperature, top_p, min_p), u)
 
 

@@ -24,6 +24,8 @@ LEADS = {
     "against": "take guidance against a negative",
     "toward": "interpolate between sources",
     "start": "start from something given",
+    "prompt": "go on from a beginning",
+    "watch": "be stopped by what they have drawn",
 }
 
 
@@ -34,12 +36,12 @@ class Score:
     nats  (B,) natural logarithms
     kind  "exact" up to the solver's error, "bound" (the truth is not below it),
           or "estimate" (unbiased, but noisy)
-    dims  how many numbers a row has, for bits/dim
+    dims  how many numbers a row has, for bits/dim; of documents how many bytes each has, (B,)
     """
 
     nats: Tensor
     kind: str
-    dims: int
+    dims: int | Tensor
 
     @property
     def bits_per_dim(self) -> Tensor:
@@ -67,6 +69,10 @@ class Family(nn.Module, ABC):
         code_spec(name: str) -> Spec            raises ValueError for a target that has no codes of its own
         to_codes(name: str, x: Tensor) -> Tensor
         from_codes(name: str, codes: Tensor) -> Tensor, unless there is no way back
+
+    one that tells the ids of texts one by one has
+
+        token_log_prob(x: Batch, c: Context) -> Batch       column -> (B, T) nats, 0 after the end
 
     and one that embeds columns, as unit vectors (B, floats) float32,
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from likewise.formula import unknown
 from likewise.modalities.base import Modality
+from likewise.modalities.document import Document
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
-KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Label, Number)}
+KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Document, Label, Number)}
 
 
 def modality_from_json(data: Mapping[str, Any]) -> Modality:
@@ -28,4 +29,4 @@ def modality_from_json(data: Mapping[str, Any]) -> Modality:
     return KINDS[kind](**fields)
 
 
-__all__ = ["KINDS", "Image", "Label", "Modality", "Number", "Text", "modality_from_json"]
+__all__ = ["KINDS", "Document", "Image", "Label", "Modality", "Number", "Text", "modality_from_json"]

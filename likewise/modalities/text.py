@@ -46,6 +46,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
     suffix: ClassVar[str] = ".txt"
+    before: ClassVar[str] = " "     # so that a word is the same token at the beginning as anywhere else
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -60,11 +61,13 @@ class Text(Modality):
             vocabulary = BYTES + (min(size // 32, 4096) if size >= TINY else 0)
         if vocabulary < BYTES:
             raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
-        tokenizer = _learn(values, vocabulary)
+        opened = [cls.before + value for value in values]
+        tokenizer = learn(opened, vocabulary)
         if length is None:
-            length = max((len(e.ids) for e in tokenizer.encode_batch([_open(v) for v in values])), default=1)
+            length = max((len(e.ids) for e in tokenizer.encode_batch(opened)), default=1)
             if length > LONGEST:
-                raise ValueError(f"a text has {length} tokens; shorten it, or give --length {length}")
+                raise ValueError(f"a text has {length} tokens; shorten it, give --length {length}, or learn "
+                                 "texts in windows: --kind COLUMN=document")
         found = set().union(*map(_words, values)) if values else set()
         openings = Counter(value.lower().partition(" ")[0] for value in values)
         return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None,
@@ -80,29 +83,42 @@ class Text(Modality):
 
     def tokens(self, value: str) -> int:
         """How many tokens a text takes, whether or not there is room for them."""
-        return len(self._tokenizer.encode(_open(value)).ids)
+        return len(self._tokenizer.encode(self.before + value).ids)
 
-    def check(self, value: Any) -> str | None:
+    def fault(self, value: Any) -> str | None:
+        """Why this is no text, whatever its length."""
         if not isinstance(value, str):
             return f"{type(value).__name__} is not a text"
         if any("\ud800" <= c <= "\udfff" for c in value):
             return "half of a surrogate pair is no text"
+        return None
+
+    def check(self, value: Any) -> str | None:
+        if reason := self.fault(value):
+            return reason
         if (tokens := self.tokens(value)) > self.length:
             return f"{tokens} tokens and room for {self.length}; shorten it, or train with --length {tokens}"
         return None
+
+    def ids(self, value: str) -> Tensor:
+        """The ids of a text of any length, (n,) int64, without an end."""
+        return torch.tensor(self._tokenizer.encode(self.before + value).ids, dtype=torch.int64) + 1
 
     def encode(self, value: str) -> Tensor:
         """A text -> (length,) int64. Raises ValueError for one that is too long."""
         if reason := self.check(value):
             raise ValueError(reason)
-        ids = torch.tensor(self._tokenizer.encode(_open(value)).ids)
-        return torch.nn.functional.pad(ids + 1, (0, self.length - len(ids)))
+        ids = self.ids(value)
+        return torch.nn.functional.pad(ids, (0, self.length - len(ids)))
 
     def decode(self, tokens: Tensor) -> str:
         """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
-        ids = ids[:ids.index(0)] if 0 in ids else ids
-        return self._tokenizer.decode([i - 1 for i in ids]).removeprefix(" ")
+        return self.letters(ids[:ids.index(0)] if 0 in ids else ids).removeprefix(self.before)
+
+    def letters(self, ids: Sequence[int]) -> str:
+        """What ids other than 0 spell, wherever they stand in a text."""
+        return self._tokenizer.decode([i - 1 for i in ids])
 
     def load(self, data: bytes) -> str:
         try:
@@ -126,7 +142,7 @@ class Text(Modality):
         return frozenset(self.words or ())
 
 
-def _learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
+def learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
     """Byte-level pairs, one id less than `vocabulary`: id 0, the end, is ours, and no text can spell it."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -134,13 +150,8 @@ def _learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocabulary - 1, min_frequency=3, initial_alphabet=alphabet,
                                   show_progress=False)
-    tokenizer.train_from_iterator(map(_open, values), trainer)
+    tokenizer.train_from_iterator(values, trainer)
     return tokenizer
-
-
-def _open(text: str) -> str:
-    """The text after a space, so that a word is the same token at the beginning as anywhere else."""
-    return " " + text
 
 
 def _words(text: str) -> list[str]:

@@ -1,0 +1,55 @@
+"""Language: how many bits a byte of text takes, by a model and by a compressor."""
+
+from __future__ import annotations
+
+import lzma
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from likewise.evaluation.estimate import bootstrap
+from likewise.evaluation.ground import rng_of
+from likewise.evaluation.report import Line
+from likewise.model import Model
+from likewise.table import Row, Table
+
+PART = 20_000        # characters of a document that are scored as one, for the interval
+MOST = 500_000      # characters that are scored, at most
+READ = 20_000_000   # characters that the compressor reads, at most: it takes a second for each million
+
+
+def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed: int = 0) -> Line:
+    """-log2 P of texts over their bytes; the baseline is xz, which has read the training texts.
+
+    Rows are independent, or parts of documents in order. It is the same unit for every vocabulary.
+    """
+    name = model.targets[0]
+    score = model.log_prob(rows, seed=seed)
+    nats = -score.nats.double().cpu().numpy()
+    sizes = np.array([len(row[name].encode()) for row in rows], dtype=float)
+    both = np.stack([nats / math.log(2), sizes], axis=1)
+    value = bootstrap(lambda x: x[:, 0].sum() / x[:, 1].sum(), both, rng=rng_of("language", seed))
+    known = "\n".join(train)[-READ:].encode()
+    test = "\n".join(row[name] for row in rows).encode()
+    baseline = 8 * (_compressed(known + test) - _compressed(known)) / len(test)
+    return Line("held-out bits/byte", value, baseline=baseline, better="lower", kind=score.kind,
+                note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
+                head="bits/byte")
+
+
+def held_out_rows(table: Table, name: str) -> list[Row]:
+    """Rows held out; documents in parts, MOST characters in all, from the beginning of each.
+
+    A part is scored from its own beginning, so the first window of it is told from less than the rest.
+    """
+    if not table.columns[name].spec.running:
+        return [table.test[i] for i in range(len(table.test))]
+    whole = table.test.documents(name)
+    share = min(1.0, MOST / sum(len(row[name]) for row in whole))
+    return [{**row, name: row[name][at : at + PART]} for row in whole
+            for at in range(0, max(1, int(len(row[name]) * share)), PART)]
+
+
+def _compressed(data: bytes) -> int:
+    return len(lzma.compress(data, preset=9))

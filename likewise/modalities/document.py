@@ -1,0 +1,89 @@
+"""Document: a text of any length, learned in windows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from likewise.modalities.text import BYTES, Text, learn
+from likewise.spec import Spec
+
+WINDOW = 256        # tokens
+PASSAGE = 800       # characters of a row, at most: about as much as a window of pairs holds
+SMALL = 500_000     # characters below which bytes, of which each is seen often, beat pairs
+PAIRS = 32          # bytes of text for each pair that is learned
+MOST = 4096         # pairs
+
+
+@dataclass(frozen=True)
+class Document(Text):
+    """A text whose values are passages of documents: ids on the grid (length,), from anywhere in one.
+
+    A row is a passage, and the next row of the document goes on where it ends. What is learned are windows of
+    `length` tokens that begin anywhere and end with id 0 where the document does. Unlike a Text it is taken
+    as it is, without a space before it, so passages put together are the document.
+
+    >>> text = Document.fit(["To be, or not ", "to be."])
+    >>> text.spec.running, text.decode(text.encode("to be"))
+    (True, 'to be')
+    """
+
+    kind: ClassVar[str] = "document"
+    before: ClassVar[str] = ""
+
+    @classmethod
+    def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
+        """Learn a byte-pair vocabulary (Sennrich et al., 2016) of `vocabulary` ids; `length` tokens a window.
+
+        Without `vocabulary`: plain bytes below half a million characters, else at most one pair for every
+        32 bytes and 4,096 in all. Without `length`: 256. Raises ValueError for a `vocabulary` without room
+        for every byte.
+        """
+        characters = sum(map(len, values))
+        if vocabulary is None:
+            vocabulary = BYTES + (0 if characters < SMALL else min(characters // PAIRS, MOST))
+        if vocabulary < BYTES:
+            raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
+        return cls(learn(values, vocabulary).to_str(), length or WINDOW)
+
+    def roomy(self, values: Sequence[str]) -> Self:
+        return self     # a window ends where it ends
+
+    @property
+    def spec(self) -> Spec:
+        return replace(super().spec, running=True)
+
+    def check(self, value: str) -> str | None:
+        return self.fault(value)
+
+    def all_ids(self, values: Sequence[str]) -> list[list[int]]:
+        """The ids of several texts of any length, without ends, at once."""
+        return [[i + 1 for i in e.ids] for e in self._tokenizer.encode_batch(list(values))]
+
+    def encode(self, value: str) -> Tensor:
+        """The beginning of a text -> (length,) int64, the end after it if there is room."""
+        ids = self.ids(value)[: self.length]
+        return torch.nn.functional.pad(ids, (0, self.length - len(ids)))
+
+
+def passages(document: str, most: int = PASSAGE) -> Iterator[str]:
+    """A text in parts of at most `most` characters, cut before a word, if possible after a line.
+
+    >>> list(passages("one two\\nthree four", 12))
+    ['one two\\n', 'three four']
+    """
+    at = 0
+    while len(document) - at > most:
+        part = document[at : at + most]
+        lines = [m.end() for m in re.finditer(r"\n+", part) if most // 2 <= m.end() < most]
+        words = [m.start() for m in re.finditer(r"\s+", part) if m.start() > most // 2]
+        cut = lines[-1] if lines else words[-1] if words else most
+        yield document[at : at + cut]
+        at += cut
+    if at < len(document):
+        yield document[at:]
