@@ -260,8 +260,7 @@ class Autoregressive(Family):
             forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
         room = int(last.max()) if spec.running else spec.tokens
-        more = max(0, room - value.shape[1])
-        value, forced = F.pad(value, (0, more)), F.pad(forced, (0, more))
+        value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (value, forced))  # or cut
         u = rng.uniform(room)
         # A text cannot end where a known part of it stands later.
         goes_on, ended = _later(forced & (value != 0)), torch.zeros(rows, dtype=torch.bool, device=device)
