@@ -21,6 +21,7 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "infill": "fill the hole of a picture, or what is not known of a row",
     "vary": "draw variations of a picture",
     "interpolate": "draw what lies between two texts, or two seeds",
+    "score": "say how likely rows are, and which are odd",
     "evaluate": "measure a trained model on rows held out",
     "compare": "train every family for the same time and measure them side by side",
     "chain": "put trained models one after another",

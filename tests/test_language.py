@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,31 @@ def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     assert Table.from_rows(rows).kinds == {"text": "text"}
     assert Table.from_rows([*rows, {"text": "x" * (reading.LONG + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
+
+
+def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model.save(tmp_path / "run", data={"source": None}, plan={}, step=1)
+    (tmp_path / "verse.txt").write_text(VERSE)
+    (tmp_path / "noise.txt").write_text("".join(chr(33 + (7 * i * i + i) % 90) for i in range(9000)))
+    found = {}
+    for name in ("verse", "noise"):
+        out = tmp_path / f"{name}.jsonl"
+        assert main(["score", str(tmp_path / "run"), str(tmp_path / f"{name}.txt"), "--out", str(out)]) == 0
+        [found[name]] = [json.loads(line) for line in out.read_text().splitlines()]
+        assert "bits/byte on average (exact)" in capsys.readouterr().out
+    assert found["verse"]["bits/byte"] < 1.6 < 4 < found["noise"]["bits/byte"]
+    nats = -found["verse"]["log p"]
+    assert found["verse"]["perplexity"] == pytest.approx(math.exp(nats / len(model.columns["text"].ids(VERSE))))
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "verse.txt"), "--out", "x.png"]) == 1
+    assert main(["score", str(tmp_path / "run"), "digits"]) == 1
+    assert "has no column 'text'" in capsys.readouterr().err
+
+
+def test_odd_rows_of_a_table_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"number": 1.0 + i % 7 / 10} for i in range(60)]
+    table = Table.from_rows(rows)
+    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    (tmp_path / "t.csv").write_text("number\n" + "1.2\n" * 20 + "9.5\n" + "1.3\n" * 20)
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "bits/dim" in printed[0] and printed[4].split()[0] == "20" and printed[4].split()[-1] == "9.5"
