@@ -67,7 +67,7 @@ def test_any_tokens_decode(modality: Modality, values: list[Any]) -> None:
 
 def test_kinds_and_options() -> None:
     assert {kind: list(modality.options()) for kind, modality in KINDS.items()} == {
-        "image": ["size", "channels"], "text": ["vocabulary", "length"], "label": [], "number": []}
+        "image": ["size", "channels"], "text": ["vocabulary", "length"], "document": ["vocabulary", "length"], "label": [], "number": []}
     with pytest.raises(ValueError, match="did you mean 'image'"):
         modality_from_json({"kind": "imgae"})
 
