@@ -2,7 +2,11 @@
 
     image | text      family flow, infill=0.5: half of the rows have known parts in training
 
+GLIDE was made by training a text-to-image model on with holes; with --from this is what is done here, on the
+data of that run. Without it a model is trained from the beginning.
+
     python recipes/glide.py --data icons --minutes 5
+    python recipes/glide.py --from emoji --minutes 10
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import PIL.Image
 from kit import asked, learn
 
 from likewise import Model, Table, pictures
+from likewise.commands.evaluate import data_of
 from likewise.evaluation.infilling import Holes
 
 
@@ -20,7 +25,8 @@ def fill(model: Model, exam: Holes) -> tuple[list[PIL.Image.Image], list[PIL.Ima
     """Every hole, filled in for the row's own text, and for the other row's, from the same noise."""
     drawn = []
     for i, (row, hole) in enumerate(zip(exam.rows, exam.holes, strict=True)):
-        texts = [{"text": exam.texts[i]}, {"text": exam.other_texts[i]}]
+        style = {n: row[n] for n in model.sources if n != "text"}     # is seen around the hole
+        texts = [{"text": text, **style} for text in (exam.texts[i], exam.other_texts[i])]
         rows = model.sample(texts, indices=[i, i], known={"image": (row["image"], ~hole)})
         drawn.append([row["image"] for row in rows])
     return tuple(map(list, zip(*drawn, strict=True)))
@@ -38,10 +44,10 @@ def show(exams: list[Holes], filled: list, path: Path, count: int = 8) -> None:
 
 
 def main() -> None:
-    args = asked(__doc__, minutes=5)
+    args = asked(__doc__, minutes=5, first=True)
     out = args.out or Path("runs/systems/glide")
-    table = Table.open(args.data)
-    model = learn("image | text", table, out / "painter", args.minutes, infill=0.5)
+    table = data_of(args.first) if args.first else Table.open(args.data)
+    model = learn("image | text", table, out / "painter", args.minutes, first=args.first, infill=0.5)
     exams = [Holes(table, args.n, kind) for kind in ("box", "random")]
     filled = [fill(model, exam) for exam in exams]
     for kind, exam, drawn in zip(("box", "random"), exams, filled, strict=True):

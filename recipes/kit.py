@@ -11,7 +11,7 @@ import numpy as np
 
 from likewise import Model, Plan, Table, evaluate, pictures
 from likewise.chain import Chain
-from likewise.checkpoint import MODEL
+from likewise.checkpoint import MODEL, located
 from likewise.evaluation import Report
 from likewise.evaluation.ground import pictures_of
 from likewise.evaluation.variations import variations
@@ -27,23 +27,32 @@ PROMPTS = {
 }
 
 
-def asked(about: str | None, minutes: float, data: str = "icons") -> argparse.Namespace:
-    """The command line of a recipe: data, minutes of training of each part, the folder, rows to judge on."""
+def asked(about: str | None, minutes: float, data: str = "icons", first: bool = False) -> argparse.Namespace:
+    """The command line of a recipe: data, minutes of training of each part, the folder, rows to judge on.
+
+    `first`: whether it can begin with a run.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=data, help=f"a source with image and text (default {data})")
     parser.add_argument("--minutes", type=float, default=minutes, help=f"of each part (default {minutes:g})")
     parser.add_argument("--out", type=Path, help="folder of the runs (default runs/systems/RECIPE)")
     parser.add_argument("--n", type=int, default=300, help="held-out rows to judge on (default 300)")
+    if first:
+        parser.add_argument("--from", dest="first", metavar="RUN", help="begin with a run, on its data")
     parser.add_argument("--picture", type=Path, help="where the picture goes (default into the folder)")
     return parser.parse_args()
 
 
 def learn(formula: str, table: Table, folder: Path, minutes: float, family: str = "flow",
-          **options: Any) -> Model:
-    """P(formula), trained into `folder`, or as it is there already; an interrupted training goes on."""
+          first: str | None = None, **options: Any) -> Model:
+    """P(formula), trained into `folder`, or as it is there already; an interrupted training goes on.
+
+    With `first` it is a run that is trained on.
+    """
     begun = (folder / MODEL).exists()
-    model = Model.load(folder) if begun else Model(formula, table.columns, family, **options)
-    print(f"P({formula}), {model.family_name}: {folder}", flush=True)
+    model = (Model.load(folder) if begun else Model.load(located(first), **options) if first else
+             Model(formula, table.columns, family, **options))
+    print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
     ending = follow(model, table, Plan(minutes=minutes), folder, resume=begun)
     if ending.stopped:
         raise SystemExit("stopped; the same command goes on")

@@ -68,13 +68,14 @@ class Holes:
         the two that are asked for. Raises ValueError for fewer than 4 rows and where all are of one concept,
         TableError for a column that is not there.
         """
-        known = {name: table.test.column(name) for name in (picture, text)}
+        for name in (picture, text):
+            table.column(name)
         if min(n, len(table.test)) < 4:
             raise ValueError(f"the table holds out {len(table.test)} rows, n={n}, and holes need at least 4; "
                              "open it with a larger holdout, or bring more rows")
         chosen = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         self.table, self.picture, self.seed = table, picture, seed
-        self.rows: list[Row] = [{name: values[int(i)] for name, values in known.items()} for i in chosen]
+        self.rows: list[Row] = [table.test[int(i)] for i in chosen]
         self.given = pictures_of(table, picture, [row[picture] for row in self.rows])
         few = self._rng("train").permutation(len(table.train))[:TRAIN]
         train = table.train.column(picture)
