@@ -4,6 +4,7 @@
     ids: softmax of logits;  floats: a mixture of Gaussians (Bishop, 1994)                              (2)
     pictures: codes z of a Codec, then log p(x | c) >= log p(z | c) + log p(x | z),  z = encode(x)      (3)
     guided logits: l_without + w (l_with - l_without)                                                   (4)
+    constrained: of the ids that a constraint allows, (1) of constraints.py
 
 The tokens of all targets, in the order of the formula, are one sequence. Sources stand in context before it,
 and so do known parts: they are read there as sources, and forced where they stand in the sequence.
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from likewise.causal import Causal, Decoding, Numbers
 from likewise.codec import Codec
+from likewise.constraints import Bound, Obeying
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
@@ -159,9 +161,9 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
-               guidance: float | None = None) -> Batch:
-        """Draw (1) token by token.
+               constraint: Mapping[str, Bound] | None = None, temperature: float = 1.0, top_p: float = 1.0,
+               min_p: float = 0.0, guidance: float | None = None) -> Batch:
+        """Draw (1) token by token; of each target under a `constraint`, what it allows.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
         top_p      of ids, the fewest that have this probability together
@@ -183,16 +185,22 @@ class Autoregressive(Family):
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
         state, out = Decoding(self.causal, reading), {}
+        obeying = {n: bound.begin(rows) for n, bound in (constraint or {}).items()}
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
                            guidance=weight.get(name, 1.0))
-            out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
+            out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw,
+                                     obeying.get(name))
+            if name in obeying:
+                out[name], closed = obeying[name].close(out[name])
+                if closed and k + 1 < len(self.tokens):
+                    state = self._decoded(reading, out)
         for name, codec in self.codecs.items():
             out[name] = pasted(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
     def _column(self, k: int, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
-                draw: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+                draw: Callable[..., Tensor], obeying: Obeying | None = None) -> Tensor:
         """Draw the tokens of column k; where `forced`, (B, T), they are those of `value`."""
         spec, first, copies = list(self.tokens.values())[k], sum(self.sizes[:k]), len(state.last) // len(rng)
         value = blank(spec, len(rng), forced.device) if value is None else value
@@ -206,14 +214,29 @@ class Autoregressive(Family):
             if spec.padded and ended.all():
                 break
             h = state.slot(first + i, (~ended).repeat(copies) if spec.padded else None)
-            token = draw(h, u[:, i], noise[:, i], goes_on[:, i])
+            allowed = obeying.allowed().to(h.device) if obeying else None
+            token = draw(h, u[:, i], noise[:, i], goes_on[:, i], allowed)
             token = pasted(token, value[:, i], forced[:, i])
+            if obeying:
+                obeying.push(token)
             if spec.padded:
                 token = token.masked_fill(ended, 0)
                 ended |= token == 0
             out[:, i] = token
             state.push(self._embed(k, token[:, None])[:, 0].repeat(copies, 1))
         return pasted(out, value, forced)
+
+    def _decoded(self, reading: Reading, out: Batch) -> Decoding:
+        """A sequence that these columns, the first ones, have been drawn in."""
+        state, first = Decoding(self.causal, reading), 0
+        for k, x in enumerate(out.values()):
+            spec, copies = list(self.tokens.values())[k], len(state.last) // len(x)
+            used = _used(x, spec)
+            for i in range(int(used.any(0).sum())):
+                state.slot(first + i, used[:, i].repeat(copies) if spec.padded else None)
+                state.push(self._embed(k, x[:, i : i + 1])[:, 0].repeat(copies, 1))
+            first += spec.tokens
+        return state
 
     # ---- targets, their tokens, and what is known of them
 
@@ -239,9 +262,10 @@ class Autoregressive(Family):
         return mask
 
 
-def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor, *, temperature: float,
-          top_p: float, min_p: float, guidance: float) -> Tensor:
-    """One token a row: h (B, D), or (2 B, D), where the rows without sources come second."""
+def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor, allowed: Tensor | None, *,
+          temperature: float, top_p: float, min_p: float, guidance: float) -> Tensor:
+    """One token a row, of those `allowed`, (B, K), if any are not; h (B, D), or (2 B, D), where the rows
+    without sources come second."""
     if isinstance(head, Gaussians):
         return head.draw(h[: len(u)], u, noise, temperature)
     logits = head(h)
@@ -249,6 +273,8 @@ def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor, goes_on: Tensor,
         with_sources, without = logits.log_softmax(-1).chunk(2)
         logits = without + guidance * (with_sources - without)  # (4)
     logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
+    if allowed is not None:     # before what is unlikely is left out, so that something stays
+        logits = logits.masked_fill(~allowed, -torch.inf)
     return draw_ids(filtered(logits, temperature, top_p, min_p), u)
 
 

@@ -24,6 +24,7 @@ LEADS = {
     "against": "take guidance against a negative",
     "toward": "interpolate between sources",
     "start": "start from something given",
+    "constraint": "draw texts under a constraint",
 }
 
 

@@ -46,6 +46,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
     suffix: ClassVar[str] = ".txt"
+    opening: ClassVar[str] = " "    # stands before every text
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -102,7 +103,7 @@ class Text(Modality):
         """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
         ids = ids[:ids.index(0)] if 0 in ids else ids
-        return self._tokenizer.decode([i - 1 for i in ids]).removeprefix(" ")
+        return self._tokenizer.decode([i - 1 for i in ids]).removeprefix(self.opening)
 
     def load(self, data: bytes) -> str:
         try:
@@ -116,6 +117,15 @@ class Text(Modality):
     def unseen(self, text: str) -> list[str]:
         """The words of `text` that no training text contained."""
         return [] if self.words is None else [w for w in _words(text) if w not in self._known]
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes of each id; none of 0, the end. Those of a text's ids are `opening` and the text."""
+        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
+        rest = [b for b in range(256) if b not in plain]
+        byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
+        vocabulary = sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1])
+        return b"", *(bytes(byte[c] for c in token) for token, _ in vocabulary)
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
@@ -140,7 +150,7 @@ def _learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
 
 def _open(text: str) -> str:
     """The text after a space, so that a word is the same token at the beginning as anywhere else."""
-    return " " + text
+    return Text.opening + text
 
 
 def _words(text: str) -> list[str]:
