@@ -54,13 +54,13 @@ def constraints(model: Model | Chain, args: Namespace) -> dict[str, Constraint]:
     for kind in KINDS:
         for word in getattr(args, kind):
             if not texts:
-                raise ValueError(f"--{kind} is for texts that are drawn, and {str(model.formula)!r} draws none")
+                raise ValueError(f"--{kind} is for texts, and {str(model.formula)!r} draws none")
             named = pairs([word], f"--{kind}") if len(texts) > 1 else {texts[0]: word}
             for name, written in named.items():
                 if name not in texts:
                     raise ValueError(f"--{kind}: {unknown('text target', name, texts)}")
                 if name in found:
-                    raise ValueError(f"--{kind}: {name} has a constraint already, {found[name].kind}; give one")
+                    raise ValueError(f"--{kind}: {name} has one already, --{found[name].kind}; give one")
                 try:
                     found[name] = Constraint.parse(kind, written)
                 except (OSError, ValueError) as error:
