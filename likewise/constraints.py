@@ -38,8 +38,8 @@ KEYWORDS = (    # of JSON schema; llguidance says which of them it cannot serve
     *("propertyNames", "minProperties", "maxProperties", "dependencies", "dependentRequired"),
     *("dependentSchemas", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "x-guidance"),
     *("definitions", "id", "title", "description", "default", "examples", "deprecated", "readOnly"),
-    *("writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "$schema", "$id", "$anchor", "$comment"),
-    *("$defs", "$ref", "$dynamicRef", "$dynamicAnchor", "$vocabulary"))
+    *("writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "$schema", "$id"),
+    *("$anchor", "$comment", "$defs", "$ref", "$dynamicRef", "$dynamicAnchor", "$vocabulary"))
 NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 WHOLE = ("items", "additionalItems", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf")
 

@@ -63,10 +63,10 @@ def test_every_draw_of_an_untrained_model_obeys(text: Text, temperature: float) 
 def test_what_was_learned_is_kept() -> None:
     rows = [{"text": t} for t in ("red", "green") for _ in range(32)]
     table = Table.from_rows(rows, {"text": "text"}, holdout=0.0)
-    m = toy.trained(Model("text", table.columns, "autoregressive", width=32, depth=1), table, 60)
-    drawn = draw(m, Constraint.regex("[a-z]+"))
-    assert 0.3 < sum(t == "red" for t in drawn) / 200 < 0.7 and drawn.count("green") > 50
-    assert set(draw(m, Constraint.choice(["red", "blue"]), 50, top_p=0.5)) == {"red"}
+    m = toy.trained(Model("text", table.columns, "autoregressive", width=32, depth=1), table, 40)
+    constraint = Constraint.choice(["red", "blue"])
+    assert draw(m, constraint, 100).count("red") > 80
+    assert set(draw(m, constraint, 50, top_p=0.5)) == {"red"} == set(draw(m, constraint, 5, temperature=0.0))
 
 
 @pytest.mark.parametrize("text", [BYTES, PAIRS], ids=["bytes", "pairs"])
@@ -98,20 +98,16 @@ def test_rows_end_where_they_are_complete() -> None:
 
 
 def test_later_columns_see_what_was_closed() -> None:
-    m = model(BYTES, "text, label", label=Label.fit(["a", "b"]))
+    columns = {"text": Text.fit(["ab"], length=24), "label": Label.fit(list("abcdefgh"))}
+    m = Model("text, label", columns, "autoregressive", width=32, depth=1, infill=0.0).eval()
+    noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in m.parameters():
-            p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
-    with pytest.warns(UserWarning):
-        rows = m.sample([{}] * 20, constraint={"text": Constraint.json(OPEN)}, temperature=1.0)
-    ids = m.encode("text", [row["text"] for row in rows])
-    closed = [i for i in range(20) if (ids[i] > 0).all()]
-    family, c = m.family, m.context(rows)
-    from likewise.causal import Decoding
-    from likewise.masks import no_masks
-    reading = family._read(c, {}, no_masks(family.targets, 20, m.device)) if not family.infill else None
-    assert all(row["label"] in "ab" for row in rows) and closed is not None
-    assert reading is None or isinstance(family._decoded(reading, {"text": ids}), Decoding)
+            p.add_(0.3 * torch.randn(p.shape, generator=noise))
+    with pytest.warns(UserWarning, match="closed"):
+        rows = m.sample([{}] * 12, constraint={"text": Constraint.json(OPEN)})
+    for i, row in enumerate(rows):
+        assert m.sample([{}], indices=[i], known={"text": row["text"]})[0]["label"] == row["label"]
 
 
 @pytest.mark.parametrize(("make", "said"), [
