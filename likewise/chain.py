@@ -93,11 +93,11 @@ class Chain:
                **knobs: Any) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
-        A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that link
-        alone. `known` may have values of what any link makes, `constraint` constraints of it, and what is
-        `negative` is for every link with such a source. A `start` of a target is one of all that is made of the same column: a small picture
-        and a large one both start at it, and an embedding, which says what it shows, is its own. The first
-        link draws as it does by itself with this seed.
+        A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that
+        link alone. `known` may have values of what any link makes, `constraint` constraints of it, and what
+        is `negative` is for every link with such a source. A `start` of a target is one of all that is made
+        of the same column: a small picture and a large one both start at it, and an embedding, which says
+        what it shows, is its own. The first link draws as it does by itself with this seed.
         """
         for name in start[0] if start else ():
             if name not in self.targets:
