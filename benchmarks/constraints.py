@@ -59,10 +59,10 @@ def main() -> None:
         closed = sum(int(str(w.message).split()[0]) for w in said)
         # with the end, where there is room for it
         tokens = sum(min(model.columns[name].tokens(text) + 1, model.columns[name].length) for text in texts)
-        plain = plain or tokens / seconds
-        print(f"{constraint.kind if constraint else 'none':8} valid {sum(map(bool, map(valid, texts)))}/{args.n}, "
-              f"closed {closed}, {tokens / seconds:.0f} tokens/s, {tokens / seconds / plain:.2f} of no constraint",
-              flush=True)
+        right, rate = sum(map(bool, map(valid, texts))), tokens / seconds
+        plain = plain or rate
+        print(f"{constraint.kind if constraint else 'none':8} valid {right}/{args.n}, closed {closed}, "
+              f"{rate:.0f} tokens/s, {rate / plain:.2f} of no constraint", flush=True)
 
 
 if __name__ == "__main__":
