@@ -89,25 +89,31 @@ class Chain:
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               start: tuple[Row, float] | None = None, **knobs: Any) -> list[Row]:
+               start: tuple[Row, float] | None = None, constraint: Mapping[str, Any] | None = None,
+               **knobs: Any) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
-        A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that link
-        alone. `known` may have values of what any link makes, and what is `negative` is for every link with
-        such a source. A `start` of a target is one of all that is made of the same column: a small picture
-        and a large one both start at it, and an embedding, which says what it shows, is its own. The first
-        link draws as it does by itself with this seed.
+        A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that
+        link alone. `known` may have values of what any link makes, `constraint` constraints of it, and what
+        is `negative` is for every link with such a source. A `start` of a target is one of all that is made
+        of the same column: a small picture and a large one both start at it, and an embedding, which says
+        what it shows, is its own. The first link draws as it does by itself with this seed.
         """
         for name in start[0] if start else ():
             if name not in self.targets:
                 raise ValueError(unknown("target", name, self.targets))
+        for name in constraint or {}:
+            if name not in self.made:
+                raise ValueError(unknown("target", name, self.made))
         known = {**self.embedded(start[0]), **(known or {})} if start else known
 
         def draw(link: Model, i: int, asked: Sequence[Row], **more: Any) -> list[Row]:
             views = self._views(start[0], link).items() if start else ()
             begun = {n: v for n, v in views if n not in more["known"]}
             return link.sample(asked, seed=_seed(i, seed), indices=indices,
-                               start=(begun, start[1]) if begun else None, **more)
+                               start=(begun, start[1]) if begun else None,
+                               constraint={n: c for n, c in (constraint or {}).items() if n in link.targets},
+                               **more)
 
         return self._through([rows], draw, known, negative, knobs)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from likewise import checkpoint
 from likewise.checkpoint import RunError
+from likewise.constraints import Constraint
 from likewise.families import FAMILIES, drawing, family_class
 from likewise.families.base import LEADS, Family, Known, Score, keywords
 from likewise.formula import Formula, FormulaError, View, unknown
@@ -24,7 +25,7 @@ from likewise.latent import Coder, Latent
 from likewise.layout import Batch, Context
 from likewise.leads import Start, Toward
 from likewise.masks import blank
-from likewise.modalities import modality_from_json
+from likewise.modalities import Text, modality_from_json
 from likewise.modalities.base import Modality
 from likewise.rng import Rng
 from likewise.spec import Spec
@@ -123,7 +124,8 @@ class Model(nn.Module):
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
                start: tuple[Row, float] | None = None, prompts: Sequence[str] | None = None,
-               stop: Sequence[str] = (), batch: int = 64, **knobs: Any) -> list[Row]:
+               stop: Sequence[str] = (), constraint: Mapping[str, Constraint] | None = None, batch: int = 64,
+               **knobs: Any) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
         The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
@@ -132,14 +134,19 @@ class Model(nn.Module):
         `negative` rather than from none. `start` is a value of every target that is not known, and a strength
         in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
         one target that is a text begins with, one a row; it ends where one of `stop` comes after them, which
-        is left out. Knobs are the family's (its `sample`). Raises ValueError for what the family cannot do.
+        is left out. `constraint` maps a target of texts to what they must obey, from their beginning to their
+        end. Knobs are the family's (its `sample`). Raises ValueError for what the family cannot do.
         """
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
+        if constraint and (prompts is not None or stop or knobs.get("tokens")):
+            raise ValueError("a constraint holds from a text's beginning to its end; leave prompts, stop and "
+                             "tokens out")
+        bound = self._bound(constraint, known)
         for first in range(0, len(rows), batch):
             part, some = rows[first : first + batch], slice(first, first + batch)
             rng = Rng(indices[some], "sample", seed, device=self.device)
-            leads = self._leads(len(part), known, negative, start)
+            leads = {**self._leads(len(part), known, negative, start), **bound}
             writing = None
             if prompts is not None or stop:
                 self._can("prompt")
@@ -218,6 +225,26 @@ class Model(nn.Module):
                                  "none")
             leads["start"] = Start(given.values, start[1])
         return leads
+
+    def _bound(self, constraint: Mapping[str, Constraint] | None, known: Mapping[str, Any] | None) -> Row:
+        """The lead of that name, for the ids of the targets; nothing without constraints."""
+        if not constraint:
+            return {}
+        self._can("constraint")
+        bound = {}
+        for name, given in constraint.items():
+            if name not in self.targets:
+                raise ValueError(unknown("target", name, self.targets))
+            column = self.columns[name]
+            if not isinstance(column, Text):
+                raise ValueError(f"{name} is drawn as {column.kind}, and a constraint is for a text")
+            if name in (known or {}):
+                raise ValueError(f"{name} is known and constrained; leave out one of the two")
+            try:
+                bound[name] = given.bind(column.pieces, column.length, column.opening.encode())
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return {"constraint": bound}
 
     def _can(self, lead: str) -> None:
         """Raise ValueError unless the family's draws can be led so."""

@@ -111,7 +111,7 @@ def streamed(column: Text, begun: int, stop: Sequence[str],
             text = column.letters(ids)
             if text.endswith("\ufffd") and len(ids) < 4:        # a letter may take four bytes
                 continue
-            text, ids = text.removeprefix(column.before) if first else text, []
+            text, ids = text.removeprefix(column.opening) if first else text, []
             held, first = held + text, False
             if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
                 yield held[: min(cuts)]

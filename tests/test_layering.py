@@ -16,7 +16,7 @@ ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "causal", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
-     "codec", "likelihood", "priors", "quantise"},
+     "codec", "likelihood", "priors", "quantise", "closing", "constraints"},
     {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
     {"families"},
     {"checkpoint", "model", "writing", "bayes", "chain"},

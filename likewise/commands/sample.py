@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 
 from likewise.chain import Chain
 from likewise.commands import drawing
-from likewise.flags import pairs
+from likewise.constraints import KINDS, Constraint
+from likewise.flags import Parser, pairs
+from likewise.formula import unknown
 from likewise.model import Model
 
 OUT = "samples.png"
 RULE = "-" * 80     # between texts
+HELP = {"json": ("SCHEMA", "the file of a JSON schema, or the schema, that texts must obey"),
+        "regex": ("PATTERN", "a regular expression that texts must match as a whole"),
+        "choice": ("A,B,C", "the texts to choose from"),
+        "grammar": ("FILE", "the file of a Lark grammar of texts")}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,12 +30,25 @@ def run(argv: Sequence[str]) -> int:
     drawing.several(parser, OUT)
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT",
                         help="of a model that writes: where a text ends; may be given several times")
+    _constraining(parser)
     asked = drawing.read(parser, argv)
-    if writes(asked.model):
-        return write(asked)
-    if asked.args.stop:
-        raise ValueError("--stop is for a model whose one target is a text")
-    return drawing.draw(asked, asked.args.words, OUT)
+    constraint = constraints(asked.model, asked.args)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        if writes(asked.model):
+            done = write(asked, constraint)
+        elif asked.args.stop:
+            raise ValueError("--stop is for a model whose one target is a text")
+        else:
+            done = drawing.draw(asked, asked.args.words, OUT, more=_told(constraint), constraint=constraint)
+    for warning in said:
+        print(f"note: {warning.message}", file=sys.stderr)
+    return done
+
+
+def _told(constraint: dict[str, Constraint]) -> drawing.Row:
+    """What files say of constraints."""
+    return {"constraint": {name: f"{c.kind}: {c.written}" for name, c in constraint.items()} or None}
 
 
 def writes(model: Model | Chain) -> bool:
@@ -36,7 +57,7 @@ def writes(model: Model | Chain) -> bool:
     return not texts and [column.kind for column in model.made.values()] in (["text"], ["document"])
 
 
-def write(asked: drawing.Asked) -> int:
+def write(asked: drawing.Asked, constraint: dict[str, Constraint]) -> int:
     """Write -n texts for each beginning: as they come if there is one, as they are, or to a file."""
     model, args = asked.model, asked.args
     given = pairs(args.given, "--given")
@@ -45,7 +66,9 @@ def write(asked: drawing.Asked) -> int:
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, not {args.n}")
     prompts = args.words or [""]
-    if out is None and len(prompts) == args.n == 1 and asked.negative is None:
+    [(name, column)] = model.made.items()
+    plain = out is None and column.kind == "document"
+    if plain and len(prompts) == args.n == 1 and asked.negative is None and not constraint:
         print(prompts[0], end="", flush=True)
         for piece in model.stream(sources, prompt=prompts[0], stop=args.stop, seed=args.seed, **asked.knobs):
             print(piece, end="", flush=True)
@@ -54,14 +77,45 @@ def write(asked: drawing.Asked) -> int:
     began = time.perf_counter()
     begun = [prompt for prompt in prompts for _ in range(args.n)]
     rows = model.sample([sources] * len(begun), seed=args.seed, indices=[*range(args.n)] * len(prompts),
-                        prompts=begun, stop=args.stop, negative=asked.negative, **asked.knobs)
+                        prompts=begun if args.words else None, stop=args.stop, negative=asked.negative,
+                        constraint=constraint, **asked.knobs)
     seconds = time.perf_counter() - began
-    if out is None:
-        [name] = model.made
+    if plain:
         print(f"\n{RULE}\n".join(row[name] for row in rows))
         print(f"{len(rows)} texts in {seconds:.1f} s, loaded in {asked.seconds:.1f} s", file=sys.stderr)
         return 0
-    about = [asked.about(i % args.n, given, seed=args.seed, prompt=prompt or None, stop=args.stop or None)
-             for i, prompt in enumerate(begun)]
+    about = [asked.about(i % args.n, given, seed=args.seed, prompt=prompt or None, stop=args.stop or None,
+                         **_told(constraint)) for i, prompt in enumerate(begun)]
     drawing.write(asked, out, rows, about, [""] * len(rows), about[0], seconds, len(prompts))
     return 0
+
+
+def _constraining(parser: Parser) -> None:
+    """The options of texts that are drawn under a constraint."""
+    group = parser.add_argument_group("constraints, of models that draw texts; where there are several, as "
+                                      "NAME=VALUE")
+    for kind in KINDS:
+        group.add_argument(f"--{kind}", action="append", default=[], metavar=HELP[kind][0],
+                           help=HELP[kind][1])
+
+
+def constraints(model: Model | Chain, args: Namespace) -> dict[str, Constraint]:
+    """Target -> what it must obey. Raises ValueError that names the option."""
+    texts = [name for name, column in model.made.items() if column.kind in ("text", "document")]
+    found: dict[str, Constraint] = {}
+    for kind in KINDS:
+        for word in getattr(args, kind):
+            if not texts:
+                raise ValueError(f"--{kind} is for texts, and {str(model.formula)!r} draws none")
+            named = pairs([word], f"--{kind}") if len(texts) > 1 else {texts[0]: word}
+            for name, written in named.items():
+                if name not in texts:
+                    raise ValueError(f"--{kind}: {unknown('text target', name, texts)}")
+                if name in found:
+                    raise ValueError(f"--{kind}: {name} has one already, --{found[name].kind}; give one")
+                try:
+                    found[name] = Constraint.parse(kind, written)
+                except (OSError, ValueError) as error:
+                    reason = error.strerror if isinstance(error, OSError) else error
+                    raise ValueError(f"--{kind} {written}: {reason}") from None
+    return found

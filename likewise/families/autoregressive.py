@@ -4,6 +4,7 @@
     ids: softmax of logits;  floats: a mixture of Gaussians (Bishop, 1994)                              (2)
     pictures: codes z of a Codec, then log p(x | c) >= log p(z | c) + log p(x | z),  z = encode(x)      (3)
     guided logits: l_without + w (l_with - l_without)                                                   (4)
+    constrained: of the ids that a constraint allows, (1) of constraints.py
 
 The tokens of all targets, in the order of the formula, are one sequence. Sources stand in context before it,
 and so do known parts: they are read there as sources, and forced where they stand in the sequence.
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from likewise.causal import Causal, Decoding, Grams, Numbers
 from likewise.codec import Codec
+from likewise.constraints import Bound, Obeying
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
@@ -180,10 +182,11 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               prompt: Batch | None = None, watch: Watch | None = None, temperature: float = 1.0,
+               prompt: Batch | None = None, watch: Watch | None = None,
+               constraint: Mapping[str, Bound] | None = None, temperature: float = 1.0,
                top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None,
                presence: float = 0.0, frequency: float = 0.0, tokens: int | None = None) -> Batch:
-        """Draw (1) token by token.
+        """Draw (1) token by token; of each target under a `constraint`, what it allows.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
         top_p      of ids, the fewest that have this probability together
@@ -215,6 +218,7 @@ class Autoregressive(Family):
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
         state, out = Decoding(self.causal, reading), {}
+        obeying = {n: bound.begin(rows) for n, bound in (constraint or {}).items()}
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
                            guidance=weight.get(name, 1.0))
@@ -222,7 +226,11 @@ class Autoregressive(Family):
                 begin = next(iter((prompt or {}).values()), None)
                 out[name] = self._text(k, name, state, z[name], self._forced(name, masks[name]), rng,
                                        partial(draw, presence=presence, frequency=frequency), begin, watch,
-                                       tokens)
+                                       tokens, obeying.get(name))
+                if name in obeying:
+                    out[name], closed = obeying[name].close(out[name])
+                    if closed and k + 1 < len(self.tokens):
+                        state = self._decoded(reading, out)
             else:
                 out[name] = self._column(k, state, z[name], self._forced(name, masks[name]), rng, draw)
         for name, codec in self.codecs.items():
@@ -244,8 +252,8 @@ class Autoregressive(Family):
         return pasted(out, value, forced)
 
     def _text(self, k: int, name: str, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
-              draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None,
-              tokens: int | None) -> Tensor:
+              draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None, tokens: int | None,
+              obeying: Obeying | None) -> Tensor:
         """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
 
         Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs.
@@ -273,8 +281,12 @@ class Autoregressive(Family):
             if ended.all():
                 return out[:, : max(i, 1)]
             h = state.slot(first + i, (~ended).repeat(copies))
-            token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts)
-            token = pasted(token, value[:, i], forced[:, i]).masked_fill(ended | (i >= last), 0)
+            allowed = obeying.allowed().to(device) if obeying else None
+            token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts, allowed=allowed)
+            token = pasted(token, value[:, i], forced[:, i])
+            if obeying:
+                obeying.push(token)
+            token = token.masked_fill(ended | (i >= last), 0)
             counts.scatter_add_(1, token[:, None], (~forced[:, i, None]).to(counts))
             out[:, i] = token
             ended = ended | (token == 0)
@@ -282,6 +294,18 @@ class Autoregressive(Family):
                 ended = ended | (watch(name, out[:, : i + 1]) & (i + 1 >= begun))
             state.push(self._embed(k, out[:, max(0, i - 2) : i + 1])[:, -1].repeat(copies, 1))
         return pasted(out, value, forced)
+
+    def _decoded(self, reading: Reading, out: Batch) -> Decoding:
+        """A sequence that these columns, the first ones, have been drawn in."""
+        state, first = Decoding(self.causal, reading), 0
+        for k, x in enumerate(out.values()):
+            spec, copies = list(self.tokens.values())[k], len(state.last) // len(x)
+            used = _used(x, spec)
+            for i in range(int(used.any(0).sum())):
+                state.slot(first + i, used[:, i].repeat(copies) if spec.padded else None)
+                state.push(self._embed(k, x[:, i : i + 1])[:, 0].repeat(copies, 1))
+            first += spec.tokens
+        return state
 
     # ---- targets, their tokens, and what is known of them
 
@@ -310,10 +334,11 @@ class Autoregressive(Family):
 
 def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor | None = None, *, temperature: float,
           top_p: float, min_p: float, guidance: float, goes_on: Tensor | None = None,
-          counts: Tensor | None = None, presence: float = 0.0, frequency: float = 0.0) -> Tensor:
+          counts: Tensor | None = None, presence: float = 0.0, frequency: float = 0.0,
+          allowed: Tensor | None = None) -> Tensor:
     """One token a row: h (B, D), or (2 B, D), where the rows without sources come second.
 
-    Of a text also whether it goes on, (B,) bool, and how often each id was drawn, (B, K).
+    Of a text also whether it goes on, (B,) bool, how often each id was drawn, (B, K), and which are allowed.
     """
     if isinstance(head, Gaussians):
         return head.draw(h[: len(u)], u, noise, temperature)
@@ -325,6 +350,8 @@ def _draw(head: nn.Module, h: Tensor, u: Tensor, noise: Tensor | None = None, *,
         logits = logits - presence * (counts > 0) - frequency * counts
     if goes_on is not None:
         logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
+    if allowed is not None:     # before what is unlikely is left out, so that something stays
+        logits = logits.masked_fill(~allowed, -torch.inf)
     return draw_ids(filtered(logits, temperature, top_p, min_p), u)
 
 

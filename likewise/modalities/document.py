@@ -34,7 +34,7 @@ class Document(Text):
     """
 
     kind: ClassVar[str] = "document"
-    before: ClassVar[str] = ""
+    opening: ClassVar[str] = ""
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:

@@ -46,7 +46,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
     suffix: ClassVar[str] = ".txt"
-    before: ClassVar[str] = " "     # so that a word is the same token at the beginning as anywhere else
+    opening: ClassVar[str] = " "     # so that a word is the same token at the beginning as anywhere else
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -61,7 +61,7 @@ class Text(Modality):
             vocabulary = BYTES + (min(size // 32, 4096) if size >= TINY else 0)
         if vocabulary < BYTES:
             raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
-        opened = [cls.before + value for value in values]
+        opened = [cls.opening + value for value in values]
         tokenizer = learn(opened, vocabulary)
         if length is None:
             length = max((len(e.ids) for e in tokenizer.encode_batch(opened)), default=1)
@@ -83,7 +83,7 @@ class Text(Modality):
 
     def tokens(self, value: str) -> int:
         """How many tokens a text takes, whether or not there is room for them."""
-        return len(self._tokenizer.encode(self.before + value).ids)
+        return len(self._tokenizer.encode(self.opening + value).ids)
 
     def fault(self, value: Any) -> str | None:
         """Why this is no text, whatever its length."""
@@ -102,7 +102,7 @@ class Text(Modality):
 
     def ids(self, value: str) -> Tensor:
         """The ids of a text of any length, (n,) int64, without an end."""
-        return torch.tensor(self._tokenizer.encode(self.before + value).ids, dtype=torch.int64) + 1
+        return torch.tensor(self._tokenizer.encode(self.opening + value).ids, dtype=torch.int64) + 1
 
     def encode(self, value: str) -> Tensor:
         """A text -> (length,) int64. Raises ValueError for one that is too long."""
@@ -114,7 +114,7 @@ class Text(Modality):
     def decode(self, tokens: Tensor) -> str:
         """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
-        return self.letters(ids[:ids.index(0)] if 0 in ids else ids).removeprefix(self.before)
+        return self.letters(ids[:ids.index(0)] if 0 in ids else ids).removeprefix(self.opening)
 
     def letters(self, ids: Sequence[int]) -> str:
         """What ids other than 0 spell, wherever they stand in a text."""
@@ -132,6 +132,15 @@ class Text(Modality):
     def unseen(self, text: str) -> list[str]:
         """The words of `text` that no training text contained."""
         return [] if self.words is None else [w for w in _words(text) if w not in self._known]
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes of each id; none of 0, the end. Those of a text's ids are `opening` and the text."""
+        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
+        rest = [b for b in range(256) if b not in plain]
+        byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
+        vocabulary = sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1])
+        return b"", *(bytes(byte[c] for c in token) for token, _ in vocabulary)
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
