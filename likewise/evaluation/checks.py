@@ -145,7 +145,7 @@ class Statements(Check):
 
     def more(self, rows: Sequence[Row]) -> list[Mark]:
         found = [Mark("runs in SQLite", np.array([self.runs(row) for row in rows], bool),
-                      "a query or a value that SQLite, after translation, prepares on empty tables of its columns")]
+                      "a query or a value that SQLite prepares, after translation, on empty tables")]
         if self.source in rows[0]:
             found.append(Mark("translated", np.array([self.translated(row) for row in rows], bool),
                               f"the same as sqlglot's translation of {self.source}, but for the spelling"))

@@ -104,8 +104,11 @@ class Crystals(Check):
             return None
         places = [site["abc"] for site in structure["sites"]]
         numbers = [SYMBOLS.index(element) + 1 for element in _elements(structure)]
-        found = self.tool.get_symmetry_dataset((lattice(structure["lattice"]), places, numbers), ROUNDED)
-        return None if found is None else int(found.number)
+        try:
+            found = self.tool.get_symmetry_dataset((lattice(structure["lattice"]), places, numbers), ROUNDED)
+        except self.tool.error.SpglibError:
+            return None
+        return None if found is None else int(found.number)     # None where errors are not raised yet
 
     def key(self, text: str) -> str:
         group = self.group(text)
