@@ -104,7 +104,7 @@ def test_sequences_and_molecules(archives: None) -> None:
 def test_crystals_are_the_same_moved_and_in_another_order(archives: None) -> None:
     found = rows("crystals", copies=5)
     assert len(found) == 5 == len({row["text"] for row in found})
-    assert {(row["composition"], row["group"], row["concept"]) for row in found} == {("Po2", "221", "A_cP1_221_a")}
+    assert {(row["caption"], row["group"], row["concept"]) for row in found} == {("Po2", "221", "A_cP1_221_a")}
     for row in found:
         a, b = (np.array(site["abc"]) for site in read_crystal(row["text"])["sites"])
         assert np.round(abs(a - b), 3).tolist() in ([0.25, 0, 0], [0.75, 0, 0])
@@ -275,14 +275,14 @@ def test_sql_is_read_in_its_dialect_prepared_and_translated() -> None:
 
 def test_crystals_are_symmetric_and_as_asked() -> None:
     pytest.importorskip("spglib")
-    said = {"composition": "Cl1 Na1", "group": "225"}
+    said = {"caption": "Cl1 Na1", "group": "225"}
     skew = ROCK_SALT.replace("60.00 60.00 60.00", "81.00 85.00 77.00").replace("0.500 0.500", "0.413 0.571")
     flat = ROCK_SALT.replace("60.00 60.00 60.00", "60.00 60.00 150.00")     # no such cell
     drawn = [{"text": text, **said} for text in (ROCK_SALT, OTHER["crystals"], skew, flat, "none")]
     marks = {mark.name: mark.values.tolist() for mark in CHECKS["crystals"]("text", []).marks(drawn)}
     assert marks["can be read"] == [True] * 4 + [False]
     assert marks["valid"] == [True] * 3 + [False] * 2
-    assert marks["composed so"] == [True, False, True, True, False]
+    assert marks["of the atoms"] == [True, False, True, True, False]
     assert marks["of the group"] == [True, True, False, False, False]
 
 

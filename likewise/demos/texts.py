@@ -66,7 +66,7 @@ def python(*, longest: int = 800) -> Dataset:
     """Functions of Python's own standard library: text, the source without its docstring; doc; name; concept.
 
     doc is the docstring's first paragraph, concept the module, or package, that is imported: what is held out
-    is of others. 5,510 of Python 3.11.7. It needs no download, but the rows,
+    is of others. 5,505 of Python 3.11.7. It needs no download, but the rows,
     and the fingerprint, are those of the interpreter that runs. Licence: PSF.
 
     longest  characters of a text, and of a name of molecules, at most (100 of molecules)
@@ -166,12 +166,12 @@ def molecules(*, longest: int = 100) -> Dataset:
 
 
 def crystals(*, sites: int = 12, copies: int = 8) -> Dataset:
-    """Crystal structures: text (demos/crystal.py); composition, "Hg3 S3"; group, its space group; concept.
+    """Crystal structures: text (demos/crystal.py); caption, "Hg3 S3"; group, its space group; concept.
 
     The AFLOW prototypes (Mehl et al., 2017), 288 in the package pymatgen (MIT), as far as they have so few
     sites: 1,696 rows. The first text of each is as it is there; its other `copies` are the same crystal from
     another origin and with its sites in another order, as the seed, which is its place in the file, says.
-    concept is the prototype.
+    caption are the atoms in the cell, concept is the prototype.
 
     sites   in a cell at most
     copies  rows of one crystal
@@ -221,9 +221,10 @@ def _functions(path: Path, module: str) -> Iterator[dict[str, str]]:
         said = node.body[0]
         if doc and said.lineno > node.lineno and node.body[1].lineno > said.end_lineno:
             start = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
-            text = lines[start:said.lineno - 1] + lines[said.end_lineno:node.end_lineno]
-            yield {"text": textwrap.dedent("\n".join(text)).expandtabs(), "doc": doc, "name": node.name,
-                   "concept": module}
+            body = lines[start:said.lineno - 1] + lines[said.end_lineno:node.end_lineno]
+            text = textwrap.dedent("\n".join(body)).expandtabs()
+            if not text[0].isspace():       # as it is where a string inside begins its lines at the margin
+                yield {"text": text, "doc": doc, "name": node.name, "concept": module}
 
 
 def _calls() -> Iterator[Call]:
@@ -236,7 +237,7 @@ def _described(entry: Mapping[str, Any]) -> dict[str, str]:
     """What a prototype is, for its rows."""
     label = entry["tags"]["aflow"]      # A2B_oP12_62_2c_c: the third part is the number of the space group
     counts = Counter(site["species"][0]["element"] for site in entry["snl"]["sites"])
-    return {"composition": " ".join(f"{element}{counts[element]}" for element in sorted(counts)),
+    return {"caption": " ".join(f"{element}{counts[element]}" for element in sorted(counts)),
             "group": label.split("_")[2], "concept": label}
 
 

@@ -93,12 +93,18 @@ class Crystals(Check):
     def __init__(self, column: str, train: Sequence[str]) -> None:
         super().__init__(column, train)
         self.tool = tool("spglib", "crystals")
+        self._groups: dict[str, int | None] = {}
 
     def valid(self, row: Row) -> bool:
         return self.group(row[self.column]) is not None
 
     def group(self, text: str) -> int | None:
         """The number of the space group of a valid crystal, else None."""
+        if text not in self._groups:
+            self._groups[text] = self._found(text)
+        return self._groups[text]
+
+    def _found(self, text: str) -> int | None:
         structure = _read(text)
         if structure is None or not distance(structure) >= NEAR:
             return None
@@ -112,7 +118,7 @@ class Crystals(Check):
 
     def key(self, text: str) -> str:
         group = self.group(text)
-        return text if group is None else f"{_composition(text)} {group}"
+        return text if group is None else f"{_atoms(text)} {group}"
 
     def more(self, rows: Sequence[Row]) -> list[Mark]:
         texts = [row[self.column] for row in rows]
@@ -121,9 +127,9 @@ class Crystals(Check):
                       "a cell, then elements and places")]
         found.append(Mark("symmetric", np.array([(group or 0) > 1 for group in groups]),
                           "valid, of another space group than P1, where nothing but translation is left"))
-        if "composition" in rows[0]:
-            same = [_composition(text) == row["composition"] for text, row in zip(texts, rows, strict=True)]
-            found.append(Mark("composed so", np.array(same), "the atoms are the column composition"))
+        if "caption" in rows[0]:
+            same = [_atoms(text) == row["caption"] for text, row in zip(texts, rows, strict=True)]
+            found.append(Mark("of the atoms", np.array(same), "the atoms in the cell are the column caption"))
         if "group" in rows[0]:
             same = [str(group) == str(row["group"]) for group, row in zip(groups, rows, strict=True)]
             found.append(Mark("of the group", np.array(same), "spglib finds the column group"))
@@ -167,8 +173,8 @@ def _elements(structure: Mapping[str, Any]) -> list[str]:
     return [site["species"][0]["element"] for site in structure["sites"]]
 
 
-def _composition(text: str) -> str | None:
-    """The atoms in a cell as the column composition has them, None for a text that cannot be read."""
+def _atoms(text: str) -> str | None:
+    """The atoms in a cell as the column caption has them, None for a text that cannot be read."""
     structure = _read(text)
     counts = Counter(_elements(structure)) if structure else {}
     return " ".join(f"{element}{counts[element]}" for element in sorted(counts)) or None
