@@ -137,7 +137,7 @@ def dialects(*, read: str = "duckdb", write: str = "spark") -> Dataset:
 def proteins() -> Dataset:
     """45 globins: text, the sequence in letters of amino acids; name, as in Swiss-Prot, "HBA_HUMAN".
 
-    From the tutorial of HMMER (Eddy, 2011), in the Debian package hmmer-examples, licence BSD.
+    From the tutorial of HMMER (Eddy, 2011), in the Debian package hmmer-examples, GPL-3.
     """
     def draw() -> Columns:
         entries = GLOBINS.member(f"{TUTORIAL}globins45.fa").decode().split(">")[1:]
