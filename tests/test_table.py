@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -429,7 +430,7 @@ def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.Mon
         asked.append(name)
         svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><path d="M0 0H2V2H0Z"/></svg>'
         path = tmp_path / "icons.zip"
-        with demos.zipfile.ZipFile(path, "w") as file:
+        with zipfile.ZipFile(path, "w") as file:
             for caption in CAPTIONS:
                 file.writestr(f"{caption.replace(' ', '-')}-outline.svg", svg)
         return path.read_bytes()

@@ -24,7 +24,8 @@ from likewise.model import Model
 from likewise.progress import first_process
 from likewise.table import SHOWN, Table
 
-SOURCE = "a demo (digits, icons, emoji), a folder of pictures, a .csv, .jsonl or .parquet file, or a hub name"
+SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures, a .csv, .jsonl or .parquet file, or a hub "
+          "name")
 ROWS, PICTURES = 5, 64      # that a look shows: as text, on the preview
 
 

@@ -21,6 +21,7 @@ from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.judges import Judge, judges
 from likewise.evaluation.language import bits_per_byte, held_out_rows
 from likewise.evaluation.report import Line, Report
+from likewise.evaluation.texts import of_ground
 from likewise.formula import Formula
 from likewise.model import Model
 from likewise.table import Row, Table
@@ -58,7 +59,9 @@ class Exam:
     @cached_property
     def judges(self) -> list[Judge]:
         """Prepared when they are needed first: a model that cannot draw should say so at once."""
-        found, self.notes = judges(self.ground, *self._asked)
+        found, notes = judges(self.ground, *self._asked)
+        self.texts, more = of_ground(self.ground)
+        self.notes = [*notes, *more]
         return found
 
     def draw(self, model: Sampler, **knobs: Any) -> tuple[list[Row], float]:
@@ -69,7 +72,9 @@ class Exam:
 
     def lines(self, drawn: Sequence[Row]) -> list[Line]:
         """What the judges say of samples."""
-        return [line for judge in self.judges for line in judge.lines(drawn)]
+        lines = [line for judge in self.judges for line in judge.lines(drawn)]
+        first = drawn[::self.ground.draws]
+        return lines + [line for texts in self.texts for line in texts.lines(first)]
 
     def report(self, model: Sampler, drawn: Sequence[Row], seconds: float = 0.0, *,
                likelihood_rows: int = 100, **knobs: Any) -> Report:

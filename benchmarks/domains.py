@@ -1,0 +1,54 @@
+"""What the judges of texts say of real rows: the rows held out of a demo, in the place of samples.
+
+    python benchmarks/domains.py sql --n 200
+
+The numbers stand in docs/domains.md. "unseen" are n held-out rows, "baseline" as many texts of a trigram.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from likewise import Table
+from likewise.commands.data import aligned
+from likewise.evaluation.ground import rng_of
+from likewise.evaluation.report import Line
+from likewise.evaluation.texts import CHECKS, judge, judged
+
+PASSAGE = 1000      # characters of a work that are judged as one text
+ROOM = {"length": 10**6}    # tokens of a text: nothing is encoded here
+
+
+def lines(domain: str, table: Table, n: int, seed: int) -> list[Line]:
+    """The judge's lines on rows held out."""
+    test = table.test
+    rows = [test[int(i)] for i in rng_of("rows", seed).permutation(len(test))[:n]]
+    if domain == "shakespeare":
+        starts = rng_of("passages", seed).random(n)
+        works = [rows[i % len(rows)]["text"] for i in range(n)]
+        rows = [{"text": work[int(u * (len(work) - PASSAGE)):][:PASSAGE]}
+                for work, u in zip(works, starts, strict=True)]
+    columns = judged(domain, table)
+    return [line for column in columns for line in judge(domain, rows, table, column, seed=seed)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("domain", nargs="+", choices=list(CHECKS))
+    parser.add_argument("--n", type=int, default=200, help="rows, at most (default 200)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    for domain in args.domain:
+        table = Table.open(domain, options=ROOM)
+        began = time.perf_counter()
+        found = lines(domain, table, args.n, args.seed)
+        seconds = time.perf_counter() - began
+        print(f"{domain}: {len(table):,} rows, {len(table.train):,} to learn from, {len(table.test):,} held "
+              f"out; judged in {seconds:.0f} s")
+        rows = [("", "unseen", "baseline"), *((x.name, str(x.value), str(x.baseline)) for x in found)]
+        print(aligned(rows) + "\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
