@@ -56,18 +56,25 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
     return sorted(held + found)
 
 
-def documents_held_out(documents: Sequence[int], share: float | None = None) -> list[int]:
-    """The numbers of the passages to hold out, of the number of the document of each.
+def documents_held_out(documents: Sequence[int], keys: Sequence[str],
+                       share: float | None = None) -> list[int]:
+    """The numbers of the passages to hold out, of the document of each and a key that copies of it share.
 
-    Whole documents where there are at least 20, else the last passages of each: its tenth, or `share`.
+    Whole documents where there are at least 20, else the last passages of each: a tenth of all, or `share`.
 
-    >>> documents_held_out([0] * 10 + [1] * 20)
+    >>> documents_held_out([0] * 10 + [1] * 20, ["a"] * 10 + ["b"] * 20)
     [9, 28, 29]
     """
-    counts = Counter(documents)
-    if len(counts) >= FEW:
-        return held_out(list(map(str, documents)), [()] * len(documents), share)
-    left, out = {d: n - round(n * (SHARE if share is None else share)) for d, n in counts.items()}, []
+    if len(set(keys)) >= FEW:
+        return held_out(keys, [()] * len(keys), share)
+    counts, key_of = Counter(documents), dict(zip(documents, keys, strict=True))
+    cut: dict[str, int] = {}    # key -> how many of its last passages
+    total = 0
+    for document, n in counts.items():
+        if key_of[document] not in cut:     # what is rounded off one is held out of the next
+            total += n
+            cut[key_of[document]] = round(total * (SHARE if share is None else share)) - sum(cut.values())
+    left, out = {d: n - cut[key_of[d]] for d, n in counts.items()}, []
     for row, document in enumerate(documents):
         left[document] -= 1
         if left[document] < 0:

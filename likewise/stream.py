@@ -24,17 +24,20 @@ class Stream:
     ids     (n,) without ends, an array or a mapped file
     starts  (N + 1,) where each passage begins, and n
     ends    (N,) where what goes on from each passage ends: the passages of its document that follow it
+    latest  (N,) where a window of each passage begins at the latest: if its document goes on elsewhere, early
+            enough that id 0 does not stand where it was cut, unless all there is of it is less than a window
     length  tokens of a window
     """
 
     ids: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
+    latest: np.ndarray
     length: int
 
     @classmethod
     def of(cls, column: Document, values: Iterable[str], places: Sequence[int]) -> Stream:
-        """Passages of a column, with the place of each: document * 2^32 + its number in the document."""
+        """Passages of a column, with the place of each: document * 2^32 + how many of it follow."""
         counts, chunks, file, kept = [], [], None, 0
         width = np.uint16 if column.spec.classes < 2**16 else np.uint32
         for group in _groups(values):
@@ -54,9 +57,12 @@ class Stream:
                else np.concatenate([np.empty(0, width), *chunks]))
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         place = np.asarray(places, dtype=np.int64)
-        breaks = np.append(np.flatnonzero(np.diff(place) != 1) + 1, len(place)).astype(np.int64)
-        ends = starts[breaks[np.searchsorted(breaks, np.arange(len(place)), side="right")]]
-        return cls(ids, starts.astype(np.int64), ends, column.length)
+        breaks = np.append(np.flatnonzero(np.diff(place) != -1) + 1, len(place)).astype(np.int64)
+        run = np.searchsorted(breaks, np.arange(len(place)), side="right")
+        ends, begins = starts[breaks[run]], starts[np.append(0, breaks)[run]]
+        whole = place[breaks[run] - 1] % 2**32 == 0
+        latest = np.where(whole, ends, np.maximum(begins, ends - column.length))
+        return cls(ids, starts.astype(np.int64), ends, latest, column.length)
 
     def windows(self, rows: Sequence[int], shares: Sequence[float]) -> Tensor:
         """A window for each of these passages, (B, length) int64, that begins at this share of it.
@@ -66,6 +72,7 @@ class Stream:
         out = torch.zeros(len(rows), self.length, dtype=torch.int64)
         for row, i, share in zip(out, rows, shares, strict=True):
             first = int(self.starts[i] + share * (self.starts[i + 1] - self.starts[i]))
+            first = min(first, int(self.latest[i]))
             ids = self.ids[first : min(first + self.length, int(self.ends[i]))]
             row[: len(ids)] = torch.from_numpy(ids.astype(np.int64))
         return out

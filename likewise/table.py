@@ -78,7 +78,7 @@ class Table:
 
         A table file ends in .csv, .jsonl or .parquet. Texts too long for a row are documents: their rows are
         passages, held out as whole documents if there are 20, else as the last part of each; `encoding` is
-        that of text files (default UTF-8).
+        that of text files and .csv (default UTF-8).
 
         `options` are keywords of the demo and of the `fit` of the modalities at hand; `kinds` overrules what
         a column is taken for; `holdout` is the fraction of rows held out, in groups of equal column `by`
@@ -186,7 +186,8 @@ class Table:
     def _fits(self, name: str, column: Modality) -> None:
         """Raise TableError unless every value of a column of this table can be written as `column` does."""
         if self._own[name] != column.kind:
-            raise TableError(f"{name} is of the kind {self._own[name]} here, and {column.kind} in the model")
+            raise TableError(f"{name} is of the kind {self._own[name]} here, and {column.kind} in the model; "
+                             f"open the data with --kind {name}={column.kind}")
         if column.kind != "image":      # of which every size fits
             for row, value in enumerate(self._cells(name)):
                 if reason := column.check(value):
@@ -220,9 +221,10 @@ class Table:
         return values | {name: values[View.parse(name).column] for name in self.views}
 
     def column(self, name: str) -> Sequence[Any]:
-        """The values of a column; pictures are opened when asked for. Raises TableError if there is none."""
+        """The values of a column, read when asked for if they may be large. Raises TableError for none."""
         name = self._stored(name)
-        return _Pictures(self, name) if self._own[name] == "image" else list(self._cells(name))
+        lazy = {"image": _Pictures, "document": _Column}.get(self._own[name])
+        return lazy(self, name) if lazy else list(self._cells(name))
 
     @property
     def columns(self) -> dict[str, Modality]:
@@ -272,8 +274,14 @@ class Table:
                  for i, value in enumerate(rest._cells(name)) if (reason := rest.columns[name].check(value))]
         return sorted(broken + unfit, key=lambda bad: bad.row)
 
-    def encoded(self, name: str) -> Tensor:
-        """The whole column as tokens, (N, T, C) float32 or (N, T) int64, encoded once."""
+    def encoded(self, name: str, rows: Sequence[int] | None = None) -> Tensor:
+        """The column, or some rows of it, as tokens, (N, T, C) float32 or (N, T) int64, encoded once.
+
+        Of documents, windows that begin where the passages do, for which nothing else is encoded.
+        """
+        if rows is not None:
+            return (self._encode(name, rows) if self.columns[name].spec.running else
+                    self.encoded(name)[torch.tensor(rows, dtype=torch.int64)])
         if name not in self._kept:
             self._kept[name] = self._encode(name, range(len(self)))
         return self._kept[name]
@@ -300,28 +308,34 @@ class Table:
                     shuffle = torch.Generator().manual_seed(seed_of("order", seed, epoch))
                     order = torch.randperm(len(self), generator=shuffle).tolist()
                 rows.append(order[place % len(self)])
-            yield {name: self._windows(name, rows, seed, step) if self.columns[name].spec.running else
-                   self.encoded(name)[torch.tensor(rows, dtype=torch.int64)] if in_memory else
+            draw = torch.Generator().manual_seed(seed_of("window", seed, step))     # the same in each process
+            shares = torch.rand(size, generator=draw)[rank::world].tolist()
+            yield {name: self._stream(name).windows(rows, shares) if self.columns[name].spec.running else
+                   self.encoded(name, rows) if in_memory else
                    self._encode(name, rows) for name in names}
-
-    def _windows(self, name: str, rows: Sequence[int], seed: int, step: int) -> Tensor:
-        """Windows of documents that begin anywhere in these passages."""
-        draw = torch.Generator().manual_seed(seed_of("window", seed, step, *rows[:1]))
-        return self._stream(name).windows(rows, torch.rand(len(rows), generator=draw).tolist())
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, as far as its passages follow each other in this table."""
         places, found, parts = self._places(), [], []
         for i, text in enumerate(self._cells(name)):
-            if not i or places[i] != places[i - 1] + 1:
+            if not i or places[i] != places[i - 1] - 1:
                 found.append(self[i])
                 parts.append([])
             parts[-1].append(text)
         return [{**row, name: "".join(texts)} for row, texts in zip(found, parts, strict=True)]
 
-    def _places(self) -> list[int]:
-        """Where each row stands: document * 2^32 + its number there."""
-        return self._data.select_columns(reading.PASSAGE).with_format("arrow")[:][reading.PASSAGE].to_pylist()
+    def _places(self) -> np.ndarray:
+        """Where each row stands, (N,) int64: document * 2^32 + how many passages follow."""
+        return self._data.select_columns(reading.PASSAGE).with_format("arrow")[:][reading.PASSAGE].to_numpy()
+
+    def _keys(self, documents: Sequence[int]) -> list[str]:
+        """Of each row a hash of its document, which copies share."""
+        [name] = [name for name, kind in self._own.items() if kind == "document"]
+        found: dict[int, Any] = {}
+        for document, text in zip(documents, self._cells(name), strict=True):
+            found.setdefault(document, hashlib.sha256()).update(text.encode())
+        hexes = {document: digest.hexdigest() for document, digest in found.items()}
+        return [hexes[document] for document in documents]
 
     def _stream(self, name: str) -> Stream:
         """The documents of a column, as ids."""
@@ -338,8 +352,9 @@ class Table:
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
-        if reading.PASSAGE in self._data.column_names and not self._args["by"]:
-            held = documents_held_out([place >> 32 for place in self._places()], self._args["holdout"])
+        if reading.PASSAGE in self._data.column_names and not (self._args["by"] or self._args["pairs"]):
+            numbers = (self._places() >> 32).tolist()
+            held = documents_held_out(numbers, self._keys(numbers), self._args["holdout"])
             return self._part(np.delete(np.arange(len(self)), held).tolist()), self._part(held)
         if self._by:
             keys = [str(cell) for cell in self._cells(self._by)]
@@ -427,8 +442,8 @@ class Table:
         return modality.encode_all(part.column(name))
 
 
-class _Pictures(Sequence[PIL.Image.Image]):
-    """Pictures of a column, opened when they are asked for."""
+class _Column(Sequence[Any]):
+    """A column that may be larger than memory, read when it is asked for."""
 
     def __init__(self, table: Table, name: str) -> None:
         self._table, self._name = table, name
@@ -436,11 +451,21 @@ class _Pictures(Sequence[PIL.Image.Image]):
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitem__(self, row: int) -> PIL.Image.Image:
-        return image.peek(content(self._table._data[range(len(self))[row]][self._name]))
+    def __getitem__(self, row: int) -> Any:
+        return self._value(self._table._data[range(len(self))[row]][self._name])
 
-    def __iter__(self) -> Iterator[PIL.Image.Image]:
-        return (image.peek(content(cell)) for cell in self._table._cells(self._name))
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._value, self._table._cells(self._name))
+
+    def _value(self, cell: Any) -> Any:
+        return cell
+
+
+class _Pictures(_Column):
+    """Pictures of a column."""
+
+    def _value(self, cell: Any) -> PIL.Image.Image:
+        return image.peek(content(cell))
 
 
 def _literal(text: str) -> Any:

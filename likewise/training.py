@@ -347,7 +347,7 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
         raise ValueError("the table holds no rows out; open it with holdout above 0")
     table = table.with_views(model.columns)
     spread = torch.arange(count) * len(table.test) // count  # rows lie in the order of the file
-    data = {name: table.test.encoded(name)[spread] for name in model.formula.columns}
+    data = {name: table.test.encoded(name, spread.tolist()) for name in model.formula.columns}
     total = 0.0
     for start in range(0, count, batch):
         part = {n: v[start : start + batch].to(model.device) for n, v in data.items()}
