@@ -83,7 +83,7 @@ class Causal(nn.Module):
 class Decoding:
     """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
 
-    A running text may grow on: when it is as long as a window, the first half of it is forgotten.
+    A running text may grow on in another window, which `again` begins.
     """
 
     def __init__(self, causal: Causal, reading: Reading) -> None:
@@ -104,8 +104,6 @@ class Decoding:
         """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
         spots = torch.tensor([spot], device=self.last.device)
         h = self.causal._placed(self.last, spots)
-        if self.seen == self.sources + self.window:
-            self._forget()
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
         self.seen += 1
@@ -130,14 +128,13 @@ class Decoding:
         self.seen += n
         self.push(tokens[:, -1])
 
-    def _forget(self) -> None:
-        """Leave the first half of the window out."""
-        half = self.window // 2
+    def again(self, tokens: Tensor) -> None:
+        """Forget all but the sources, and begin a window with these embedded tokens, (B, n, D)."""
         for cache in self.caches:
-            cache.forget(self.sources, half)
-        kept = torch.cat([self.bias[..., : self.sources], self.bias[..., self.sources + half :]], dim=-1)
-        self.bias = F.pad(kept, (0, half))
-        self.seen -= half
+            cache.n = self.sources
+        self.bias[..., self.sources :] = 0
+        self.seen, self.last = self.sources, self.causal._start(len(tokens))
+        self.feed(tokens)
 
 
 def _ahead(sources: int, tokens: int, like: Tensor) -> Tensor:

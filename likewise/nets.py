@@ -60,11 +60,6 @@ class Cache:
         self.n = end
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
-    def forget(self, first: int, count: int) -> None:
-        """Make room: leave `count` tokens out, from the one at `first`."""
-        self.kv[:, :, :, first : self.n - count] = self.kv[:, :, :, first + count : self.n].clone()
-        self.n -= count
-
 
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ class Writing:
         if len(targets) != 1 or not isinstance(self.column, Text):
             raise ValueError(f"a prompt and stops are for a model whose one target is a text, and this one "
                              f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}")
+        if isinstance(stop, str):
+            raise ValueError(f"stop is a list of texts; write [{stop!r}]")
         if "" in stop:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.stop = next(iter(targets)), tuple(stop)
@@ -67,8 +70,12 @@ class Writing:
     def watch(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
         longest = max(len(stop.encode()) for stop in self.stop)     # an id is a byte at least
-        tails = [self.column.letters([i for i in ids[max(self.begun(k), len(ids) - longest) :].tolist() if i])
-                 for k, ids in enumerate(out)]
+        first = max(0, out.shape[1] - longest)
+        tails = [self.column.letters([i for i in ids[max(0, self.begun(k) - first) :] if i])
+                 for k, ids in enumerate(out[:, first:].tolist())]
+        if not first:
+            tails = [tail if self.begun(k) else tail.removeprefix(self.column.opening)
+                     for k, tail in enumerate(tails)]
         return torch.tensor([any(stop in tail for stop in self.stop) for tail in tails]).to(out.device)
 
     def stopped(self, text: str, row: int) -> str:
@@ -101,26 +108,24 @@ def streamed(column: Text, begun: int, stop: Sequence[str],
             pieces.put(error)
 
     threading.Thread(target=work, daemon=True).start()
-    ids: list[int] = []
+    spell = codecs.getincrementaldecoder("utf-8")("replace")
     held, first = "", not begun
     try:
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):
                 raise piece
-            ids.append(piece)
-            text = column.letters(ids)
-            if text.endswith("\ufffd") and len(ids) < 4:        # a letter may take four bytes
-                continue
-            text, ids = text.removeprefix(column.opening) if first else text, []
-            held, first = held + text, False
+            text = spell.decode(column.pieces[piece])
+            held += text.removeprefix(column.opening) if first else text
+            first = first and not text
             if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
-                yield held[: min(cuts)]
+                if min(cuts):
+                    yield held[: min(cuts)]
                 return
             kept = max((n for s in stop for n in range(len(s)) if held.endswith(s[:n])), default=0)
             if len(held) > kept:
                 yield held[: len(held) - kept]
                 held = held[len(held) - kept :]
-        if held:
+        if held := held + spell.decode(b"", final=True):
             yield held
     finally:
         closed.set()

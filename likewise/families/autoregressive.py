@@ -256,7 +256,9 @@ class Autoregressive(Family):
               obeying: Obeying | None) -> Tensor:
         """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
 
-        Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs.
+        Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs. A
+        running text that fills its window goes on in one that begins with the last half of it: what is drawn
+        is told from what log_prob tells it from.
         """
         spec, first, copies = self.tokens[name], sum(self.sizes[:k]), len(state.last) // len(rng)
         rows, device = len(rng), forced.device
@@ -277,10 +279,14 @@ class Autoregressive(Family):
         if fed:
             out[:, :fed] = value[:, :fed]
             state.feed(self._embed(k, value[:, :fed]).repeat(copies, 1, 1))
+        at = 0  # where the window begins
         for i in range(fed, room):
             if ended.all():
                 return out[:, : max(i, 1)]
-            h = state.slot(first + i, (~ended).repeat(copies))
+            if i - at == spec.tokens:
+                at = i - spec.tokens // 2
+                state.again(self._embed(k, out[:, at:i]).repeat(copies, 1, 1))
+            h = state.slot(first + i - at, (~ended).repeat(copies))
             allowed = obeying.allowed().to(device) if obeying else None
             token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts, allowed=allowed)
             token = pasted(token, value[:, i], forced[:, i])
@@ -292,7 +298,7 @@ class Autoregressive(Family):
             ended = ended | (token == 0)
             if watch is not None:
                 ended = ended | (watch(name, out[:, : i + 1]) & (i + 1 >= begun))
-            state.push(self._embed(k, out[:, max(0, i - 2) : i + 1])[:, -1].repeat(copies, 1))
+            state.push(self._embed(k, out[:, max(at, i - 2) : i + 1])[:, -1].repeat(copies, 1))
         return pasted(out, value, forced)
 
     def _decoded(self, reading: Reading, out: Batch) -> Decoding:
