@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,10 @@ class Model(nn.Module):
         written = all(self.columns[n].kind in ("text", "document") for n in self.targets)
         self.family_name = family = family or ("autoregressive" if written else "flow")
         cls = family_class(family)
+        if any(self.columns[n].spec.running for n in self.targets) and not hasattr(cls, "token_log_prob"):
+            raise FormulaError(f"the family {family} cannot learn a document, of which it would see windows "
+                               "that begin anywhere; take the family autoregressive, or, if all are short, "
+                               "--kind COLUMN=text")
         given = checked(options, cls.options(), f"option of the family {family}")
         self.options = {n: p.default for n, p in cls.options().items()} | given  # defaults may change one day
         with torch.random.fork_rng(devices=[]):
@@ -143,6 +148,8 @@ class Model(nn.Module):
             raise ValueError("a constraint holds from a text's beginning to its end; leave prompts, stop and "
                              "tokens out")
         bound = self._bound(constraint, known)
+        if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
+            raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
         for first in range(0, len(rows), batch):
             part, some = rows[first : first + batch], slice(first, first + batch)
             rng = Rng(indices[some], "sample", seed, device=self.device)
@@ -165,9 +172,9 @@ class Model(nn.Module):
         Raises ValueError unless the one target is a text and the family writes it from left to right.
         """
         self._can("prompt")
-        writing = Writing(self.made, [prompt])
+        writing = Writing(self.made, [prompt], stop)
         rng = Rng([0], "sample", seed, device=self.device)
-        return streamed(writing.column, writing.begun(0), stop, lambda watch: self._drawn(
+        return streamed(writing.column, writing.begun(0), writing.stop, lambda watch: self._drawn(
             [sources or {}], rng, None, {"prompt": writing.prompt, "watch": watch}, knobs))
 
     def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
@@ -266,12 +273,12 @@ class Model(nn.Module):
         log_prob. Raises ValueError if the family has no such density.
         """
         known = self.scoring()
-        if self.columns[self.targets[0]].spec.running:
-            return self._document(rows, batch)
         if observed and "observed" not in known:
             raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
         known = {n: p for n, p in known.items() if n != "observed"}
         knobs = checked(knobs, known, f"knob of log_prob of the family {self.family_name}")
+        if self.columns[self.targets[0]].spec.running:
+            return self._document(rows, batch)
         indices = range(len(rows)) if indices is None else indices
         specs, masks = self.family.targets, {n: self.mask_of(n, mask) for n, mask in (observed or {}).items()}
         if masks:  # then of every target
@@ -293,24 +300,21 @@ class Model(nn.Module):
     def _document(self, rows: Sequence[Row], batch: int) -> Score:
         """log P of documents, of any length."""
         [name] = self.targets
-        if not hasattr(self.family, "token_log_prob"):
-            raise ValueError(f"the family {self.family_name} has no density of a document; those that have: "
-                             "autoregressive")
         column = self.columns[name]
         for row in rows:
             self._check(name, row[name])
-        cuts = [(k, *cut) for k, row in enumerate(rows)
-                for cut in windows(column.ids(row[name]), column.length)]
-        nats = torch.zeros(len(rows), device=self.device)
-        for first in range(0, len(cuts), batch):
-            which, ids, fresh = zip(*cuts[first : first + batch], strict=True)
+        cuts = ((k, *cut) for k, row in enumerate(rows)
+                for cut in windows(column.ids(row[name]), column.length))
+        nats = torch.zeros(len(rows), dtype=torch.float64, device=self.device)  # of millions of tokens
+        while some := list(itertools.islice(cuts, batch)):
+            which, ids, fresh = zip(*some, strict=True)
             with torch.no_grad():
                 told = self.family.token_log_prob({name: torch.stack(ids).to(self.device)},
                                                   self.context([rows[k] for k in which]))[name]
             nats.index_add_(0, torch.tensor(which, device=self.device),
-                            (told * torch.stack(fresh).to(self.device)).sum(1))
+                            (told * torch.stack(fresh).to(self.device)).sum(1).double())
         sizes = [len(row[name].encode()) for row in rows]
-        return Score(nats, "exact", torch.tensor(sizes, device=self.device))
+        return Score(nats.float(), "exact", torch.tensor(sizes, device=self.device))
 
     def scoring(self) -> dict[str, inspect.Parameter]:
         """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""

@@ -30,8 +30,9 @@ def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed:
     sizes = np.array([len(row[name].encode()) for row in rows], dtype=float)
     both = np.stack([nats / math.log(2), sizes], axis=1)
     value = bootstrap(lambda x: x[:, 0].sum() / x[:, 1].sum(), both, rng=rng_of("language", seed))
-    known = "\n".join(train)[-READ:].encode()
-    test = "\n".join(row[name] for row in rows).encode()
+    between = "" if model.columns[name].spec.running else "\n"
+    known = _last(train, between).encode()
+    test = between.join(row[name] for row in rows).encode()
     baseline = 8 * (_compressed(known + test) - _compressed(known)) / len(test)
     return Line("held-out bits/byte", value, baseline=baseline, better="lower", kind=score.kind,
                 note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
@@ -47,8 +48,22 @@ def held_out_rows(table: Table, name: str) -> list[Row]:
         return [table.test[i] for i in range(len(table.test))]
     whole = table.test.documents(name)
     share = min(1.0, MOST / sum(len(row[name]) for row in whole))
-    return [{**row, name: row[name][at : at + PART]} for row in whole
-            for at in range(0, max(1, int(len(row[name]) * share)), PART)]
+    parts = []
+    for row in whole:
+        text = row[name][: max(1, int(len(row[name]) * share))]
+        parts += [{**row, name: text[at : at + PART]} for at in range(0, len(text), PART)]
+    return parts
+
+
+def _last(texts: Sequence[str], between: str) -> str:
+    """The last READ characters of texts, with `between` after each."""
+    parts, size = [], 0
+    for text in reversed(texts):
+        if size >= READ:
+            break
+        parts.append(text + between)
+        size += len(parts[-1])
+    return "".join(reversed(parts))[-READ:]
 
 
 def _compressed(data: bytes) -> int:

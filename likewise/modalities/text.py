@@ -85,11 +85,17 @@ class Text(Modality):
         """How many tokens a text takes, whether or not there is room for them."""
         return len(self._tokenizer.encode(self.opening + value).ids)
 
+    def told(self, value: str) -> int:
+        """Of how many ids its probability is a product: its tokens, and the end if there is room for it."""
+        return min(self.tokens(value) + 1, self.length)
+
     def fault(self, value: Any) -> str | None:
         """Why this is no text, whatever its length."""
         if not isinstance(value, str):
             return f"{type(value).__name__} is not a text"
-        if any("\ud800" <= c <= "\udfff" for c in value):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
             return "half of a surrogate pair is no text"
         return None
 
