@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,9 @@ TABLES = (".csv", ".jsonl", ".parquet")
 TEXTS = (".txt", ".md", ".rst", ".tex", ".html", ".py", ".sql", ".js", ".ts", ".c", ".h", ".cpp", ".java",
          ".go", ".rs", ".sh", ".r", ".jl")
 LONG = 4096         # characters above which a text is a document, which is learned in windows
-PASSAGE = " passage"    # the column that says where a passage stands: document * 2^32 + its number there
+AT_ONCE = 2**26     # characters of texts that are kept in memory; more go into files that are mapped
+MARK = "\ufeff"     # of the order of bytes, which some files begin with
+PASSAGE = " passage"    # where a passage stands: document * 2^32 + how many of its passages follow
 NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
 FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
 
@@ -57,9 +61,11 @@ def read(source: str | Path, options: Mapping[str, Any] | None = None,
          encoding: str | None = None) -> Dataset:
     """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
 
-    `encoding` is that of text files, UTF-8 unless given.
+    `encoding` is that of text files and of .csv, UTF-8 unless given.
     """
     path = Path(source).expanduser()
+    if encoding and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
+        raise TableError(f"{source}: an encoding is one of texts and .csv; leave --encoding out")
     if str(source) in DEMOS:
         with _quiet():
             return DEMOS[str(source)](**(options or {}))
@@ -153,7 +159,7 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
                          ".parquet; put some in, or give a table file by its name")
     columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files]}
     if all(p.with_suffix(".txt").is_file() for p in files):
-        columns["text"] = [p.with_suffix(".txt").read_text(errors="replace").strip() for p in files]
+        columns["text"] = [_decoded(p.with_suffix(".txt"), encoding).strip() for p in files]
     if all(p.parent != path for p in files):
         columns["label"] = [p.parent.name for p in files]
     features = {name: _picture() if name == "image" else Value("string") for name in columns}
@@ -164,38 +170,51 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
     """Text files: a row each if all are short, else a row a passage; `label` where folders are classes."""
     from datasets import Dataset, concatenate_datasets
 
-    classes, parts = all(p.parent != folder for p in files), []
+    classes, size, parts = all(p.parent != folder for p in files), 0, []
     columns: dict[str, list[Any]] = {}
     whole = all(p.stat().st_size <= LONG for p in files)
     for i, path in enumerate(files):
         text = _decoded(path, encoding)
-        cut = [text] if whole else list(passages(text))
+        cut = [text] if whole else list(passages(text)) or [text]   # an empty one is a row that is not right
         columns.setdefault("text", []).extend(cut)
         if classes:
             columns.setdefault("label", []).extend([path.parent.name] * len(cut))
         if not whole:
-            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in range(len(cut)))
-        if sum(map(len, columns["text"])) > 2**26 or path is files[-1]:     # a column of Arrow has its limits
-            parts.append(Dataset.from_dict(columns))
-            columns = {}
+            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(cut))))
+        size += len(text)
+        if size > AT_ONCE or path is files[-1]:     # a column of Arrow has its limits, and so has memory
+            parts.append(_mapped(columns) if size > AT_ONCE else Dataset.from_dict(columns))
+            columns, size = {}, 0
     return concatenate_datasets(parts)
+
+
+def _mapped(columns: Mapping[str, list[Any]]) -> Dataset:
+    """Rows in a file that is mapped, and gone when nobody reads it."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    rows = pa.table(dict(columns))
+    with tempfile.NamedTemporaryFile(suffix=".arrow") as file:
+        with pa.ipc.new_stream(file, rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=1000)
+        file.flush()
+        return Dataset.from_file(file.name)
 
 
 def _decoded(path: Path, encoding: str | None) -> str:
     """The text of a file, its lines ended by a newline each. Raises TableError that names the byte."""
     try:
-        text = path.read_bytes().decode(encoding or "utf-8-sig")
+        text = path.read_bytes().decode(encoding or "utf-8").removeprefix(MARK)
     except UnicodeDecodeError as error:
+        wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise TableError(f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
-                         f"0x{error.object[error.start]:02x}; say what it is, such as --encoding latin-1"
-                         ) from None
+                         f"0x{error.object[error.start]:02x}; say what it is, such as "
+                         f"--encoding {'utf-16' if wide else 'latin-1'}") from None
     except LookupError:
         raise TableError(f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that "
                          "Python knows") from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-    if not text.strip():
-        raise TableError(f"{path} is empty")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -204,7 +223,7 @@ def _cut(rows: dict[str, list[Any]], places: Sequence[int], name: str) -> dict[s
     cut = list(passages(rows[name][0])) if rows[name][0] else rows[name]
     others = {n: values * len(cut) for n, values in rows.items() if n != name}
     return {**{n: cut if n == name else others[n] for n in rows},
-            PASSAGE: [(places[0] << 32) + k for k in range(len(cut))]}
+            PASSAGE: [(places[0] << 32) + k for k in reversed(range(len(cut)))]}
 
 
 def _file(path: Path, encoding: str | None) -> Dataset:
@@ -212,14 +231,18 @@ def _file(path: Path, encoding: str | None) -> Dataset:
     from datasets import Dataset
 
     if path.suffix.lower() in TEXTS:
-        return _texts([path], path.parent, encoding)
+        data = _texts([path], path.parent, encoding)
+        if not any(text.strip() for text in data["text"]):
+            raise TableError(f"{path} is empty")
+        return data
 
     readers = {".csv": Dataset.from_csv, ".jsonl": Dataset.from_json, ".parquet": Dataset.from_parquet}
     if path.suffix.lower() not in readers:
         raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
                          f"ends in {', '.join(TABLES)} or .txt")
     try:
-        data = readers[path.suffix.lower()](str(path))
+        how = {"encoding": encoding} if encoding and path.suffix.lower() == ".csv" else {}
+        data = readers[path.suffix.lower()](str(path), **how)
     except Exception as error:      # pyarrow, pandas and datasets each have their own
         reason = "it has no rows" if "corresponds to no data" in str(error) else _line(error)
         raise TableError(f"cannot read {str(path)!r}: {reason}") from error

@@ -17,15 +17,15 @@ from likewise.checkpoint import MODEL, RunError, load_state
 from likewise.demos import DEMOS
 from likewise.families import family_class
 from likewise.flags import Parser, pairs
-from likewise.formula import Formula, FormulaError, unknown
+from likewise.formula import Formula, FormulaError, View, unknown
 from likewise.frozen import FROZEN
 from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.model import Model
 from likewise.progress import first_process
 from likewise.table import SHOWN, Table
 
-SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures, a .csv, .jsonl or .parquet file, or a hub "
-          "name")
+SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures or texts, a .txt or other text file, a .csv, "
+          ".jsonl or .parquet file, or a hub name")
 ROWS, PICTURES = 5, 64      # that a look shows: as text, on the preview
 
 
@@ -66,7 +66,7 @@ def table_flags(parser: Parser) -> None:
     parser.add_argument("--pairs", metavar="COLUMN",
                         help="hold out pairs of --by and this column too, both halves seen with others: "
                              "things x styles")
-    parser.add_argument("--encoding", metavar="NAME", help="of text files (default UTF-8)")
+    parser.add_argument("--encoding", metavar="NAME", help="of text files and .csv (default UTF-8)")
     parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
                         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
@@ -79,9 +79,14 @@ def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
             "encoding": args.encoding}
 
 
-def open_table(args: Namespace, parser: Parser) -> Table:
-    """The table that the command line names; what is worth a look in it goes to stderr."""
-    table = Table.open(args.source, **table_args(args, parser))
+def open_table(args: Namespace, parser: Parser, columns: Mapping[str, Modality] | None = None) -> Table:
+    """The table that the command line names; what is worth a look in it goes to stderr.
+
+    What is a document in `columns`, those of a model, is one here too, however short.
+    """
+    asked = table_args(args, parser)
+    kinds = {View.parse(n).column: c.kind for n, c in (columns or {}).items() if c.kind == "document"}
+    table = Table.open(args.source, **{**asked, "kinds": kinds | asked["kinds"]})
     notes = list(table.warnings)
     if bad := table.skipped:
         lines = [f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN])]
@@ -159,6 +164,8 @@ def words(column: Modality) -> str:
         return f"{len(column.classes)} classes: {names}{', ...' if len(column.classes) > 10 else ''}"
     if isinstance(column, Number):
         return f"{'whole numbers' if column.integer else 'numbers'} from {column.low:g} to {column.high:g}"
+    if spec.running:
+        return f"windows of {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
     if spec.categorical:
         return f"at most {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
     return f"{' x '.join(map(str, spec.grid))} tokens of {spec.width} floats"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import warnings
@@ -30,20 +31,34 @@ def run(argv: Sequence[str]) -> int:
     drawing.several(parser, OUT)
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT",
                         help="of a model that writes: where a text ends; may be given several times")
+    parser.add_argument("--prompt", metavar="TEXT",
+                        help="of a model that writes and has a text source: what its text begins with")
     _constraining(parser)
     asked = drawing.read(parser, argv)
-    constraint = constraints(asked.model, asked.args)
+    args, constraint = asked.args, constraints(asked.model, asked.args)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         if writes(asked.model):
+            if args.prompt is not None:
+                raise ValueError(f"--prompt: write it as a word: likewise sample {args.run} "
+                                 f"{shlex.quote(args.prompt)}")
             done = write(asked, constraint)
-        elif asked.args.stop:
-            raise ValueError("--stop is for a model whose one target is a text")
         else:
-            done = drawing.draw(asked, asked.args.words, OUT, more=_told(constraint), constraint=constraint)
+            done = drawing.draw(asked, args.words, OUT, constraint=constraint, **_led(asked),
+                                more={**_told(constraint), "prompt": args.prompt, "stop": args.stop or None})
     for warning in said:
         print(f"note: {warning.message}", file=sys.stderr)
     return done
+
+
+def _led(asked: drawing.Asked) -> drawing.Row:
+    """What the texts of a model with a text source begin with, and where they end."""
+    args = asked.args
+    prompts = None if args.prompt is None else [args.prompt] * (args.n * max(1, len(args.words)))
+    ways = {"prompts": prompts, "stop": args.stop}
+    if any(ways.values()) and isinstance(asked.model, Chain):
+        raise ValueError("--prompt and --stop are for a model, and this is a chain; take one of its links")
+    return {name: way for name, way in ways.items() if way}
 
 
 def _told(constraint: dict[str, Constraint]) -> drawing.Row:

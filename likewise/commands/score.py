@@ -13,6 +13,7 @@ from likewise.chain import load
 from likewise.commands.data import SOURCE, aligned, brief, open_table, table_flags
 from likewise.commands.drawing import RUN
 from likewise.flags import Parser
+from likewise.formula import View
 from likewise.modalities import Text
 from likewise.model import Model
 from likewise.table import Row
@@ -36,11 +37,11 @@ def run(argv: Sequence[str]) -> int:
     if not isinstance(model, Model):
         raise ValueError(f"{args.run} is a chain, which has no density; score one of its links")
     model.scoring()
-    table = open_table(args, parser)
-    if lacks := [name for name in model.targets if name not in table.kinds]:
+    table = open_table(args, parser, model.columns)
+    if lacks := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
         raise ValueError(f"{args.source} has no column {lacks[0]!r}, which the model tells the density of; "
                          f"it has {', '.join(table.kinds)}")
-    table = table.with_views({n: c for n, c in model.columns.items() if n in table.kinds})
+    table = table.with_views({n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds})
     running = [n for n in model.targets if model.columns[n].spec.running]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
     lines, kind = scores(model, rows, args.seed)
@@ -74,5 +75,5 @@ def scores(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[Row],
                 for i, (p, b) in enumerate(zip(nats, bits, strict=True))], score.kind
     texts = [row[model.targets[0]] for row in rows]
     return [{"row": i, "log p": float(p), "bits/byte": float(-p / np.log(2) / len(text.encode())),
-             "perplexity": float(np.exp(-p / column.tokens(text)))}
+             "perplexity": float(np.exp(-p / column.told(text)))}
             for i, (p, text) in enumerate(zip(nats, texts, strict=True))], score.kind

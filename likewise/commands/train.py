@@ -155,7 +155,8 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if not args.source and any(asked.values()):
         raise ValueError("options of the data without the data: name it before the other options")
     model = Model.load(located(args.first), **parser.given(args, "family"))
-    table = open_table(args, parser) if args.source else Table.open(**opened(args.first, state))
+    table = (open_table(args, parser, model.columns) if args.source else
+             Table.open(**opened(args.first, state)))
     return model, table.with_views(model.columns), _plan(parser, args)
 
 
