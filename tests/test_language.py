@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import toy
 
 from likewise import reading, stream
 from likewise.cli import main
+from likewise.evaluation import language
 from likewise.evaluation.language import bits_per_byte, held_out_rows
 from likewise.layout import Context
 from likewise.modalities import Document
@@ -22,7 +24,7 @@ from likewise.model import Model
 from likewise.reading import TableError
 from likewise.stream import Stream
 from likewise.table import Table
-from likewise.writing import windows
+from likewise.writing import Writing, streamed, windows
 
 SMALL: dict[str, Any] = {"width": 64, "depth": 2}
 VERSE = "".join(f"{n} green bottles hanging on the wall,\nand if {n % 7} of them should fall\n\n" for n in range(120, 0, -1))
@@ -100,13 +102,89 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, capsys: pytest.Captur
     assert main(["data", str(latin)]) == 1 and "--encoding" in capsys.readouterr().err
 
 
+def test_copies_of_a_document_are_on_one_side() -> None:
+    texts = [f"document {n % 30}: " + VERSE[:4200] for n in range(90)]
+    table = Table.from_rows([{"text": text} for text in texts])
+    parts = [{row["text"] for row in part.documents("text")} for part in (table.train, table.test)]
+    assert parts[1] and not parts[0] & parts[1]
+    copies = Table.from_rows([{"text": PROSE}] * 3)     # few: the same end of each
+    held = [row["text"] for row in copies.test.documents("text")]
+    assert len(set(held)) == 1 and len(held) == 3
+
+
+def test_something_is_held_out_of_short_documents() -> None:
+    table = Table.from_rows([{"text": f"{n}" + "word " * 500} for n in range(15)], {"text": "document"})
+    assert len(table) == 60 and len(table.test) == 6
+    assert all(len(part.documents("text")) == n for part, n in ((table.train, 15), (table.test, 6)))
+
+
+def test_files_as_they_come(tmp_path: Path) -> None:
+    text = "na\u00efve\0 \U0001f600\n" + VERSE
+    (tmp_path / "mark.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "wide.txt").write_bytes(text.encode("utf-16"))
+    for name, encoding in (("mark", None), ("mark", "utf-8"), ("wide", "utf-16")):
+        assert Table.open(tmp_path / f"{name}.txt", encoding=encoding).documents("text")[0]["text"] == text
+    with pytest.raises(TableError, match="--encoding utf-16"):
+        Table.open(tmp_path / "wide.txt")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "long.py").write_text(VERSE)
+    (tmp_path / "code" / "__init__.py").write_text("")
+    with pytest.raises(TableError, match=r"row 0, text: empty"):
+        Table.open(tmp_path / "code")
+    assert [row["text"] for row in Table.open(tmp_path / "code", skip_bad=True).documents("text")] == [VERSE]
+    (tmp_path / "names.csv").write_bytes("name,x\nni\xf1o,1\n\xe9t\xe9,2\n".encode("latin-1"))
+    names = Table.open(tmp_path / "names.csv", kinds={"name": "text"}, encoding="latin-1")
+    assert names.column("name") == ["ni\u00f1o", "\u00e9t\u00e9"]
+    with pytest.raises(TableError, match="leave --encoding out"):
+        Table.open("digits", encoding="latin-1")
+
+
+def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sea", "land"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            (tmp_path / name / f"{n}.txt").write_text(f"{name} {n}\n" + (VERSE if n else ""))
+    plain = Table.open(tmp_path)
+    monkeypatch.setattr(reading, "AT_ONCE", 10_000)
+    mapped = Table.open(tmp_path)
+    assert mapped._data.cache_files and not plain._data.cache_files
+    assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
+
+
+def test_what_holds_documents_out_is_not_left_out() -> None:
+    rows = [{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}]
+    with pytest.raises(TableError, match="no pair can be held out"):
+        Table.from_rows(rows, pairs="label")
+
+
 # ---- windows
+
+
+def test_processes_draw_the_windows_that_one_would(table: Table) -> None:
+    alone = table.train.batches(["text"], 8, seed=3, start=5)
+    shared = [table.train.batches(["text"], 8, seed=3, start=5, rank=rank, world=2) for rank in range(2)]
+    for batch in itertools.islice(alone, 3):
+        parts = [next(one)["text"] for one in shared]
+        assert torch.equal(torch.stack(parts, 1).flatten(0, 1), batch["text"])
+    later = next(table.train.batches(["text"], 8, seed=3, start=7))["text"]     # as a resumed run
+    assert torch.equal(later, batch["text"])
+
+
+def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
+    values = list(passages(VERSE))
+    places = list(reversed(range(len(values))))
+    column = Document.fit(values, length=48)
+    rows, shares = list(range(len(values) - 2)), [0.999] * (len(values) - 2)
+    assert (Stream.of(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
+    assert (Stream.of(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
+    lone = Stream.of(column, ["short"], [3]).windows([0], [0.5])[0]     # there is no more of it
+    assert lone.tolist() == [*column.ids("short").tolist(), *[0] * 43]
 
 
 def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> None:
     column = table.columns["text"]
     whole = [column.ids(row["text"]).tolist() for row in table.train.documents("text")]
-    texts = [column.letters(ids) for ids in whole]
+    texts = [column.letters(ids) for ids in whole]      # of which the last tenths are held out, so none ends here
     seen = []
     for batch in itertools.islice(table.train.batches(["text"], 16, seed=1), 20):
         for ids in batch["text"].tolist():
@@ -114,8 +192,7 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
             assert set(ids[len(used) :]) <= {0}
             at = [text.find(column.letters(used)) for text in texts]
             assert max(at) >= 0
-            if len(used) < len(ids):        # only where the document ends
-                assert any(text.endswith(column.letters(used)) for text in texts)
+            assert len(used) == len(ids)
             seen.append(max(at))
     assert len(set(seen)) > 200
     again = next(iter(table.train.batches(["text"], 16, seed=1)))["text"]
@@ -123,7 +200,7 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
 
 
 def test_a_mapped_file_gives_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    values, places = list(passages(VERSE)), list(range(len(list(passages(VERSE)))))
+    values, places = list(passages(VERSE)), list(reversed(range(len(list(passages(VERSE))))))
     column = Document.fit(values, length=16)
     plain = Stream.of(column, values, places)
     monkeypatch.setattr(stream, "IN_MEMORY", 1000)
@@ -198,6 +275,78 @@ def test_a_text_may_be_longer_than_a_window(model: Model) -> None:
     assert row["text"].count("green bottles") >= 2
 
 
+def test_what_is_drawn_is_told_from_what_log_prob_tells_it_from(table: Table) -> None:
+    """Of a text of three windows, the most likely id each time."""
+    torch.manual_seed(0)
+    model = Model("text", table.columns, grams=64, width=32, depth=2).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape))
+        model.family.heads[0].out.bias[0] = -20
+    none = Context({}, torch.zeros(1, 0, dtype=torch.bool))
+    [ids] = model.family.sample(none, known=None, temperature=0, tokens=90, rng=toy_rng())["text"]
+    assert len(ids) == 90 and len(ids.unique()) > 5
+    classes = model.columns["text"].spec.classes
+    for n in (31, 32, 33, 47, 48, 60, 64, 89):
+        at = 0 if n < 32 else 16 * ((n - 32) // 16 + 1)
+        options = torch.cat([ids[at:n].repeat(classes, 1), torch.arange(classes)[:, None]], dim=1)
+        options = torch.nn.functional.pad(options, (0, 32 - options.shape[1]))
+        with torch.no_grad():
+            told = model.family.token_log_prob({"text": options}, Context({}, none.present.expand(classes, 0)))["text"]
+        assert int(told[:, n - at].argmax()) == int(ids[n])
+
+
+def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
+    """Pairs that begin within a letter and end within the next."""
+    value = "\u20ac\u4f60\U0001f600\u597dna\u00efve" * 50
+    column = Document.fit([value], vocabulary=290)
+    assert any(piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1 for piece in column.pieces)
+    for text in (value, "x\u20ac\u20ac"):
+        ids = column.ids(text)
+
+        def draw(watch: Any, ids: torch.Tensor = ids) -> None:
+            for n in range(1, len(ids) + 1):
+                watch("text", ids[None, :n])
+
+        assert "".join(streamed(column, 0, (), draw)) == text
+    spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"        # no letter, a letter, another, and the beginning of one
+    ids = torch.tensor([[column.pieces.index(bytes([b])) for b in spelled]])
+    pieces = streamed(column, 0, (), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)])
+    assert "".join(pieces) == column.letters(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
+
+
+def test_a_stream_that_is_left_alone_ends() -> None:
+    column, drawn = Document.fit(["abc"]), []
+
+    def draw(watch: Any) -> None:
+        ids = column.ids("abc" * 1000)[None]
+        for n in range(1, ids.shape[1] + 1):
+            drawn.append(n)
+            if watch("text", ids[:, :n]).all():
+                return
+
+    before = threading.active_count()
+    unread = streamed(column, 0, (), draw)
+    assert threading.active_count() == before and not drawn
+    del unread
+    pieces = streamed(column, 0, ("b",), draw)
+    assert list(pieces) == ["a"]
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon and thread.name.startswith("Thread-"):
+            thread.join(10)
+    assert threading.active_count() <= before
+
+
+def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
+    """Texts have a blank before them that no one wrote: it is no stop."""
+    table = Table.from_rows([{"text": f"red circle {n}"} for n in range(20)])
+    column = table.columns["text"]
+    writing = Writing({"text": column}, None, [" "])
+    ids = column.ids("red circle")[None]
+    ends = [bool(writing.watch("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
+    assert True in ends and column.letters(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith("red ")
+
+
 def test_a_stop_is_left_out_and_does_not_count_in_the_prompt(model: Model) -> None:
     rows = model.sample([{}] * 4, prompts=["99 green bottles\n", "5 green"] * 2, stop=["fall", "\n"], tokens=60, temperature=0.5)
     for prompt, row in zip(["99 green bottles\n", "5 green"] * 2, rows, strict=True):
@@ -233,6 +382,17 @@ def test_what_a_prompt_cannot_be_is_said(model: Model) -> None:
         model.sample([{}], prompts=[VERSE])
     with pytest.raises(ValueError, match="an empty stop"):
         model.sample([{}], stop=[""])
+    with pytest.raises(ValueError, match="an empty stop"):
+        model.stream(stop=[""])
+    with pytest.raises(ValueError, match=r"stop is a list of texts; write \['ab'\]"):
+        model.sample([{}], stop="ab")
+    for prompts in ("a", ["a", "b"]):
+        with pytest.raises(ValueError, match="a list, one for each of the 1 rows"):
+            model.sample([{}], prompts=prompts)
+    with pytest.raises(ValueError, match="no density of a part"):
+        model.log_prob([{"text": "a"}], observed={"text": [True]})
+    with pytest.raises(ValueError, match="knob of log_prob"):
+        model.log_prob([{"text": "a"}], steps=3)
     with pytest.raises(ValueError, match="tokens must be at least 1"):
         model.sample([{}], tokens=0)
     other = Model("label", toy.table(16).columns, "autoregressive", **SMALL)
@@ -242,7 +402,20 @@ def test_what_a_prompt_cannot_be_is_said(model: Model) -> None:
         Model("label", toy.table(16).columns, **SMALL).sample([{}], prompts=["a"])
 
 
+def test_other_families_say_that_they_cannot(table: Table) -> None:
+    for family in ("flow", "contrastive", "vae"):
+        with pytest.raises(ValueError, match=f"the family {family} cannot learn a document"):
+            Model("text", table.columns, family, **SMALL)
+
+
 # ---- scores
+
+
+def test_parts_that_are_scored_are_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "MOST", 2000)
+    table = Table.from_rows([{"text": f"{n} {VERSE}"} for n in range(40)], holdout=0.5)
+    rows = held_out_rows(table, "text")
+    assert len(rows) > 5 and 1900 <= sum(len(row["text"]) for row in rows) <= 2000
 
 
 def test_a_document_of_any_length_has_a_probability(table: Table) -> None:
@@ -309,6 +482,43 @@ def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "verse.txt"), "--out", "x.png"]) == 1
     assert main(["score", str(tmp_path / "run"), "digits"]) == 1
     assert "has no column 'text'" in capsys.readouterr().err
+
+
+def test_a_short_text_is_scored_by_a_model_of_documents(table: Table, tmp_path: Path) -> None:
+    Model("text", table.columns, **SMALL).save(tmp_path / "run", data={"source": None}, plan={}, step=1)
+    (tmp_path / "note.txt").write_text("7 green bottles")
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "note.txt")]) == 0
+
+
+def test_views_are_scored_as_the_model_sees_them(tmp_path: Path) -> None:
+    rows = [{"text": f"{'red' if n % 2 else 'blue'} thing {n}", "label": "ab"[n % 2]} for n in range(40)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows))
+    table = Table.open(tmp_path / "t.csv").see("label | text[length=20]")
+    model = Model("label | text[length=20]", table.columns, "autoregressive", **SMALL)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    model.save(tmp_path / "run", data={"source": None}, plan={}, step=1)
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--out", str(tmp_path / "o.jsonl")]) == 0
+    found = [json.loads(line)["log p"] for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert found == pytest.approx(model.log_prob([table[i] for i in range(40)]).nats.tolist(), rel=1e-4)
+    assert len({round(p, 4) for p in found}) > 2        # it knows the texts
+
+
+def test_a_text_with_a_text_source_has_a_beginning_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"doc": f"the number {n} here", "text": f"n{n}"} for n in range(60)]
+    table = Table.from_rows(rows, {"text": "text", "doc": "text"}, options={"length": 30})
+    run, out = str(tmp_path / "run"), tmp_path / "o.jsonl"
+    Model("text | doc", table.columns, **SMALL).save(run, data={"source": None}, plan={}, step=1)
+    asked = ["sample", run, "the number 7", "the number 8", "-n", "3", "--out", str(out)]
+    assert main([*asked, "--prompt", "n7", "--stop", "a", "--stop", "e"]) == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(found) == 6 and {row["prompt"] for row in found} == {"n7"} and found[0]["stop"] == ["a", "e"]
+    assert all(row["text"].startswith("n7") and not set("ae") & set(row["text"]) for row in found)
+    assert len({row["text"] for row in found}) > 1
+    Model("text", table.columns, **SMALL).save(tmp_path / "alone", data={"source": None}, plan={}, step=1)
+    assert main(["sample", str(tmp_path / "alone"), "--prompt", "n7"]) == 1
+    assert "write it as a word" in capsys.readouterr().err
 
 
 def test_odd_rows_of_a_table_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
