@@ -66,6 +66,11 @@ class Causal(nn.Module):
             h = block(h, e, None, table, bias)
         return norm(h[:, sources:]).split(lengths, dim=1)
 
+    def _told(self, reading: Reading, rows: int) -> list[Tensor]:
+        """What modulates each block, (B, 1, 6 D): the same at every place."""
+        e = conditions(self.condition, reading, rows)
+        return [block.modulation(e) for block in self.blocks]
+
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
 
@@ -91,8 +96,7 @@ class Decoding:
         self.window, self.sources = sum(causal.sizes), sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
-        e = conditions(causal.condition, reading, rows)
-        self.modulations = [block.modulation(e) for block in causal.blocks]
+        self.told = causal._told(reading, rows)
         self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
         self.seen = sources
         self.last = causal._start(rows)
@@ -103,11 +107,11 @@ class Decoding:
 
     def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
         """Tokens (B, n, D) through all blocks."""
-        for block, m, cache in zip(self.causal.blocks, self.modulations, self.caches, strict=True):
+        for block, m, cache in zip(self.causal.blocks, self.told, self.caches, strict=True):
             h = block.modulated(h, m, table, bias, cache)
         return h
 
-    def _turned(self, spot: int) -> Tensor:
+    def _rotation(self, spot: int) -> Tensor:
         """The rotation at one place, (2, 1, E); those of a whole window are found at once."""
         first = spot - spot % self.window
         if self.turns is None or self.turns[0] != first:
@@ -123,7 +127,7 @@ class Decoding:
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
         self.seen += 1
-        return norm(self._through(h, self._turned(spot), self.bias[..., : self.seen]))[:, 0]
+        return norm(self._through(h, self._rotation(spot), self.bias[..., : self.seen]))[:, 0]
 
     def push(self, token: Tensor) -> None:
         """The embedded token, (B, D), that the next slot reads."""
