@@ -66,10 +66,15 @@ class Causal(nn.Module):
             h = block(h, e, None, table, bias)
         return norm(h[:, sources:]).split(lengths, dim=1)
 
+    def _told(self, reading: Reading, rows: int) -> list[Tensor]:
+        """What modulates each block, (B, 1, 6 D): the same at every place."""
+        e = conditions(self.condition, reading, rows)
+        return [block.modulation(e) for block in self.blocks]
+
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
 
-    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
+    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
 
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
@@ -91,28 +96,38 @@ class Decoding:
         self.window, self.sources = sum(causal.sizes), sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
-        self.e = conditions(causal.condition, reading, rows)
+        self.told = causal._told(reading, rows)
         self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
         self.seen = sources
         self.last = causal._start(rows)
+        self.turns: tuple[int, Tensor] | None = None    # a first place, and the rotations from there
         if sources:
-            h, table = reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype)
-            for block, cache in zip(causal.blocks, self.caches, strict=True):
-                h = block(h, self.e, None, table, self.bias[..., :sources], cache)
+            self._through(reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype),
+                          self.bias[..., :sources])
+
+    def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+        """Tokens (B, n, D) through all blocks."""
+        for block, m, cache in zip(self.causal.blocks, self.told, self.caches, strict=True):
+            h = block.modulated(h, m, table, bias, cache)
+        return h
+
+    def _rotation(self, spot: int) -> Tensor:
+        """The rotation at one place, (2, 1, E); those of a whole window are found at once."""
+        first = spot - spot % self.window
+        if self.turns is None or self.turns[0] != first:
+            spots = torch.arange(first, first + self.window, device=self.last.device)
+            self.turns = first, self.causal._table(spots, 0, self.last.dtype)
+        return self.turns[1][:, spot - first, None]
 
     def slot(self, spot: int, used: Tensor | None = None) -> Tensor:
         """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
-        spots = torch.tensor([spot], device=self.last.device)
-        h = self.causal._placed(self.last, spots)
+        h = self.causal._placed(self.last, slice(spot, spot + 1))
         if self.seen == self.sources + self.window:
             self._forget()
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
         self.seen += 1
-        table = self.causal._table(spots, 0, h.dtype)
-        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
-            h = block(h, self.e, None, table, self.bias[..., : self.seen], cache)
-        return norm(h)[:, 0]
+        return norm(self._through(h, self._rotation(spot), self.bias[..., : self.seen]))[:, 0]
 
     def push(self, token: Tensor) -> None:
         """The embedded token, (B, D), that the next slot reads."""
@@ -125,8 +140,7 @@ class Decoding:
         h = self.causal._placed(torch.cat([self.last, tokens[:, :-1]], dim=1), spots)
         table = self.causal._table(spots, 0, h.dtype)
         bias = self.bias[..., : self.sources + n] + _ahead(self.sources, n, h)[self.sources :]
-        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
-            h = block(h, self.e, None, table, bias, cache)
+        self._through(h, table, bias)
         self.seen += n
         self.push(tokens[:, -1])
 

@@ -105,7 +105,8 @@ def filtered(logits: Tensor, temperature: float, top_p: float, min_p: float) -> 
     class always stays, and at temperature 0 it alone.
     """
     if temperature == 0:
-        top_p, temperature = 0.0, 1.0
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -torch.inf).scatter(-1, best, 0.0)
     logits = logits / temperature
     if top_p < 1:
         p, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
@@ -120,9 +121,8 @@ def filtered(logits: Tensor, temperature: float, top_p: float, min_p: float) -> 
 
 def draw_ids(logits: Tensor, u: Tensor) -> Tensor:
     """Ids by inversion of the distribution function: logits (B, K), u (B,) in [0, 1) -> (B,)."""
-    up_to = logits.double().softmax(-1).cumsum(-1)
-    last = logits.isfinite().long().cumsum(-1).argmax(-1)  # where rounding ends below u
-    return torch.minimum((up_to <= u.double()[:, None] * up_to[:, -1:]).sum(-1), last)
+    up_to = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+    return torch.searchsorted(up_to, u.double()[:, None] * up_to[:, -1:], right=True)[:, 0]
 
 
 def _linear(width: int, outputs: int) -> nn.Linear:
