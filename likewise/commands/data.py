@@ -137,9 +137,9 @@ def formula_for(table: Table) -> str:
     >>> formula_for(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
     'label | y'
     """
-    kinds = ("image", "text", "document", "label", "number")
+    kinds = ("document", "image", "text", "label", "number")
     order = sorted(table.kinds, key=lambda name: kinds.index(table.kinds[name]))
-    return " | ".join(order[:2])
+    return order[0] if table.kinds[order[0]] == "document" else " | ".join(order[:2])
 
 
 # ---- in words
