@@ -24,24 +24,21 @@ BASE = 1e4  # of the wavelengths of places in a running text
 FACTORS = ((36313, 27191), (36313, 27191, 51647))  # of the ids of a key, last to first: odd
 
 
-class Causal(nn.Module):
-    """Blocks over a sequence of columns; slot i reads token i - 1 and says what token i may be.
+class Slots(nn.Module):
+    """What every causal trunk is: slot i reads token i - 1 and says what token i may be.
 
-    The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
-    text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
+    Legend of subclasses: `start` (D,) is what slot 0 reads, `blocks` have the signature of nets.Block, `head`
+    is E; they say where tokens stand (`_placed`, `_turned`), what blocks are told beside (`_conditions`), and
+    what comes after the last one (`said`).
     """
 
-    def __init__(self, specs: Sequence[Spec], width: int, depth: int) -> None:
+    start: Tensor
+    blocks: nn.ModuleList
+
+    def __init__(self, specs: Sequence[Spec], width: int, head: int) -> None:
         super().__init__()
         self.sizes = [spec.tokens for spec in specs]
-        self.width, self.running = width, specs[0].running
-        self.start = nn.Parameter(torch.randn(width))
-        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
-        self.condition = nn.Parameter(torch.randn(1, width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        self.head = width // max(1, width // HEAD)
-        table = torch.cat([rotations(spec.grid, self.head) for spec in specs], dim=1)
-        self.register_buffer("table", table, persistent=False)
+        self.width, self.head = width, head
 
     def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading) -> Sequence[Tensor]:
         """Embedded tokens of each column -> what each slot says, both (B, n, D).
@@ -56,7 +53,7 @@ class Causal(nn.Module):
         tokens = torch.cat([self._start(len(used)), *parts], dim=1)[:, :-1]
         h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
         sources, total = reading.tokens.shape[1], sum(lengths)
-        e = conditions(self.condition, reading, len(h))
+        e = self._conditions(reading, len(h))
         table = self._table(spots, sources, h.dtype)
         bias = _ahead(sources, total, h)
         if sources or not used.all():
@@ -64,34 +61,76 @@ class Causal(nn.Module):
             bias = bias + torch.cat([reading.bias, unused], dim=1)[:, None, None]
         for block in self.blocks:
             h = block(h, e, None, table, bias)
-        return norm(h[:, sources:]).split(lengths, dim=1)
+        return self.said(h[:, sources:]).split(lengths, dim=1)
 
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
-
-    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
-        return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
 
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
         still = torch.zeros(2, sources, self.head, dtype=dtype, device=spots.device)
         still[0] = 1
-        table = (turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots])
-        return torch.cat([still, table.to(dtype)], dim=1)
+        return torch.cat([still, self._turned(spots).to(dtype)], dim=1)
+
+    def _turned(self, spots: Tensor) -> Tensor:
+        """Rotations (2, n, E) of tokens at these places."""
+        raise NotImplementedError
+
+    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
+        """What enters the blocks of tokens (B, n, D) at these places (n,)."""
+        raise NotImplementedError
+
+    def _conditions(self, reading: Reading, rows: int) -> Tensor | None:
+        """What modulates the blocks, (B, 1, D)."""
+        raise NotImplementedError
+
+    def said(self, h: Tensor) -> Tensor:
+        """What slots say, of what comes out of the blocks, (..., D)."""
+        raise NotImplementedError
+
+
+class Causal(Slots):
+    """Blocks over a sequence of columns, modulated by the sources.
+
+    The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
+    text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
+    """
+
+    def __init__(self, specs: Sequence[Spec], width: int, depth: int) -> None:
+        super().__init__(specs, width, width // max(1, width // HEAD))
+        self.running = specs[0].running
+        self.start = nn.Parameter(torch.randn(width))
+        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        self.condition = nn.Parameter(torch.randn(1, width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        table = torch.cat([rotations(spec.grid, self.head) for spec in specs], dim=1)
+        self.register_buffer("table", table, persistent=False)
+
+    def _turned(self, spots: Tensor) -> Tensor:
+        return turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots]
+
+    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
+        return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
+
+    def _conditions(self, reading: Reading, rows: int) -> Tensor:
+        return conditions(self.condition, reading, rows)
+
+    def said(self, h: Tensor) -> Tensor:
+        return norm(h)
 
 
 class Decoding:
-    """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
+    """A sequence that grows, by a token at a time or several, the same as Slots.forward would see it.
 
     A running text may grow on: when it is as long as a window, the first half of it is forgotten.
     """
 
-    def __init__(self, causal: Causal, reading: Reading) -> None:
+    def __init__(self, causal: Slots, reading: Reading) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
         self.window, self.sources = sum(causal.sizes), sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
-        self.e = conditions(causal.condition, reading, rows)
+        self.e = causal._conditions(reading, rows)
         self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
         self.seen = sources
         self.last = causal._start(rows)
@@ -112,7 +151,7 @@ class Decoding:
         table = self.causal._table(spots, 0, h.dtype)
         for block, cache in zip(self.causal.blocks, self.caches, strict=True):
             h = block(h, self.e, None, table, self.bias[..., : self.seen], cache)
-        return norm(h)[:, 0]
+        return self.causal.said(h)[:, 0]
 
     def push(self, token: Tensor) -> None:
         """The embedded token, (B, D), that the next slot reads."""
