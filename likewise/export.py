@@ -119,10 +119,9 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
         "type": "TemplateProcessing", "single": [first, text], "pair": [first, text, other],
         "special_tokens": {end: {"id": end, "ids": [0], "tokens": [end]}}}
     if column.before:
-        state["normalizer"] = _joined(state["normalizer"], "normalizers",
-                                      {"type": "Prepend", "prepend": column.before}, first=True)
-        strip = {"type": "Strip", "content": column.before, "start": 1, "stop": 0}
-        state["decoder"] = _joined(state["decoder"], "decoders", strip, first=False)
+        prepend, strip = spaced(column.before)
+        state["normalizer"] = _joined("normalizers", prepend, state["normalizer"])
+        state["decoder"] = _joined("decoders", state["decoder"], strip)
     return state, end
 
 
@@ -160,8 +159,13 @@ def _sequence(which: str) -> dict[str, Any]:
     return {"Sequence": {"id": which, "type_id": 0}}
 
 
-def _joined(old: dict[str, Any] | None, plural: str, new: dict[str, Any], *, first: bool) -> dict[str, Any]:
-    """A normalizer or decoder beside another."""
-    if old is None:
-        return new
-    return {"type": "Sequence", plural: [new, old] if first else [old, new]}
+def spaced(before: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What puts a letter before a text, and what takes it off what is decoded."""
+    return ({"type": "Prepend", "prepend": before},
+            {"type": "Strip", "content": before, "start": 1, "stop": 0})
+
+
+def _joined(plural: str, *parts: dict[str, Any] | None) -> dict[str, Any]:
+    """Normalizers or decoders one after the other; a part may be several already, or none."""
+    flat = [one for part in parts if part for one in part.get(plural, [part])]
+    return {"type": "Sequence", plural: flat}
