@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -31,13 +32,10 @@ LINES = [f"The {a} {b} of the {c} is not what it was.\n" for a in ("red", "old")
          for c in ("sea", "north", "moon")]
 
 
-def written(kind: str = "document", **options) -> Model:
+def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> Model:
     """A model of text after a few steps, so that all weights are something."""
-    rows = [{"text": line} for line in LINES]
-    if kind == "text":
-        table = Table.from_rows(rows, {"text": "text"}, holdout=0.0, options={"length": 40, "vocabulary": 300})
-    else:
-        table = Table.from_rows(rows, {"text": "document"}, holdout=0.0, options={"length": 40, "vocabulary": 300})
+    table = Table.from_rows([{"text": text} for text in texts], {"text": kind}, holdout=0.0,
+                            options={"length": 40, "vocabulary": 300})
     model = Model("text", table.columns, **{"compat": "llama", "width": 64, "depth": 2, "heads": 2, **options})
     for _ in train(model, table, Plan(steps=8, batch=4, precision="float32", save=1e9, warmup=1)):
         pass
@@ -48,7 +46,7 @@ def written(kind: str = "document", **options) -> Model:
 def pair(request, tmp_path_factory) -> tuple[Model, Path]:
     """A model, and the folder it is exported to."""
     folder = tmp_path_factory.mktemp("exported") / request.param
-    model = written(request.param)
+    model = written(request.param, base=100.0, eps=0.01)  # far from what anyone takes for granted
     to_transformers(model, folder)
     return model, folder
 
@@ -137,6 +135,13 @@ def test_drawing_on_is_the_same_as_scoring() -> None:
     ids = column.ids(row["text"])
     begun = len(column.ids("The old"))
     assert torch.equal(logits(model, ids)[begun:-1].argmax(-1), ids[begun:])
+
+
+def test_a_document_goes_on_beyond_the_window() -> None:
+    model = written(texts=["".join(LINES)])
+    [long], [short] = (model.sample([{}], prompts=["The old"], tokens=n, temperature=0.0) for n in (150, 20))
+    assert len(model.columns["text"].ids(long["text"])) > 2 * model.columns["text"].length
+    assert long["text"].startswith(short["text"])
 
 
 # ---- what others have made
@@ -285,7 +290,7 @@ def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
 
 def test_export_import_and_training_on(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("lines.txt").write_text("".join(LINES))
+    Path("lines.txt").write_text("".join(LINES * 60))
     bytewise(Path("theirs"))
     assert main(["import", "theirs", "--out", "run", "--data", "lines.txt", "--length", "32"]) == 0
     assert "P(text)" in capsys.readouterr().out
