@@ -23,6 +23,7 @@ from likewise.nets import HEAD, Cache, Reading, turned, zero
 from likewise.spec import Spec
 
 BASE, EPS = 1e4, 1e-5       # of wavelengths and of norms, unless options say otherwise
+STD = 0.1       # of embeddings at first: nothing normalises the stream that blocks add to
 OWN = {"heads": None, "hidden": None, "base": BASE, "eps": EPS}     # options of this trunk alone
 
 
@@ -86,6 +87,7 @@ class Llama(Slots):
         super().__init__([spec], width, width // heads)
         self.base = base
         self.embedding = nn.Embedding(spec.classes, width)
+        nn.init.normal_(self.embedding.weight, std=STD)
         hidden = hidden or 16 * math.ceil(width / 6)
         self.blocks = nn.ModuleList(Block(width, heads, hidden, eps) for _ in range(depth))
         self.last = nn.RMSNorm(width, eps=eps)
