@@ -59,7 +59,7 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end,
              "clean_up_tokenization_spaces": False, "model_max_length": column.length}
     drawn = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "do_sample": True,
-             "max_length": column.length + 1}
+             "top_k": 0, "max_length": column.length + 1}  # left to itself it may draw the 50 likeliest alone
     replace(folder / WEIGHTS, lambda path: save_file(weights, path, {"format": "pt"}))
     files = {CONFIG: config_json(model), TOKENIZER: tokenizer, "tokenizer_config.json": about,
              "generation_config.json": drawn}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,5 +22,5 @@ def run(argv: Sequence[str]) -> int:
     for path in written:
         print(f"  {path.stat().st_size:>12,} bytes  {path}")
     print("to read it in Python:\n"
-          f"  transformers.AutoModelForCausalLM.from_pretrained({shlex.quote(str(args.out))!r})")
+          f"  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
     return 0
