@@ -22,14 +22,16 @@ HEAD_STD = 0.001  # of the first weights
 
 
 class Ids(nn.Module):
-    """Logits of K classes (1)."""
+    """Logits of K classes (1), with b or without."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, bias: bool = True) -> None:
         super().__init__()
-        self.out = _linear(width, classes)
+        self.out = _linear(width, classes, bias)
 
     def begin(self, x: Tensor) -> None:
-        """Start at the frequencies of the ids x (n,), each class counted once more."""
+        """Start at the frequencies of the ids x (n,), each class counted once more, if there is a b."""
+        if self.out.bias is None:
+            return
         counts = torch.bincount(x, minlength=len(self.out.bias)).float() + 1
         with torch.no_grad():
             self.out.bias.copy_((counts / counts.sum()).log())
@@ -125,8 +127,9 @@ def draw_ids(logits: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(up_to, u.double()[:, None] * up_to[:, -1:], right=True)[:, 0]
 
 
-def _linear(width: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(width, outputs)
+def _linear(width: int, outputs: int, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(width, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=HEAD_STD)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer

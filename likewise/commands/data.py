@@ -95,8 +95,8 @@ def opened(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
     data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
     if data["source"] is None:
-        raise RunError(f"{run} was trained on rows in memory; name the data, or use likewise.train and "
-                       "likewise.evaluate with the table")
+        raise RunError(f"{run} was trained on rows in memory, or imported without --data; name the data, or "
+                       "use likewise.train and likewise.evaluate with the table")
     return data
 
 
