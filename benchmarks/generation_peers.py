@@ -102,14 +102,14 @@ def main() -> None:
     parser.add_argument("--prompt", default=" the ")
     parser.add_argument("--out", type=Path, default=Path("runs/peers_generation.json"))
     args = parser.parse_args()
-    from likewise.export import export
+    from likewise.export import to_transformers
 
     keep_memory()
     model = Model.load(args.run).to(DEVICE).eval()
     [column] = model.made.values()
     tokens = min(args.tokens, column.length - len(column.ids(args.prompt)) - 1)
     with tempfile.TemporaryDirectory() as folder:
-        export(model, Path(folder) / "exported")
+        to_transformers(model, Path(folder) / "exported")
         draws = {"likewise": ours(model, args.prompt),
                  "transformers": theirs(str(Path(folder) / "exported"), args.prompt)}
     lines = []

@@ -120,12 +120,12 @@ class Causal(Slots):
 
 
 class Decoding:
-    """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
+    """A sequence that grows, by a token at a time or several, the same as Slots.forward would see it.
 
     A running text may grow on: when it is as long as a window, the first half of it is forgotten.
     """
 
-    def __init__(self, causal: Causal, reading: Reading) -> None:
+    def __init__(self, causal: Slots, reading: Reading) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
         self.window, self.sources = sum(causal.sizes), sources
         room = sources + self.window
