@@ -29,31 +29,39 @@ class Causal(nn.Module):
 
     The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
     text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
+    `more` are places after the last of the columns, whose grid has one axis then.
     """
 
-    def __init__(self, specs: Sequence[Spec], width: int, depth: int) -> None:
+    def __init__(self, specs: Sequence[Spec], width: int, depth: int, more: int = 0) -> None:
         super().__init__()
         self.sizes = [spec.tokens for spec in specs]
         self.width, self.running = width, specs[0].running
         self.start = nn.Parameter(torch.randn(width))
         self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        self.more, placed = more, more and not self.running
+        self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         self.head = width // max(1, width // HEAD)
-        table = torch.cat([rotations(spec.grid, self.head) for spec in specs], dim=1)
+        grids = [spec.grid for spec in specs]
+        if more:
+            grids[-1] = (self.sizes[-1] + more,)
+        table = torch.cat([rotations(grid, self.head) for grid in grids], dim=1)
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading) -> Sequence[Tensor]:
+    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading,
+                start: Tensor | None = None) -> Sequence[Tensor]:
         """Embedded tokens of each column -> what each slot says, both (B, n, D).
 
         n may be less than the column's tokens where no row uses more; used (B, L) bool, of the n of all
-        columns, says which slots may be seen.
+        columns, says which slots may be seen. Slot 0 may read another `start`, (B, 1, D).
         """
         lengths = [part.shape[1] for part in parts]
         first = [sum(self.sizes[:k]) for k in range(len(parts))]
         spots = torch.cat([torch.arange(a, a + n) for a, n in zip(first, lengths, strict=True)])
         spots = spots.to(used.device)
-        tokens = torch.cat([self._start(len(used)), *parts], dim=1)[:, :-1]
+        start = self._start(len(used)) if start is None else start
+        tokens = torch.cat([start, *parts], dim=1)[:, :-1]
         h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
         sources, total = reading.tokens.shape[1], sum(lengths)
         e = conditions(self.condition, reading, len(h))
@@ -70,7 +78,10 @@ class Causal(nn.Module):
         return self.start.expand(rows, 1, -1)
 
     def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
-        return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
+        if self.place is None:
+            return norm(tokens)
+        place = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
+        return norm(tokens) + place[spots]
 
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
@@ -83,12 +94,13 @@ class Causal(nn.Module):
 class Decoding:
     """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
 
-    A running text may grow on: when it is as long as a window, the first half of it is forgotten.
+    A running text may grow on: when it is as long as a window, the first half of it is forgotten. With `more`
+    the window has those places of the transformer too.
     """
 
-    def __init__(self, causal: Causal, reading: Reading) -> None:
+    def __init__(self, causal: Causal, reading: Reading, more: int = 0) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
-        self.window, self.sources = sum(causal.sizes), sources
+        self.window, self.sources = sum(causal.sizes) + more, sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
         self.e = conditions(causal.condition, reading, rows)

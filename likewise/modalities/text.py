@@ -102,7 +102,11 @@ class Text(Modality):
 
     def ids(self, value: str) -> Tensor:
         """The ids of a text of any length, (n,) int64, without an end."""
-        return torch.tensor(self._tokenizer.encode(self.opening + value).ids, dtype=torch.int64) + 1
+        return self.later(self.opening + value)
+
+    def later(self, value: str) -> Tensor:
+        """The ids of a part of a text that does not begin it, (n,) int64."""
+        return torch.tensor(self._tokenizer.encode(value).ids, dtype=torch.int64) + 1
 
     def encode(self, value: str) -> Tensor:
         """A text -> (length,) int64. Raises ValueError for one that is too long."""
