@@ -24,30 +24,21 @@ BASE = 1e4  # of the wavelengths of places in a running text
 FACTORS = ((36313, 27191), (36313, 27191, 51647))  # of the ids of a key, last to first: odd
 
 
-class Causal(nn.Module):
-    """Blocks over a sequence of columns; slot i reads token i - 1 and says what token i may be.
+class Slots(nn.Module):
+    """What every causal trunk is: slot i reads token i - 1 and says what token i may be.
 
-    The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
-    text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
-    `more` are places after the last of the columns, whose grid has one axis then.
+    Legend of subclasses: `start` (D,) is what slot 0 reads, `blocks` have `modulated` of nets.Block, `head`
+    is E; they say where tokens stand (`_placed`, `_turned`), what each block is told beside (`told`), and
+    what comes after the last one (`said`).
     """
 
-    def __init__(self, specs: Sequence[Spec], width: int, depth: int, more: int = 0) -> None:
+    start: Tensor
+    blocks: nn.ModuleList
+
+    def __init__(self, specs: Sequence[Spec], width: int, head: int) -> None:
         super().__init__()
         self.sizes = [spec.tokens for spec in specs]
-        self.width, self.running = width, specs[0].running
-        self.start = nn.Parameter(torch.randn(width))
-        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
-        self.more, placed = more, more and not self.running
-        self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
-        self.condition = nn.Parameter(torch.randn(1, width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        self.head = width // max(1, width // HEAD)
-        grids = [spec.grid for spec in specs]
-        if more:
-            grids[-1] = (self.sizes[-1] + more,)
-        table = torch.cat([rotations(grid, self.head) for grid in grids], dim=1)
-        self.register_buffer("table", table, persistent=False)
+        self.width, self.head = width, head
 
     def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading,
                 start: Tensor | None = None) -> Sequence[Tensor]:
@@ -64,67 +55,125 @@ class Causal(nn.Module):
         tokens = torch.cat([start, *parts], dim=1)[:, :-1]
         h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
         sources, total = reading.tokens.shape[1], sum(lengths)
-        e = conditions(self.condition, reading, len(h))
         table = self._table(spots, sources, h.dtype)
         bias = _ahead(sources, total, h)
         if sources or not used.all():
             unused = torch.zeros_like(used, dtype=h.dtype).masked_fill(~used, UNSEEN)
             bias = bias + torch.cat([reading.bias, unused], dim=1)[:, None, None]
-        for block in self.blocks:
-            h = block(h, e, None, table, bias)
-        return norm(h[:, sources:]).split(lengths, dim=1)
+        for block, m in zip(self.blocks, self.told(reading, len(h)), strict=True):
+            h = block.modulated(h, m, table, bias)
+        return self.said(h[:, sources:]).split(lengths, dim=1)
 
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
-
-    def _placed(self, tokens: Tensor, spots: Tensor) -> Tensor:
-        if self.place is None:
-            return norm(tokens)
-        place = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
-        return norm(tokens) + place[spots]
 
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
         still = torch.zeros(2, sources, self.head, dtype=dtype, device=spots.device)
         still[0] = 1
-        table = (turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots])
-        return torch.cat([still, table.to(dtype)], dim=1)
+        return torch.cat([still, self._turned(spots).to(dtype)], dim=1)
+
+    def _turned(self, spots: Tensor) -> Tensor:
+        """Rotations (2, n, E) of tokens at these places."""
+        raise NotImplementedError
+
+    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+        """What enters the blocks of tokens (B, n, D) at these places (n,)."""
+        raise NotImplementedError
+
+    def told(self, reading: Reading, rows: int) -> Sequence[Tensor | None]:
+        """What modulates each block, (B, 1, 6 D): the same at every place."""
+        raise NotImplementedError
+
+    def said(self, h: Tensor) -> Tensor:
+        """What slots say, of what comes out of the blocks, (..., D)."""
+        raise NotImplementedError
+
+
+class Causal(Slots):
+    """Blocks over a sequence of columns, modulated by the sources.
+
+    The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
+    text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
+    `more` are places after the last of the columns, whose grid has one axis then.
+    """
+
+    def __init__(self, specs: Sequence[Spec], width: int, depth: int, more: int = 0) -> None:
+        super().__init__(specs, width, width // max(1, width // HEAD))
+        self.running = specs[0].running
+        self.start = nn.Parameter(torch.randn(width))
+        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        placed = more and not self.running
+        self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
+        self.condition = nn.Parameter(torch.randn(1, width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        grids = [spec.grid for spec in specs]
+        if more:
+            grids[-1] = (self.sizes[-1] + more,)
+        table = torch.cat([rotations(grid, self.head) for grid in grids], dim=1)
+        self.register_buffer("table", table, persistent=False)
+
+    def _turned(self, spots: Tensor) -> Tensor:
+        return turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots]
+
+    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+        if self.place is None:
+            return norm(tokens)
+        place = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
+        return norm(tokens) + place[spots]
+
+    def told(self, reading: Reading, rows: int) -> Sequence[Tensor | None]:
+        e = conditions(self.condition, reading, rows)
+        return [block.modulation(e) for block in self.blocks]
+
+    def said(self, h: Tensor) -> Tensor:
+        return norm(h)
 
 
 class Decoding:
-    """A sequence that grows, by a token at a time or several, the same as Causal.forward would see it.
+    """A sequence that grows, by a token at a time or several, the same as Slots.forward would see it.
 
     A running text may grow on: when it is as long as a window, the first half of it is forgotten. With `more`
     the window has those places of the transformer too.
     """
 
-    def __init__(self, causal: Causal, reading: Reading, more: int = 0) -> None:
+    def __init__(self, causal: Slots, reading: Reading, more: int = 0) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
         self.window, self.sources = sum(causal.sizes) + more, sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
-        self.e = conditions(causal.condition, reading, rows)
+        self.told = causal.told(reading, rows)
         self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
         self.seen = sources
         self.last = causal._start(rows)
+        self.turns: tuple[int, Tensor] | None = None    # a first place, and the rotations from there
         if sources:
-            h, table = reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype)
-            for block, cache in zip(causal.blocks, self.caches, strict=True):
-                h = block(h, self.e, None, table, self.bias[..., :sources], cache)
+            self._through(reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype),
+                          self.bias[..., :sources])
+
+    def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+        """Tokens (B, n, D) through all blocks."""
+        for block, m, cache in zip(self.causal.blocks, self.told, self.caches, strict=True):
+            h = block.modulated(h, m, table, bias, cache)
+        return h
+
+    def _rotation(self, spot: int) -> Tensor:
+        """The rotation at one place, (2, 1, E); those of a whole window are found at once."""
+        first = spot - spot % self.window
+        if self.turns is None or self.turns[0] != first:
+            spots = torch.arange(first, first + self.window, device=self.last.device)
+            self.turns = first, self.causal._table(spots, 0, self.last.dtype)
+        return self.turns[1][:, spot - first, None]
 
     def slot(self, spot: int, used: Tensor | None = None) -> Tensor:
         """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
-        spots = torch.tensor([spot], device=self.last.device)
-        h = self.causal._placed(self.last, spots)
+        h = self.causal._placed(self.last, slice(spot, spot + 1))
         if self.seen == self.sources + self.window:
             self._forget()
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, UNSEEN)
         self.seen += 1
-        table = self.causal._table(spots, 0, h.dtype)
-        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
-            h = block(h, self.e, None, table, self.bias[..., : self.seen], cache)
-        return norm(h)[:, 0]
+        return self.causal.said(self._through(h, self._rotation(spot), self.bias[..., : self.seen]))[:, 0]
 
     def push(self, token: Tensor) -> None:
         """The embedded token, (B, D), that the next slot reads."""
@@ -137,8 +186,7 @@ class Decoding:
         h = self.causal._placed(torch.cat([self.last, tokens[:, :-1]], dim=1), spots)
         table = self.causal._table(spots, 0, h.dtype)
         bias = self.bias[..., : self.sources + n] + _ahead(self.sources, n, h)[self.sources :]
-        for block, cache in zip(self.causal.blocks, self.caches, strict=True):
-            h = block(h, self.e, None, table, bias, cache)
+        self._through(h, table, bias)
         self.seen += n
         self.push(tokens[:, -1])
 

@@ -25,6 +25,8 @@ COMMANDS = {        # name, and module in likewise.commands -> what it is for
     "evaluate": "measure a trained model on rows held out",
     "compare": "train every family for the same time and measure them side by side",
     "chain": "put trained models one after another",
+    "export": "write a model of text as a folder that transformers reads",
+    "import": "make a run of a model of text from such a folder",
     "demo": "draw emoji, and learn to draw digits, in about two minutes",
 }
 

@@ -22,14 +22,16 @@ HEAD_STD = 0.001  # of the first weights
 
 
 class Ids(nn.Module):
-    """Logits of K classes (1)."""
+    """Logits of K classes (1), with b or without."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, bias: bool = True) -> None:
         super().__init__()
-        self.out = _linear(width, classes)
+        self.out = _linear(width, classes, bias)
 
     def begin(self, x: Tensor) -> None:
-        """Start at the frequencies of the ids x (n,), each class counted once more."""
+        """Start at the frequencies of the ids x (n,), each class counted once more, if there is a b."""
+        if self.out.bias is None:
+            return
         counts = torch.bincount(x, minlength=len(self.out.bias)).float() + 1
         with torch.no_grad():
             self.out.bias.copy_((counts / counts.sum()).log())
@@ -105,7 +107,8 @@ def filtered(logits: Tensor, temperature: float, top_p: float, min_p: float) -> 
     class always stays, and at temperature 0 it alone.
     """
     if temperature == 0:
-        top_p, temperature = 0.0, 1.0
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -torch.inf).scatter(-1, best, 0.0)
     logits = logits / temperature
     if top_p < 1:
         p, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
@@ -120,13 +123,13 @@ def filtered(logits: Tensor, temperature: float, top_p: float, min_p: float) -> 
 
 def draw_ids(logits: Tensor, u: Tensor) -> Tensor:
     """Ids by inversion of the distribution function: logits (B, K), u (B,) in [0, 1) -> (B,)."""
-    up_to = logits.double().softmax(-1).cumsum(-1)
-    last = logits.isfinite().long().cumsum(-1).argmax(-1)  # where rounding ends below u
-    return torch.minimum((up_to <= u.double()[:, None] * up_to[:, -1:]).sum(-1), last)
+    up_to = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+    return torch.searchsorted(up_to, u.double()[:, None] * up_to[:, -1:], right=True)[:, 0]
 
 
-def _linear(width: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(width, outputs)
+def _linear(width: int, outputs: int, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(width, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=HEAD_STD)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer

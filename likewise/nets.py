@@ -87,7 +87,7 @@ class Attention(nn.Module):
         (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
         if cache is not None:
             k, v = cache.add(k, v)
-        if x.is_cuda:
+        if x.is_cuda or cache is not None:      # then there is no backward pass
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.2 / math.sqrt(size))
         else:
             scores = (q * (1.2 / math.sqrt(size))) @ k.transpose(-1, -2)  # (B, H, T, T)
@@ -116,7 +116,11 @@ class Block(nn.Module):
         e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
         """
         m = self.modulation(e)
-        m = m if stream is None else m[:, stream]
+        return self.modulated(x, m if stream is None else m[:, stream], table, bias, cache)
+
+    def modulated(self, x: Tensor, m: Tensor, table: Tensor, bias: Tensor | None,
+                  cache: Cache | None = None) -> Tensor:
+        """The same with what the condition was found to say, (B, T or 1, 6 D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, dim=-1)
         h = torch.addcmul(shift1, norm(x), scale1 + 1)
         x = torch.addcmul(x, self.attention(h, table, bias, cache), gate1 + 1)

@@ -15,12 +15,12 @@ import likewise
 ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
-    {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
+    {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "llama", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise", "closing", "constraints"},
     {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
     {"families"},
     {"checkpoint", "model", "writing", "bayes", "chain"},
-    {"training", "evaluation", "memory", "testing"},
+    {"training", "evaluation", "memory", "testing", "export", "adopt"},
     {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}

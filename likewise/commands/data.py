@@ -95,8 +95,8 @@ def opened(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
     data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
     if data["source"] is None:
-        raise RunError(f"{run} was trained on rows in memory; name the data, or use likewise.train and "
-                       "likewise.evaluate with the table")
+        raise RunError(f"{run} was trained on rows in memory, or imported without --data; name the data, or "
+                       "use likewise.train and likewise.evaluate with the table")
     return data
 
 
@@ -137,9 +137,9 @@ def formula_for(table: Table) -> str:
     >>> formula_for(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
     'label | y'
     """
-    kinds = ("image", "text", "document", "label", "number")
+    kinds = ("document", "image", "text", "label", "number")
     order = sorted(table.kinds, key=lambda name: kinds.index(table.kinds[name]))
-    return " | ".join(order[:2])
+    return order[0] if table.kinds[order[0]] == "document" else " | ".join(order[:2])
 
 
 # ---- in words

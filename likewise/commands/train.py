@@ -169,6 +169,9 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
     if args.first:
         raise RunError(f"{folder} is to go on as it is; leave --from out, or leave --resume out")
     state = load_state(folder)
+    if not state["plan"]:
+        raise RunError(f"{folder} was not trained here, so there is nothing to go on with; begin with its "
+                       f"weights: likewise train DATA --from {folder} --out RUN")
     plan, data = dict(state["plan"]), opened(folder, state)
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:

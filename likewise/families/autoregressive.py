@@ -29,6 +29,7 @@ from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
 from likewise.layout import Batch, Context, take
 from likewise.leads import opposite
+from likewise.llama import BASE, EPS, Llama, refused
 from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.middle import MARKS, PRE, Marked, asked, rearranged, restored
 from likewise.nets import Reader, Reading
@@ -49,7 +50,8 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0) -> None:
+                 fim: float = 0.0, compat: Literal["none", "llama"] = "none", heads: int | None = None,
+                 hidden: int | None = None, base: float = BASE, eps: float = EPS) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -60,10 +62,18 @@ class Autoregressive(Family):
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
+        compat  "llama": of a text alone, the trunk that `likewise export` can give to transformers
+        heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
+                of the width); base: of the wavelengths of its places; eps: of its norms
 
-        Raises ValueError for a document beside other targets, or grams or fim of what is no text.
+        Raises ValueError for a document beside other targets, grams or fim of what is no text, or what
+        `compat` has not.
         """
         super().__init__(targets, sources)
+        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps}
+        if reason := refused(self.targets, self.sources, compat,
+                             {**own, "infill": infill, "grams": grams, "fim": fim}):
+            raise ValueError(reason)
         self.running = any(s.running for s in self.targets.values())
         self.writes = [s.padded for s in self.targets.values()] == [True]
         if not 0 <= fim <= 1:
@@ -83,12 +93,14 @@ class Autoregressive(Family):
         self.tokens = {n: self.codecs[n].spec if n in self.pictures else s for n, s in self.targets.items()}
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
-        self.causal = Causal(list(self.tokens.values()), width, depth, more=MARKS if fim else 0)
-        read = list(self.tokens.values())  # but no slot reads the last token
-        ids = Marked if fim else nn.Embedding
+        specs, self.bare = list(self.tokens.values()), compat == "llama"
+        ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
+        self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth, more)
+        last = self.sizes[-1] == 1 and not fim  # and no slot reads it
+        read = [] if self.bare else specs[:-1] if last else specs
         self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
-                                    for s in (read[:-1] if self.sizes[-1] == 1 and not fim else read))
-        self.heads = nn.ModuleList(Ids(width, s.classes) if s.categorical else
+                                    for s in read)
+        self.heads = nn.ModuleList(Ids(width, s.classes, bias=not self.bare) if s.categorical else
                                    Gaussians(width, s.width, components, floor)
                                    for s in self.tokens.values())
         self.grams = Grams(grams, width) if grams else None
@@ -96,7 +108,7 @@ class Autoregressive(Family):
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if self.running and infill:
             raise ValueError("parts of a document cannot be known; leave infill out")
-        if self.running or (not several and next(iter(self.targets.values())).tokens == 1):
+        if self.running or self.bare or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # known, it leaves nothing to tell
         self.floats = Floats(self.targets)
         known = known_specs(self.floats.specs) if self.infill else {}
@@ -238,6 +250,9 @@ class Autoregressive(Family):
                              "likewise train --from RUN --fim 0.5 --out ANOTHER")
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
+        if self.bare and (known or against or guidance not in (None, 1.0)):
+            raise ValueError("a model of compat=llama reads nothing but what stands before a place, so it "
+                             "takes no known parts, no guidance and no negative; give it a prompt")
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
@@ -357,6 +372,8 @@ class Autoregressive(Family):
 
     def _embed(self, k: int, tokens: Tensor) -> Tensor:
         """Tokens of column k, (B, n, ...) -> (B, n, D); the last of all, where it has no embedding, as 0."""
+        if self.bare:
+            return self.causal.embedding(tokens)
         if k < len(self.embeds):
             e = self.embeds[k](tokens)
             return e if self.grams is None else e + self.grams(tokens)

@@ -63,7 +63,7 @@ class Document(Text):
 
     def all_ids(self, values: Sequence[str]) -> list[list[int]]:
         """The ids of several texts of any length, without ends, at once."""
-        return [[i + 1 for i in e.ids] for e in self._tokenizer.encode_batch(list(values))]
+        return [self.ours(e.ids) for e in self._tokenizer.encode_batch(list(values))]
 
     def encode(self, value: str) -> Tensor:
         """The beginning of a text -> (length,) int64, the end after it if there is room."""

@@ -30,7 +30,8 @@ class Text(Modality):
     """Byte-pair ids on the grid (length,); id 0 is the end, and fills what a shorter text leaves.
 
     `tokenizer` is the JSON of a Hugging Face tokenizer, `words` are those of the training texts, None if too
-    many; `lower`: these have no capitals; `articles` are those that they open with.
+    many; `lower`: these have no capitals; `articles` are those that they open with. `end` is the id in the
+    tokenizer of the token that is our end, None if it has none: then all of its ids are one less than ours.
 
     >>> text = Text.fit(["red circle", "blue square"])
     >>> text.spec.tokens, text.decode(text.encode("red square")), text.unseen("red triangle")
@@ -42,6 +43,7 @@ class Text(Modality):
     words: tuple[str, ...] | None = None
     lower: bool = False
     articles: tuple[str, ...] = ARTICLES
+    end: int | None = None
 
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
@@ -79,7 +81,8 @@ class Text(Modality):
 
     @property
     def spec(self) -> Spec:
-        return Spec((self.length,), classes=self._tokenizer.get_vocab_size() + 1, padded=True)
+        classes = self._tokenizer.get_vocab_size() + (self.end is None)
+        return Spec((self.length,), classes=classes, padded=True)
 
     def tokens(self, value: str) -> int:
         """How many tokens a text takes, whether or not there is room for them."""
@@ -106,7 +109,19 @@ class Text(Modality):
 
     def later(self, value: str) -> Tensor:
         """The ids of a part of a text that does not begin it, (n,) int64."""
-        return torch.tensor(self._tokenizer.encode(value).ids, dtype=torch.int64) + 1
+        return torch.tensor(self.ours(self._tokenizer.encode(value).ids), dtype=torch.int64)
+
+    def ours(self, ids: Sequence[int]) -> list[int]:
+        """Ids of the tokenizer, as ours; of these 0 is the end, which no text can spell."""
+        if self.end is None:
+            return [i + 1 for i in ids]
+        return [0 if i == self.end else i + (i < self.end) for i in ids]
+
+    def theirs(self, ids: Sequence[int]) -> list[int]:
+        """The inverse of `ours`, of ids other than 0 where the tokenizer has no end."""
+        if self.end is None:
+            return [i - 1 for i in ids]
+        return [i - (i <= self.end) if i else self.end for i in ids]
 
     def encode(self, value: str) -> Tensor:
         """A text -> (length,) int64. Raises ValueError for one that is too long."""
@@ -122,7 +137,7 @@ class Text(Modality):
 
     def letters(self, ids: Sequence[int]) -> str:
         """What ids other than 0 spell, wherever they stand in a text."""
-        return self._tokenizer.decode([i - 1 for i in ids])
+        return self._tokenizer.decode(self.theirs(ids))
 
     def load(self, data: bytes) -> str:
         try:
@@ -143,12 +158,14 @@ class Text(Modality):
         plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
         rest = [b for b in range(256) if b not in plain]
         byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
-        vocabulary = sorted(self._tokenizer.get_vocab().items(), key=lambda item: item[1])
-        return b"", *(bytes(byte[c] for c in token) for token, _ in vocabulary)
+        spelled = {i: token for token, i in self._tokenizer.get_vocab().items()}
+        return b"", *(bytes(byte[c] for c in spelled[i]) for i in self.theirs(range(1, self.spec.classes)))
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
-        return tokenizers.Tokenizer.from_str(self.tokenizer)
+        tokenizer = tokenizers.Tokenizer.from_str(self.tokenizer)
+        tokenizer.encode_special_tokens = True  # an end that is written out is letters like others
+        return tokenizer
 
     @cached_property
     def _known(self) -> frozenset[str]:

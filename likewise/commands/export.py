@@ -1,0 +1,26 @@
+"""Write a model for another library: a model of text, trained with --compat llama, for transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from likewise.checkpoint import located
+from likewise.export import to_transformers
+from likewise.flags import Parser
+from likewise.model import Model
+
+
+def run(argv: Sequence[str]) -> int:
+    """`likewise export RUN --to transformers --out FOLDER`."""
+    parser = Parser("export", __doc__, usage="likewise export RUN --to transformers --out FOLDER")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
+    parser.add_argument("--to", required=True, choices=["transformers"], help="the library")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where it is written")
+    args = parser.read(argv)
+    written = to_transformers(Model.load(located(args.run)), args.out, name=args.run.name)
+    for path in written:
+        print(f"  {path.stat().st_size:>12,} bytes  {path}")
+    print("to read it in Python:\n"
+          f"  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
+    return 0

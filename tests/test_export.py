@@ -1,0 +1,333 @@
+"""Models of text for transformers and from it: the same ids, logits and texts on both sides, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import tokenizers
+import torch
+import toy
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+from likewise.adopt import from_transformers
+from likewise.checkpoint import RunError
+from likewise.cli import main
+from likewise.export import to_transformers
+from likewise.modalities import Document, Text
+from likewise.model import Model
+from likewise.table import Table
+from likewise.training import Plan, optimisers, train
+
+transformers = pytest.importorskip("transformers")
+TEXTS = ("To be, or not to be", "  two before", "after  ", "\na\n\nb\n", "naïve 日本 🙂", " one", "\t", "x")
+LINES = [f"The {a} {b} of the {c} is not what it was.\n" for a in ("red", "old") for b in ("house", "king", "song")
+         for c in ("sea", "north", "moon")]
+
+
+def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> Model:
+    """A model of text after a few steps, so that all weights are something."""
+    table = Table.from_rows([{"text": text} for text in texts], {"text": kind}, holdout=0.0,
+                            options={"length": 40, "vocabulary": 300})
+    model = Model("text", table.columns, **{"compat": "llama", "width": 64, "depth": 2, "heads": 2, **options})
+    for _ in train(model, table, Plan(steps=8, batch=4, precision="float32", save=1e9, warmup=1)):
+        pass
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=["document", "text"])
+def pair(request, tmp_path_factory) -> tuple[Model, Path]:
+    """A model, and the folder it is exported to."""
+    folder = tmp_path_factory.mktemp("exported") / request.param
+    model = written(request.param, base=100.0, eps=0.01)  # far from what anyone takes for granted
+    to_transformers(model, folder)
+    return model, folder
+
+
+def theirs(folder: Path):
+    """The model as transformers reads it."""
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@torch.no_grad()
+def logits(model: Model, ids: Tensor) -> Tensor:
+    """What each slot says, of our ids (n,): (n, K) and the slot after them, which reads the last."""
+    family = model.family
+    x = torch.nn.functional.pad(ids, (0, 1))[None]
+    told = family.causal([family._embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}])))
+    return family.heads[0](told[0])[0]
+
+
+def test_the_tokenizer_gives_the_same_ids_and_texts(pair) -> None:
+    model, folder = pair
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.bos_token_id == tokenizer.eos_token_id == 0 and len(tokenizer) == model.columns["text"].spec.classes
+    for text in TEXTS:
+        ids = tokenizer(text).input_ids
+        assert ids == [0, *model.columns["text"].ids(text).tolist()], text
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+@torch.no_grad()
+def test_the_logits_are_the_same(pair) -> None:
+    model, folder = pair
+    other = theirs(folder)
+    for text in TEXTS[:5]:
+        ids = model.columns["text"].ids(text)
+        found = other(torch.nn.functional.pad(ids, (1, 0))[None]).logits[0]
+        assert found.abs().max() > 0.1 and (found - logits(model, ids)).abs().max() < 1e-4
+
+
+def test_greedy_texts_are_the_same(pair) -> None:
+    """Also from no prompt, and up to their end or the last place."""
+    model, folder = pair
+    other, tokenizer = theirs(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    for prompt in ("", "The", "The red king of", "日本"):
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        found = other.generate(ids, do_sample=False)
+        own = model.sample([{}], prompts=[prompt], temperature=0.0)[0]["text"]
+        own = model.columns["text"].ids(own).tolist()[: model.columns["text"].length]
+        assert tokenizer.decode(found[0], skip_special_tokens=True).startswith(prompt)
+        assert [i for i in found[0].tolist() if i] == own
+
+
+def test_an_export_comes_back(pair) -> None:
+    model, folder = pair
+    again = from_transformers(folder)
+    assert type(again.columns["text"]) is type(model.columns["text"]) and again.columns["text"].length == 40
+    rows = [{"text": text} for text in TEXTS]
+    assert torch.allclose(model.log_prob(rows).nats, again.log_prob(rows).nats, atol=1e-4)
+    assert [again.sample([{}], prompts=["The"], seed=3)] == [model.sample([{}], prompts=["The"], seed=3)]
+
+
+def test_a_second_export_is_the_first(tmp_path: Path) -> None:
+    model = written(base=5e4, eps=1e-6, hidden=48)
+    to_transformers(model, tmp_path / "a")
+    to_transformers(from_transformers(tmp_path / "a"), tmp_path / "b")
+    one, two = (load_file(tmp_path / x / "model.safetensors") for x in "ab")
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    for file in ("config.json", "tokenizer.json"):
+        first, second = (json.loads((tmp_path / x / file).read_text()) for x in "ab")
+        assert first == second
+
+
+def test_the_matrices_of_blocks_are_muons() -> None:
+    model = Model("text", {"text": Document.fit(LINES, length=16)}, compat="llama", width=64, depth=2)
+    muon, adam = optimisers(model.family, "model", Plan(steps=1))
+    assert len(muon.param_groups[0]["params"]) == 2 * 7 and all(p.ndim == 2 for p in muon.param_groups[0]["params"])
+    known = {id(p) for p in muon.param_groups[0]["params"]}
+    assert {n for n, p in model.family.named_parameters() if id(p) not in known and p.ndim == 2 and p.numel()} == {
+        "causal.embedding.weight", "heads.0.out.weight"}
+    assert len(adam.param_groups[0]["params"]) == 2 + 5 + 3
+
+
+def test_drawing_on_is_the_same_as_scoring() -> None:
+    """Slot by slot with kept keys and values, after a prompt that is fed at once."""
+    model = written()
+    column, [row] = model.columns["text"], model.sample([{}], prompts=["The old"], temperature=0.0, tokens=20)
+    ids = column.ids(row["text"])
+    begun = len(column.ids("The old"))
+    assert torch.equal(logits(model, ids)[begun:-1].argmax(-1), ids[begun:])
+
+
+def test_a_document_goes_on_beyond_the_window() -> None:
+    model = written(texts=["".join(LINES)])
+    [long], [short] = (model.sample([{}], prompts=["The old"], tokens=n, temperature=0.0) for n in (150, 20))
+    assert len(model.columns["text"].ids(long["text"])) > 2 * model.columns["text"].length
+    assert long["text"].startswith(short["text"])
+
+
+# ---- what others have made
+
+
+def bytewise(folder: Path, padded: int = 0, gqa: bool = True, **config) -> tuple[object, object]:
+    """A random Llama and its tokenizer, saved by transformers: the end is in the middle of the ids, bos is another."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(
+        vocab_size=270, min_frequency=2, show_progress=False, special_tokens=["<pad>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.add_special_tokens([AddedToken("<bos>", special=True), AddedToken("<|user|>", special=True)])
+    bos = tokenizer.token_to_id("<bos>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bos)])
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>")
+    fast.save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{
+            "vocab_size": len(fast) + padded, "hidden_size": 48, "intermediate_size": 56, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2 if gqa else 4, "max_position_embeddings": 64,
+            "bos_token_id": bos, "eos_token_id": fast.eos_token_id, "initializer_range": 0.2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}, "rms_norm_eps": 1e-4, **config})).eval()
+    made.save_pretrained(folder)
+    return made, fast
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [{}, {"tie_word_embeddings": True}, {"padded": 7, "gqa": False}], ids=str)
+def test_a_llama_is_imported_with_the_same_logits(config, tmp_path: Path) -> None:
+    made, fast = bytewise(tmp_path, **config)
+    model = from_transformers(tmp_path)
+    column = model.columns["text"]
+    assert model.family.causal.head == 12 and column.end == fast.eos_token_id == 1
+    order = column.theirs(range(column.spec.classes))
+    assert sorted(order) == list(range(len(fast))) and column.ours(order) == list(range(len(fast)))
+    for text in (*TEXTS, "<|user|>hello <bos>"):
+        ids = fast(text).input_ids
+        assert ids[1:] == column.theirs(column.ids(text).tolist())
+        assert column.decode(column.ids(text)) == text
+        found = made(torch.tensor([ids])).logits[0][:, order]
+        assert (found - logits(model, column.ids(text))).abs().max() < 1e-4
+    assert 0 not in column.ids("<eos>") and column.decode(column.encode("<eos>")) == "<eos>"
+
+
+def test_what_a_llama_writes_is_what_it_writes_there(tmp_path: Path) -> None:
+    made, fast = bytewise(tmp_path)
+    found = made.generate(fast("The old", return_tensors="pt").input_ids, do_sample=False, max_new_tokens=20)
+    own = from_transformers(tmp_path).sample([{}], prompts=["The old"], temperature=0.0,
+                                             tokens=20)[0]["text"]
+    assert fast.decode(found[0][1:], skip_special_tokens=True) == own
+
+
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    made, _ = bytewise(tmp_path)
+    one = from_transformers(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    made.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    assert from_transformers(tmp_path).fingerprint == one.fingerprint
+
+
+def edited(path: Path, **fields) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize(("fields", "named"), [
+    ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}}, "rope_parameters"),
+    ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+    ({"attention_bias": True}, "attention_bias=True"),
+    ({"mlp_bias": True}, "mlp_bias"),
+    ({"sliding_window": 512}, "sliding_window=512"),
+    ({"hidden_act": "gelu"}, "hidden_act"),
+    ({"model_type": "gpt2"}, "model_type='gpt2'"),
+    ({"head_dim": 16}, "head_dim=16"),
+    ({"vocab_size": 100}, "vocab_size=100")], ids=lambda x: x if isinstance(x, str) else "")
+def test_what_llama_has_not_is_named(fields, named: str, tmp_path: Path) -> None:
+    bytewise(tmp_path)
+    edited(tmp_path / "config.json", **fields)
+    with pytest.raises(ValueError, match=named):
+        from_transformers(tmp_path)
+
+
+def test_files_that_are_missing_or_not_whole_are_named(tmp_path: Path) -> None:
+    bytewise(tmp_path)
+    with pytest.raises(ValueError, match="max_position_embeddings"):
+        from_transformers(tmp_path, length=65)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({**weights, "model.layers.0.self_attn.q_proj.bias": torch.zeros(48)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="q_proj.bias"):
+        from_transformers(tmp_path)
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(RunError, match=r"lack model\.norm\.weight"):
+        from_transformers(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(RunError, match="safetensors"):
+        from_transformers(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(RunError, match=r"tokenizer\.json"):
+        from_transformers(tmp_path)
+
+
+def test_a_tokenizer_that_changes_texts_is_refused(tmp_path: Path) -> None:
+    bytewise(tmp_path)
+    tokenizer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.Strip()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="' before' comes back as 'before'"):
+        from_transformers(tmp_path)
+
+
+# ---- what the trunk refuses
+
+
+@pytest.mark.parametrize(("formula", "options", "said"), [
+    ("text", {"grams": 100}, "grams"), ("text", {"infill": 0.1}, "infill"), ("text | label", {}, r"text \| label"),
+    ("label", {"family": "autoregressive"}, "one target"), ("text", {"heads": 3}, "heads=3"),
+    ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
+    ("text", {"compat": "gpt2"}, "none, llama")])
+def test_options_without_an_equivalent_are_refused(formula: str, options, said: str, world: Table) -> None:
+    family = options.pop("family", None)
+    with pytest.raises(ValueError, match=said):
+        Model(formula, world.columns, family, **{"compat": "llama", "width": 64, **options})
+
+
+def test_a_draw_that_it_cannot_make_is_refused(world: Table) -> None:
+    model = Model("text", world.columns, compat="llama", width=64, depth=1)
+    for asked in ({"guidance": 2.0}, {"known": {"text": "ring"}}, {"negative": {}}):
+        with pytest.raises(ValueError, match="give it a prompt"):
+            model.sample([{}], **asked)
+
+
+def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='compat=none; .*likewise train DATA "text" --compat llama'):
+        to_transformers(Model("text", world.columns, width=64, depth=1), tmp_path)
+    with pytest.raises(ValueError, match="the family flow"):
+        to_transformers(Model("number", world.columns, width=64, depth=1), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- commands
+
+
+def test_export_import_and_training_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lines.txt").write_text("".join(LINES * 60))
+    bytewise(Path("theirs"))
+    assert main(["import", "theirs", "--out", "run", "--data", "lines.txt", "--length", "32"]) == 0
+    assert "P(text)" in capsys.readouterr().out
+    assert main(["sample", "run", "The", "--tokens", "5"]) == 0
+    assert main(["evaluate", "run", "--n", "8"]) == 0
+    assert main(["train", "lines.txt", "--from", "run", "--out", "tuned", "--steps", "3", "--batch", "4",
+                 "--muon", "0.001", "--lr", "0.0001"]) == 0
+    tuned, before = Model.load("tuned"), Model.load("run")
+    assert tuned.columns == before.columns and tuned.fingerprint != before.fingerprint
+    rows = [{"text": "".join(LINES)}]
+    assert float(tuned.log_prob(rows).nats) > float(before.log_prob(rows).nats)
+    assert main(["export", "tuned", "--to", "transformers", "--out", "back"]) == 0
+    assert {p.name for p in Path("back").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "README.md"}
+    ids = tuned.columns["text"].ids("The old king")
+    with torch.no_grad():
+        found = theirs(Path("back"))(torch.nn.functional.pad(ids, (1, 0))[None]).logits[0]
+    assert (found - logits(tuned, ids)).abs().max() < 1e-4
+
+
+def test_commands_say_what_to_do(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    bytewise(Path("theirs"))
+    assert main(["import", "theirs", "--out", "run"]) == 0
+    for argv, said in (
+        (["import", "theirs", "--out", "run"], "holds a model already"),
+        (["evaluate", "run"], "imported without --data"),
+        (["train", "--resume", "--out", "run", "--steps", "9"], "--from run"),
+        (["export", "run", "--to", "transformers", "--out", "theirs"], "holds a model already")):
+        assert main(argv) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_text_column_keeps_its_kind(tmp_path: Path) -> None:
+    """Its models go into a run and train on where a table has short texts."""
+    to_transformers(written("text"), tmp_path / "there")
+    model = from_transformers(tmp_path / "there")
+    assert isinstance(model.columns["text"], Text) and not isinstance(model.columns["text"], Document)
+    table = Table.from_rows([{"text": line.strip()} for line in LINES], {"text": "text"}, holdout=0.0)
+    assert toy.trained(model, table, 2, batch=4).columns["text"].end == 0
