@@ -133,8 +133,8 @@ class Causal(Slots):
 class Decoding:
     """A sequence that grows, by a token at a time or several, the same as Slots.forward would see it.
 
-    A running text may grow on in another window, which `again` begins. With `more` the window has those places
-    of the transformer too.
+    A running text may grow on in another window, which `again` begins. With `more` the window has those
+    places of the transformer too.
     """
 
     def __init__(self, causal: Slots, reading: Reading, more: int = 0) -> None:
