@@ -96,7 +96,7 @@ class Autoregressive(Family):
         specs, self.bare = list(self.tokens.values()), compat == "llama"
         ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
         self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth, more)
-        last = self.sizes[-1] == 1 and not fim  # and no slot reads it
+        last = self.sizes[-1] == 1 and not fim  # that no slot reads
         read = [] if self.bare else specs[:-1] if last else specs
         self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
                                     for s in read)
@@ -322,7 +322,7 @@ class Autoregressive(Family):
             value = torch.cat([prompt, value[:, n:]], dim=1)
             forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
-        room = (spec.tokens + MARKS - 1 if between else int(last.max()) if spec.running else spec.tokens)
+        room = spec.tokens + MARKS - 1 if between else int(last.max()) if spec.running else spec.tokens
         value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (value, forced))  # or cut
         u = rng.uniform(room)
         # A text cannot end where a known part of it stands later.
