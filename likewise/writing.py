@@ -134,6 +134,7 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
             if len(held) > kept:
                 yield held[: len(held) - kept]
                 held = held[len(held) - kept :]
+        held += column.letters(ids).removeprefix(column.opening if first else "")     # what is no letter yet
         if held:
             yield held
     finally:
