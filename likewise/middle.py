@@ -35,12 +35,16 @@ class Marked(nn.Embedding):
 def rearranged(ids: Tensor, u: Tensor, classes: int) -> Tensor:
     """(1) without PRE of ids (B, L), which 0 fills up, cut at two places: (B, L + 3), filled up with 0.
 
-    The places are uniform over those between the ids, the ends among them, by u (B, 2) in [0, 1).
+    The places are uniform over those between the ids, the ends among them, by u (B, 2) in [0, 1). With u
+    (B, 3) there is a third, and what comes after it is left out: in windows, which are all of one length, the
+    middle would else be as long as the other two leave, whatever they say.
     """
     used = (ids != 0).sum(1, keepdim=True)
-    first, last = (u * (used + 1)).long().minimum(used).sort(1).values.split(1, dim=1)
+    first, last, *end = (u * (used + 1)).long().minimum(used).sort(1).values.split(1, dim=1)
     place = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    part = 2 * (place >= last).long() + 4 * ((place >= first) & (place < last)) + 3 * (place >= used)
+    over = place >= (end[0] if end else used)
+    ids = ids.masked_fill(over, 0)
+    part = 2 * (place >= last).long() + 4 * ((place >= first) & (place < last)) + 3 * over
     marks = ids.new_tensor([[classes + SUF, classes + MID, 0]]).expand(len(ids), -1)
     order = marks.new_tensor([[1, 3, 5]]).expand(len(ids), -1)      # prefix 0, suffix 2, middle 4, rest 5
     return _ordered(torch.cat([ids, marks], dim=1), torch.cat([part, order], dim=1))

@@ -206,7 +206,7 @@ class Autoregressive(Family):
     def _rearranged_nats(self, z: Batch, reading: Reading, rng: Rng) -> Tensor:
         """log p of the tokens of a text, (B, 1), in a share `fim` of rows rearranged; marks cost nothing."""
         [ids], [spec] = z.values(), self.tokens.values()
-        u = rng.uniform(3)
+        u = rng.uniform(1 + (3 if spec.running else 2))
         some, other = u[:, :1] < self.fim, rearranged(ids, u[:, 1:], spec.classes)
         used = torch.where(some, _used(other, spec), F.pad(_used(ids, spec), (0, MARKS)))
         n = max(1, int(used.any(0).sum()))
