@@ -138,7 +138,7 @@ def test_drawing_on_is_the_same_as_scoring() -> None:
 
 
 def test_a_document_goes_on_beyond_the_window() -> None:
-    model = written(texts=["".join(LINES)])
+    model = written(texts=["".join(LINES) * 5])     # of which the end is seen little
     [long], [short] = (model.sample([{}], prompts=["The old"], tokens=n, temperature=0.0) for n in (150, 20))
     assert len(model.columns["text"].ids(long["text"])) > 2 * model.columns["text"].length
     assert long["text"].startswith(short["text"])

@@ -481,7 +481,7 @@ def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFix
     assert found["verse"]["perplexity"] == pytest.approx(math.exp(nats / len(model.columns["text"].ids(VERSE))))
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "verse.txt"), "--out", "x.png"]) == 1
     assert main(["score", str(tmp_path / "run"), "digits"]) == 1
-    assert "has no column 'text'" in capsys.readouterr().err
+    assert "unknown column 'text'" in capsys.readouterr().err
 
 
 def test_a_short_text_is_scored_by_a_model_of_documents(table: Table, tmp_path: Path) -> None:
