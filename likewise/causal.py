@@ -40,17 +40,19 @@ class Slots(nn.Module):
         self.sizes = [spec.tokens for spec in specs]
         self.width, self.head = width, head
 
-    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading) -> Sequence[Tensor]:
+    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading,
+                start: Tensor | None = None) -> Sequence[Tensor]:
         """Embedded tokens of each column -> what each slot says, both (B, n, D).
 
         n may be less than the column's tokens where no row uses more; used (B, L) bool, of the n of all
-        columns, says which slots may be seen.
+        columns, says which slots may be seen. Slot 0 may read another `start`, (B, 1, D).
         """
         lengths = [part.shape[1] for part in parts]
         first = [sum(self.sizes[:k]) for k in range(len(parts))]
         spots = torch.cat([torch.arange(a, a + n) for a, n in zip(first, lengths, strict=True)])
         spots = spots.to(used.device)
-        tokens = torch.cat([self._start(len(used)), *parts], dim=1)[:, :-1]
+        start = self._start(len(used)) if start is None else start
+        tokens = torch.cat([start, *parts], dim=1)[:, :-1]
         h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
         sources, total = reading.tokens.shape[1], sum(lengths)
         table = self._table(spots, sources, h.dtype)
@@ -93,23 +95,32 @@ class Causal(Slots):
 
     The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
     text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
+    `more` are places after the last of the columns, whose grid has one axis then.
     """
 
-    def __init__(self, specs: Sequence[Spec], width: int, depth: int) -> None:
+    def __init__(self, specs: Sequence[Spec], width: int, depth: int, more: int = 0) -> None:
         super().__init__(specs, width, width // max(1, width // HEAD))
         self.running = specs[0].running
         self.start = nn.Parameter(torch.randn(width))
         self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        placed = more and not self.running
+        self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        table = torch.cat([rotations(spec.grid, self.head) for spec in specs], dim=1)
+        grids = [spec.grid for spec in specs]
+        if more:
+            grids[-1] = (self.sizes[-1] + more,)
+        table = torch.cat([rotations(grid, self.head) for grid in grids], dim=1)
         self.register_buffer("table", table, persistent=False)
 
     def _turned(self, spots: Tensor) -> Tensor:
         return turned(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots]
 
     def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
-        return norm(tokens) if self.place is None else norm(tokens) + self.place[spots]
+        if self.place is None:
+            return norm(tokens)
+        place = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
+        return norm(tokens) + place[spots]
 
     def told(self, reading: Reading, rows: int) -> Sequence[Tensor | None]:
         e = conditions(self.condition, reading, rows)
@@ -122,12 +133,13 @@ class Causal(Slots):
 class Decoding:
     """A sequence that grows, by a token at a time or several, the same as Slots.forward would see it.
 
-    A running text may grow on in another window, which `again` begins.
+    A running text may grow on in another window, which `again` begins. With `more` the window has those
+    places of the transformer too.
     """
 
-    def __init__(self, causal: Slots, reading: Reading) -> None:
+    def __init__(self, causal: Slots, reading: Reading, more: int = 0) -> None:
         self.causal, rows, sources = causal, *reading.tokens.shape[:2]
-        self.window, self.sources = sum(causal.sizes), sources
+        self.window, self.sources = sum(causal.sizes) + more, sources
         room = sources + self.window
         self.caches = [Cache(room) for _ in causal.blocks]
         self.told = causal.told(reading, rows)

@@ -123,4 +123,6 @@ def refused(targets: Mapping[str, Spec], sources: Mapping[str, Spec], compat: st
         return f"compat={compat} reads nothing but what stands before a place; leave infill out"
     if options["grams"]:
         return f"compat={compat} looks up nothing beside the ids; leave grams out"
+    if options["fim"]:
+        return f"compat={compat} has no marks beside the ids; leave fim out"
     return None

@@ -30,7 +30,7 @@ from likewise.modalities import Text, modality_from_json
 from likewise.modalities.base import Modality
 from likewise.rng import Rng
 from likewise.spec import Spec
-from likewise.writing import Writing, streamed, windows
+from likewise.writing import Prompt, Writing, streamed, windows
 
 VIEWS = "views"  # folder, in that of a run, of the models that columns are seen through
 Row = dict[str, Any]  # column -> a value a person can look at
@@ -128,7 +128,7 @@ class Model(nn.Module):
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               start: tuple[Row, float] | None = None, prompts: Sequence[str] | None = None,
+               start: tuple[Row, float] | None = None, prompts: Sequence[Prompt] | None = None,
                stop: Sequence[str] = (), constraint: Mapping[str, Constraint] | None = None, batch: int = 64,
                **knobs: Any) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
@@ -138,9 +138,10 @@ class Model(nn.Module):
         bool over the column's grid, True where the value holds. Guidance goes away from the sources
         `negative` rather than from none. `start` is a value of every target that is not known, and a strength
         in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
-        one target that is a text begins with, one a row; it ends where one of `stop` comes after them, which
-        is left out. `constraint` maps a target of texts to what they must obey, from their beginning to their
-        end. Knobs are the family's (its `sample`). Raises ValueError for what the family cannot do.
+        one target that is a text begins with, one a row, or pairs of what stands before and after a gap that
+        is filled; what is drawn ends where one of `stop` comes in it, which is left out. `constraint` maps a
+        target of texts to what they must obey, from their beginning to their end. Knobs are the family's (its
+        `sample`). Raises ValueError for what the family cannot do.
         """
         indices = range(len(rows)) if indices is None else indices
         drawn: list[Row] = []
@@ -158,24 +159,25 @@ class Model(nn.Module):
             if prompts is not None or stop:
                 self._can("prompt")
                 writing = Writing(self.made, None if prompts is None else prompts[some], stop)
-                leads |= {"prompt": writing.prompt, "watch": writing.watch if stop else None}
+                leads |= writing.leads
             found = self._drawn(part, rng, known, leads, knobs)
-            for k, row in enumerate(found if writing and stop else ()):
-                row[writing.name] = writing.stopped(row[writing.name], k)
+            for k, row in enumerate(found if writing else ()):
+                row[writing.name] = writing.written(row[writing.name], k)
             drawn += found
         return drawn
 
-    def stream(self, sources: Row | None = None, *, prompt: str = "", stop: Sequence[str] = (), seed: int = 0,
-               **knobs: Any) -> Iterator[str]:
+    def stream(self, sources: Row | None = None, *, prompt: Prompt = "", stop: Sequence[str] = (),
+               seed: int = 0, **knobs: Any) -> Iterator[str]:
         """What `sample` writes after one prompt, piece by piece as it is drawn; closing it stops the draw.
 
-        Raises ValueError unless the one target is a text and the family writes it from left to right.
+        Of a pair it is what stands between. Raises ValueError unless the one target is a text and the family
+        writes it from left to right.
         """
         self._can("prompt")
         writing = Writing(self.made, [prompt], stop)
         rng = Rng([0], "sample", seed, device=self.device)
-        return streamed(writing.column, writing.begun(0), writing.stop, lambda watch: self._drawn(
-            [sources or {}], rng, None, {"prompt": writing.prompt, "watch": watch}, knobs))
+        return streamed(writing, lambda watch: self._drawn([sources or {}], rng, None,
+                                                           {**writing.leads, "watch": watch}, knobs))
 
     def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
                     known: Mapping[str, Any] | None = None, negative: Row | None = None,

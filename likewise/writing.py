@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.modalities import Modality, Text
 
+Prompt = str | tuple[str, str]          # what a text begins with, or what stands before and after a gap
 Piece = int | BaseException | None      # of a stream: an id, what went wrong, the end
 
 
@@ -30,9 +31,12 @@ def windows(ids: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class Writing:
-    """Texts of one column, one a row of `prompts`, that go on until one of `stop` comes."""
+    """Texts of one column, one a row of `prompts`, that go on until one of `stop` comes.
 
-    def __init__(self, targets: Mapping[str, Modality], prompts: Sequence[str] | None,
+    Where a prompt is a pair, what stands between the two is written.
+    """
+
+    def __init__(self, targets: Mapping[str, Modality], prompts: Sequence[Prompt] | None,
                  stop: Sequence[str] = ()) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
         self.column = next(iter(targets.values()))
@@ -44,28 +48,37 @@ class Writing:
         if "" in stop:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.stop = next(iter(targets)), tuple(stop)
-        self.ids = None if prompts is None else [self._begun(prompt) for prompt in prompts]
+        self.between = any(isinstance(prompt, tuple) for prompt in prompts or ())
+        if not all(isinstance(prompt, tuple) and len(prompt) == 2 if self.between else isinstance(prompt, str)
+                   for prompt in prompts or ()):
+            raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
+        self.pairs = prompts if self.between or prompts is None else [(prompt, "") for prompt in prompts]
+        self.ids = None if self.pairs is None else [self._begun(*pair) for pair in self.pairs]
 
-    def _begun(self, prompt: str) -> Tensor:
-        if reason := self.column.fault(prompt):
-            raise ValueError(f"the prompt: {reason}")
-        ids = self.column.ids(prompt) if prompt else torch.zeros(0, dtype=torch.int64)
-        if len(ids) >= self.column.length:
-            raise ValueError(f"the prompt has {len(ids)} tokens, and the model sees {self.column.length} at "
-                             f"once, as it was trained: give the end of the prompt, or train with a longer "
-                             "--length")
+    def _begun(self, prefix: str, suffix: str) -> tuple[Tensor, Tensor]:
+        """The ids of both, which are tokens apart."""
+        for part in (prefix, suffix):
+            if reason := self.column.fault(part):
+                raise ValueError(f"the prompt: {reason}")
+        ids = self.column.ids(prefix) if prefix else self.column.later(""), self.column.later(suffix)
+        if (n := sum(map(len, ids))) >= self.column.length:
+            raise ValueError(f"the prompt has {n} tokens, and the model sees {self.column.length} at "
+                             f"once, as it was trained: give {'less of it' if self.between else 'its end'}, "
+                             "or train with a longer --length")
         return ids
 
     @property
-    def prompt(self) -> dict[str, Tensor] | None:
-        """The prompts as a family takes them, (B, P) filled up with 0."""
-        if self.ids is None:
-            return None
-        return {self.name: torch.nn.utils.rnn.pad_sequence(self.ids, batch_first=True)}
+    def leads(self) -> dict[str, Any]:
+        """Prompts and stops as a family takes them: ids (B, P) filled up with 0, and who has stopped."""
+        leads: dict[str, Any] = {"watch": self.watch} if self.stop else {}
+        names = ("prompt", "suffix") if self.between else ("prompt",)
+        for name, ids in zip(names, zip(*self.ids or (), strict=True), strict=False):
+            leads[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
+        return leads
 
     def begun(self, row: int) -> int:
-        """How many ids the prompt of a row has."""
-        return 0 if self.ids is None else len(self.ids[row])
+        """How many ids a row has before what is written: those of its prompt, of a pair a mark after each."""
+        return 0 if self.ids is None else sum(map(len, self.ids[row])) + 2 * self.between
 
     def watch(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
@@ -78,22 +91,23 @@ class Writing:
                      for k, tail in enumerate(tails)]
         return torch.tensor([any(stop in tail for stop in self.stop) for tail in tails]).to(out.device)
 
-    def stopped(self, text: str, row: int) -> str:
-        """A text up to the first stop after its prompt."""
-        first = len(self.column.decode(self.ids[row])) if self.ids is not None else 0
-        cuts = [place for stop in self.stop if (place := text.find(stop, first)) >= 0]
-        return text[: min(cuts)] if cuts else text
+    def written(self, text: str, row: int) -> str:
+        """A text whose written part ends at the first stop in it."""
+        prefix, suffix = ("", "") if self.pairs is None else self.pairs[row]
+        middle = text[len(prefix) : max(len(prefix), len(text) - len(suffix))]
+        cuts = [place for stop in self.stop if (place := middle.find(stop)) >= 0]
+        return prefix + middle[: min(cuts, default=len(middle))] + suffix
 
 
-def streamed(column: Text, begun: int, stop: Sequence[str],
-             draw: Callable[[Callable[[str, Tensor], Tensor]], Any]) -> Iterator[str]:
-    """What `draw` writes after the `begun` ids of the prompt, as it comes, in pieces that are whole letters.
+def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]], Any]) -> Iterator[str]:
+    """What `draw` writes for the one prompt of `writing`, as it comes, in pieces that are whole letters.
 
     `draw` takes a watch and runs in a thread of its own; closing the iterator ends it. Text that may be the
     beginning of a stop is held back until it is not. Raises what `draw` raises.
     """
     pieces: queue.Queue[Piece] = queue.Queue()
     closed = threading.Event()
+    column, stop, begun = writing.column, writing.stop, writing.begun(0)
 
     def watch(name: str, out: Tensor) -> Tensor:
         if out.shape[1] > begun and out[0, -1] != 0:
@@ -109,7 +123,7 @@ def streamed(column: Text, begun: int, stop: Sequence[str],
 
     threading.Thread(target=work, daemon=True).start()
     spell = codecs.getincrementaldecoder("utf-8")("replace")
-    held, first = "", not begun
+    held, first = "", not writing.pairs[0][0]     # the text begins with what is drawn
     try:
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):

@@ -86,6 +86,12 @@ def several(parser: Parser, out: str) -> None:
                         help=f"a .png for a grid (default {out}), a .jsonl for values, a folder/ for files")
 
 
+def stops(parser: Parser) -> None:
+    """The option that says where texts end."""
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT",
+                        help="of a model that writes: where what is written ends; may be given several times")
+
+
 def known(parser: Parser) -> None:
     """The option that gives targets."""
     parser.add_argument("--known", action="append", default=[], metavar="NAME=VALUE",

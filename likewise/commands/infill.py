@@ -1,4 +1,4 @@
-"""Fill the hole of a picture, or draw the targets of a row that are not known."""
+"""Fill the hole of a picture or a text, or draw the targets of a row that are not known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from likewise import pictures
-from likewise.commands import drawing
+from likewise.commands import drawing, sample
 from likewise.formula import View
 from likewise.latent import Latent, embeds
 from likewise.modalities import Image, Modality, image
@@ -30,11 +30,18 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="pixels to draw anew: X0 up to X1, Y0 up to Y1")
     parser.add_argument("--pad", metavar="LEFT,TOP,RIGHT,BOTTOM",
                         help="pixels to draw around the picture, which becomes smaller")
+    parser.add_argument("--prefix", metavar="TEXT", help="of a model that writes: what is before the hole")
+    parser.add_argument("--suffix", metavar="TEXT", help="and after it")
+    drawing.stops(parser)
     drawing.known(parser)
     drawing.several(parser, OUT)
     asked = drawing.read(parser, argv)
     model, args = asked.model, asked.args
     places = {n: getattr(args, n) for n in ("mask", "box", "pad")}
+    if args.prefix is not None or args.suffix is not None:
+        return _between(asked)
+    if args.stop:
+        raise ValueError("--stop is for the hole of a text: name what is around it, --prefix and --suffix")
     drawn = pictures.visible(model.columns, model.targets)
     if (not args.words and args.known) or not drawn:    # there is no picture that is partly known
         if used := [n for n, v in places.items() if v]:
@@ -57,6 +64,20 @@ def run(argv: Sequence[str]) -> int:
     blank = PIL.Image.new(small.mode, small.size, "grey")
     shown = PIL.Image.composite(small, blank, PIL.Image.fromarray(holds))
     return drawing.draw(asked, texts, OUT, shown, {"picture": file, **places}, known=known)
+
+
+def _between(asked: drawing.Asked) -> int:
+    """Write what stands between two parts of a text."""
+    model, args = asked.model, asked.args
+    if [column.kind for column in model.made.values()] not in (["text"], ["document"]):
+        raise ValueError("--prefix and --suffix are for a model whose one target is a text, and this one is "
+                         f"of {str(model.formula)!r}")
+    if used := [n for n in ("mask", "box", "pad", "known") if getattr(args, n)]:
+        raise ValueError(f"--{used[0]} has no place beside --prefix and --suffix; leave it out")
+    if args.words:
+        raise ValueError(f"{args.words[0]!r} is one word too many beside --prefix and --suffix; sources are "
+                         "given as --given NAME=VALUE")
+    return sample.write(asked, [(args.prefix or "", args.suffix or "")], {})
 
 
 def _rest(asked: drawing.Asked, known: drawing.Row, texts: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from likewise.constraints import KINDS, Constraint
 from likewise.flags import Parser, pairs
 from likewise.formula import unknown
 from likewise.model import Model
+from likewise.writing import Prompt
 
 OUT = "samples.png"
 RULE = "-" * 80     # between texts
@@ -29,8 +30,7 @@ def run(argv: Sequence[str]) -> int:
     words = f"{drawing.TEXTS}; of a model that writes, and has none: what the text begins with"
     parser = drawing.parser("sample", __doc__, "[TEXT ...]", argv, words)
     drawing.several(parser, OUT)
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT",
-                        help="of a model that writes: where a text ends; may be given several times")
+    drawing.stops(parser)
     parser.add_argument("--prompt", metavar="TEXT",
                         help="of a model that writes and has a text source: what its text begins with")
     _constraining(parser)
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
             if args.prompt is not None:
                 raise ValueError(f"--prompt: write it as a word: likewise sample {args.run} "
                                  f"{shlex.quote(args.prompt)}")
-            done = write(asked, constraint)
+            done = write(asked, args.words, constraint)
         else:
             done = drawing.draw(asked, args.words, OUT, constraint=constraint, **_led(asked),
                                 more={**_told(constraint), "prompt": args.prompt, "stop": args.stop or None})
@@ -72,27 +72,29 @@ def writes(model: Model | Chain) -> bool:
     return not texts and [column.kind for column in model.made.values()] in (["text"], ["document"])
 
 
-def write(asked: drawing.Asked, constraint: dict[str, Constraint]) -> int:
-    """Write -n texts for each beginning: as they come if there is one, as they are, or to a file."""
+def write(asked: drawing.Asked, prompts: Sequence[Prompt], constraint: dict[str, Constraint]) -> int:
+    """Write -n texts for each prompt: as they come if there is one, as they are, or to a file."""
     model, args = asked.model, asked.args
     given = pairs(args.given, "--given")
     sources = drawing.values(model, given)
     out = drawing.place(model, args.out, OUT)
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, not {args.n}")
-    prompts = args.words or [""]
     [(name, column)] = model.made.items()
     plain = out is None and column.kind == "document"
-    if plain and len(prompts) == args.n == 1 and asked.negative is None and not constraint:
-        print(prompts[0], end="", flush=True)
-        for piece in model.stream(sources, prompt=prompts[0], stop=args.stop, seed=args.seed, **asked.knobs):
+    if plain and len(prompts or [""]) == args.n == 1 and asked.negative is None and not constraint:
+        [prompt] = prompts or [""]
+        prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt
+        pieces = model.stream(sources, prompt=prompt, stop=args.stop, seed=args.seed, **asked.knobs)
+        print(prefix + next(pieces, ""), end="", flush=True)    # after what is wrong, if anything, is said
+        for piece in pieces:
             print(piece, end="", flush=True)
-        print()
+        print(suffix)
         return 0
-    began = time.perf_counter()
+    began, lines = time.perf_counter(), max(1, len(prompts))
     begun = [prompt for prompt in prompts for _ in range(args.n)]
-    rows = model.sample([sources] * len(begun), seed=args.seed, indices=[*range(args.n)] * len(prompts),
-                        prompts=begun if args.words else None, stop=args.stop, negative=asked.negative,
+    rows = model.sample([sources] * lines * args.n, seed=args.seed, indices=[*range(args.n)] * lines,
+                        prompts=begun or None, stop=args.stop, negative=asked.negative,
                         constraint=constraint, **asked.knobs)
     seconds = time.perf_counter() - began
     if plain:
@@ -100,8 +102,8 @@ def write(asked: drawing.Asked, constraint: dict[str, Constraint]) -> int:
         print(f"{len(rows)} texts in {seconds:.1f} s, loaded in {asked.seconds:.1f} s", file=sys.stderr)
         return 0
     about = [asked.about(i % args.n, given, seed=args.seed, prompt=prompt or None, stop=args.stop or None,
-                         **_told(constraint)) for i, prompt in enumerate(begun)]
-    drawing.write(asked, out, rows, about, [""] * len(rows), about[0], seconds, len(prompts))
+                         **_told(constraint)) for i, prompt in enumerate(begun or [None] * args.n)]
+    drawing.write(asked, out, rows, about, [""] * len(rows), about[0], seconds, lines)
     return 0
 
 

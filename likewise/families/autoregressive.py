@@ -5,6 +5,7 @@
     pictures: codes z of a Codec, then log p(x | c) >= log p(z | c) + log p(x | z),  z = encode(x)      (3)
     guided logits: l_without + w (l_with - l_without)                                                   (4)
     constrained: of the ids that a constraint allows, (1) of constraints.py
+    a middle: the same of a text that is rearranged, (1) of middle.py
 
 The tokens of all targets, in the order of the formula, are one sequence. Sources stand in context before it,
 and so do known parts: they are read there as sources, and forced where they stand in the sequence.
@@ -30,6 +31,7 @@ from likewise.layout import Batch, Context, take
 from likewise.leads import opposite
 from likewise.llama import BASE, EPS, Llama, refused
 from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
+from likewise.middle import MARKS, PRE, Marked, asked, rearranged, restored
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
 from likewise.spec import Spec
@@ -48,7 +50,7 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 compat: Literal["none", "llama"] = "none", heads: int | None = None,
+                 fim: float = 0.0, compat: Literal["none", "llama"] = "none", heads: int | None = None,
                  hidden: int | None = None, base: float = BASE, eps: float = EPS) -> None:
         """Build the network.
 
@@ -58,18 +60,28 @@ class Autoregressive(Family):
         settle  share of the training that is for codes; then they stand still and sequences are learned
         infill  share of training rows with known parts (default 0.1, of several targets 0.5)
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
+        fim     of a text alone: share of the training rows without known parts that are rearranged, so that
+                what stands between two parts can be drawn
         compat  "llama": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
                 of the width); base: of the wavelengths of its places; eps: of its norms
 
-        Raises ValueError for a document beside other targets, grams of what is no text, or what `compat`
-        has not.
+        Raises ValueError for a document beside other targets, grams or fim of what is no text, or what
+        `compat` has not.
         """
         super().__init__(targets, sources)
         own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps}
-        if reason := refused(self.targets, self.sources, compat, {**own, "infill": infill, "grams": grams}):
+        if reason := refused(self.targets, self.sources, compat,
+                             {**own, "infill": infill, "grams": grams, "fim": fim}):
             raise ValueError(reason)
         self.running = any(s.running for s in self.targets.values())
+        self.writes = [s.padded for s in self.targets.values()] == [True]
+        if not 0 <= fim <= 1:
+            raise ValueError(f"fim={fim:g} is a share of the training rows, from 0 to 1")
+        for option, value in {"grams": grams, "fim": fim}.items():
+            if value and not self.writes:
+                raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
+        self.fim = fim
         if self.running and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         pictures = {n: s for n, s in self.targets.items()
@@ -82,16 +94,15 @@ class Autoregressive(Family):
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
         specs, self.bare = list(self.tokens.values()), compat == "llama"
-        self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth)
-        read = [] if self.bare else specs[:-1] if self.sizes[-1] == 1 else specs  # none reads the last token
-        self.embeds = nn.ModuleList(nn.Embedding(s.classes, width) if s.categorical else
-                                    Numbers(s.width, width)
+        ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
+        self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth, more)
+        last = self.sizes[-1] == 1 and not fim  # that no slot reads
+        read = [] if self.bare else specs[:-1] if last else specs
+        self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
                                     for s in read)
         self.heads = nn.ModuleList(Ids(width, s.classes, bias=not self.bare) if s.categorical else
                                    Gaussians(width, s.width, components, floor)
                                    for s in self.tokens.values())
-        if grams and [s.padded for s in self.targets.values()] != [True]:
-            raise ValueError(f"grams={grams} is for one target that is a text; leave it out")
         self.grams = Grams(grams, width) if grams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
@@ -133,11 +144,14 @@ class Autoregressive(Family):
         z = self._encode(x)
         some = torch.stack([mask.any(1) for mask in masks.values()]).any(0)
         losses = torch.zeros(rows, len(z), device=c.present.device)
-        for part in (some, ~some):  # a row of which nothing is known has no known parts to read
-            if (index := part.nonzero()[:, 0]).numel():
+        for known in (True, False):  # a row of which nothing is known has no known parts to read
+            if (index := (some == known).nonzero()[:, 0]).numel():
                 reading = self._read(c.take(index), take(x, index), take(masks, index))
-                free = {n: ~self._forced(n, masks[n][index]) for n in z}
-                nats = self._nats(take(z, index), reading, free)
+                if self.fim and not known:
+                    nats = self._rearranged_nats(take(z, index), reading, rng.take(index))
+                else:
+                    free = {n: ~self._forced(n, masks[n][index]) for n in z}
+                    nats = self._nats(take(z, index), reading, free)
                 losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
         self.terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
         return losses.sum(1)
@@ -189,11 +203,24 @@ class Autoregressive(Family):
         return {name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
                 for (name, n), h, head in zip(lengths.items(), told, self.heads, strict=True)}
 
+    def _rearranged_nats(self, z: Batch, reading: Reading, rng: Rng) -> Tensor:
+        """log p of the tokens of a text, (B, 1), in a share `fim` of rows rearranged; marks cost nothing."""
+        [ids], [spec] = z.values(), self.tokens.values()
+        u = rng.uniform(3)
+        some, other = u[:, :1] < self.fim, rearranged(ids, u[:, 1:], spec.classes)
+        used = torch.where(some, _used(other, spec), F.pad(_used(ids, spec), (0, MARKS)))
+        n = max(1, int(used.any(0).sum()))
+        used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, MARKS)))[:, :n]
+        start = torch.where(some[..., None], self.embeds[0].marks[PRE], self.causal.start)
+        [h] = self.causal([self._embed(0, told)], used, reading, start)
+        counts = used & (told < spec.classes)
+        return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
+
     # ---- drawing
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               prompt: Batch | None = None, watch: Watch | None = None,
+               prompt: Batch | None = None, suffix: Batch | None = None, watch: Watch | None = None,
                constraint: Mapping[str, Bound] | None = None, temperature: float = 1.0,
                top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None,
                presence: float = 0.0, frequency: float = 0.0, tokens: int | None = None) -> Batch:
@@ -208,13 +235,19 @@ class Autoregressive(Family):
         frequency  the same for each time that it was drawn
         tokens     of a text, drawn at most; a document may be longer than a window (default: a window)
 
-        `prompt` is the beginning of the one target that is a text, ids (B, P) filled up with 0. `watch` is
-        told a column's name and its ids so far, (B, n), after each id of a text, and says which rows end
-        there, (B,) bool. Raises ValueError for a negative where nothing is guided.
+        `prompt` is the beginning of the one target that is a text, ids (B, P) filled up with 0; with a
+        `suffix`, (B, S), what stands between them is drawn. `watch` is told a column's name and its ids so
+        far, (B, n), as they are told, after each id of a text, and says which rows end there, (B,) bool.
+        Raises ValueError for a negative where nothing is guided, and a suffix without `fim`.
         """
-        for name, value in {"prompt": prompt, "tokens": tokens}.items():
-            if value is not None and [s.padded for s in self.targets.values()] != [True]:
+        for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
+            if value is not None and not self.writes:
                 raise ValueError(f"{name} is for a model whose one target is a text")
+        if suffix is not None and (known or not self.fim):
+            raise ValueError("known parts and a suffix are two ways to fill in a text; leave one out" if known
+                             else "this model cannot fill in the middle of a text, as it was trained without "
+                             "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
+                             "likewise train --from RUN --fim 0.5 --out ANOTHER")
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
         if self.bare and (known or against or guidance not in (None, 1.0)):
@@ -231,7 +264,10 @@ class Autoregressive(Family):
         other = opposite([c], against, next((w for w in weight.values() if w != 1), 1.0))
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
-        state, out = Decoding(self.causal, reading), {}
+        state, out = Decoding(self.causal, reading, 0 if suffix is None else MARKS), {}
+        if suffix is not None:
+            prompt = {n: asked(prompt[n], ids, self.tokens[n].classes) for n, ids in suffix.items()}
+            state.push(self.embeds[0].marks[PRE].expand(len(both), -1))
         obeying = {n: bound.begin(rows) for n, bound in (constraint or {}).items()}
         for k, name in enumerate(self.tokens):
             draw = partial(_draw, self.heads[k], temperature=temperature, top_p=top_p, min_p=min_p,
@@ -240,7 +276,9 @@ class Autoregressive(Family):
                 begin = next(iter((prompt or {}).values()), None)
                 out[name] = self._text(k, name, state, z[name], self._forced(name, masks[name]), rng,
                                        partial(draw, presence=presence, frequency=frequency), begin, watch,
-                                       tokens, obeying.get(name))
+                                       tokens, obeying.get(name), suffix is not None)
+                if suffix is not None:
+                    out[name] = restored(out[name], self.tokens[name].classes)
                 if name in obeying:
                     out[name], closed = obeying[name].close(out[name])
                     if closed and k + 1 < len(self.tokens):
@@ -267,23 +305,24 @@ class Autoregressive(Family):
 
     def _text(self, k: int, name: str, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
               draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None, tokens: int | None,
-              obeying: Obeying | None) -> Tensor:
+              obeying: Obeying | None, between: bool) -> Tensor:
         """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
 
         Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs. A
         running text that fills its window goes on in one that begins with the last half of it: what is drawn
-        is told from what log_prob tells it from.
+        is told from what log_prob tells it from. What stands `between` has no more room than a window leaves.
         """
         spec, first, copies = self.tokens[name], sum(self.sizes[:k]), len(state.last) // len(rng)
         rows, device = len(rng), forced.device
         value = blank(spec, rows, device) if value is None else value
         begun = torch.zeros(rows, dtype=torch.int64, device=device)
         if prompt is not None:
+            prompt = prompt.to(device)
             begun, n = (prompt != 0).sum(1), prompt.shape[1]
             value = torch.cat([prompt, value[:, n:]], dim=1)
             forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
-        room = int(last.max()) if spec.running else spec.tokens
+        room = spec.tokens + MARKS - 1 if between else int(last.max()) if spec.running else spec.tokens
         value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (value, forced))  # or cut
         u = rng.uniform(room)
         # A text cannot end where a known part of it stands later.
@@ -307,7 +346,8 @@ class Autoregressive(Family):
             if obeying:
                 obeying.push(token)
             token = token.masked_fill(ended | (i >= last), 0)
-            counts.scatter_add_(1, token[:, None], (~forced[:, i, None]).to(counts))
+            drawn = ~forced[:, i, None]     # a mark is not
+            counts.scatter_add_(1, token[:, None] * drawn, drawn.to(counts))
             out[:, i] = token
             ended = ended | (token == 0)
             if watch is not None:

@@ -25,6 +25,7 @@ LEADS = {
     "toward": "interpolate between sources",
     "start": "start from something given",
     "prompt": "go on from a beginning",
+    "suffix": "fill in the middle of a text",
     "constraint": "draw texts under a constraint",
     "watch": "be stopped by what they have drawn",
 }

@@ -111,7 +111,11 @@ class Text(Modality):
 
     def ids(self, value: str) -> Tensor:
         """The ids of a text of any length, (n,) int64, without an end."""
-        return torch.tensor(self.ours(self._tokenizer.encode(self.opening + value).ids), dtype=torch.int64)
+        return self.later(self.opening + value)
+
+    def later(self, value: str) -> Tensor:
+        """The ids of a part of a text that does not begin it, (n,) int64."""
+        return torch.tensor(self.ours(self._tokenizer.encode(value).ids), dtype=torch.int64)
 
     def ours(self, ids: Sequence[int]) -> list[int]:
         """Ids of the tokenizer, as ours; of these 0 is the end, which no text can spell."""
