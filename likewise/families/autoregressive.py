@@ -336,8 +336,8 @@ class Autoregressive(Family):
         for i in range(fed, room):
             if ended.all():
                 return out[:, : max(i, 1)]
-            if i - at == spec.tokens:
-                at = i - spec.tokens // 2
+            if i - at == state.window:
+                at = i - state.window // 2
                 state.again(self._embed(k, out[:, at:i]).repeat(copies, 1, 1))
             h = state.slot(first + i - at, (~ended).repeat(copies))
             allowed = obeying.allowed().to(device) if obeying else None
