@@ -308,10 +308,10 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
             for n in range(1, len(ids) + 1):
                 watch("text", ids[None, :n])
 
-        assert "".join(streamed(column, 0, (), draw)) == text
+        assert "".join(streamed(Writing({"text": column}, [""], ()), draw)) == text
     spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"        # no letter, a letter, another, and the beginning of one
     ids = torch.tensor([[column.pieces.index(bytes([b])) for b in spelled]])
-    pieces = streamed(column, 0, (), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)])
+    pieces = streamed(Writing({"text": column}, [""], ()), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)])
     assert "".join(pieces) == column.letters(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
 
@@ -326,10 +326,10 @@ def test_a_stream_that_is_left_alone_ends() -> None:
                 return
 
     before = threading.active_count()
-    unread = streamed(column, 0, (), draw)
+    unread = streamed(Writing({"text": column}, [""], ()), draw)
     assert threading.active_count() == before and not drawn
     del unread
-    pieces = streamed(column, 0, ("b",), draw)
+    pieces = streamed(Writing({"text": column}, [""], ("b",)), draw)
     assert list(pieces) == ["a"]
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and thread.daemon and thread.name.startswith("Thread-"):
