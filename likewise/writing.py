@@ -76,6 +76,10 @@ class Writing:
             leads[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
         return leads
 
+    def opens(self, row: int) -> bool:
+        """Whether a text begins with what is drawn."""
+        return self.pairs is None or not self.pairs[row][0]
+
     def begun(self, row: int) -> int:
         """How many ids a row has before what is written: those of its prompt, of a pair a mark after each."""
         return 0 if self.ids is None else sum(map(len, self.ids[row])) + 2 * self.between
@@ -86,9 +90,8 @@ class Writing:
         first = max(0, out.shape[1] - longest)
         tails = [self.column.letters([i for i in ids[max(0, self.begun(k) - first) :] if i])
                  for k, ids in enumerate(out[:, first:].tolist())]
-        if not first:
-            tails = [tail if self.begun(k) else tail.removeprefix(self.column.opening)
-                     for k, tail in enumerate(tails)]
+        tails = [tail.removeprefix(self.column.opening) if self.begun(k) >= first and self.opens(k) else tail
+                 for k, tail in enumerate(tails)]
         return torch.tensor([any(stop in tail for stop in self.stop) for tail in tails]).to(out.device)
 
     def written(self, text: str, row: int) -> str:
@@ -123,7 +126,7 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
 
     threading.Thread(target=work, daemon=True).start()
     spell = codecs.getincrementaldecoder("utf-8")("replace")
-    held, first = "", not writing.pairs[0][0]     # the text begins with what is drawn
+    held, first = "", writing.opens(0)
     try:
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -75,17 +76,19 @@ class Document(Text):
 
 
 def passages(document: str, most: int = PASSAGE) -> Iterator[str]:
-    """A text in parts of at most `most` characters, cut before a word, if possible after a line.
+    """A text in parts of about the same size, at most `most` characters, cut before a word, if possible after
+    a line.
 
     >>> list(passages("one two\\nthree four", 12))
     ['one two\\n', 'three four']
     """
     at = 0
-    while len(document) - at > most:
-        part = document[at : at + most]
-        lines = [m.end() for m in re.finditer(r"\n+", part) if most // 2 <= m.end() < most]
-        words = [m.start() for m in re.finditer(r"\s+", part) if m.start() > most // 2]
-        cut = lines[-1] if lines else words[-1] if words else most
+    while (rest := len(document) - at) > most:
+        size = math.ceil(rest / math.ceil(rest / most))     # so that no small part is left in the end
+        part = document[at : at + size]
+        lines = [m.end() for m in re.finditer(r"\n+", part) if size // 2 <= m.end() < size]
+        words = [m.start() for m in re.finditer(r"\s+", part) if m.start() > size // 2]
+        cut = lines[-1] if lines else words[-1] if words else size
         yield document[at : at + cut]
         at += cut
     if at < len(document):
