@@ -438,7 +438,7 @@ def test_a_document_of_any_length_has_a_probability(table: Table) -> None:
 def test_a_trained_model_beats_the_compressor_it_is_shown_beside(model: Model, table: Table) -> None:
     report = toy_report(model, table)
     line = report["held-out bits/byte"]
-    assert 0 < line.baseline < 8 and line.value.low < line.value.value < line.value.high
+    assert 0 < line.baseline.value < 8 and line.value.low < line.value.value < line.value.high
 
 
 def toy_report(model: Model, table: Table) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from likewise.evaluation.estimate import bootstrap
+from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.ground import rng_of
 from likewise.evaluation.report import Line
 from likewise.model import Model
@@ -33,7 +33,7 @@ def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed:
     between = "" if model.columns[name].spec.running else "\n"
     known = _last(train, between).encode()
     test = between.join(row[name] for row in rows).encode()
-    baseline = 8 * (_compressed(known + test) - _compressed(known)) / len(test)
+    baseline = Estimate(8 * (_compressed(known + test) - _compressed(known)) / len(test), n=len(rows))
     return Line("held-out bits/byte", value, baseline=baseline, better="lower", kind=score.kind,
                 note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
                 head="bits/byte")

@@ -87,7 +87,7 @@ def judge(domain: str, drawn: Sequence[Row] | Sequence[str], table: Table, colum
 
 def judged(domain: str, table: Table) -> list[str]:
     """The columns of a table of a demo that can be judged."""
-    texts = [name for name, kind in table.kinds.items() if kind == "text" and name != "concept"]
+    texts = [name for name, kind in table.kinds.items() if kind in ("text", "document") and name != "concept"]
     return texts if domain == "dialects" else [name for name in texts if name == COLUMN]
 
 
