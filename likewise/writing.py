@@ -124,7 +124,8 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
         except BaseException as error:      # of the draw, to be raised where the text is read
             pieces.put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     spell = codecs.getincrementaldecoder("utf-8")("replace")
     held, first = "", writing.opens(0)
     try:
@@ -146,3 +147,4 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
             yield held
     finally:
         closed.set()
+        thread.join()       # it ends with its next id; Python must not end before it

@@ -331,9 +331,6 @@ def test_a_stream_that_is_left_alone_ends() -> None:
     del unread
     pieces = streamed(Writing({"text": column}, [""], ["b"]), draw)
     assert list(pieces) == ["a"]
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon and thread.name.startswith("Thread-"):
-            thread.join(10)
     assert threading.active_count() <= before
 
 
