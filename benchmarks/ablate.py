@@ -73,7 +73,7 @@ def judged(model: Model, table: Table, n: int) -> Report | str:
         return evaluate(model, table, n=n)
     line = bits_per_byte(model, held_out_rows(table, target), table.train.column(target))
     size = sum(p.numel() for p in model.parameters())
-    return f"{line.name} {line.value}, xz {line.baseline:.3g}; {size:,} parameters"
+    return f"{line.name} {line.value}, xz {line.baseline}; {size:,} parameters"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.causal import Slots
-from likewise.nets import HEAD, Cache, Reading, turned, zero
+from likewise.nets import HEAD, Cache, Reading, attend, turned, zero
 from likewise.spec import Spec
 
 BASE, EPS = 1e4, 1e-5       # of wavelengths and of norms, unless options say otherwise
@@ -42,14 +42,7 @@ class Attention(nn.Module):
                    for layer in (self.q, self.k, self.v))  # (B, H, T, E)
         half, size = q.shape[-1] // 2, q.shape[-1]
         q, k = (a * table[0] + a.roll(half, -1) * table[1] for a in (q, k))
-        if cache is not None:
-            k, v = cache.add(k, v)
-        if x.is_cuda or cache is not None:      # then there is no backward pass
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        else:
-            scores = (q / math.sqrt(size)) @ k.transpose(-1, -2)  # (B, H, T, T)
-            y = (scores if bias is None else scores + bias).softmax(-1) @ v
-        return self.o(y.transpose(1, 2).flatten(2))
+        return self.o(attend(q, k, v, bias, 1 / math.sqrt(size), cache))
 
 
 class Block(nn.Module):

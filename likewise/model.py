@@ -62,7 +62,7 @@ class Model(nn.Module):
             if (spec := columns[str(view)].spec).padded and not spec.categorical:
                 raise FormulaError(f"{view} can be a source only, as nothing leads from it back to a value; "
                                    f"write {view.column!r} for the target, and {view} after the bar")
-        written = all(self.columns[n].kind in ("text", "document") for n in self.targets)
+        written = all(isinstance(self.columns[n], Text) for n in self.targets)
         self.family_name = family = family or ("autoregressive" if written else "flow")
         cls = family_class(family)
         if any(self.columns[n].spec.running for n in self.targets) and not hasattr(cls, "token_log_prob"):

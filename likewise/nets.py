@@ -61,6 +61,21 @@ class Cache:
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, cache: Cache | None) -> Tensor:
+    """softmax(scale q k^T + bias) v, (B, H, T, E) each -> (B, T, H E).
+
+    With a cache the T tokens see those it holds as well, and it keeps them.
+    """
+    if cache is not None:
+        k, v = cache.add(k, v)
+    if q.is_cuda or cache is not None:      # without a backward pass, or where it is fast
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+    else:
+        scores = (q * scale) @ k.transpose(-1, -2)  # (B, H, T, T)
+        y = (scores if bias is None else scores + bias).softmax(-1) @ v
+    return y.transpose(1, 2).flatten(2)
+
+
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions."""
 
@@ -80,14 +95,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
         qk = norm(qkv[:2])
         (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
-        if cache is not None:
-            k, v = cache.add(k, v)
-        if x.is_cuda or cache is not None:      # then there is no backward pass
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.2 / math.sqrt(size))
-        else:
-            scores = (q * (1.2 / math.sqrt(size))) @ k.transpose(-1, -2)  # (B, H, T, T)
-            y = (scores if bias is None else scores + bias).softmax(-1) @ v
-        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+        return self.out(attend(q, k, v, bias, 1.2 / math.sqrt(size), cache))
 
 
 class Block(nn.Module):

@@ -235,7 +235,6 @@ def _file(path: Path, encoding: str | None) -> Dataset:
         if not any(text.strip() for text in data["text"]):
             raise TableError(f"{path} is empty")
         return data
-
     readers = {".csv": Dataset.from_csv, ".jsonl": Dataset.from_json, ".parquet": Dataset.from_parquet}
     if path.suffix.lower() not in readers:
         raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "

@@ -299,6 +299,7 @@ class Table:
         for name in names:
             self._cells(name)
         in_memory = sum(map(self._bytes, names)) <= IN_MEMORY
+        running = [name for name in names if self.columns[name].spec.running]
         epoch, order = -1, []
         for step in itertools.count(start):
             rows = []
@@ -308,11 +309,12 @@ class Table:
                     shuffle = torch.Generator().manual_seed(seed_of("order", seed, epoch))
                     order = torch.randperm(len(self), generator=shuffle).tolist()
                 rows.append(order[place % len(self)])
-            draw = torch.Generator().manual_seed(seed_of("window", seed, step))     # the same in each process
-            shares = torch.rand(size, generator=draw)[rank::world].tolist()
-            yield {name: self._stream(name).windows(rows, shares) if self.columns[name].spec.running else
-                   self.encoded(name, rows) if in_memory else
-                   self._encode(name, rows) for name in names}
+            if running:
+                # the same in each process
+                draw = torch.Generator().manual_seed(seed_of("window", seed, step))
+                shares = torch.rand(size, generator=draw)[rank::world].tolist()
+            yield {name: self._stream(name).windows(rows, shares) if name in running else
+                   self.encoded(name, rows) if in_memory else self._encode(name, rows) for name in names}
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, as far as its passages follow each other in this table."""

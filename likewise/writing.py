@@ -30,6 +30,11 @@ def windows(ids: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
         first, at = at + len(window), at + half
 
 
+def one_text(targets: Mapping[str, Modality]) -> bool:
+    """Whether there is one target, and it is drawn letter by letter: a text or a document, no codes of it."""
+    return [isinstance(column, Text) for column in targets.values()] == [True]
+
+
 class Writing:
     """Texts of one column, one a row of `prompts`, that go on until one of `stop` comes.
 
@@ -40,7 +45,7 @@ class Writing:
                  stop: Sequence[str] = ()) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
         self.column = next(iter(targets.values()))
-        if len(targets) != 1 or not isinstance(self.column, Text):
+        if not one_text(targets):
             raise ValueError(f"a prompt and stops are for a model whose one target is a text, and this one "
                              f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}")
         if isinstance(stop, str):

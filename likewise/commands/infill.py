@@ -14,6 +14,7 @@ from likewise.commands import drawing, sample
 from likewise.formula import View
 from likewise.latent import Latent, embeds
 from likewise.modalities import Image, Modality, image
+from likewise.writing import one_text
 
 OUT = "infilled.png"
 HOLES = ("make a part of it transparent, or give --mask FILE.png, --box X0,Y0,X1,Y1 or "
@@ -69,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
 def _between(asked: drawing.Asked) -> int:
     """Write what stands between two parts of a text."""
     model, args = asked.model, asked.args
-    if [column.kind for column in model.made.values()] not in (["text"], ["document"]):
+    if not one_text(model.made):
         raise ValueError("--prefix and --suffix are for a model whose one target is a text, and this one is "
                          f"of {str(model.formula)!r}")
     if used := [n for n in ("mask", "box", "pad", "known") if getattr(args, n)]:

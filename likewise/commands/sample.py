@@ -14,8 +14,9 @@ from likewise.commands import drawing
 from likewise.constraints import KINDS, Constraint
 from likewise.flags import Parser, pairs
 from likewise.formula import unknown
+from likewise.modalities import Text
 from likewise.model import Model
-from likewise.writing import Prompt
+from likewise.writing import Prompt, one_text
 
 OUT = "samples.png"
 RULE = "-" * 80     # between texts
@@ -69,7 +70,7 @@ def _told(constraint: dict[str, Constraint]) -> drawing.Row:
 def writes(model: Model | Chain) -> bool:
     """Whether the model draws one text, and words are what it begins with: no source takes them."""
     texts = [name for name in model.sources if model.columns[name].kind == "text"]
-    return not texts and [column.kind for column in model.made.values()] in (["text"], ["document"])
+    return not texts and one_text(model.made)
 
 
 def write(asked: drawing.Asked, prompts: Sequence[Prompt], constraint: dict[str, Constraint]) -> int:
@@ -118,7 +119,7 @@ def _constraining(parser: Parser) -> None:
 
 def constraints(model: Model | Chain, args: Namespace) -> dict[str, Constraint]:
     """Target -> what it must obey. Raises ValueError that names the option."""
-    texts = [name for name, column in model.made.items() if column.kind in ("text", "document")]
+    texts = [name for name, column in model.made.items() if isinstance(column, Text)]
     found: dict[str, Constraint] = {}
     for kind in KINDS:
         for word in getattr(args, kind):

@@ -25,9 +25,9 @@ from likewise.evaluation.texts import of_ground
 from likewise.formula import Formula
 from likewise.model import Model
 from likewise.table import Row, Table
+from likewise.writing import one_text
 
 NONE = "no held-out likelihood"
-TEXTS = (["text"], ["document"])        # kinds of one target whose likelihood is one a byte
 
 
 class Sampler(Protocol):
@@ -97,7 +97,7 @@ class Exam:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
         if count < 1:
             return [], []
-        if isinstance(model, Model) and [model.columns[n].kind for n in model.targets] in TEXTS:
+        if isinstance(model, Model) and one_text(model.made):
             return self._language(model, count)
         n = len(self.ground.rows)
         chosen = np.linspace(0, n - 1, min(count, n)).astype(int)
@@ -123,9 +123,7 @@ class Exam:
     def _language(self, model: Model, count: int) -> tuple[list[Line], list[str]]:
         """Bits a byte of the one target, which is a text."""
         [name] = model.targets
-        rows = held_out_rows(self.table, name)
-        if not self.table.columns[name].spec.running:
-            rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+        rows = held_out_rows(self.table, name, count)
         try:
             train = self.table.train.column(name)
             return [bits_per_byte(model, rows, train, self.seed)], []

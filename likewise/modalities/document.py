@@ -48,8 +48,6 @@ class Document(Text):
         characters = sum(map(len, values))
         if vocabulary is None:
             vocabulary = BYTES + (0 if characters < SMALL else min(characters // PAIRS, MOST))
-        if vocabulary < BYTES:
-            raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
         return cls(learn(values, vocabulary).to_str(), length or WINDOW)
 
     def roomy(self, values: Sequence[str]) -> Self:

@@ -61,8 +61,6 @@ class Text(Modality):
         size = sum(len(value.encode()) + 1 for value in values)
         if vocabulary is None:
             vocabulary = BYTES + (min(size // 32, 4096) if size >= TINY else 0)
-        if vocabulary < BYTES:
-            raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
         opened = [cls.opening + value for value in values]
         tokenizer = learn(opened, vocabulary)
         if length is None:
@@ -179,7 +177,12 @@ class Text(Modality):
 
 
 def learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
-    """Byte-level pairs, one id less than `vocabulary`: id 0, the end, is ours, and no text can spell it."""
+    """Byte-level pairs, one id less than `vocabulary`: id 0, the end, is ours, and no text can spell it.
+
+    Raises ValueError for a `vocabulary` without room for every byte.
+    """
+    if vocabulary < BYTES:
+        raise ValueError(f"vocabulary={vocabulary}: at least {BYTES} ids, the end and every byte")
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
