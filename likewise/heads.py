@@ -13,12 +13,16 @@ what a head says.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 HEAD_STD = 0.001  # of the first weights
+PART = {"cpu": 2**20, "cuda": 2**27}    # logits of ids that are in memory at once: a processor's cache full
 
 
 class Ids(nn.Module):
@@ -42,7 +46,46 @@ class Ids(nn.Module):
 
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
         """log p of ids, h (..., D) and x (...) -> (...), nats."""
-        return self(h).log_softmax(-1).gather(-1, x[..., None])[..., 0]
+        return Told.apply(h.flatten(0, -2), self.out.weight, self.out.bias, x.flatten()).view(x.shape)
+
+
+class Told(torch.autograd.Function):
+    """log softmax(W h + b)_x by parts of the rows, whose logits are found again for the backward pass.
+
+    So all logits, (n, K) floats and as many gradients, never are in memory (as in Wijmans et al., 2024, "Cut
+    your losses").
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+        """h (n, D), weight (K, D), bias (K,), x (n,) -> (n,) nats, float32."""
+        ctx.save_for_backward(h, weight, bias, x)
+        told = [F.linear(h[part], weight, bias).log_softmax(-1, torch.float32).gather(-1, x[part, None])[:, 0]
+                for part in _parts(h, weight)]
+        return torch.cat(told) if told else h.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        """d log p_x / d logits = (one at x) - softmax(logits)."""
+        h, weight, bias, x = ctx.saved_tensors
+        d_h, d_weight = torch.empty_like(h), torch.zeros_like(weight, dtype=torch.float32)
+        d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        for part in _parts(h, weight):
+            own = slope[part, None]
+            d = F.linear(h[part], weight, bias).softmax(-1, torch.float32).mul_(-own)
+            d.scatter_add_(-1, x[part, None], own)
+            if d_bias is not None:
+                d_bias += d.sum(0)
+            d = d.to(h.dtype)
+            d_h[part] = d @ weight
+            d_weight += d.T @ h[part]
+        return d_h, d_weight.to(weight.dtype), None if d_bias is None else d_bias.to(bias.dtype), None
+
+
+def _parts(h: Tensor, weight: Tensor) -> Iterator[slice]:
+    size = max(64, PART.get(h.device.type, PART["cuda"]) // len(weight))
+    return (slice(at, at + size) for at in range(0, len(h), size))
 
 
 class Gaussians(nn.Module):
