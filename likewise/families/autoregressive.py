@@ -37,6 +37,7 @@ from likewise.rng import Rng
 from likewise.spec import Spec
 
 READ = 4   # places a side at which a picture is read: every block sees all of them
+STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
 LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
 GUIDANCE = 2.0  # of pictures
 Watch = Callable[[str, Tensor], Tensor]  # a column's name and its ids so far, (B, n) -> who ends, (B,)
@@ -82,6 +83,8 @@ class Autoregressive(Family):
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
         self.fim = fim
+        if self.writes:
+            self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
         if self.running and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         pictures = {n: s for n, s in self.targets.items()
