@@ -162,8 +162,10 @@ class Text(Modality):
         plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
         rest = [b for b in range(256) if b not in plain]
         byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
-        spelled = {i: token for token, i in self._tokenizer.get_vocab().items()}
-        return b"", *(bytes(byte[c] for c in spelled[i]) for i in self.theirs(range(1, self.spec.classes)))
+        tokens = {i: token for token, i in self._tokenizer.get_vocab().items()}
+        words = (tokens[i] for i in self.theirs(range(1, self.spec.classes)))
+        return b"", *(bytes(byte[c] for c in word) if byte.keys() >= {*word} else word.encode()
+                      for word in words)      # what was added to the pairs is written as it is
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
