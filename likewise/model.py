@@ -158,7 +158,7 @@ class Model(nn.Module):
             writing = None
             if prompts is not None or stop:
                 self._can("prompt")
-                writing = Writing(self.made, None if prompts is None else prompts[some], stop)
+                writing = Writing(self.made, None if prompts is None else prompts[some], stop, heal=not known)
                 leads |= writing.leads
             found = self._drawn(part, rng, known, leads, knobs)
             for k, row in enumerate(found if writing else ()):

@@ -16,7 +16,7 @@ ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "llama", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
-     "codec", "likelihood", "priors", "quantise", "closing", "constraints"},
+     "codec", "likelihood", "priors", "quantise", "closing", "constraints", "healing"},
     {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
     {"families"},
     {"checkpoint", "model", "writing", "bayes", "chain"},

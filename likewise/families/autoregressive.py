@@ -27,6 +27,7 @@ from likewise.constraints import Bound, Obeying
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
+from likewise.healing import Owed
 from likewise.layout import Batch, Context, take
 from likewise.leads import opposite
 from likewise.llama import BASE, EPS, Llama, refused
@@ -223,10 +224,11 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               prompt: Batch | None = None, suffix: Batch | None = None, watch: Watch | None = None,
-               constraint: Mapping[str, Bound] | None = None, temperature: float = 1.0,
-               top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None,
-               presence: float = 0.0, frequency: float = 0.0, tokens: int | None = None) -> Batch:
+               prompt: Batch | None = None, suffix: Batch | None = None, owed: Owed | None = None,
+               watch: Watch | None = None, constraint: Mapping[str, Bound] | None = None,
+               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
+               guidance: float | None = None, presence: float = 0.0, frequency: float = 0.0,
+               tokens: int | None = None) -> Batch:
         """Draw (1) token by token; of each target under a `constraint`, what it allows.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
@@ -239,8 +241,9 @@ class Autoregressive(Family):
         tokens     of a text, drawn at most; a document may be longer than a window (default: a window)
 
         `prompt` is the beginning of the one target that is a text, ids (B, P) filled up with 0; with a
-        `suffix`, (B, S), what stands between them is drawn. `watch` is told a column's name and its ids so
-        far, (B, n), as they are told, after each id of a text, and says which rows end there, (B,) bool.
+        `suffix`, (B, S), what stands between them is drawn. What is `owed` comes first, beside
+        the `tokens`. `watch` is told a column's name and its ids so far, (B, n), as they are told, after each
+        id of a text, and says which rows end there, (B,) bool.
         Raises ValueError for a negative where nothing is guided, and a suffix without `fim`.
         """
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
@@ -278,8 +281,8 @@ class Autoregressive(Family):
             if self.tokens[name].padded:
                 begin = next(iter((prompt or {}).values()), None)
                 out[name] = self._text(k, name, state, z[name], self._forced(name, masks[name]), rng,
-                                       partial(draw, presence=presence, frequency=frequency), begin, watch,
-                                       tokens, obeying.get(name), suffix is not None)
+                                       partial(draw, presence=presence, frequency=frequency), begin, owed,
+                                       watch, tokens, obeying.get(name), suffix is not None)
                 if suffix is not None:
                     out[name] = restored(out[name], self.tokens[name].classes)
                 if name in obeying:
@@ -307,8 +310,8 @@ class Autoregressive(Family):
         return pasted(out, value, forced)
 
     def _text(self, k: int, name: str, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
-              draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None, tokens: int | None,
-              obeying: Obeying | None, between: bool) -> Tensor:
+              draw: Callable[..., Tensor], prompt: Tensor | None, owed: Owed | None, watch: Watch | None,
+              tokens: int | None, obeying: Obeying | None, between: bool) -> Tensor:
         """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
 
         Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs. A
@@ -325,6 +328,8 @@ class Autoregressive(Family):
             value = torch.cat([prompt, value[:, n:]], dim=1)
             forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
+        if owed:
+            last = last + owed.counts.to(device)
         room = spec.tokens + MARKS - 1 if between else int(last.max()) if spec.running else spec.tokens
         value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (value, forced))  # or cut
         u = rng.uniform(room)
@@ -343,7 +348,7 @@ class Autoregressive(Family):
                 at = i - spec.tokens // 2
                 state.again(self._embed(k, out[:, at:i]).repeat(copies, 1, 1))
             h = state.slot(first + i - at, (~ended).repeat(copies))
-            allowed = obeying.allowed().to(device) if obeying else None
+            allowed = obeying.allowed().to(device) if obeying else owed and owed.allowed(out[:, :i], begun)
             token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts, allowed=allowed)
             token = pasted(token, value[:, i], forced[:, i])
             if obeying:

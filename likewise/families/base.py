@@ -26,6 +26,7 @@ LEADS = {
     "start": "start from something given",
     "prompt": "go on from a beginning",
     "suffix": "fill in the middle of a text",
+    "owed": "draw the end of a beginning anew",
     "constraint": "draw texts under a constraint",
     "watch": "be stopped by what they have drawn",
 }
