@@ -149,7 +149,7 @@ class Decoding:
         spots = torch.arange(self.window, device=self.last.device)
         self.turns = causal._table(spots, 0, self.last.dtype)   # (2, L, E)
         if sources:
-            self._through(reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype),
+            self._through(reading.tokens, causal._table(spots[:0], sources, reading.tokens.dtype),
                           self.bias[..., :sources])
 
     def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
