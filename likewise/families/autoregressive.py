@@ -50,7 +50,7 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0, compat: Literal["none", "llama"] = "none",
+                 fim: float = 0.0, compat: Literal["none", "llama", "gpt2"] = "none",
                  heads: int | None = None, hidden: int | None = None, base: float = BASE, eps: float = EPS,
                  tied: bool | None = None) -> None:
         """Build the network.
@@ -63,10 +63,10 @@ class Autoregressive(Family):
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
-        compat  "llama": of a text alone, the trunk that `likewise export` can give to transformers
+        compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
-                of the width); base: of the wavelengths of its places; eps: of its
-                norms; tied: whether its head has the weights of its embedding
+                of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
+                norms; tied: whether its head has the weights of its embedding (default in gpt2 alone)
 
         Raises ValueError for a document beside other targets, grams or fim of what is no text, or what
         `compat` has not.

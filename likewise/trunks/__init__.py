@@ -7,9 +7,10 @@ from typing import Any
 
 from likewise.spec import Spec
 from likewise.trunks.base import EPS, Peer
+from likewise.trunks.gpt2 import GPT2
 from likewise.trunks.llama import BASE, Llama
 
-TRUNKS: dict[str, type[Peer]] = {trunk.theirs.kind: trunk for trunk in (Llama,)}
+TRUNKS: dict[str, type[Peer]] = {trunk.theirs.kind: trunk for trunk in (Llama, GPT2)}
 OWN = {"heads": None, "hidden": None, "base": BASE, "eps": EPS, "tied": None}   # options of trunks alone
 
 
