@@ -30,12 +30,12 @@ from likewise.heads import Gaussians, Ids, draw_ids, filtered
 from likewise.healing import Owed
 from likewise.layout import Batch, Context, take
 from likewise.leads import opposite
-from likewise.llama import BASE, EPS, Llama, refused
 from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.middle import MARKS, PRE, Marked, asked, rearranged, restored
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
 from likewise.spec import Spec
+from likewise.trunks import BASE, EPS, made, refused
 
 READ = 4   # places a side at which a picture is read: every block sees all of them
 STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
@@ -52,8 +52,9 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0, compat: Literal["none", "llama"] = "none", heads: int | None = None,
-                 hidden: int | None = None, base: float = BASE, eps: float = EPS) -> None:
+                 fim: float = 0.0, compat: Literal["none", "llama", "gpt2"] = "none",
+                 heads: int | None = None, hidden: int | None = None, base: float = BASE, eps: float = EPS,
+                 tied: bool | None = None) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -64,15 +65,16 @@ class Autoregressive(Family):
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
-        compat  "llama": of a text alone, the trunk that `likewise export` can give to transformers
+        compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
-                of the width); base: of the wavelengths of its places; eps: of its norms
+                of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
+                norms; tied: whether its head has the weights of its embedding (default in gpt2 alone)
 
         Raises ValueError for a document beside other targets, grams or fim of what is no text, or what
         `compat` has not.
         """
         super().__init__(targets, sources)
-        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps}
+        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps, "tied": tied}
         if reason := refused(self.targets, self.sources, compat,
                              {**own, "infill": infill, "grams": grams, "fim": fim}):
             raise ValueError(reason)
@@ -97,15 +99,16 @@ class Autoregressive(Family):
         self.tokens = {n: self.codecs[n].spec if n in self.pictures else s for n, s in self.targets.items()}
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
-        specs, self.bare = list(self.tokens.values()), compat == "llama"
+        specs, self.bare = list(self.tokens.values()), compat != "none"
         ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
-        self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth, more)
+        self.causal = (made(compat, *specs, width, depth, own) if self.bare else
+                       Causal(specs, width, depth, more))
         last = self.sizes[-1] == 1 and not fim  # that no slot reads
         read = [] if self.bare else specs[:-1] if last else specs
         self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
                                     for s in read)
-        self.heads = nn.ModuleList(Ids(width, s.classes, bias=not self.bare) if s.categorical else
-                                   Gaussians(width, s.width, components, floor)
+        self.heads = nn.ModuleList(Ids(width, s.classes, not self.bare, self.causal.shared)
+                                   if s.categorical else Gaussians(width, s.width, components, floor)
                                    for s in self.tokens.values())
         self.grams = Grams(grams, width) if grams else None
         several = len(self.targets) > 1
@@ -257,8 +260,8 @@ class Autoregressive(Family):
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
         if self.bare and (known or against or guidance not in (None, 1.0)):
-            raise ValueError("a model of compat=llama reads nothing but what stands before a place, so it "
-                             "takes no known parts, no guidance and no negative; give it a prompt")
+            raise ValueError("a model with another library's trunk (compat) reads nothing but what stands "
+                             "before a place: no known parts, no guidance, no negative; give it a prompt")
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
