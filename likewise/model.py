@@ -76,6 +76,7 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
+        self.eval()     # what a trainer learns is a copy
         self.fresh = True   # nothing is learned yet
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
 

@@ -52,8 +52,9 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0, compat: Literal["none", "llama", "gpt2"] = "none",
-                 heads: int | None = None, hidden: int | None = None, base: float = BASE, eps: float = EPS,
+                 fim: float = 0.0, dropout: float | None = None,
+                 compat: Literal["none", "llama", "gpt2"] = "none", heads: int | None = None,
+                 hidden: int | None = None, base: float = BASE, eps: float = EPS,
                  tied: bool | None = None) -> None:
         """Build the network.
 
@@ -65,6 +66,8 @@ class Autoregressive(Family):
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
+        dropout  share of the tokens that are read as nothing while training, so that slots learn from more
+                than the last few (default of documents 0.1, else 0)
         compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
                 of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
@@ -85,6 +88,9 @@ class Autoregressive(Family):
         for option, value in {"grams": grams, "fim": fim}.items():
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
+        self.dropout = (0.1 if self.running else 0.0) if dropout is None else dropout
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
         self.fim = fim
         if self.writes:
             self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
@@ -158,7 +164,7 @@ class Autoregressive(Family):
                     nats = self._rearranged_nats(take(z, index), reading, rng.take(index))
                 else:
                     free = {n: ~self._forced(n, masks[n][index]) for n in z}
-                    nats = self._nats(take(z, index), reading, free)
+                    nats = self._nats(take(z, index), reading, free, rng.take(index))
                 losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
         self.terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
         return losses.sum(1)
@@ -195,16 +201,17 @@ class Autoregressive(Family):
         nats = self._told(x, self._read(c, x, masks))
         return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
 
-    def _nats(self, z: Batch, reading: Reading, free: Batch) -> Tensor:
+    def _nats(self, z: Batch, reading: Reading, free: Batch, rng: Rng | None = None) -> Tensor:
         """log p of each column's tokens that are `free`, (B, K), by (1)."""
-        nats = self._told(z, reading)
+        nats = self._told(z, reading, rng)
         return torch.stack([(v * free[n][:, : v.shape[1]]).sum(1) for n, v in nats.items()], dim=1)
 
-    def _told(self, z: Batch, reading: Reading) -> Batch:
+    def _told(self, z: Batch, reading: Reading, rng: Rng | None = None) -> Batch:
         """log p of each token, (B, n) with n up to the last that is used."""
         used = {n: _used(z[n], spec) for n, spec in self.tokens.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
-        parts = [self._embed(k, z[n][:, : lengths[n]]) for k, n in enumerate(z)]
+        parts = [self._dropped(self._embed(k, z[n][:, : lengths[n]]), self.sizes[k], rng)
+                 for k, n in enumerate(z)]
         seen = torch.cat([used[n][:, : lengths[n]] for n in z], dim=1)
         told = self.causal(parts, seen, reading)
         return {name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
@@ -219,7 +226,8 @@ class Autoregressive(Family):
         n = max(1, int(used.any(0).sum()))
         used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, MARKS)))[:, :n]
         start = torch.where(some[..., None], self.embeds[0].marks[PRE], self.causal.start)
-        [h] = self.causal([self._embed(0, told)], used, reading, start)
+        [h] = self.causal([self._dropped(self._embed(0, told), self.sizes[0] + MARKS, rng)], used, reading,
+                          start)
         counts = used & (told < spec.classes)
         return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
 
@@ -394,6 +402,15 @@ class Autoregressive(Family):
             e = self.embeds[k](tokens)
             return e if self.grams is None else e + self.grams(tokens)
         return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
+
+    def _dropped(self, part: Tensor, size: int, rng: Rng | None) -> Tensor:
+        """Embedded tokens (B, n, D) of a column of that size, less those that are dropped while training.
+
+        This is word dropout (Bowman et al., 2016).
+        """
+        if rng is None or not (self.training and self.dropout):
+            return part
+        return part * (rng.uniform(size)[:, : part.shape[1], None] >= self.dropout)
 
     def _read(self, c: Context, x: Batch, masks: Batch) -> Reading:
         return self.reader(with_known(c, self.floats.encode(x), masks) if self.infill else c)
