@@ -24,7 +24,8 @@ from torch import Tensor
 
 from likewise.families.base import Known, Score
 from likewise.formula import Formula, unknown
-from likewise.model import Model, Row
+from likewise.modalities import Row
+from likewise.model import Model
 from likewise.rng import Rng, seed_of
 
 ROUNDS = 4  # of successive halving, at least

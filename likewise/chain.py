@@ -20,8 +20,9 @@ from likewise.checkpoint import LINKS
 from likewise.families import drawing
 from likewise.formula import Formula, FormulaError, View, unknown
 from likewise.latent import embeds
+from likewise.modalities import Row
 from likewise.modalities.base import Modality
-from likewise.model import Conditional, Model, Row
+from likewise.model import Conditional, Model
 from likewise.rng import seed_of
 
 
