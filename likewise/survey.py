@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from likewise.modalities import image
+
+SHOWN = 10      # bad rows that a message lists
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"row {self.row}, {self.column}: {self.reason}"
+
+
+def listed(said: str, bad: Sequence[BadRow]) -> str:
+    """A sentence about bad rows with the first of them, a line each."""
+    more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+    return "\n  ".join([said, *map(str, bad[:SHOWN]), *more])
 
 
 @dataclass(frozen=True)

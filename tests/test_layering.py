@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "llama", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise", "closing", "constraints"},
-    {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
+    {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "stored", "batches", "views", "table"},
     {"families"},
     {"checkpoint", "model", "writing", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing", "export", "adopt"},

@@ -17,7 +17,7 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise import demos, preview, table
+from likewise import batches, demos, preview
 from likewise.demos import DemoError, Package
 from likewise.modalities import image
 from likewise.table import Table, TableError
@@ -332,7 +332,7 @@ def taken(opened: Table, size: int, steps: int, **options: Any) -> list[list[flo
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
-    monkeypatch.setattr(table, "IN_MEMORY", 2**30 if in_memory else 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 2**30 if in_memory else 0)
     opened = Table.from_rows([{"x": i} for i in range(50)], {"x": "number"}, holdout=0)
     whole = taken(opened, 8, 13)
     assert whole == taken(opened, 8, 13)

@@ -22,7 +22,8 @@ from likewise.frozen import FROZEN
 from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.model import Model
 from likewise.progress import first_process
-from likewise.table import SHOWN, Table
+from likewise.survey import listed
+from likewise.table import Table
 
 SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures or texts, a .txt or other text file, a .csv, "
           ".jsonl or .parquet file, or a hub name")
@@ -89,8 +90,7 @@ def open_table(args: Namespace, parser: Parser, columns: Mapping[str, Modality] 
     table = Table.open(args.source, **{**asked, "kinds": kinds | asked["kinds"]})
     notes = list(table.warnings)
     if bad := table.skipped:
-        lines = [f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN])]
-        notes.append("\n".join(lines + [f"  and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)))
+        notes.append(listed(f"{len({b.row for b in bad})} rows are left out:", bad))
     for note in notes if first_process() else ():
         print(f"note: {note}", file=sys.stderr)
     return table
