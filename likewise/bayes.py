@@ -206,7 +206,7 @@ class Bayes:
                    ways: int, seed: int, batch: int) -> tuple[list[Row], list[int]]:
         """Each row with what is missing drawn `ways` times, no class given (3), and an index for each."""
         model, done = self.model, []
-        masks = {n: model.mask_of(n, mask) for n, mask in observed.items()}
+        masks = {n: model.tokens.mask(n, mask) for n, mask in observed.items()}
         rows = [{n: v for n, v in row.items() if n != self.labels} for row in rows for _ in range(ways)]
         numbers = [i * ways + j for i in indices for j in range(ways)]
         plain = {"guidance": 1.0} if "guidance" in type(model.family).knobs() else {}

@@ -25,15 +25,14 @@ class Stored:
     """
 
     def __init__(self, data: Dataset, kinds: Mapping[str, str]) -> None:
-        self.kinds = dict(kinds)
-        self._data = data
+        self.data, self.kinds = data, dict(kinds)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self.data)
 
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here."""
-        cells = self._data[range(len(self))[row]]
+        cells = self.data[range(len(self))[row]]
         return {name: image.read(content(cells[name])) if kind == "image" else cells[name]
                 for name, kind in self.kinds.items()}
 
@@ -43,16 +42,16 @@ class Stored:
 
     def cell(self, name: str, row: int) -> Any:
         """A value as it is stored, a picture as {bytes, path}."""
-        return self._data[range(len(self))[row]][name]
+        return self.data[range(len(self))[row]][name]
 
     def cells(self, name: str) -> Iterator[Any]:
         """A column of them."""
-        batches = self._data.select_columns(name).with_format("arrow").iter(1000)
+        batches = self.data.select_columns(name).with_format("arrow").iter(1000)
         return (cell for batch in batches for cell in batch.column(0).to_pylist())
 
     def some(self, rows: Sequence[int]) -> Stored:
         """Some of the rows, by their numbers."""
-        return Stored(self._data.select(rows), self.kinds)
+        return Stored(self.data.select(rows), self.kinds)
 
     def others(self, rows: Sequence[int]) -> list[int]:
         """The numbers of all rows but these."""
@@ -75,12 +74,12 @@ class Stored:
     @property
     def passages(self) -> bool:
         """Whether they are."""
-        return PASSAGE in self._data.column_names
+        return PASSAGE in self.data.column_names
 
     @property
     def places(self) -> np.ndarray:
         """Where each row stands, (N,) int64: document * 2^32 + how many passages follow."""
-        return self._data.select_columns(PASSAGE).with_format("arrow")[:][PASSAGE].to_numpy()
+        return self.data.select_columns(PASSAGE).with_format("arrow")[:][PASSAGE].to_numpy()
 
     def documents(self, name: str) -> Iterator[tuple[int, str]]:
         """The first row and the text of each document, as far as its passages follow each other here."""

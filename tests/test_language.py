@@ -147,7 +147,7 @@ def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     plain = Table.open(tmp_path)
     monkeypatch.setattr(reading, "AT_ONCE", 10_000)
     mapped = Table.open(tmp_path)
-    assert mapped._data.cache_files and not plain._data.cache_files
+    assert mapped._rows.data.cache_files and not plain._rows.data.cache_files
     assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
 
 

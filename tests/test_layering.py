@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
      "codec", "likelihood", "priors", "quantise", "closing", "constraints"},
     {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "stored", "batches", "views", "table"},
     {"families"},
-    {"checkpoint", "model", "writing", "bayes", "chain"},
+    {"checkpoint", "tokens", "draws", "scores", "conditional", "model", "writing", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing", "export", "adopt"},
     {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]

@@ -341,6 +341,7 @@ def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_mem
     order = [row for batch in whole for row in batch]
     assert sorted(order[:50]) == sorted(order[50:100]) == list(range(50))
     assert order[:50] != order[50:100]
+    assert taken(opened, 50, 1) == [order[:50]]
     shares = [taken(opened, 8, 13, rank=rank, world=2) for rank in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in whole]
     assert shares[1][3] == whole[3][1::2]
