@@ -15,8 +15,10 @@ import toy
 
 from likewise import reading, stream
 from likewise.cli import main
+from likewise.commands.data import seen
 from likewise.evaluation import language
 from likewise.evaluation.language import bits_per_byte, held_out_rows
+from likewise.formula import Formula
 from likewise.layout import Context
 from likewise.modalities import Document
 from likewise.modalities.document import passages
@@ -461,6 +463,15 @@ def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     assert Table.from_rows(rows).kinds == {"text": "text"}
     assert Table.from_rows([*rows, {"text": "x" * (reading.LONG + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
+
+
+def test_a_source_of_which_a_part_is_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table.from_rows([{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}], options={"length": 32})
+    seen(table, Formula.parse("text | label"), [])
+    assert not capsys.readouterr().err
+    seen(table, Formula.parse("label | text"), [])
+    said = capsys.readouterr().err
+    assert said.count("note:") == 1 and "text is a document" in said and "32 tokens" in said and "--length" in said
 
 
 def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
