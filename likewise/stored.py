@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from likewise.modalities import Row, image
-from likewise.reading import PASSAGE
+from likewise.reading import FILE, PASSAGE
 from likewise.survey import Survey, content, survey
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Stored:
     def cell(self, name: str, row: int) -> Any:
         """A value as it is stored, a picture as {bytes, path}."""
         return self.data[range(len(self))[row]][name]
+
+    def file(self, row: int) -> str | None:
+        """The file of a folder that a row is from, if it is from one."""
+        return self.cell(FILE, row) if FILE in self.data.column_names else None
 
     def cells(self, name: str) -> Iterator[Any]:
         """A column of them."""

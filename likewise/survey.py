@@ -17,14 +17,15 @@ SHOWN = 10      # bad rows that a message lists
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used, and why."""
+    """A row that cannot be used, and why; and the file that it is from, if that is known."""
 
     row: int
     column: str
     reason: str
+    file: str | None = None
 
     def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: {self.reason}"
+        return f"row {self.row}, {self.column}: {self.reason}" + (f" (in {self.file})" if self.file else "")
 
 
 def listed(said: str, bad: Sequence[BadRow]) -> str:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,7 +240,8 @@ class Table:
                  for name, kind in self._rows.kinds.items() if kind != "image" and len(rest)
                  for i, value in enumerate(rest._rows.cells(name))
                  if (reason := rest.columns[name].check(value))]
-        return sorted(broken + unfit, key=lambda bad: bad.row)
+        return [replace(bad, file=self._rows.file(bad.row))
+                for bad in sorted(broken + unfit, key=lambda bad: bad.row)]
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, as far as its passages follow each other in this table."""
