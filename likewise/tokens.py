@@ -36,7 +36,7 @@ class Tokens:
         return self.columns[name]
 
     def asked(self, sources: Row) -> Row:
-        """The same. Raises ValueError for a column that is no source, or a value that it cannot take."""
+        """Sources, as they are. Raises ValueError for what is none, or a value that it cannot take."""
         for name, value in sources.items():
             if name not in self.formula.given:
                 raise ValueError(unknown("source", name, self.formula.given))
