@@ -57,12 +57,12 @@ def main() -> None:
         table.train.encoded(target)  # once, and not on the setting's clock
         plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
-        began = time.perf_counter()
+        rows, began = plan.rows(model.family), time.perf_counter()
         for step in train(model, table, plan):
             last = step
         seconds = time.perf_counter() - began
-        print(f"== {setting or 'defaults'}: {last.step} steps of {plan.batch} rows in {seconds:.0f} s, "
-              f"{last.step * plan.batch / seconds:.0f} rows/s", flush=True)
+        print(f"== {setting or 'defaults'}: {last.step} steps of {rows} rows in {seconds:.0f} s, "
+              f"{last.step * rows / seconds:.0f} rows/s", flush=True)
         print(judged(model, table, args.n), flush=True)
 
 

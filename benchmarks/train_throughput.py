@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", default="icons")
     parser.add_argument("--formula", default="image | text")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=Plan.batch)
+    parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--width", type=int)
     parser.add_argument("--depth", type=int)
     args = parser.parse_args()

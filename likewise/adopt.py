@@ -1,11 +1,11 @@
 """Adopt: a model of text that transformers has saved. Nothing of transformers is imported.
 
-What it must be is Llama as likewise/llama.py has it. Keys and values that heads share are repeated, a head
-that is the embedding is copied, and rows of both beyond the tokenizer's ids are left out.
+What it must be is a trunk as likewise/trunks has it. Keys and values that heads share are repeated, and rows
+of what is looked up are left out: of ids that the tokenizer has not, of places beyond the window.
 
 Our id 0 is their end (eos). It ends a text and, in slot 0, stands before it: the two never meet, since
 nothing is read after an end. So the embedding of id 0 is that of what they put first (bos), which need not be
-the end.
+the end; GPT-2's <|endoftext|> is both. Where it is another, a head that is the embedding is copied.
 """
 
 from __future__ import annotations
@@ -23,61 +23,52 @@ from torch import Tensor
 
 from likewise import checkpoint
 from likewise.checkpoint import RunError
-from likewise.export import CONFIG, TOKENIZER, WEIGHTS, names, spaced
+from likewise.export import CONFIG, HEAD, OUR_HEAD, TOKENIZER, WEIGHTS, names, spaced
 from likewise.modalities import Document, Text
 from likewise.model import Model
+from likewise.trunks import TRUNKS, Peer
+from likewise.trunks.base import Theirs, refusal
 
 INDEX = "model.safetensors.index.json"
 WINDOW = 1024       # tokens, at most, unless a length is asked for
-PLAIN = ("attention_bias", "mlp_bias", "sliding_window", "quantization_config")     # must be absent or false
-DEFAULTS = {"rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "tie_word_embeddings": False,
-            "hidden_act": "silu", "rope_theta": 1e4}    # of LlamaConfig
+PLAIN = ("sliding_window", "quantization_config")   # must be absent or false
+OUR_EMBEDDING = "causal.embedding.weight"
 SAMPLES = ("one  two", " before", "after ", "a\n\n\tb", "naïve 日本 🙂", "3.14 + x_1 = 'don't'")
-NUMBERS = ("rotary_emb.inv_freq",)      # in old files, of no use
 
 
 def from_transformers(folder: str | Path, *, column: str = "text", length: int | None = None) -> Model:
     """The model in a folder, of one document called `column`, learned on in windows of `length` tokens.
 
     It is a text where the tokenizer puts a space before each, as export does with one. Without `length`: as
-    many tokens as it has places, at most 1,024. Raises ValueError that names the field of
-    config.json for what Llama has not, RunError for files that are missing or damaged.
+    many tokens as it has places, at most 1,024. Raises ValueError that names the field of config.json for
+    what the trunk has not, RunError for files that are missing or damaged.
     """
     folder = Path(folder)
-    config = DEFAULTS | _json(folder / CONFIG)
-    options = _options(config)
-    text, first = _document(folder, config, length)
+    config, trunk = _config(folder)
+    options = trunk.asked(config)
+    text, first = _document(folder, config, trunk.theirs, length)
+    if first != text.end:
+        options["tied"] = False
     weights = _weights(folder)
-    model = Model(column, {column: text}, "autoregressive", compat="llama", **options)
-    checkpoint.fill(model.family, model.family.state_dict() | _named(weights, config, text, first), folder)
+    model = Model(column, {column: text}, "autoregressive", compat=trunk.theirs.kind, **options)
+    named = _named(weights, config, model, text, first)
+    checkpoint.fill(model.family, model.family.state_dict() | named, folder)
     model.fresh = False
     return model.eval()
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the family. Raises ValueError that names the field of what there is no option for."""
-    def refuse(field: str, why: str) -> ValueError:
-        return ValueError(f"{CONFIG} has {field}={config[field]!r}: {why}")
-
-    if config.get("model_type") != "llama":
-        raise ValueError(f"{CONFIG} has model_type={config.get('model_type')!r}; llama alone can be imported")
+def _config(folder: Path) -> tuple[dict[str, Any], type[Peer]]:
+    """What config.json says, and the trunk. Raises ValueError that names the field for another one."""
+    config = _json(folder / CONFIG)
+    if (kind := config.get("model_type")) not in TRUNKS:
+        raise ValueError(f"{CONFIG} has model_type={kind!r}; {' and '.join(TRUNKS)} alone can be imported")
+    config = {**TRUNKS[kind].theirs.absent, **config}
     for field in PLAIN:
         if config.get(field):
-            raise refuse(field, "the Llama of likewise has none; leave this model to transformers")
-    if config["hidden_act"] != "silu":
-        raise refuse("hidden_act", "the Llama of likewise has silu alone")
-    base = config["rope_theta"]
-    for field in ("rope_scaling", "rope_parameters"):
-        rope = config.get(field) or {}
-        if rope.get("rope_type", rope.get("type", "default")) != "default":
-            raise refuse(field, "places are not scaled here; leave this model to transformers")
-        base = rope.get("rope_theta", base)
-    width, heads = config["hidden_size"], config["num_attention_heads"]
-    if (config.get("head_dim") or width // heads) * heads != width:
-        raise refuse("head_dim", f"heads of likewise share the width, hidden_size / num_attention_heads = "
-                                 f"{width}/{heads}")
-    return {"width": width, "depth": config["num_hidden_layers"], "heads": heads, "base": float(base),
-            "hidden": config["intermediate_size"], "eps": config["rms_norm_eps"]}
+            raise refusal(config, field, "likewise has none")
+    if lacks := [field for field in TRUNKS[kind].theirs.fields.values() if field not in config]:
+        raise RunError(f"{folder / CONFIG} lacks {lacks[0]}; copy it again")
+    return config, TRUNKS[kind]
 
 
 # ---- weights
@@ -101,43 +92,49 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def _named(weights: Mapping[str, Tensor], config: Mapping[str, Any], text: Text,
+def _named(weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Model, text: Text,
            first: int) -> dict[str, Tensor]:
     """Weights by our names, float32, rows of ids in our order; id 0 is read as their id `first`."""
-    theirs = names(config["num_hidden_layers"])
-    kept = {name: v for name, v in weights.items() if not name.endswith(NUMBERS)}
-    if config["tie_word_embeddings"]:
-        kept["lm_head.weight"] = kept.get("model.embed_tokens.weight")
-    if lacks := [name for name in theirs.values() if kept.get(name) is None]:
-        raise RunError(f"the weights lack {lacks[0]}; it is no whole model of the class LlamaForCausalLM")
-    if more := sorted(kept.keys() - {*theirs.values()}):
-        raise ValueError(f"the weights have {more[0]}, which the Llama of likewise has not")
-    found = {ours: kept[name].float() for ours, name in theirs.items()}
-    heads = config["num_attention_heads"]
+    theirs, parts = model.family.causal.theirs, names(model)
+    embedding = theirs.prefix + theirs.outside["embedding.weight"]
+    kept = {name if name.startswith((theirs.prefix, HEAD)) else theirs.prefix + name: v
+            for name, v in weights.items() if not name.endswith(theirs.idle)}
+    if config[theirs.fields["tied"]]:
+        kept[HEAD] = kept.get(embedding)
+    if lacks := [name for name in parts if kept.get(name) is None]:
+        raise RunError(f"the weights lack {lacks[0]}; it is no whole model of the class {theirs.model}")
+    if more := sorted(kept.keys() - {*parts, HEAD}):
+        raise ValueError(f"the weights have {more[0]}, which the {theirs.called} of likewise has not")
+    found: dict[str, Tensor] = {}
+    for name, ours in parts.items():
+        v = kept[name].float()
+        found |= zip(ours, (v.T if name.endswith(theirs.flipped) else v).chunk(len(ours)), strict=True)
+    heads, size = model.family.causal.options["heads"], model.family.causal.head
     shared = heads // (config.get("num_key_value_heads") or heads)
     for name in found:
         if name.endswith(("attention.k.weight", "attention.v.weight")):
-            rows = config["hidden_size"] // heads
-            found[name] = found[name].unflatten(0, (-1, rows)).repeat_interleave(shared, 0).flatten(0, 1)
+            found[name] = found[name].unflatten(0, (-1, size)).repeat_interleave(shared, 0).flatten(0, 1)
     order = torch.tensor(text.theirs(range(text.spec.classes)))
-    for name in ("causal.embedding.weight", "heads.0.out.weight"):
-        found[name] = found[name][order]
-    found["causal.embedding.weight"][0] = kept["model.embed_tokens.weight"][first].float()
+    rows = {OUR_EMBEDDING: order, OUR_HEAD: order, "causal.place": slice(text.length)}
+    for name in rows.keys() & found.keys():
+        found[name] = found[name][rows[name]]
+    found[OUR_EMBEDDING][0] = kept[embedding][first].float()
     return found
 
 
 # ---- the tokenizer
 
 
-def _document(folder: Path, config: Mapping[str, Any], length: int | None) -> tuple[Text, int]:
+def _document(folder: Path, config: Mapping[str, Any], theirs: Theirs,
+              length: int | None) -> tuple[Text, int]:
     """The column with their tokenizer, and the id in it of what stands before a text."""
-    places = config["max_position_embeddings"]
+    places = config[theirs.fields["length"]]
     if length is not None and not 1 < length <= places:
-        raise ValueError(f"length={length}: give 2 to {places}, the max_position_embeddings of {CONFIG}")
+        raise ValueError(f"length={length}: give 2 to {places}, the {theirs.fields['length']} of {CONFIG}")
     state = _json(folder / TOKENIZER)
-    if state["model"]["type"] != "BPE":
-        raise ValueError(f"{folder / TOKENIZER} is of the type {state['model']['type']}, and likewise takes "
-                         "BPE over bytes alone")
+    kind = state["model"].get("type", "BPE" if "merges" in state["model"] else None)    # old files have none
+    if kind != "BPE":
+        raise ValueError(f"{folder / TOKENIZER} is of the type {kind}; likewise takes BPE over bytes alone")
     words = {i: word for word, i in state["model"]["vocab"].items()}
     words |= {token["id"]: token["content"] for token in state["added_tokens"]}
     size = len(words)

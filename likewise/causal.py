@@ -34,6 +34,7 @@ class Slots(nn.Module):
 
     start: Tensor
     blocks: nn.ModuleList
+    shared: nn.Embedding | None = None      # of ids, if it is the weights of their head as well
 
     def __init__(self, specs: Sequence[Spec], width: int, head: int) -> None:
         super().__init__()
@@ -69,9 +70,13 @@ class Slots(nn.Module):
 
     def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
-        still = torch.zeros(2, sources, self.head, dtype=dtype, device=spots.device)
+        return torch.cat([self._still(sources, spots.device), self._turned(spots)], dim=1).to(dtype)
+
+    def _still(self, tokens: int, device: torch.device) -> Tensor:
+        """Rotations (2, n, E) that turn nothing: cosines 1 and sines 0."""
+        still = torch.zeros(2, tokens, self.head, device=device)
         still[0] = 1
-        return torch.cat([still, self._turned(spots).to(dtype)], dim=1)
+        return still
 
     def _turned(self, spots: Tensor) -> Tensor:
         """Rotations (2, n, E) of tokens at these places."""
@@ -149,7 +154,7 @@ class Decoding:
         spots = torch.arange(self.window, device=self.last.device)
         self.turns = causal._table(spots, 0, self.last.dtype)   # (2, L, E)
         if sources:
-            self._through(reading.tokens, causal._table(torch.arange(0), sources, reading.tokens.dtype),
+            self._through(reading.tokens, causal._table(spots[:0], sources, reading.tokens.dtype),
                           self.bias[..., :sources])
 
     def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:

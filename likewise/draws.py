@@ -111,7 +111,8 @@ class Draws:
     def _writing(self, prompts: Sequence[Prompt] | None, stop: Sequence[str]) -> Writing:
         """What is written of the one target, a text."""
         self._can("prompt")
-        return Writing({n: self.tokens.columns[n] for n in self.tokens.formula.learned}, prompts, stop)
+        made = {name: self.tokens.columns[name] for name in self.tokens.formula.learned}
+        return Writing(made, prompts, stop, heal=not self.known)
 
     def _bound(self, constraint: Mapping[str, Constraint]) -> dict[str, Any]:
         """The lead of that name, for the ids of the targets."""

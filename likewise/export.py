@@ -1,6 +1,6 @@
 """Export: a model of text as a folder that transformers reads; nothing of transformers is imported.
 
-    config.json, model.safetensors              LlamaConfig and LlamaForCausalLM
+    config.json, model.safetensors              as the trunk's `theirs` has them (trunks/base.py)
     tokenizer.json, tokenizer_config.json       ids are the model's: 0 is the end, which stands first as well
     generation_config.json, README.md           how it is drawn from
 
@@ -15,37 +15,37 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from likewise.checkpoint import RunError, replace
 from likewise.modalities import Text
 from likewise.model import Model
+from likewise.trunks import TRUNKS
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 END = "<|end|>"
-OUTSIDE = {  # name in the family -> in LlamaForCausalLM
-    "causal.embedding.weight": "model.embed_tokens.weight",
-    "causal.last.weight": "model.norm.weight",
-    "heads.0.out.weight": "lm_head.weight",
-}
-INSIDE = {  # of a block
-    "before": "input_layernorm", "between": "post_attention_layernorm",
-    **{f"attention.{x}": f"self_attn.{x}_proj" for x in "qkvo"},
-    **{x: f"mlp.{x}_proj" for x in ("gate", "up", "down")},
-}
+OUR_HEAD, HEAD = "heads.0.out.weight", "lm_head.weight"
 
 
-def names(depth: int) -> dict[str, str]:
-    """Weights by our names -> by transformers' names."""
-    inside = {f"causal.blocks.{i}.{ours}.weight": f"model.layers.{i}.{theirs}.weight"
-              for i in range(depth) for ours, theirs in INSIDE.items()}
-    return OUTSIDE | inside
+def names(model: Model) -> dict[str, list[str]]:
+    """The names of transformers' weights -> of ours in the family that lie in each, one below the other."""
+    state, trunk, found = model.family.state_dict(), model.family.causal, {}
+    theirs = trunk.theirs
+    pairs = [(f"causal.{ours}", theirs.prefix + name) for ours, name in theirs.outside.items()]
+    pairs += [(f"causal.blocks.{i}.{ours}.{kind}", f"{theirs.prefix}{theirs.layers}.{i}.{name}.{kind}")
+              for i in range(len(trunk.blocks)) for ours, name in theirs.inside.items()
+              for kind in ("weight", "bias")]
+    for ours, name in (*pairs, (OUR_HEAD, HEAD)):
+        if ours in state:
+            found.setdefault(name, []).append(ours)
+    return found
 
 
 def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") -> list[Path]:
     """Write the files into the folder; they are returned. `name` is what the card calls it.
 
-    Raises ValueError for a model that is not of compat="llama", RunError for a folder that has one already.
+    Raises ValueError for a model without `compat`, RunError for a folder that has one already.
     """
     folder = Path(folder)
     check(model)
@@ -54,8 +54,9 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     folder.mkdir(parents=True, exist_ok=True)
     [column] = model.made.values()
     tokenizer, end = tokenizer_json(column)
-    state, renamed = model.family.state_dict(), names(model.options["depth"])
-    weights = {theirs: state[ours].cpu().contiguous() for ours, theirs in renamed.items()}
+    state, flipped = model.family.state_dict(), model.family.causal.theirs.flipped
+    weights = {name: torch.cat([state[part] for part in ours]).cpu() for name, ours in names(model).items()}
+    weights = {name: v.T.contiguous() if name.endswith(flipped) else v for name, v in weights.items()}
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end,
              "clean_up_tokenization_spaces": False, "model_max_length": column.length}
     drawn = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "do_sample": True,
@@ -74,25 +75,19 @@ def check(model: Model) -> None:
     if model.family_name != "autoregressive":
         raise ValueError(f"transformers has no equivalent of the family {model.family_name}; it has one of a "
                          "model of text, trained with likewise train DATA text --compat llama")
-    if (compat := model.options["compat"]) != "llama":
+    if (compat := model.options["compat"]) not in TRUNKS:
         raise ValueError(f"transformers has no equivalent of this trunk, compat={compat}; train one that it "
-                         f"has: likewise train DATA {json.dumps(str(model.formula))} --compat llama")
+                         f"has ({', '.join(TRUNKS)}): likewise train DATA "
+                         f"{json.dumps(str(model.formula))} --compat llama")
 
 
 def config_json(model: Model) -> dict[str, Any]:
-    """LlamaConfig."""
+    """The trunk's config, the vocabulary and the places."""
     [column], trunk = model.made.values(), model.family.causal
-    first = trunk.blocks[0]
-    return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": column.spec.classes,
-        "hidden_size": trunk.width, "intermediate_size": first.gate.out_features,
-        "num_hidden_layers": len(trunk.blocks), "num_attention_heads": first.attention.heads,
-        "num_key_value_heads": first.attention.heads, "head_dim": trunk.head, "hidden_act": "silu",
-        "max_position_embeddings": column.length, "rms_norm_eps": model.options["eps"],
-        "rope_theta": model.options["base"], "rope_scaling": None, "attention_bias": False, "mlp_bias": False,
-        "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0, "dtype": "float32",
-        "torch_dtype": "float32",
-    }
+    theirs = trunk.theirs
+    return {"architectures": [theirs.model], "model_type": theirs.kind, **trunk.config(),
+            "vocab_size": column.spec.classes, theirs.fields["length"]: column.length, "bos_token_id": 0,
+            "eos_token_id": 0, "dtype": "float32", "torch_dtype": "float32"}
 
 
 def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
@@ -128,6 +123,7 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
 def card(model: Model, name: str) -> str:
     """README.md, with the lines that load it."""
     [column], count = model.made.values(), sum(p.numel() for p in model.family.parameters())
+    called = model.family.causal.theirs.called
     space = (" The tokenizer puts a space before a text and takes one off the beginning of what it decodes: "
              "decode whole texts." if column.opening else "")
     return f"""---
@@ -136,7 +132,7 @@ pipeline_tag: text-generation
 ---
 # {name}
 
-A Llama of {count:,} parameters that writes `{model.targets[0]}`, trained and exported by likewise.
+A {called} of {count:,} parameters that writes `{model.targets[0]}`, trained and exported by likewise.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -135,10 +135,10 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
 
 def _reader(annotation: Any) -> Mapping[str, Any]:
     """How argparse reads a value of this type."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
     if typing.get_origin(annotation) is typing.Literal:
         return {"choices": typing.get_args(annotation)}
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
     return {"type": annotation, "metavar": {int: "N", float: "X"}.get(annotation, "TEXT")}

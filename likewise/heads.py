@@ -7,7 +7,7 @@ Legend: B batch, T tokens, D width, C floats a token, K classes, M Gaussians of 
             (Bishop, 1994, "mixture density networks")                                                  (2)
 
 Heads compute in float32 whatever the network's type. At first W is almost zero, so that b, the marginal, is
-what a head says.
+what a head says; one that is an embedding begins as it does.
 """
 
 from __future__ import annotations
@@ -25,12 +25,31 @@ HEAD_STD = 0.001  # of the first weights
 PART = {"cpu": 2**20, "cuda": 2**27}    # logits of ids that are in memory at once: a processor's cache full
 
 
-class Ids(nn.Module):
-    """Logits of K classes (1), with b or without."""
+class Shared:
+    """A linear layer without b whose W is an embedding (Press & Wolf, 2017) that another module has."""
 
-    def __init__(self, width: int, classes: int, bias: bool = True) -> None:
+    bias = None
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        self.embedding = embedding
+
+    @property
+    def weight(self) -> Tensor:
+        """W, (K, D)."""
+        return self.embedding.weight
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """(..., D) -> (..., K)."""
+        return F.linear(h, self.weight)
+
+
+class Ids(nn.Module):
+    """Logits of K classes (1), with b or without, or by the `shared` embedding."""
+
+    def __init__(self, width: int, classes: int, bias: bool = True,
+                 shared: nn.Embedding | None = None) -> None:
         super().__init__()
-        self.out = _linear(width, classes, bias)
+        self.out = _linear(width, classes, bias) if shared is None else Shared(shared)
 
     def begin(self, x: Tensor) -> None:
         """Start at the frequencies of the ids x (n,), each class counted once more, if there is a b."""

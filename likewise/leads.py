@@ -1,7 +1,8 @@
 """Leads: what may lead a draw beside its sources: where it starts, what it goes toward, what it goes against.
 
 A family that can be led so has a keyword of that name in its `sample`: start, toward, against (a Context),
-constraint (target -> constraints.Bound), prompt and suffix (target -> ids), watch (who ends there).
+constraint (target -> constraints.Bound), prompt and suffix (target -> ids), owed (healing.Owed: what comes
+after the prompt at first), watch (who ends there).
 """
 
 from __future__ import annotations

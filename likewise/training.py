@@ -40,7 +40,7 @@ class Plan:
 
     minutes    wall time of the whole run, all interruptions left out; the schedule follows the clock
     steps      instead of minutes: a number of steps; then a run is the same to the last bit on one machine
-    batch      rows a step, over all processes
+    batch      rows a step, over all processes (default 96, fewer where a row is a long text)
     lr         learning rate of AdamW; muon: that of Muon
     warmup     steps of linear warm-up; decay: share of the run with linear decay at its end
     ema        width of the average relative to the run's length (sigma_rel of EDM2)
@@ -52,7 +52,7 @@ class Plan:
 
     minutes: float | None = None
     steps: int | None = None
-    batch: int = 96
+    batch: int | None = None
     lr: float = 2e-3
     muon: float = 0.02
     warmup: int = 50
@@ -75,6 +75,10 @@ class Plan:
                 raise ValueError(f"{name} is a share, in [0, 1), not {getattr(self, name)}")
         if not 0 < self.ema < 0.28:
             raise ValueError(f"ema is a share of the run's length, in (0, 0.28), not {self.ema}")
+
+    def rows(self, family: Family) -> int:
+        """The batch, of a family that may have its own."""
+        return self.batch or family.batch
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ class Trainer:
     """
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
-        self.model, self.table, self.plan, self.folder = model, table.with_views(model.columns), plan, folder
+        self.model, self.table, self.folder = model, table.with_views(model.columns), folder
+        self.plan = plan = dataclasses.replace(plan, batch=plan.rows(model.family))
         self.rank, self.world = machine.join()
         if plan.batch % self.world:
             raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "

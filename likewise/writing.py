@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likewise.healing import Owed, parted
 from likewise.modalities import Modality, Text
 
 Prompt = str | tuple[str, str]          # what a text begins with, or what stands before and after a gap
@@ -38,11 +39,12 @@ def one_text(targets: Mapping[str, Modality]) -> bool:
 class Writing:
     """Texts of one column, one a row of `prompts`, that go on until one of `stop` comes.
 
-    Where a prompt is a pair, what stands between the two is written.
+    Where a prompt is a pair, what stands between the two is written. To `heal` a prompt its last ids may be
+    drawn anew, so that what is drawn begins with what they spell.
     """
 
     def __init__(self, targets: Mapping[str, Modality], prompts: Sequence[Prompt] | None,
-                 stop: Sequence[str] = ()) -> None:
+                 stop: Sequence[str] = (), heal: bool = True) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
         self.column = next(iter(targets.values()))
         if not one_text(targets):
@@ -58,10 +60,10 @@ class Writing:
                    for prompt in prompts or ()):
             raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
         self.pairs = prompts if self.between or prompts is None else [(prompt, "") for prompt in prompts]
-        self.ids = None if self.pairs is None else [self._begun(*pair) for pair in self.pairs]
+        self.ids = [self._begun(*pair, heal) for pair in self.pairs or ()]
 
-    def _begun(self, prefix: str, suffix: str) -> tuple[Tensor, Tensor]:
-        """The ids of both, which are tokens apart."""
+    def _begun(self, prefix: str, suffix: str, heal: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """The ids of both, which are tokens apart, and those that are taken back of the first."""
         for part in (prefix, suffix):
             if reason := self.column.fault(part):
                 raise ValueError(f"the prompt: {reason}")
@@ -70,34 +72,40 @@ class Writing:
             raise ValueError(f"the prompt has {n} tokens, and the model sees {self.column.length} at "
                              f"once, as it was trained: give {'less of it' if self.between else 'its end'}, "
                              "or train with a longer --length")
-        return ids
+        kept, taken = parted(self.column, ids[0]) if heal else (ids[0], ids[0][:0])
+        return kept, ids[1], taken
 
     @property
     def leads(self) -> dict[str, Any]:
-        """Prompts and stops as a family takes them: ids (B, P) filled up with 0, and who has stopped."""
+        """Prompts and stops as a family takes them: ids (B, P) filled up with 0, what is owed, who stops."""
         leads: dict[str, Any] = {"watch": self.watch} if self.stop else {}
         names = ("prompt", "suffix") if self.between else ("prompt",)
-        for name, ids in zip(names, zip(*self.ids or (), strict=True), strict=False):
+        for name, ids in zip(names, zip(*self.ids, strict=True), strict=False):
             leads[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
+        if any(len(taken) for *_, taken in self.ids):
+            leads["owed"] = Owed(self.column, [taken for *_, taken in self.ids])
         return leads
 
-    def opens(self, row: int) -> bool:
-        """Whether a text begins with what is drawn."""
-        return self.pairs is None or not self.pairs[row][0]
-
     def begun(self, row: int) -> int:
-        """How many ids a row has before what is written: those of its prompt, of a pair a mark after each."""
-        return 0 if self.ids is None else sum(map(len, self.ids[row])) + 2 * self.between
+        """How many ids a row has before what is drawn: those of its prompt, of a pair a mark after each."""
+        return sum(map(len, self.ids[row][:2])) + 2 * self.between if self.ids else 0
+
+    def said(self, row: int) -> bytes:
+        """What the drawn ids of a row spell first that is not new: the end of its prompt, or the opening."""
+        if self.pairs is None or not self.pairs[row][0]:
+            return self.column.opening.encode()
+        return self.column.spelled(self.ids[row][2].tolist())
 
     def watch(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
-        longest = max(len(stop.encode()) for stop in self.stop)     # an id is a byte at least
-        first = max(0, out.shape[1] - longest)
-        tails = [self.column.letters([i for i in ids[max(0, self.begun(k) - first) :] if i])
-                 for k, ids in enumerate(out[:, first:].tolist())]
-        tails = [tail.removeprefix(self.column.opening) if self.begun(k) >= first and self.opens(k) else tail
-                 for k, tail in enumerate(tails)]
-        return torch.tensor([any(stop in tail for stop in self.stop) for tail in tails]).to(out.device)
+        stops, said = [stop.encode() for stop in self.stop], [self.said(row) for row in range(len(out))]
+        first = max(0, out.shape[1] - max(map(len, stops)) - max(map(len, said)))   # an id is a byte at least
+        tails = []
+        for row, ids in enumerate(out[:, first:].tolist()):
+            at = self.begun(row) - first
+            tails.append(new(self.column.spelled(ids[at:]), said[row])[0] if at >= 0 else
+                         self.column.spelled(ids[len(said[row]) :]))
+        return torch.tensor([any(stop in tail for stop in stops) for tail in tails]).to(out.device)
 
     def written(self, text: str, row: int) -> str:
         """A text whose written part ends at the first stop in it."""
@@ -105,6 +113,15 @@ class Writing:
         middle = text[len(prefix) : max(len(prefix), len(text) - len(suffix))]
         cuts = [place for stop in self.stop if (place := middle.find(stop)) >= 0]
         return prefix + middle[: min(cuts, default=len(middle))] + suffix
+
+
+def new(drawn: bytes, said: bytes) -> tuple[bytes, bytes]:
+    """What of the bytes that are drawn comes after those that were said, and what of these is left.
+
+    >>> new(b" Ham", b" Hamle"), new(b"let", b"le")
+    ((b'', b'le'), (b't', b''))
+    """
+    return (b"", said[len(drawn) :]) if said.startswith(drawn) else (drawn.removeprefix(said), b"")
 
 
 def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]], Any]) -> Iterator[str]:
@@ -115,7 +132,7 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
     """
     pieces: queue.Queue[Piece] = queue.Queue()
     closed = threading.Event()
-    column, stop, begun = writing.column, writing.stop, writing.begun(0)
+    column, stop, begun, said = writing.column, writing.stop, writing.begun(0), writing.said(0)
 
     def watch(name: str, out: Tensor) -> Tensor:
         if out.shape[1] > begun and out[0, -1] != 0:
@@ -132,14 +149,13 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     spell = codecs.getincrementaldecoder("utf-8")("replace")
-    held, first = "", writing.opens(0)
+    held = ""
     try:
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):
                 raise piece
-            text = spell.decode(column.pieces[piece])
-            held += text.removeprefix(column.opening) if first else text
-            first = first and not text
+            fresh, said = new(column.pieces[piece], said)
+            held += spell.decode(fresh)
             if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
                 if min(cuts):
                     yield held[: min(cuts)]

@@ -72,7 +72,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(("command", "expected"), [
     ("data", ["--size N", "--skip-bad"]),
-    ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}"]),
+    ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}", "--no-tied"]),
     ("sample", ["--guidance X", "--no-zero-star", "--given"]),
     ("evaluate", ["--n N", "--steps N", "--sweep KNOB"]),
     ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),

@@ -42,11 +42,13 @@ def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> 
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=["document", "text"])
+@pytest.fixture(scope="module", params=[("document", {"base": 100.0}), ("text", {"base": 100.0}), ("document", {"compat": "gpt2"})],
+                ids=str)
 def pair(request, tmp_path_factory) -> tuple[Model, Path]:
     """A model, and the folder it is exported to."""
-    folder = tmp_path_factory.mktemp("exported") / request.param
-    model = written(request.param, base=100.0, eps=0.01)  # far from what anyone takes for granted
+    kind, options = request.param
+    folder = tmp_path_factory.mktemp("exported") / kind
+    model = written(kind, eps=0.01, **options)  # far from what anyone takes for granted
     to_transformers(model, folder)
     return model, folder
 
@@ -107,8 +109,9 @@ def test_an_export_comes_back(pair) -> None:
     assert [again.sample([{}], prompts=["The"], seed=3)] == [model.sample([{}], prompts=["The"], seed=3)]
 
 
-def test_a_second_export_is_the_first(tmp_path: Path) -> None:
-    model = written(base=5e4, eps=1e-6, hidden=48)
+@pytest.mark.parametrize("options", [{"base": 5e4}, {"tied": True}, {"compat": "gpt2"}, {"compat": "gpt2", "tied": False}], ids=str)
+def test_a_second_export_is_the_first(options, tmp_path: Path) -> None:
+    model = written(eps=1e-6, hidden=48, **options)
     to_transformers(model, tmp_path / "a")
     to_transformers(from_transformers(tmp_path / "a"), tmp_path / "b")
     one, two = (load_file(tmp_path / x / "model.safetensors") for x in "ab")
@@ -128,17 +131,35 @@ def test_the_matrices_of_blocks_are_muons() -> None:
     assert len(adam.param_groups[0]["params"]) == 2 + 5 + 3
 
 
-def test_drawing_on_is_the_same_as_scoring() -> None:
+def test_a_tied_head_learns_as_the_embedding(tmp_path: Path) -> None:
+    """Once, by both of its uses; no weight of its own is stored, and it stays tied in a run that is read."""
+    model = Model("text", {"text": Document.fit(LINES, length=16)}, compat="gpt2", width=64, depth=2)
+    muon, adam = optimisers(model.family, "model", Plan(steps=1))
+    assert len(muon.param_groups[0]["params"]) == 2 * 6
+    assert sum(p is model.family.causal.embedding.weight for p in adam.param_groups[0]["params"]) == 1
+    model.family.heads[0].log_prob(torch.ones(1, 64), torch.tensor([7])).sum().backward()
+    assert model.family.causal.embedding.weight.grad[7].abs().sum() > 0
+    model.save(tmp_path)
+    again = Model.load(tmp_path)
+    assert "heads.0.out.weight" not in again.family.state_dict() and again.fingerprint == model.fingerprint
+    with torch.no_grad():
+        again.family.causal.embedding.weight.zero_()
+    assert not again.family.heads[0](torch.ones(1, 64)).any()
+
+
+@pytest.mark.parametrize("compat", ["llama", "gpt2"])
+def test_drawing_on_is_the_same_as_scoring(compat: str) -> None:
     """Slot by slot with kept keys and values, after a prompt that is fed at once."""
-    model = written()
+    model = written(compat=compat)
     column, [row] = model.columns["text"], model.sample([{}], prompts=["The old"], temperature=0.0, tokens=20)
     ids = column.ids(row["text"])
     begun = len(column.ids("The old"))
     assert torch.equal(logits(model, ids)[begun:-1].argmax(-1), ids[begun:])
 
 
-def test_a_document_goes_on_beyond_the_window() -> None:
-    model = written(texts=["".join(LINES * 20)])
+@pytest.mark.parametrize("compat", ["llama", "gpt2"])
+def test_a_document_goes_on_beyond_the_window(compat: str) -> None:
+    model = written(texts=["".join(LINES * 20)], compat=compat)
     [long], [short] = (model.sample([{}], prompts=["The old"], tokens=n, temperature=0.0) for n in (150, 20))
     assert len(model.columns["text"].ids(long["text"])) > 2 * model.columns["text"].length
     assert long["text"].startswith(short["text"])
@@ -147,14 +168,38 @@ def test_a_document_goes_on_beyond_the_window() -> None:
 # ---- what others have made
 
 
-def bytewise(folder: Path, padded: int = 0, gqa: bool = True, **config) -> tuple[object, object]:
-    """A random Llama and its tokenizer, saved by transformers: the end is in the middle of the ids, bos is another."""
+def pairs(*special: str) -> tokenizers.Tokenizer:
+    """Pairs of bytes, after these tokens."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(
-        vocab_size=270, min_frequency=2, show_progress=False, special_tokens=["<pad>", "<eos>"],
+        vocab_size=270, min_frequency=2, show_progress=False, special_tokens=[*special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return tokenizer
+
+
+def endoftext(folder: Path, padded: int = 0, bos: str = "<|endoftext|>", **config) -> tuple[object, object]:
+    """A random GPT-2 and its tokenizer, saved by transformers: the last id is the end, and nothing is put first."""
+    tokenizer = pairs()
+    tokenizer.add_special_tokens([AddedToken("<|pad|>", special=True), AddedToken("<|endoftext|>", special=True)])
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token="<|endoftext|>")
+    fast.save_pretrained(folder)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        made = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{
+            "vocab_size": len(fast) + padded, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64,
+            "bos_token_id": fast.bos_token_id, "eos_token_id": fast.eos_token_id, "layer_norm_epsilon": 1e-3, **config})).eval()
+        for p in made.parameters():     # biases and norms too, which are 0 and 1 at first
+            p.add_(0.2 * torch.randn_like(p))
+    made.save_pretrained(folder)
+    return made, fast
+
+
+def bytewise(folder: Path, padded: int = 0, gqa: bool = True, **config) -> tuple[object, object]:
+    """A random Llama and its tokenizer, saved by transformers: the end is in the middle of the ids, bos is another."""
+    tokenizer = pairs("<pad>", "<eos>")
     tokenizer.add_special_tokens([AddedToken("<bos>", special=True), AddedToken("<|user|>", special=True)])
     bos = tokenizer.token_to_id("<bos>")
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bos)])
@@ -189,9 +234,63 @@ def test_a_llama_is_imported_with_the_same_logits(config, tmp_path: Path) -> Non
     assert 0 not in column.ids("<eos>") and column.decode(column.encode("<eos>")) == "<eos>"
 
 
-def test_what_a_llama_writes_is_what_it_writes_there(tmp_path: Path) -> None:
-    made, fast = bytewise(tmp_path)
-    found = made.generate(fast("The old", return_tensors="pt").input_ids, do_sample=False, max_new_tokens=20)
+@torch.no_grad()
+@pytest.mark.parametrize("config", [
+    {}, {"padded": 7, "n_inner": 40, "n_head": 16, "reorder_and_upcast_attn": True, "activation_function": "gelu_pytorch_tanh"},
+    {"tie_word_embeddings": False}, {"bos": "<|pad|>"}], ids=str)
+def test_a_gpt2_is_imported_with_the_same_logits(config, tmp_path: Path) -> None:
+    """Of a text that its end stands before, or another token that it has for that; then the head is a copy."""
+    made, fast = endoftext(tmp_path, **config)
+    model = from_transformers(tmp_path)
+    column = model.columns["text"]
+    assert column.end == fast.eos_token_id == len(fast) - 1 and column.length == 64
+    assert ("heads.0.out.weight" in model.family.state_dict()) == bool({"tie_word_embeddings", "bos"} & config.keys())
+    order = column.theirs(range(column.spec.classes))
+    for text in TEXTS:
+        ids = fast(text).input_ids
+        assert ids == column.theirs(column.ids(text).tolist())
+        found = made(torch.tensor([[fast.bos_token_id, *ids]])).logits[0][:, order]
+        assert found.std() > 0.5 and (found - logits(model, column.ids(text))).abs().max() < 1e-4
+    assert 0 not in column.ids("<|endoftext|>")
+
+
+@torch.no_grad()
+def test_a_gpt2_in_a_shorter_window_has_its_first_places(tmp_path: Path) -> None:
+    made, fast = endoftext(tmp_path / "there")
+    model = from_transformers(tmp_path / "there", length=16)
+    to_transformers(model, tmp_path / "back")
+    again = theirs(tmp_path / "back")
+    assert again.config.n_positions == 16 and again.lm_head.weight is again.transformer.wte.weight
+    ids = fast("The old house of the sea").input_ids[:15]
+    column = model.columns["text"]
+    found = made(torch.tensor([[fast.eos_token_id, *ids]])).logits[0][:, column.theirs(range(column.spec.classes))]
+    assert (found - again(torch.tensor([[0, *column.ours(ids)]])).logits[0]).abs().max() < 1e-4
+
+
+def test_a_gpt2_in_old_files(tmp_path: Path) -> None:
+    endoftext(tmp_path)
+    one = from_transformers(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    old = {name.removeprefix("transformer."): v for name, v in weights.items()} | {
+        "h.0.attn.bias": torch.ones(1, 1, 64, 64), "h.0.attn.masked_bias": torch.tensor(-1e4)}
+    assert "h.1.attn.c_attn.bias" in old and len(old) == len(weights) + 2
+    save_file(old, tmp_path / "model.safetensors")
+    model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
+    edited(tmp_path / "tokenizer.json", model={name: value for name, value in model.items() if name != "type"})
+    (tmp_path / "tokenizer_config.json").unlink()
+    again = from_transformers(tmp_path)
+    assert again.fingerprint == one.fingerprint and again.columns == one.columns
+    del old["h.1.attn.c_attn.bias"]
+    save_file(old, tmp_path / "model.safetensors")
+    with pytest.raises(RunError, match=r"lack transformer\.h\.1\.attn\.c_attn\.bias"):
+        from_transformers(tmp_path)
+
+
+@pytest.mark.parametrize("maker", [bytewise, endoftext])
+def test_what_it_writes_is_what_it_writes_there(maker, tmp_path: Path) -> None:
+    made, fast = maker(tmp_path)
+    ids = [fast.bos_token_id, *fast("The old", add_special_tokens=False).input_ids]
+    found = made.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=20)
     own = from_transformers(tmp_path).sample([{}], prompts=["The old"], temperature=0.0,
                                              tokens=20)[0]["text"]
     assert fast.decode(found[0][1:], skip_special_tokens=True) == own
@@ -210,18 +309,26 @@ def edited(path: Path, **fields) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-@pytest.mark.parametrize(("fields", "named"), [
-    ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}}, "rope_parameters"),
-    ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
-    ({"attention_bias": True}, "attention_bias=True"),
-    ({"mlp_bias": True}, "mlp_bias"),
-    ({"sliding_window": 512}, "sliding_window=512"),
-    ({"hidden_act": "gelu"}, "hidden_act"),
-    ({"model_type": "gpt2"}, "model_type='gpt2'"),
-    ({"head_dim": 16}, "head_dim=16"),
-    ({"vocab_size": 100}, "vocab_size=100")], ids=lambda x: x if isinstance(x, str) else "")
-def test_what_llama_has_not_is_named(fields, named: str, tmp_path: Path) -> None:
-    bytewise(tmp_path)
+@pytest.mark.parametrize(("maker", "fields", "named"), [
+    *((bytewise, *case) for case in [
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}}, "rope_parameters"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+        ({"attention_bias": True}, "attention_bias=True"),
+        ({"mlp_bias": True}, "mlp_bias"),
+        ({"sliding_window": 512}, "sliding_window=512"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"model_type": "mistral"}, "model_type='mistral'; llama and gpt2 alone"),
+        ({"head_dim": 16}, "head_dim=16"),
+        ({"vocab_size": 100}, "vocab_size=100")]),
+    *((endoftext, *case) for case in [
+        ({"activation_function": "relu"}, "activation_function='relu': the GPT-2 of likewise has 'gelu_new' alone"),
+        ({"scale_attn_weights": False}, "scale_attn_weights=False"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+        ({"add_cross_attention": True}, "add_cross_attention=True"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"n_head": 5}, "width=48 is no multiple of heads=5")])], ids=lambda x: x if isinstance(x, str) else "")
+def test_what_a_trunk_has_not_is_named(maker, fields, named: str, tmp_path: Path) -> None:
+    maker(tmp_path)
     edited(tmp_path / "config.json", **fields)
     with pytest.raises(ValueError, match=named):
         from_transformers(tmp_path)
@@ -231,6 +338,9 @@ def test_files_that_are_missing_or_not_whole_are_named(tmp_path: Path) -> None:
     bytewise(tmp_path)
     with pytest.raises(ValueError, match="max_position_embeddings"):
         from_transformers(tmp_path, length=65)
+    endoftext(tmp_path / "gpt2")
+    with pytest.raises(ValueError, match="give 2 to 64, the n_positions"):
+        from_transformers(tmp_path / "gpt2", length=65)
     weights = load_file(tmp_path / "model.safetensors")
     save_file({**weights, "model.layers.0.self_attn.q_proj.bias": torch.zeros(48)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="q_proj.bias"):
@@ -263,7 +373,10 @@ def test_a_tokenizer_that_changes_texts_is_refused(tmp_path: Path) -> None:
     ("text", {"grams": 100}, "grams"), ("text", {"infill": 0.1}, "infill"), ("text | label", {}, r"text \| label"),
     ("label", {"family": "autoregressive"}, "one target"), ("text", {"heads": 3}, "heads=3"),
     ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
-    ("text", {"compat": "gpt2"}, "none, llama")])
+    ("text", {"compat": "none", "tied": True}, "tied=True is an option of compat=llama or gpt2"),
+    ("text", {"compat": "gpt2", "base": 10.0}, "base=10.0 is an option of compat=llama; leave it out"),
+    ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no marks"), ("text", {"compat": "gpt2", "heads": 3}, "heads=3"),
+    ("text", {"compat": "opt"}, "none, llama, gpt2")])
 def test_options_without_an_equivalent_are_refused(formula: str, options, said: str, world: Table) -> None:
     family = options.pop("family", None)
     with pytest.raises(ValueError, match=said):
@@ -278,7 +391,7 @@ def test_a_draw_that_it_cannot_make_is_refused(world: Table) -> None:
 
 
 def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='compat=none; .*likewise train DATA "text" --compat llama'):
+    with pytest.raises(ValueError, match='compat=none; .*llama, gpt2.*likewise train DATA "text" --compat llama'):
         to_transformers(Model("text", world.columns, width=64, depth=1), tmp_path)
     with pytest.raises(ValueError, match="the family flow"):
         to_transformers(Model("number", world.columns, width=64, depth=1), tmp_path)
@@ -288,10 +401,11 @@ def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
 # ---- commands
 
 
-def test_export_import_and_training_on(tmp_path: Path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("maker", [bytewise, endoftext])
+def test_export_import_and_training_on(maker, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("lines.txt").write_text("".join(LINES * 60))
-    bytewise(Path("theirs"))
+    maker(Path("theirs"))
     assert main(["import", "theirs", "--out", "run", "--data", "lines.txt", "--length", "32"]) == 0
     assert "P(text)" in capsys.readouterr().out
     assert main(["sample", "run", "The", "--tokens", "5"]) == 0

@@ -233,6 +233,15 @@ def test_a_text_is_learned_and_goes_on(model: Model, table: Table) -> None:
     assert row["text"].startswith("77 green bottles hanging on the wall")
 
 
+def test_a_prompt_may_end_anywhere(model: Model) -> None:
+    """After a space or within a word: unhealed, every second of these goes on with another word."""
+    lines = ("77 green bottles hanging on the wall,\n", "Chapter 99. It was the 99th day, naïve as ever: so it goes. ")
+    cuts = [(line, k) for line in lines for k in range(9, 36)]
+    rows = model.sample([{}] * len(cuts), prompts=[line[:k] for line, k in cuts], temperature=0, tokens=6)
+    assert all(row["text"].startswith(line[:k]) for row, (line, k) in zip(rows, cuts, strict=True))
+    assert sum(row["text"][k:][:4] == line[k:][:4] for row, (line, k) in zip(rows, cuts, strict=True)) / len(cuts) > 0.8
+
+
 def test_prompts_of_any_length_are_drawn_together(model: Model) -> None:
     """What is written after a prompt does not depend on the prompts beside it."""
     prompts = ["", "9", "It was", "77 green bottles hanging", "so it goes. so it"]

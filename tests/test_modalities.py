@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import tokenizers
 import torch
 
 from likewise.modalities import KINDS, Image, Label, Modality, Number, Text, modality_from_json
@@ -141,6 +142,13 @@ def test_vocabulary_follows_the_corpus() -> None:
     assert Text.fit(CAPTIONS, vocabulary=270).spec.classes == 270
     with pytest.raises(ValueError, match="vocabulary=100"):
         Text.fit(CAPTIONS, vocabulary=100)
+
+
+def test_tokens_that_were_added_to_the_pairs_are_written_as_they_are() -> None:
+    tokenizer = tokenizers.Tokenizer.from_str(Text.fit(["a b"]).tokenizer)
+    tokenizer.add_tokens(["｜end of it｜", "  "])
+    text = Text(tokenizer.to_str(), 8)
+    assert text.pieces[-2:] == ("｜end of it｜".encode(), b"  ") and text.letters([257, 258]) == "｜end of it｜  "
 
 
 def test_a_long_text_is_refused_and_says_what_to_do() -> None:

@@ -1,4 +1,4 @@
-"""Write a model for another library: a model of text, trained with --compat llama, for transformers."""
+"""Write a model of text, trained with --compat llama or gpt2, for another library: transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a run of a model of text that transformers has saved: a Llama with its tokenizer."""
+"""Make a run of a model of text that transformers has saved: a Llama or a GPT-2."""
 
 from __future__ import annotations
 

@@ -27,16 +27,18 @@ from likewise.constraints import Bound, Obeying
 from likewise.families.base import Family, Known, Score
 from likewise.floats import Floats
 from likewise.heads import Gaussians, Ids, draw_ids, filtered
+from likewise.healing import Owed
 from likewise.layout import Batch, Context, take
 from likewise.leads import opposite
-from likewise.llama import BASE, EPS, Llama, refused
 from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
 from likewise.middle import MARKS, PRE, Marked, asked, rearranged, restored
 from likewise.nets import Reader, Reading
 from likewise.rng import Rng
 from likewise.spec import Spec
+from likewise.trunks import BASE, EPS, made, refused
 
 READ = 4   # places a side at which a picture is read: every block sees all of them
+STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
 LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
 GUIDANCE = 2.0  # of pictures
 Watch = Callable[[str, Tensor], Tensor]  # a column's name and its ids so far, (B, n) -> who ends, (B,)
@@ -50,8 +52,9 @@ class Autoregressive(Family):
                  depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0, compat: Literal["none", "llama"] = "none", heads: int | None = None,
-                 hidden: int | None = None, base: float = BASE, eps: float = EPS) -> None:
+                 fim: float = 0.0, compat: Literal["none", "llama", "gpt2"] = "none",
+                 heads: int | None = None, hidden: int | None = None, base: float = BASE, eps: float = EPS,
+                 tied: bool | None = None) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -62,15 +65,16 @@ class Autoregressive(Family):
         grams   of a text alone: rows of the tables of pairs and triples of ids that are looked up beside it
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
-        compat  "llama": of a text alone, the trunk that `likewise export` can give to transformers
+        compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
-                of the width); base: of the wavelengths of its places; eps: of its norms
+                of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
+                norms; tied: whether its head has the weights of its embedding (default in gpt2 alone)
 
         Raises ValueError for a document beside other targets, grams or fim of what is no text, or what
         `compat` has not.
         """
         super().__init__(targets, sources)
-        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps}
+        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps, "tied": tied}
         if reason := refused(self.targets, self.sources, compat,
                              {**own, "infill": infill, "grams": grams, "fim": fim}):
             raise ValueError(reason)
@@ -82,6 +86,8 @@ class Autoregressive(Family):
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
         self.fim = fim
+        if self.writes:
+            self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
         if self.running and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         pictures = {n: s for n, s in self.targets.items()
@@ -93,15 +99,16 @@ class Autoregressive(Family):
         self.tokens = {n: self.codecs[n].spec if n in self.pictures else s for n, s in self.targets.items()}
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
-        specs, self.bare = list(self.tokens.values()), compat == "llama"
+        specs, self.bare = list(self.tokens.values()), compat != "none"
         ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
-        self.causal = Llama(*specs, width, depth, **own) if self.bare else Causal(specs, width, depth, more)
+        self.causal = (made(compat, *specs, width, depth, own) if self.bare else
+                       Causal(specs, width, depth, more))
         last = self.sizes[-1] == 1 and not fim  # that no slot reads
         read = [] if self.bare else specs[:-1] if last else specs
         self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
                                     for s in read)
-        self.heads = nn.ModuleList(Ids(width, s.classes, bias=not self.bare) if s.categorical else
-                                   Gaussians(width, s.width, components, floor)
+        self.heads = nn.ModuleList(Ids(width, s.classes, not self.bare, self.causal.shared)
+                                   if s.categorical else Gaussians(width, s.width, components, floor)
                                    for s in self.tokens.values())
         self.grams = Grams(grams, width) if grams else None
         several = len(self.targets) > 1
@@ -220,10 +227,11 @@ class Autoregressive(Family):
 
     @torch.no_grad()
     def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               prompt: Batch | None = None, suffix: Batch | None = None, watch: Watch | None = None,
-               constraint: Mapping[str, Bound] | None = None, temperature: float = 1.0,
-               top_p: float = 1.0, min_p: float = 0.0, guidance: float | None = None,
-               presence: float = 0.0, frequency: float = 0.0, tokens: int | None = None) -> Batch:
+               prompt: Batch | None = None, suffix: Batch | None = None, owed: Owed | None = None,
+               watch: Watch | None = None, constraint: Mapping[str, Bound] | None = None,
+               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
+               guidance: float | None = None, presence: float = 0.0, frequency: float = 0.0,
+               tokens: int | None = None) -> Batch:
         """Draw (1) token by token; of each target under a `constraint`, what it allows.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
@@ -236,8 +244,9 @@ class Autoregressive(Family):
         tokens     of a text, drawn at most; a document may be longer than a window (default: a window)
 
         `prompt` is the beginning of the one target that is a text, ids (B, P) filled up with 0; with a
-        `suffix`, (B, S), what stands between them is drawn. `watch` is told a column's name and its ids so
-        far, (B, n), as they are told, after each id of a text, and says which rows end there, (B,) bool.
+        `suffix`, (B, S), what stands between them is drawn. What is `owed` comes first, beside
+        the `tokens`. `watch` is told a column's name and its ids so far, (B, n), as they are told, after each
+        id of a text, and says which rows end there, (B,) bool.
         Raises ValueError for a negative where nothing is guided, and a suffix without `fim`.
         """
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
@@ -251,8 +260,8 @@ class Autoregressive(Family):
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
         if self.bare and (known or against or guidance not in (None, 1.0)):
-            raise ValueError("a model of compat=llama reads nothing but what stands before a place, so it "
-                             "takes no known parts, no guidance and no negative; give it a prompt")
+            raise ValueError("a model with another library's trunk (compat) reads nothing but what stands "
+                             "before a place: no known parts, no guidance, no negative; give it a prompt")
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self._encode(x) if known else {n: None for n in self.tokens}
@@ -275,8 +284,8 @@ class Autoregressive(Family):
             if self.tokens[name].padded:
                 begin = next(iter((prompt or {}).values()), None)
                 out[name] = self._text(k, name, state, z[name], self._forced(name, masks[name]), rng,
-                                       partial(draw, presence=presence, frequency=frequency), begin, watch,
-                                       tokens, obeying.get(name), suffix is not None)
+                                       partial(draw, presence=presence, frequency=frequency), begin, owed,
+                                       watch, tokens, obeying.get(name), suffix is not None)
                 if suffix is not None:
                     out[name] = restored(out[name], self.tokens[name].classes)
                 if name in obeying:
@@ -304,8 +313,8 @@ class Autoregressive(Family):
         return pasted(out, value, forced)
 
     def _text(self, k: int, name: str, state: Decoding, value: Tensor | None, forced: Tensor, rng: Rng,
-              draw: Callable[..., Tensor], prompt: Tensor | None, watch: Watch | None, tokens: int | None,
-              obeying: Obeying | None, between: bool) -> Tensor:
+              draw: Callable[..., Tensor], prompt: Tensor | None, owed: Owed | None, watch: Watch | None,
+              tokens: int | None, obeying: Obeying | None, between: bool) -> Tensor:
         """Draw the ids of column k up to their end, (B, n); they begin with the prompt, which is fed at once.
 
         Rows whose prompts are longer than the shortest one are drawn with it and made to follow theirs. A
@@ -322,6 +331,8 @@ class Autoregressive(Family):
             value = torch.cat([prompt, value[:, n:]], dim=1)
             forced = torch.cat([prompt != 0, forced[:, n:]], dim=1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
+        if owed:
+            last = last + owed.counts.to(device)
         room = spec.tokens + MARKS - 1 if between else int(last.max()) if spec.running else spec.tokens
         value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (value, forced))  # or cut
         u = rng.uniform(room)
@@ -340,7 +351,7 @@ class Autoregressive(Family):
                 at = i - spec.tokens // 2
                 state.again(self._embed(k, out[:, at:i]).repeat(copies, 1, 1))
             h = state.slot(first + i - at, (~ended).repeat(copies))
-            allowed = obeying.allowed().to(device) if obeying else None
+            allowed = obeying.allowed().to(device) if obeying else owed and owed.allowed(out[:, :i], begun)
             token = draw(h, u[:, i], goes_on=goes_on[:, i], counts=counts, allowed=allowed)
             token = pasted(token, value[:, i], forced[:, i])
             if obeying:

@@ -28,6 +28,7 @@ LEADS = {
     "start": "start from something given",
     "prompt": "go on from a beginning",
     "suffix": "fill in the middle of a text",
+    "owed": "draw the end of a beginning anew",
     "constraint": "draw texts under a constraint",
     "watch": "be stopped by what they have drawn",
 }
@@ -89,6 +90,7 @@ class Family(nn.Module, ABC):
     muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
     precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
     apart: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
+    batch: int = 96  # rows of a training step, unless a plan says otherwise
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()

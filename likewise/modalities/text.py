@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -143,6 +144,15 @@ class Text(Modality):
         """What ids other than 0 spell, wherever they stand in a text."""
         return self._tokenizer.decode(self.theirs(ids))
 
+    def spelled(self, ids: Sequence[int]) -> bytes:
+        """The same as bytes, which may begin or end within a letter."""
+        return b"".join(self.pieces[i] for i in ids)
+
+    def beginning(self, start: bytes) -> list[int]:
+        """The ids whose bytes begin so."""
+        ids, key = self._sorted, lambda i: self.pieces[i][: len(start)]
+        return ids[bisect_left(ids, start, key=key) : bisect_right(ids, start, key=key)]
+
     def load(self, data: bytes) -> str:
         try:
             return data.decode()
@@ -162,8 +172,20 @@ class Text(Modality):
         plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
         rest = [b for b in range(256) if b not in plain]
         byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
-        spelled = {i: token for token, i in self._tokenizer.get_vocab().items()}
-        return b"", *(bytes(byte[c] for c in spelled[i]) for i in self.theirs(range(1, self.spec.classes)))
+        tokens = {i: token for token, i in self._tokenizer.get_vocab().items()}
+        words = (tokens[i] for i in self.theirs(range(1, self.spec.classes)))
+        return b"", *(bytes(byte[c] for c in word) if byte.keys() >= {*word} else word.encode()
+                      for word in words)      # what was added to the pairs is written as it is
+
+    @cached_property
+    def longest(self) -> int:
+        """The bytes of the longest id."""
+        return max(map(len, self.pieces))
+
+    @cached_property
+    def _sorted(self) -> list[int]:
+        """All ids but 0, by their bytes."""
+        return sorted(range(1, len(self.pieces)), key=self.pieces.__getitem__)
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
