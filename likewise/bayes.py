@@ -24,7 +24,8 @@ from torch import Tensor
 
 from likewise.families.base import Known, Score
 from likewise.formula import Formula, unknown
-from likewise.model import Model, Row
+from likewise.modalities import Row
+from likewise.model import Model
 from likewise.rng import Rng, seed_of
 
 ROUNDS = 4  # of successive halving, at least
@@ -205,7 +206,7 @@ class Bayes:
                    ways: int, seed: int, batch: int) -> tuple[list[Row], list[int]]:
         """Each row with what is missing drawn `ways` times, no class given (3), and an index for each."""
         model, done = self.model, []
-        masks = {n: model.mask_of(n, mask) for n, mask in observed.items()}
+        masks = {n: model.tokens.mask(n, mask) for n, mask in observed.items()}
         rows = [{n: v for n, v in row.items() if n != self.labels} for row in rows for _ in range(ways)]
         numbers = [i * ways + j for i in indices for j in range(ways)]
         plain = {"guidance": 1.0} if "guidance" in type(model.family).knobs() else {}

@@ -17,11 +17,13 @@ import torch
 
 from likewise import checkpoint
 from likewise.checkpoint import LINKS
+from likewise.conditional import Conditional
 from likewise.families import drawing
 from likewise.formula import Formula, FormulaError, View, unknown
 from likewise.latent import embeds
+from likewise.modalities import Row
 from likewise.modalities.base import Modality
-from likewise.model import Conditional, Model, Row
+from likewise.model import Model
 from likewise.rng import seed_of
 
 

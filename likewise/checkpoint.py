@@ -26,9 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from likewise.formula import View
+from likewise.frozen import again
+from likewise.latent import Coder
+
 FORMAT = 1
 HOLDS = {"model.json": ("formula", "family", "options", "columns"), "chain.json": ("formula", "links")}
-CHAIN, LINKS = "chain.json", "links"
+CHAIN, LINKS, VIEWS = "chain.json", "links", "views"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
 SHIPPED = Path(__file__).parent / "models"     # run folders that come with the package
 
@@ -96,6 +100,26 @@ def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """model.json and the weights of a run folder. Raises RunError."""
     state = load_state(folder)
     return state, _read(folder / WEIGHTS)[0]
+
+
+def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Coder]) -> dict[str, Coder]:
+    """What the columns of a run are seen through: frozen encoders, and what `load` makes of views/NAME.
+
+    Raises RunError for one that is not there.
+    """
+    views: dict[str, Coder] = {}
+    for name in filter(None, dict.fromkeys(View.parse(column).through for column in state["columns"])):
+        if name in state.get("frozen", {}):
+            try:
+                views[name] = again(**state["frozen"][name])
+            except ValueError as error:
+                raise RunError(f"{folder} cannot be read: {error}") from None
+        elif (folder / VIEWS / name).is_dir():
+            views[name] = load(folder / VIEWS / name)
+        else:
+            raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
+                           "copy it there, or restore the folder")
+    return views
 
 
 def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:

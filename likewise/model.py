@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import itertools
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from likewise import checkpoint
-from likewise.checkpoint import RunError
+from likewise import checkpoint, scores
+from likewise.conditional import Conditional
 from likewise.constraints import Constraint
-from likewise.families import FAMILIES, drawing, family_class
-from likewise.families.base import LEADS, Family, Known, Score, keywords
-from likewise.formula import Formula, FormulaError, View, unknown
-from likewise.frozen import Frozen, again
+from likewise.draws import Draws
+from likewise.families import family_class
+from likewise.families.base import Family, Score, checked, keywords
+from likewise.formula import Formula, FormulaError, View
+from likewise.frozen import Frozen
 from likewise.latent import Coder, Latent
-from likewise.layout import Batch, Context
-from likewise.leads import Start, Toward
-from likewise.masks import blank
-from likewise.modalities import Text, modality_from_json
-from likewise.modalities.base import Modality
-from likewise.rng import Rng
+from likewise.layout import Context
+from likewise.modalities import Modality, Row, Text, modality_from_json
 from likewise.spec import Spec
-from likewise.writing import Prompt, Writing, streamed, windows
-
-VIEWS = "views"  # folder, in that of a run, of the models that columns are seen through
-Row = dict[str, Any]  # column -> a value a person can look at
+from likewise.tokens import Tokens
+from likewise.writing import Prompt
 
 
 class Model(nn.Module):
@@ -110,22 +101,31 @@ class Model(nn.Module):
                  .numpy().tobytes() for n, v in sorted(state.items()))
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
+    @property
+    def tokens(self) -> Tokens:
+        """What is between the values of rows and the family."""
+        return Tokens(self.formula, self.columns, self.device)
+
+    def encode(self, name: str, values: Sequence[Any]) -> Tensor:
+        """Values of a column -> (B, T, C) or (B, T) on the model's device. Raises ValueError."""
+        return self.tokens.encode(name, values)
+
+    def context(self, rows: Sequence[Row]) -> Context:
+        """The sources of rows: one that a row lacks, or that is None, is not given."""
+        return self.tokens.context(rows)
+
+    # ---- drawing
+
     def knobs(self) -> dict[str, inspect.Parameter]:
         """What may be turned while drawing: the family's knobs."""
         return type(self.family).knobs()
-
-    # ---- drawing and scoring
 
     def given(self, **sources: Any) -> Conditional:
         """The distribution of the targets with these sources known; any subset of them may be given.
 
         Raises ValueError for a column that is no source, or a value that its modality cannot take.
         """
-        for name, value in sources.items():
-            if name not in self.sources:
-                raise ValueError(unknown("source", name, self.sources))
-            self._check(name, value)
-        return Conditional(self, sources)
+        return Conditional(self, self.tokens.asked(sources))
 
     def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                known: Mapping[str, Any] | None = None, negative: Row | None = None,
@@ -144,28 +144,9 @@ class Model(nn.Module):
         target of texts to what they must obey, from their beginning to their end. Knobs are the family's (its
         `sample`). Raises ValueError for what the family cannot do.
         """
+        draws = self._draws(knobs, known=known, negative=negative, start=start)
         indices = range(len(rows)) if indices is None else indices
-        drawn: list[Row] = []
-        if constraint and (prompts is not None or stop or knobs.get("tokens")):
-            raise ValueError("a constraint holds from a text's beginning to its end; leave prompts, stop and "
-                             "tokens out")
-        bound = self._bound(constraint, known)
-        if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
-            raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
-        for first in range(0, len(rows), batch):
-            part, some = rows[first : first + batch], slice(first, first + batch)
-            rng = Rng(indices[some], "sample", seed, device=self.device)
-            leads = {**self._leads(len(part), known, negative, start), **bound}
-            writing = None
-            if prompts is not None or stop:
-                self._can("prompt")
-                writing = Writing(self.made, None if prompts is None else prompts[some], stop, heal=not known)
-                leads |= writing.leads
-            found = self._drawn(part, rng, known, leads, knobs)
-            for k, row in enumerate(found if writing else ()):
-                row[writing.name] = writing.written(row[writing.name], k)
-            drawn += found
-        return drawn
+        return draws.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
 
     def stream(self, sources: Row | None = None, *, prompt: Prompt = "", stop: Sequence[str] = (),
                seed: int = 0, **knobs: Any) -> Iterator[str]:
@@ -174,11 +155,7 @@ class Model(nn.Module):
         Of a pair it is what stands between. Raises ValueError unless the one target is a text and the family
         writes it from left to right.
         """
-        self._can("prompt")
-        writing = Writing(self.made, [prompt], stop)
-        rng = Rng([0], "sample", seed, device=self.device)
-        return streamed(writing, lambda watch: self._drawn([sources or {}], rng, None,
-                                                           {**writing.leads, "watch": watch}, knobs))
+        return self._draws(knobs).stream(sources or {}, prompt, stop, seed)
 
     def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
                     known: Mapping[str, Any] | None = None, negative: Row | None = None,
@@ -194,74 +171,12 @@ class Model(nn.Module):
                 known: Mapping[str, Any] | None = None, negative: Row | None = None,
                 **knobs: Any) -> list[Row]:
         """The same where the two sources are others at each of the steps, of which there are at least 2."""
-        n = len(firsts)
-        if n < 2:
-            raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
-        share = torch.linspace(0, 1, n, dtype=torch.float64)
-        rngs = [Rng([0] * n, "sample", seed, device=self.device) for seed in seeds]
-        leads = self._leads(n, known, negative, None)
-        if any(map(_differ, firsts, lasts)):
-            self._can("toward")
-            leads["toward"] = Toward(self.context(lasts), share.float()[:, None].to(self.device))
-        return self._drawn(firsts, Rng.between(*rngs, share), known, leads, knobs)
+        return self._draws(knobs, known=known, negative=negative).between(firsts, lasts, seeds)
 
-    def _drawn(self, rows: Sequence[Row], rng: Rng, known: Mapping[str, Any] | None, leads: Mapping[str, Any],
-               knobs: Mapping[str, Any]) -> list[Row]:
-        """The rows with their targets drawn, all at once."""
-        drawing(self.family_name)
-        knobs = checked(knobs, self.knobs(), f"knob of the family {self.family_name}")
-        with torch.no_grad():
-            c, fixed = self.context(rows), self._known(known, len(rows))
-            out = self.family.sample(c, known=fixed, rng=rng, **leads, **knobs)
-        values = {n: self.columns[n].decode_all(out[n].cpu()) for n in self.targets}
-        for name, given in (known or {}).items():
-            value, mask = self._held(name, given)
-            values[name] = [self.columns[name].keep(drawn, value, mask) for drawn in values[name]]
-        return [{**row, **{n: values[n][i] for n in values}} for i, row in enumerate(rows)]
+    def _draws(self, knobs: Mapping[str, Any], **leads: Any) -> Draws:
+        return Draws(self.family, self.family_name, self.tokens, knobs, **leads)
 
-    def _leads(self, rows: int, known: Mapping[str, Any] | None, negative: Row | None,
-               start: tuple[Row, float] | None) -> dict[str, Any]:
-        """What leads a draw of so many rows beside their sources."""
-        leads: dict[str, Any] = {}
-        if negative is not None:
-            self._can("against")
-            leads["against"] = self.context([self.given(**negative).sources] * rows)
-        if start is not None:
-            self._can("start")
-            whole = {n: v for n, v in (known or {}).items() if not isinstance(v, tuple)}
-            given = self._known({**whole, **start[0]}, rows)
-            if lacks := [n for n in self.targets if given is None or n not in given.values]:
-                raise ValueError(f"a start needs a value of every target that is not known; {lacks[0]!r} has "
-                                 "none")
-            leads["start"] = Start(given.values, start[1])
-        return leads
-
-    def _bound(self, constraint: Mapping[str, Constraint] | None, known: Mapping[str, Any] | None) -> Row:
-        """The lead of that name, for the ids of the targets; nothing without constraints."""
-        if not constraint:
-            return {}
-        self._can("constraint")
-        bound = {}
-        for name, given in constraint.items():
-            if name not in self.targets:
-                raise ValueError(unknown("target", name, self.targets))
-            column = self.columns[name]
-            if not isinstance(column, Text):
-                raise ValueError(f"{name} is drawn as {column.kind}, and a constraint is for a text")
-            if name in (known or {}):
-                raise ValueError(f"{name} is known and constrained; leave out one of the two")
-            try:
-                bound[name] = given.bind(column.pieces, column.length, column.opening.encode())
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return {"constraint": bound}
-
-    def _can(self, lead: str) -> None:
-        """Raise ValueError unless the family's draws can be led so."""
-        if lead not in type(self.family).leads():
-            able = [name for name in FAMILIES if lead in family_class(name).leads()]
-            raise ValueError(f"the family {self.family_name} cannot {LEADS[lead]}; those that can: "
-                             f"{', '.join(able)}")
+    # ---- scoring
 
     def log_prob(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
                  observed: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> Score:
@@ -281,43 +196,9 @@ class Model(nn.Module):
         known = {n: p for n, p in known.items() if n != "observed"}
         knobs = checked(knobs, known, f"knob of log_prob of the family {self.family_name}")
         if self.columns[self.targets[0]].spec.running:
-            return self._document(rows, batch)
+            return scores.of_documents(self.family, self.tokens, rows, batch)
         indices = range(len(rows)) if indices is None else indices
-        specs, masks = self.family.targets, {n: self.mask_of(n, mask) for n, mask in (observed or {}).items()}
-        if masks:  # then of every target
-            masks = {n: torch.ones(s.tokens, dtype=torch.bool, device=self.device)
-                     for n, s in specs.items()} | masks
-        parts = []
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            rng = Rng(indices[start : start + batch], "score", seed, device=self.device)
-            x = {n: self._dequantised(n, self.encode(n, [r[n] for r in part]), rng) for n in self.targets}
-            if masks:
-                knobs["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
-            with torch.no_grad():
-                parts.append(self.family.log_prob(x, self.context(part), rng=rng, **knobs))
-        dims = {n: (int(masks[n].sum()) if masks else s.tokens) * s.width for n, s in specs.items()}
-        scale = sum(count * self.columns[n].log_scale for n, count in dims.items())
-        return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, sum(dims.values()))
-
-    def _document(self, rows: Sequence[Row], batch: int) -> Score:
-        """log P of documents, of any length."""
-        [name] = self.targets
-        column = self.columns[name]
-        for row in rows:
-            self._check(name, row[name])
-        cuts = ((k, *cut) for k, row in enumerate(rows)
-                for cut in windows(column.ids(row[name]), column.length))
-        nats = torch.zeros(len(rows), dtype=torch.float64, device=self.device)  # of millions of tokens
-        while some := list(itertools.islice(cuts, batch)):
-            which, ids, fresh = zip(*some, strict=True)
-            with torch.no_grad():
-                told = self.family.token_log_prob({name: torch.stack(ids).to(self.device)},
-                                                  self.context([rows[k] for k in which]))[name]
-            nats.index_add_(0, torch.tensor(which, device=self.device),
-                            (told * torch.stack(fresh).to(self.device)).sum(1).double())
-        sizes = [len(row[name].encode()) for row in rows]
-        return Score(nats.float(), "exact", torch.tensor(sizes, device=self.device))
+        return scores.of_rows(self.family, self.tokens, rows, seed, indices, observed or {}, batch, knobs)
 
     def scoring(self) -> dict[str, inspect.Parameter]:
         """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""
@@ -333,8 +214,7 @@ class Model(nn.Module):
         Raises ValueError if the family has no embedding, or none of this column.
         """
         self.embeds()
-        if name not in self.targets:
-            raise ValueError(unknown("target", name, self.targets))
+        self.tokens.target(name)
         with torch.no_grad():
             parts = (values[i : i + batch] for i in range(0, len(values), batch))
             return torch.cat([self.family.embed(name, part if isinstance(part, Tensor)
@@ -345,63 +225,6 @@ class Model(nn.Module):
         if not hasattr(type(self.family), "embed"):  # not a module of that name
             raise ValueError(f"the family {self.family_name} has no embedding; "
                              "train one of the family contrastive")
-
-    # ---- values <-> tokens
-
-    def encode(self, name: str, values: Sequence[Any]) -> Tensor:
-        """Values of a column -> (B, T, C) or (B, T) on the model's device."""
-        for value in values:
-            self._check(name, value)
-        return self.columns[name].encode_all(values).to(self.device)
-
-    def context(self, rows: Sequence[Row]) -> Context:
-        """Rows -> Context: a source that a row lacks, or that is None, is not given."""
-        values: Batch = {}
-        for name in self.sources:
-            values[name] = blank(self.columns[name].spec, len(rows), self.device)
-            given = [i for i, row in enumerate(rows) if row.get(name) is not None]
-            if given:
-                values[name][given] = self.encode(name, [rows[i][name] for i in given])
-        present = [[row.get(name) is not None for name in self.sources] for row in rows]
-        flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.sources))
-        return Context(values, flags).to(self.device)
-
-    def _check(self, name: str, value: Any) -> None:
-        reason = self.columns[name].check(value)
-        if reason:
-            raise ValueError(f"{name}: {reason}")
-
-    def _known(self, known: Mapping[str, Any] | None, rows: int) -> Known | None:
-        if not known:
-            return None
-        values, masks = {}, {}
-        for name, value in known.items():
-            if name not in self.targets:
-                raise ValueError(unknown("target", name, self.targets))
-            value, mask = self._held(name, value)
-            spec = self.columns[name].spec
-            masks[name] = self.mask_of(name, mask).expand(rows, -1)
-            values[name] = self.encode(name, [value]).expand(rows, *[-1] * (1 + (not spec.categorical)))
-        return Known(values, masks)
-
-    def _held(self, name: str, given: Any) -> tuple[Any, Tensor]:
-        """A value, or (value, mask), -> both; without a mask all of it holds."""
-        whole = torch.ones(self.columns[name].spec.tokens, dtype=torch.bool)
-        value, mask = given if isinstance(given, tuple) else (given, whole)
-        return value, torch.as_tensor(mask).bool()
-
-    def mask_of(self, name: str, mask: Any) -> Tensor:
-        """A mask over the grid of a target -> (T,) bool on the model's device. Raises ValueError."""
-        if name not in self.targets:
-            raise ValueError(unknown("target", name, self.targets))
-        try:
-            return self.columns[name].places(torch.as_tensor(mask).bool()).to(self.device)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-
-    def _dequantised(self, name: str, x: Tensor, rng: Rng) -> Tensor:
-        cell = self.columns[name].cell
-        return x + cell * (rng.uniform(*x.shape[1:]) - 0.5) if cell else x
 
     # ---- a column seen through this model
 
@@ -471,7 +294,7 @@ class Model(nn.Module):
         """
         for name, view in self.views.items():
             if not isinstance(view, Frozen):
-                view.save(Path(folder) / VIEWS / name)
+                view.save(Path(folder) / checkpoint.VIEWS / name)
         checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
 
     @classmethod
@@ -483,62 +306,10 @@ class Model(nn.Module):
         """
         folder = Path(folder)
         state, weights = checkpoint.load_weights(folder)
-        through = sorted({view.through for name in state["columns"] if (view := View.parse(name)).through})
-        state = {**state, "options": state["options"] | options}
-        model = cls.from_json(state, {name: cls._view(folder, name, state) for name in through})
+        views = checkpoint.load_views(folder, state, cls.load)
+        model = cls.from_json({**state, "options": state["options"] | options}, views)
         if options:
             weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
         checkpoint.fill(model.family, weights, folder)
         model.fresh = False
         return model.eval()
-
-    @classmethod
-    def _view(cls, folder: Path, name: str, state: Mapping[str, Any]) -> Coder:
-        """What columns are seen through under that name. Raises RunError."""
-        if name in state.get("frozen", {}):
-            try:
-                return again(**state["frozen"][name])
-            except ValueError as error:
-                raise RunError(f"{folder} cannot be read: {error}") from None
-        if not (folder / VIEWS / name).is_dir():
-            raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
-                           "copy it there, or restore the folder")
-        return cls.load(folder / VIEWS / name)
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """A model with some of its sources given: P(targets | these)."""
-
-    model: Model
-    sources: Row
-
-    def sample(self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None,
-               **knobs: Any) -> list[Row]:
-        """n draws; see Model.sample."""
-        return self.model.sample([self.sources] * n, seed=seed, known=known, **knobs)
-
-    def log_prob(self, *, seed: int = 0, **given: Any) -> Score:
-        """log P(targets | sources), one row: a value of every target, and knobs; see Model.log_prob."""
-        missing = [n for n in self.model.targets if n not in given]
-        if missing:
-            raise ValueError(f"log_prob needs a value of every target; {missing[0]!r} has none")
-        targets = {n: given.pop(n) for n in self.model.targets}
-        return self.model.log_prob([{**self.sources, **targets}], seed=seed, **given)
-
-
-def _differ(a: Row, b: Row) -> bool:
-    """Whether two rows give other sources; a vector is compared number by number."""
-    return a.keys() != b.keys() or any(
-        not np.array_equal(a[n], b[n]) if isinstance(a[n], np.ndarray) else a[n] != b[n] for n in a)
-
-
-def checked(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`given`, if every name in it is in `known` and every choice one of its Literal's. Raises ValueError."""
-    for name, value in given.items():
-        if name not in known:
-            raise ValueError(unknown(what, name, known))
-        choices = typing.get_args(known[name].annotation)
-        if typing.get_origin(known[name].annotation) is typing.Literal and value not in choices:
-            raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}")
-    return dict(given)

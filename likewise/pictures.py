@@ -13,9 +13,9 @@ import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
 from likewise.formula import View
-from likewise.modalities import Modality
+from likewise.modalities import Modality, Row
 from likewise.preview import grid
-from likewise.table import Row, Table
+from likewise.table import Table
 
 
 def visible(columns: Mapping[str, Modality], names: Sequence[str]) -> list[str]:

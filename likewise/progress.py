@@ -13,8 +13,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from likewise import checkpoint, machine, memory, pictures
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 from likewise.training import Plan, Step, train
 
 SHOWN, ACROSS = 32, 8       # draws on samples.png, and how many stand in a line

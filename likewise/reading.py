@@ -32,6 +32,7 @@ LONG = 4096         # characters above which a text is a document, which is lear
 AT_ONCE = 2**26     # characters of texts that are kept in memory; more go into files that are mapped
 MARK = "\ufeff"     # of the order of bytes, which some files begin with
 PASSAGE = " passage"    # where a passage stands: document * 2^32 + how many of its passages follow
+FILE = " file"          # that a row of a folder is from; neither of the two is a value of the row
 NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
 FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
 
@@ -87,17 +88,16 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
 
     Raises TableError if there are none, or for a kind or column that is not known.
     """
+    names = [name for name in data.column_names if name not in (PASSAGE, FILE)]
     for name, kind in kinds.items():
-        if name not in data.column_names:
-            raise TableError(unknown("column", name, data.column_names))
+        if name not in names:
+            raise TableError(unknown("column", name, names))
         if kind not in KINDS:
             raise TableError(unknown("kind of column", kind, KINDS))
     if not len(data):
         raise TableError("there are no rows")
     found, warnings = {}, []
-    for name in data.column_names:
-        if name == PASSAGE:
-            continue
+    for name in names:
         data = _plain(data, name)
         own = "document" if PASSAGE in data.column_names and name == "text" else _kind(data, name)
         kind = kinds.get(name, own)
@@ -120,7 +120,8 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
     if documents and PASSAGE not in data.column_names:
         data = data.map(_cut, fn_kwargs={"name": documents[0]}, with_indices=True, batched=True, batch_size=1,
                         remove_columns=data.column_names, load_from_cache_file=False)
-    return data.select_columns([*found, *([PASSAGE] if documents else [])]), found, warnings
+    beside = [name for name in (PASSAGE, FILE) if name in data.column_names]
+    return data.select_columns([*found, *beside]), found, warnings
 
 
 @_quiet()
@@ -157,7 +158,8 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
             return _texts(texts, path, encoding)
         raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
                          ".parquet; put some in, or give a table file by its name")
-    columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files]}
+    columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files],
+                                     FILE: [str(p.relative_to(path)) for p in files]}
     if all(p.with_suffix(".txt").is_file() for p in files):
         columns["text"] = [_decoded(p.with_suffix(".txt"), encoding).strip() for p in files]
     if all(p.parent != path for p in files):
@@ -177,6 +179,7 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
         text = _decoded(path, encoding)
         cut = [text] if whole else list(passages(text)) or [text]   # an empty one is a row that is not right
         columns.setdefault("text", []).extend(cut)
+        columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(cut))
         if classes:
             columns.setdefault("label", []).extend([path.parent.name] * len(cut))
         if not whole:

@@ -8,12 +8,33 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from likewise.reading import TableError
+from likewise.stored import Stored
 
 SHARE = 0.1         # of the rows, held out by default
 MOST = 1_000        # rows, held out by default at most
 FEW = 20            # documents below which the last part of each is held out
 
 Need = tuple[str, int]      # a part of a row, and how many training rows must keep it
+
+
+def split(rows: Stored, share: float | None = None, by: str | None = None,
+          pairs: str | None = None) -> list[int]:
+    """The numbers of the rows to hold out of a table; see Table.open."""
+    if rows.passages and not (by or pairs):
+        return documents_held_out((rows.places >> 32).tolist(), rows.copies(), share)
+    by = grouping(rows.kinds, by)
+    # without a column to group by, every row alone, rows that are the same together
+    keys = [str(cell) for cell in rows.cells(by)] if by else [hash.hex() for hash in rows.survey.digests]
+    labels = [name for name, kind in rows.kinds.items() if kind == "label" and name != by]
+    cells = zip(*map(rows.cells, labels), strict=True) if labels else [()] * len(rows)
+    classes = [[f"{name} {cell}" for name, cell in zip(labels, row, strict=True)] for row in cells]
+    return held_out(keys, classes, share, [str(cell) for cell in rows.cells(pairs)] if pairs else None)
+
+
+def grouping(kinds: Mapping[str, str], by: str | None = None) -> str | None:
+    """The column whose equal values are held out together, unless `by` says it; None if there is no text."""
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    return by or ("concept" if "concept" in kinds else next(iter(texts), None))
 
 
 def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None,

@@ -5,24 +5,33 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from likewise.modalities import image
 
+SHOWN = 10      # bad rows that a message lists
+
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used, and why."""
+    """A row that cannot be used, and why; and the file that it is from, if that is known."""
 
     row: int
     column: str
     reason: str
+    file: str | None = None
 
     def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: {self.reason}"
+        return f"row {self.row}, {self.column}: {self.reason}" + (f" (in {self.file})" if self.file else "")
+
+
+def listed(said: str, bad: Sequence[BadRow]) -> str:
+    """A sentence about bad rows with the first of them, a line each."""
+    more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+    return "\n  ".join([said, *map(str, bad[:SHOWN]), *more])
 
 
 @dataclass(frozen=True)

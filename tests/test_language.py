@@ -15,8 +15,10 @@ import toy
 
 from likewise import reading, stream
 from likewise.cli import main
+from likewise.commands.data import seen
 from likewise.evaluation import language
 from likewise.evaluation.language import bits_per_byte, held_out_rows
+from likewise.formula import Formula
 from likewise.layout import Context
 from likewise.modalities import Document
 from likewise.modalities.document import passages
@@ -129,7 +131,7 @@ def test_files_as_they_come(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "long.py").write_text(VERSE)
     (tmp_path / "code" / "__init__.py").write_text("")
-    with pytest.raises(TableError, match=r"row 0, text: empty"):
+    with pytest.raises(TableError, match=r"row 0, text: empty \(in __init__.py\)"):
         Table.open(tmp_path / "code")
     assert [row["text"] for row in Table.open(tmp_path / "code", skip_bad=True).documents("text")] == [VERSE]
     (tmp_path / "names.csv").write_bytes("name,x\nni\xf1o,1\n\xe9t\xe9,2\n".encode("latin-1"))
@@ -147,7 +149,7 @@ def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     plain = Table.open(tmp_path)
     monkeypatch.setattr(reading, "AT_ONCE", 10_000)
     mapped = Table.open(tmp_path)
-    assert mapped._data.cache_files and not plain._data.cache_files
+    assert mapped._rows.data.cache_files and not plain._rows.data.cache_files
     assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
 
 
@@ -470,6 +472,15 @@ def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     assert Table.from_rows(rows).kinds == {"text": "text"}
     assert Table.from_rows([*rows, {"text": "x" * (reading.LONG + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
+
+
+def test_a_source_of_which_a_part_is_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table.from_rows([{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}], options={"length": 32})
+    seen(table, Formula.parse("text | label"), [])
+    assert not capsys.readouterr().err
+    seen(table, Formula.parse("label | text"), [])
+    said = capsys.readouterr().err
+    assert said.count("note:") == 1 and "text is a document" in said and "32 tokens" in said and "--length" in said
 
 
 def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

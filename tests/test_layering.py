@@ -17,9 +17,9 @@ LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "trunks", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
      "codec", "likelihood", "priors", "quantise", "closing", "constraints", "healing"},
-    {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "table"},
+    {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "stored", "batches", "views", "table"},
     {"families"},
-    {"checkpoint", "model", "writing", "bayes", "chain"},
+    {"checkpoint", "tokens", "draws", "scores", "conditional", "model", "writing", "bayes", "chain"},
     {"training", "evaluation", "memory", "testing", "export", "adopt"},
     {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
 ]

@@ -17,7 +17,7 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise import demos, preview, table
+from likewise import batches, demos, preview
 from likewise.demos import DemoError, Package
 from likewise.modalities import image
 from likewise.table import Table, TableError
@@ -332,7 +332,7 @@ def taken(opened: Table, size: int, steps: int, **options: Any) -> list[list[flo
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
-    monkeypatch.setattr(table, "IN_MEMORY", 2**30 if in_memory else 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 2**30 if in_memory else 0)
     opened = Table.from_rows([{"x": i} for i in range(50)], {"x": "number"}, holdout=0)
     whole = taken(opened, 8, 13)
     assert whole == taken(opened, 8, 13)
@@ -341,6 +341,7 @@ def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_mem
     order = [row for batch in whole for row in batch]
     assert sorted(order[:50]) == sorted(order[50:100]) == list(range(50))
     assert order[:50] != order[50:100]
+    assert taken(opened, 50, 1) == [order[:50]]
     shares = [taken(opened, 8, 13, rank=rank, world=2) for rank in (0, 1)]
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in whole]
     assert shares[1][3] == whole[3][1::2]

@@ -6,7 +6,7 @@ import difflib
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from likewise.frozen import FROZEN
 from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.model import Model
 from likewise.progress import first_process
-from likewise.table import SHOWN, Table
+from likewise.survey import listed
+from likewise.table import Table
 
 SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures or texts, a .txt or other text file, a .csv, "
           ".jsonl or .parquet file, or a hub name")
@@ -87,12 +88,9 @@ def open_table(args: Namespace, parser: Parser, columns: Mapping[str, Modality] 
     asked = table_args(args, parser)
     kinds = {View.parse(n).column: c.kind for n, c in (columns or {}).items() if c.kind == "document"}
     table = Table.open(args.source, **{**asked, "kinds": kinds | asked["kinds"]})
-    notes = list(table.warnings)
-    if bad := table.skipped:
-        lines = [f"{len({b.row for b in bad})} rows are left out:", *(f"  {b}" for b in bad[:SHOWN])]
-        notes.append("\n".join(lines + [f"  and {len(bad) - SHOWN} more"] * (len(bad) > SHOWN)))
-    for note in notes if first_process() else ():
-        print(f"note: {note}", file=sys.stderr)
+    bad = table.skipped
+    left = [listed(f"{len({b.row for b in bad})} rows are left out:", bad)] if bad else []
+    _say(table.warnings + left)
     return table
 
 
@@ -115,7 +113,8 @@ def view_flag(parser: Parser) -> None:
 def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
     """The table with the views of a formula, through the runs that `--view` names, and frozen encoders.
 
-    Raises FormulaError for a run that is not there, or that may be meant as well as a frozen encoder.
+    A source that is read in part only is said on stderr. Raises FormulaError for a run that is not there, or
+    that may be meant as well as a frozen encoder.
     """
     given = pairs(views, "--view")
     used = dict.fromkeys(view.through for view in formula.views if view.through)
@@ -133,7 +132,18 @@ def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
             near = [f"; or write @{n}" for n in difflib.get_close_matches(name, FROZEN, 1, 0.5)]
             raise FormulaError(f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
                                f"as an autoencoder, or say where it is: --view {name}=RUN{''.join(near)}")
-    return table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
+    table = table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
+    specs = {name: table.columns[name].spec for name in formula.given}
+    _say(f"{name} is a document, and as a source {spec.tokens} tokens of it are read: from anywhere in it "
+         "while training, later the first ones of what is given; --length reads more"
+         for name, spec in specs.items() if spec.running)
+    return table
+
+
+def _say(notes: Iterable[str]) -> None:
+    """What is worth a look goes to stderr, once where there are several processes."""
+    for note in notes if first_process() else ():
+        print(f"note: {note}", file=sys.stderr)
 
 
 def formula_for(table: Table) -> str:

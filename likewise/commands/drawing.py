@@ -19,8 +19,8 @@ from likewise import __version__, pictures
 from likewise.chain import Chain, load
 from likewise.flags import Parser, pairs
 from likewise.formula import distinct, unknown
-from likewise.modalities import Modality, Text
-from likewise.model import Model, Row
+from likewise.modalities import Modality, Row, Text
+from likewise.model import Model
 from likewise.prompts import Prompt, split, worded
 
 TEXTS = ("values of the model's text source; an ending ', VALUE COLUMN' gives a label source: "

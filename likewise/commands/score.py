@@ -14,9 +14,8 @@ from likewise.commands.data import SOURCE, aligned, brief, open_table, table_fla
 from likewise.commands.drawing import RUN
 from likewise.flags import Parser
 from likewise.formula import View
-from likewise.modalities import Text
+from likewise.modalities import Row, Text
 from likewise.model import Model
-from likewise.table import Row
 
 SHOWN = 5       # rows that are printed
 

@@ -15,8 +15,9 @@ from likewise.evaluation.ground import Ground, rng_of
 from likewise.evaluation.report import Line, Report
 from likewise.formula import View
 from likewise.latent import embeds
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 
 
 def evaluate_embedding(model: Model, table: Table, *, n: int = 500, seed: int = 0,

@@ -25,9 +25,10 @@ from likewise.evaluation.corruption import DEGREES, NOISE, Condition, conditions
 from likewise.evaluation.estimate import bootstrap, share
 from likewise.families import FAMILIES
 from likewise.formula import Formula, unknown
+from likewise.modalities import Row
 from likewise.model import Model
 from likewise.rng import seed_of
-from likewise.table import Row, Table
+from likewise.table import Table
 from likewise.training import Plan, train
 
 DIRECT = "autoregressive"  # family of P(Y | X)

@@ -19,8 +19,9 @@ from likewise.evaluation.exam import NONE, Exam
 from likewise.evaluation.report import Better, Line, Report
 from likewise.families import drawers, drawing
 from likewise.formula import Formula
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 from likewise.training import Plan, Step, train
 
 SHOWN = 16                          # draws of each family that are shown

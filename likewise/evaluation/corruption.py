@@ -10,9 +10,9 @@ import numpy as np
 import PIL.Image
 import torch
 
-from likewise.modalities import Image
+from likewise.modalities import Image, Row
 from likewise.rng import seed_of
-from likewise.table import Row, Table
+from likewise.table import Table
 
 NOISE, DEGREES = 0.5, 30
 CORRUPTIONS = ("noise", "rotation", "contrast")

@@ -23,8 +23,9 @@ from likewise.evaluation.language import bits_per_byte, held_out_rows
 from likewise.evaluation.report import Line, Report
 from likewise.evaluation.texts import of_ground
 from likewise.formula import Formula
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 from likewise.writing import one_text
 
 NONE = "no held-out likelihood"

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from likewise.evaluation.estimate import Estimate
 from likewise.formula import distinct
-from likewise.table import Row
+from likewise.modalities import Row
 
 if TYPE_CHECKING:
     from likewise.evaluation.compare import Cell, Comparison

@@ -16,8 +16,9 @@ from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.fidelity import kid, kid_floor
 from likewise.evaluation.ground import pictures_of, rng_of
 from likewise.masks import draw_masks
+from likewise.modalities import Row
 from likewise.rng import Rng
-from likewise.table import Row, Table
+from likewise.table import Table
 
 PAINT = "salmon"    # of a hole that is shown
 TRAIN = 1000        # training rows, at most, that are candidates as well

@@ -12,7 +12,7 @@ from likewise.evaluation.copies import copies
 from likewise.evaluation.estimate import Estimate, share
 from likewise.evaluation.ground import Ground, Space, measured, pair, pictures_of
 from likewise.evaluation.report import Line
-from likewise.table import Row
+from likewise.modalities import Row
 
 VALUES = ("label", "number", "text", "document")        # kinds that `features.values` knows
 

@@ -11,8 +11,9 @@ import numpy as np
 from likewise.evaluation.estimate import Estimate, bootstrap
 from likewise.evaluation.ground import rng_of
 from likewise.evaluation.report import Line
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 
 PART = 20_000        # characters of a document that are scored as one, for the interval
 MOST = 500_000      # characters that are scored, at most

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from likewise.evaluation import figures
 from likewise.formula import distinct
+from likewise.modalities import Row
 from likewise.modalities import image as pixels
-from likewise.table import Row
 
 if TYPE_CHECKING:
     from likewise.evaluation.compare import Cell, Column, Comparison, Entry

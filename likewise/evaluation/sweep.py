@@ -14,8 +14,9 @@ from likewise.evaluation.exam import Exam
 from likewise.evaluation.neighbours import spread
 from likewise.evaluation.report import Line
 from likewise.formula import unknown
+from likewise.modalities import Row
 from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.table import Table
 
 VALUES: dict[str, tuple[Any, ...]] = {     # what to try of a knob, by its name
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),

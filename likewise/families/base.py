@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from likewise.formula import unknown
 from likewise.layout import Batch, Context
 from likewise.masks import Known as Known  # families import it from here
 from likewise.rng import Rng
@@ -140,3 +142,14 @@ def keywords(function: Any) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
     parameters = inspect.signature(function, eval_str=True).parameters
     return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def checked(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """`given`, if every name in it is in `known` and every choice one of its Literal's. Raises ValueError."""
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(unknown(what, name, known))
+        choices = typing.get_args(known[name].annotation)
+        if typing.get_origin(known[name].annotation) is typing.Literal and value not in choices:
+            raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}")
+    return dict(given)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.formula import unknown
-from likewise.modalities.base import Modality
+from likewise.modalities.base import Modality, Row
 from likewise.modalities.document import Document
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
@@ -29,4 +29,4 @@ def modality_from_json(data: Mapping[str, Any]) -> Modality:
     return KINDS[kind](**fields)
 
 
-__all__ = ["KINDS", "Document", "Image", "Label", "Modality", "Number", "Text", "modality_from_json"]
+__all__ = ["KINDS", "Document", "Image", "Label", "Modality", "Number", "Row", "Text", "modality_from_json"]

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from likewise.spec import Spec
 
+Row = dict[str, Any]    # column -> a value a person can look at
+
 
 class Modality(ABC):
     """One kind of column. Subclasses are frozen dataclasses and are final."""
