@@ -54,7 +54,7 @@ def from_transformers(folder: str | Path, *, column: str = "text", length: int |
     named = _named(weights, config, model, text, first)
     checkpoint.fill(model.family, model.family.state_dict() | named, folder)
     model.fresh = False
-    return model.eval()
+    return model
 
 
 def _config(folder: Path) -> tuple[dict[str, Any], type[Peer]]:

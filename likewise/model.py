@@ -67,9 +67,9 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
-        self.eval()     # what a trainer learns is a copy
         self.fresh = True   # nothing is learned yet
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
+        self.eval()     # what a trainer changes is a copy
 
     @property
     def targets(self) -> list[str]:
@@ -312,4 +312,4 @@ class Model(nn.Module):
             weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
         checkpoint.fill(model.family, weights, folder)
         model.fresh = False
-        return model.eval()
+        return model
