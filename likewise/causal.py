@@ -20,7 +20,6 @@ from likewise.spec import Spec
 from likewise.stems import norm
 
 UNSEEN = -1e4  # added to the score of what must not be seen
-AGAIN = 0.1  # b of blocks at first
 BASE = 1e4  # of the wavelengths of places in a running text
 FACTORS = ((36313, 27191), (36313, 27191, 51647))  # of the ids of a key, last to first: odd
 
@@ -68,9 +67,8 @@ class Slots(nn.Module):
     def through(self, h: Tensor, told: Sequence[Tensor | None], table: Tensor, bias: Tensor,
                 caches: Sequence[Cache | None]) -> Tensor:
         """Tokens (B, n, D) through all blocks, each with its own of what is told and what is kept."""
-        first = h
-        for k, (block, m, cache) in enumerate(zip(self.blocks, told, caches, strict=True)):
-            h = block.modulated(self._mixed(k, h, first), m, table, bias, cache)
+        for block, m, cache in zip(self.blocks, told, caches, strict=True):
+            h = block.modulated(h, m, table, bias, cache)
         return h
 
     def _start(self, rows: int) -> Tensor:
@@ -98,10 +96,6 @@ class Slots(nn.Module):
         """What modulates each block, (B, 1, 6 D): the same at every place."""
         raise NotImplementedError
 
-    def _mixed(self, k: int, h: Tensor, first: Tensor) -> Tensor:
-        """What block k reads, of what the one before it says and what entered the first, (B, n, D)."""
-        return h
-
     def said(self, h: Tensor) -> Tensor:
         """What slots say, of what comes out of the blocks, (..., D)."""
         raise NotImplementedError
@@ -109,9 +103,6 @@ class Slots(nn.Module):
 
 class Causal(Slots):
     """Blocks over a sequence of columns, modulated by the sources.
-
-    Each but the first reads a h + b h_0, where h is what the one before it says, h_0 what entered the first,
-    and a and b are learned (as in modded-nanogpt, Jordan et al., 2024).
 
     The slot has the place of the token it tells, and slot 0 reads a learned start. In a window of a running
     text, which begins anywhere, a place has no vector of its own: tokens know only how far apart they are.
@@ -127,7 +118,6 @@ class Causal(Slots):
         self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        self.mix = nn.Parameter(torch.tensor([[1.0, AGAIN]]).repeat(depth - 1, 1), requires_grad=depth > 1)
         grids = [spec.grid for spec in specs]
         if more:
             grids[-1] = (self.sizes[-1] + more,)
@@ -146,9 +136,6 @@ class Causal(Slots):
     def told(self, reading: Reading, rows: int) -> Sequence[Tensor | None]:
         e = conditions(self.condition, reading, rows)
         return [block.modulation(e) for block in self.blocks]
-
-    def _mixed(self, k: int, h: Tensor, first: Tensor) -> Tensor:
-        return self.mix[k - 1, 0] * h + self.mix[k - 1, 1] * first if k else h
 
     def said(self, h: Tensor) -> Tensor:
         return norm(h)

@@ -67,7 +67,7 @@ class Autoregressive(Family):
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
         dropout  share of the tokens that are read as nothing while training, so that slots learn from more
-                than the last few (default of documents 0.1, else 0)
+                than the last few (default of documents 0.2, else 0)
         compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
                 of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
@@ -88,7 +88,7 @@ class Autoregressive(Family):
         for option, value in {"grams": grams, "fim": fim}.items():
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
-        self.dropout = (0.1 if self.running else 0.0) if dropout is None else dropout
+        self.dropout = (0.2 if self.running else 0.0) if dropout is None else dropout
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
         self.fim = fim
