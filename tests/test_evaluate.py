@@ -10,11 +10,12 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise.evaluation import agreement, evaluate, features
+from likewise.evaluation import agreement, evaluate, features, judges
 from likewise.evaluation.copies import copies, nearest
 from likewise.evaluation.estimate import bootstrap, share
 from likewise.evaluation.fidelity import kid, kid_floor
 from likewise.evaluation.frechet import fd_infinity, frechet
+from likewise.evaluation.ground import Ground
 from likewise.evaluation.neighbours import density_coverage, radii, spread
 from likewise.evaluation.twosample import c2st
 from likewise.families.base import Score
@@ -496,6 +497,18 @@ def test_likelihood_is_that_of_the_model_in_bits_or_there_is_a_reason(numbers, q
     assert "no held-out likelihood: labels and texts are categorical" in lost.notes
     none = evaluate(Values("number | size", True), numbers, n=20, likelihood_rows=0)
     assert all(line.name != "held-out bits/dim" for line in none.lines)
+
+
+def test_a_text_is_a_copy_if_it_is_the_same():
+    def texts(first: int, last: int) -> list[Row]:
+        return [{"text": " ".join(rng(i).choice([*"abcdefgh"], 12))} for i in range(first, last)]
+
+    own = Table.from_rows(texts(0, 100), {"text": "text"}, holdout=0.3)
+    ground = Ground.choose(own, Formula.parse("text"), 30, 1, 0)
+    judge = judges.Values(ground, ["text"], main=True, alone=True)
+    for drawn, share in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
+        [line] = [line for line in judge.lines(drawn) if line.name == "text: copies"]
+        assert line.value.value == share and line.real.value == 0
 
 
 def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):

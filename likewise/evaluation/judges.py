@@ -15,6 +15,9 @@ from likewise.evaluation.report import Line
 from likewise.modalities import Row
 
 VALUES = ("label", "number", "text", "document")        # kinds that `features.values` knows
+SAME = 1e-6, "of the length and the groups of letters of a training row"
+COPY = {"text": SAME, "document": SAME,     # kind -> how near a copy is to a training row, and what that says
+        "image": (0.05, "within 2.5 % of the pixels' range of a training row")}
 
 
 class Judge(Protocol):
@@ -243,16 +246,17 @@ class Joint:
 
 def copied(space: Space, x: np.ndarray, name: str, heads: bool) -> list[Line]:
     """Whether samples x (N, F) are training rows, as lines."""
-    found = copies(x, space.train, space.test, rng=space.ground.rng("copies"), paired=space.ground.paired)
+    kind = space.ground.table.kinds.get(name)
+    exact, within = COPY.get(kind, (0.05, "within 0.05 standard deviations of a training row"))
+    found = copies(x, space.train, space.test, rng=space.ground.rng("copies"), paired=space.ground.paired,
+                   exact=exact)
     n = len(space.test)
     heads = heads and found.exact_real.value < 0.5      # else there is hardly room for new rows
-    picture = space.ground.table.kinds.get(name) == "image"
-    exact = "2.5 % of the pixels' range" if picture else "0.05 standard deviations"
     return [Line(f"{name}: distance to train", found.ratio, Estimate(1.0, n=n), better="as real",
                  note="of samples to the nearest training row, median, over the same of real rows"),
             Line(f"{name}: closer than 1 %", found.closer, Estimate(0.01, n=n), better="as real",
                  note="share of samples closer to a training row than 99 % of real rows are"),
             Line(f"{name}: copies", found.exact, found.exact_real, better="as real", head="copies" * heads,
-                 note=f"share within {exact} of a training row"),
+                 note=f"share {within}"),
             Line(f"{name}: closer to train than test", found.nearer, chance=0.5, better="lower",
                  note="share of samples closer to training rows than to as many held-out ones")]
