@@ -506,9 +506,9 @@ def test_a_text_is_a_copy_if_it_is_the_same():
     own = Table.from_rows(texts(0, 100), {"text": "text"}, holdout=0.3)
     ground = Ground.choose(own, Formula.parse("text"), 30, 1, 0)
     judge = judges.Values(ground, ["text"], main=True, alone=True)
-    for drawn, share in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
+    for drawn, truth in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
         [line] = [line for line in judge.lines(drawn) if line.name == "text: copies"]
-        assert line.value.value == share and line.real.value == 0
+        assert line.value.value == truth and line.real.value == 0
 
 
 def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):
