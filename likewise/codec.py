@@ -8,7 +8,8 @@ It describes x, whatever the sources. Codes are vectors, or ids (quantise.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from likewise.spec import Spec
 from likewise.stems import norm
 
 SEEN = 512  # rows that `begin` looks at
+LATER = 0.25  # of the rows, on which decoders go on learning when codes stand still
 
 
 class Codec(nn.Module):
@@ -109,6 +111,50 @@ class Codec(nn.Module):
 
     def _encoded(self, x: Batch) -> Tensor:
         return self.down(norm(self.encoder(self.columns.encode(x))))
+
+
+class Coders(nn.ModuleList):
+    """A codec for each picture among the columns; the others are codes as they are.
+
+    specs  of the codes of all columns
+    named  the codec of each picture
+    """
+
+    def __init__(self, targets: Mapping[str, Spec], pictures: Sequence[str], **options: Any) -> None:
+        """`options` are those of each Codec."""
+        super().__init__(Codec({name: targets[name]}, **options) for name in pictures)
+        self.pictures = list(pictures)
+        self.specs = dict(targets) | {name: codec.spec for name, codec in self.named.items()}
+
+    @property
+    def named(self) -> dict[str, Codec]:
+        return dict(zip(self.pictures, self, strict=True))
+
+    def begin(self, x: Batch) -> None:
+        """Start the codes of each."""
+        for name, codec in self.named.items():
+            codec.begin({name: x[name]})
+
+    @torch.no_grad()
+    def encode(self, x: Batch) -> Batch:
+        """Columns -> codes."""
+        named = self.named
+        return {n: named[n].encode({n: x[n]}) if n in named else x[n] for n in self.specs}
+
+    def loss(self, x: Batch, still: bool, rng: Rng) -> Tensor:
+        """(2) of each, summed, (B,); where codes stand `still`, of the decoders alone, in some rows."""
+        u = rng.uniform(1)[:, 0]
+        some, loss = (u < LATER).nonzero()[:, 0], 0 * u + sum(0 * codec.up.bias.sum() for codec in self)
+        for name, codec in self.named.items():
+            if not still:
+                loss = loss + codec.loss({name: x[name]}, rng)
+            elif len(some):
+                own = {name: x[name][some]}
+                with torch.no_grad():
+                    vectors = codec.vectors(codec.encode(own))
+                nats = codec.likelihood.mean_nats(own, codec.says(vectors))
+                loss = loss.index_add(0, some, -nats / LATER)
+        return loss
 
 
 def perplexity(ids: Tensor, classes: int) -> float:

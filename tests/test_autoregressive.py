@@ -83,7 +83,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
     reading = model._read(c, z, masks)
     used = torch.cat([torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool(),
                       torch.ones(6, 3, dtype=torch.bool)], dim=1)
-    parts = [model._embed(k, z[n]) for k, n in enumerate(z)]
+    parts = [model.product.embed(k, z[n]) for k, n in enumerate(z)]
     whole = torch.cat(list(model.causal(parts, used, reading)), dim=1)
     state, tokens = Decoding(model.causal, reading), torch.cat(parts, dim=1)
     for i in range(6):
@@ -91,7 +91,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
         assert apart < 1e-4, f"slot {i} differs by {apart:.2g}"
         state.push(tokens[:, i])
     z["number"][:, 1] += 1  # a slot sees nothing of its own token, or of those after it
-    other = torch.cat(list(model.causal([model._embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1)
+    other = torch.cat(list(model.causal([model.product.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1)
     assert torch.equal(other[:, :5], whole[:, :5]) and not torch.equal(other[:, 5], whole[:, 5])
 
 
@@ -236,6 +236,25 @@ def test_a_text_does_not_end_before_what_is_known_of_it() -> None:
     assert (drawn["text"][:, 4] == 0).any() and (drawn["text"][:, 4] != 0).any()
 
 
+def test_a_prompt_keeps_what_is_known_after_it_whatever_its_neighbours_are() -> None:
+    model = family({"text": Spec((6,), classes=4, padded=True)})
+    prompts = torch.tensor([[1, 0, 0, 0], [2, 3, 1, 2], [0, 0, 0, 0]])
+    part = Known({"text": torch.tensor([0, 3, 0, 0, 1, 0]).expand(3, -1)},
+                 {"text": torch.tensor([0, 1, 0, 0, 1, 0]).bool().expand(3, -1)})
+
+    def drawn(rows: list[int], width: int) -> Tensor:
+        known = Known({n: v[rows] for n, v in part.values.items()}, {n: m[rows] for n, m in part.masks.items()})
+        return model.sample(context(len(rows)), known=known, rng=Rng(rows, "k"),
+                            prompt={"text": prompts[rows, :width]})["text"]
+
+    together = drawn([0, 1, 2], 4)
+    assert together[0, :2].tolist() == [1, 3] and together[1, :4].tolist() == [2, 3, 1, 2] and together[2, 1] == 3
+    assert (together[:, 4] == 1).all() and (together[:, :5] != 0).all()
+    for row, width in enumerate((1, 4, 0)):
+        [alone] = drawn([row], width)
+        assert torch.equal(alone, together[row, : len(alone)]) and not together[row, len(alone):].any()
+
+
 # ---- learning what is known
 
 
@@ -369,7 +388,7 @@ def test_codes_begin_apart() -> None:
     """An untrained encoder says nearly the same of all pictures; what becomes codes is spread over them even so."""
     world = toy.table(128)
     model = Model("image", world.columns, "autoregressive", width=64, depth=1).family
-    x, codec = {"image": world.encoded("image")}, model.codecs["image"]
+    x, codec = {"image": world.encoded("image")}, model.coders.named["image"]
 
     def spread() -> Tensor:
         z = codec._encoded(x).flatten(0, 1)
@@ -385,7 +404,7 @@ def test_codes_begin_apart() -> None:
 def test_the_bound_of_a_picture_is_that_of_its_codes_and_its_decoder() -> None:
     model = family({"image": Spec((12, 12)), "label": Spec((1,), classes=3)}, coarse=2)
     x = {"image": torch.randn(5, 144, 1).clamp(-1, 1), "label": torch.arange(5)[:, None] % 3}
-    found, codec = model.log_prob(x, context(5), rng=Rng(range(5), "s")), model.codecs["image"]
+    found, codec = model.log_prob(x, context(5), rng=Rng(range(5), "s")), model.coders.named["image"]
     z = codec.encode({"image": x["image"]})
     masks = {n: torch.zeros(5, s.tokens, dtype=torch.bool) for n, s in model.targets.items()}
     free = {"image": torch.ones_like(z).bool(), "label": torch.ones(5, 1).bool()}

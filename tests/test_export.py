@@ -63,7 +63,7 @@ def logits(model: Model, ids: Tensor) -> Tensor:
     """What each slot says, of our ids (n,): (n, K) and the slot after them, which reads the last."""
     family = model.family
     x = torch.nn.functional.pad(ids, (0, 1))[None]
-    told = family.causal([family._embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}])))
+    told = family.causal([family.product.embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}])))
     return family.heads[0](told[0])[0]
 
 

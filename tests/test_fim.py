@@ -160,7 +160,7 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
     with torch.no_grad():
         masks = {"text": torch.zeros(1, column.length, dtype=torch.bool)}
         reading = family._read(nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks)
-        [h] = family.causal([family._embed(0, told)], told != 0, reading, family.embeds[0].marks[PRE].expand(1, 1, -1))
+        [h] = family.causal([family.product.embed(0, told)], told != 0, reading, family.embeds[0].marks[PRE].expand(1, 1, -1))
         assert torch.equal(family.heads[0](h).argmax(-1)[:, -4:], told[:, -4:])
 
 

@@ -16,7 +16,7 @@ ROOT = Path(likewise.__file__).parent
 LAYERS: list[set[str]] = [
     {"spec", "formula", "paths", "rng"},
     {"modalities", "layout", "leads", "floats", "gaussians", "em", "masks", "middle", "causal", "trunks", "heads", "stems", "nets", "denoiser", "samplers", "jumps", "preview", "machine", "adversaries",
-     "codec", "likelihood", "priors", "quantise", "closing", "constraints", "healing"},
+     "codec", "likelihood", "priors", "quantise", "closing", "constraints", "healing", "product", "ancestral"},
     {"reading", "split", "demos", "survey", "latent", "frozen", "stream", "stored", "batches", "views", "table"},
     {"families"},
     {"checkpoint", "tokens", "draws", "scores", "conditional", "model", "writing", "bayes", "chain"},
