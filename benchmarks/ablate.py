@@ -42,9 +42,10 @@ def main() -> None:
     parser.add_argument("--family", help="default: what the formula has by itself")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--holdout", type=float, help="share of the rows; 0.75 leaves a quarter to learn from")
     parser.add_argument("--n", type=int, default=250)
     args = parser.parse_args()
-    first = Table.open(args.data)
+    first = Table.open(args.data, holdout=args.holdout)
     usual = Model(args.formula, first.columns, args.family)
     [target, *_], family = usual.targets, usual.family_name
     known, reads = family_class(family).options(), KINDS[first.columns[target].kind].options()
@@ -53,7 +54,7 @@ def main() -> None:
         options = {k: v for k, v in given.items() if k in known}
         read = {k: v for k, v in given.items() if k in reads and k not in known}
         fields = {k: v for k, v in given.items() if k not in {**options, **read}}
-        table = Table.open(args.data, options=read) if read else first
+        table = Table.open(args.data, options=read, holdout=args.holdout) if read else first
         table.train.encoded(target)  # once, and not on the setting's clock
         plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
