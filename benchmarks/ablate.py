@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--family", help="default: what the formula has by itself")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("--holdout", type=float, help="share of the rows; 0.75 leaves a quarter to learn from")
+    parser.add_argument("--holdout", type=float, help="of the rows; 0.75 leaves a quarter to learn from")
     parser.add_argument("--n", type=int, default=250)
     args = parser.parse_args()
     first = Table.open(args.data, holdout=args.holdout)
