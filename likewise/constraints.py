@@ -236,7 +236,7 @@ class Obeying:
         cut = [row for row, complete in enumerate(self.complete) if not complete]
         if not cut:
             return out, False
-        out = out.clone()
+        out = torch.nn.functional.pad(out, (0, self.bound.length - out.shape[1])).clone()
         for row in cut:
             ids = self.bound.closed(self.drawn[row])
             out[row] = torch.tensor(ids + [0] * (self.bound.length - len(ids)))
