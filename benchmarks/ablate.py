@@ -58,7 +58,7 @@ def main() -> None:
         table.train.encoded(target)  # once, and not on the setting's clock
         plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
-        rows, began = plan.rows(model.family), time.perf_counter()
+        rows, began = plan.settled(model.family).batch, time.perf_counter()
         for step in train(model, table, plan):
             last = step
         seconds = time.perf_counter() - began

@@ -101,7 +101,7 @@ def likewise(task: Task) -> Result:
     """The defaults of this package."""
     model, plan = task.ours, Plan(minutes=task.seconds / 60, seed=task.seed, save=1e9)
     *_, last = train(model, task.table, plan)
-    column, rows = task.table.columns[task.name], plan.rows(model.family)
+    column, rows = task.table.columns[task.name], plan.settled(model.family).batch
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
     return Result(count(model), last.step * rows * column.length, last.elapsed, nats.numpy(),
                   f"{column.spec.classes} ids, window {column.length}, batch {rows}")
@@ -114,7 +114,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
         options = own.options
         shape = gpt.PUBLISHED if published else gpt.Shape(
             options["width"], options["depth"], max(1, options["width"] // 64),
-            task.table.columns[task.name].length, Plan(minutes=1).rows(own.family))
+            task.table.columns[task.name].length, Plan(minutes=1).settled(own.family).batch)
         shape = dataclasses.replace(shape, classes=column.spec.classes)
         ids = [torch.tensor(found, dtype=torch.int64) for found in column.all_ids(task.documents)]
         stream = torch.cat([part for found in ids for part in (torch.zeros(1, dtype=torch.int64), found)])

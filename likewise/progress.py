@@ -81,7 +81,7 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
     Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    memory.check(model, plan.rows(model.family) // processes, wide=plan.precision == "float32")
+    memory.check(model, plan.settled(model.family).batch // processes, wide=plan.precision == "float32")
     rows = shown(model, table) if rows is None else rows
     display = Display(model, folder, rows, across) if first_process() else None
     step, stopped = None, False

@@ -76,9 +76,9 @@ class Plan:
         if not 0 < self.ema < 0.28:
             raise ValueError(f"ema is a share of the run's length, in (0, 0.28), not {self.ema}")
 
-    def rows(self, family: Family) -> int:
-        """The batch, of a family that may have its own."""
-        return self.batch or family.batch
+    def settled(self, family: Family) -> Plan:
+        """The same with a batch: that of the family, if none was asked for."""
+        return dataclasses.replace(self, batch=self.batch or family.batch)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Trainer:
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
         self.model, self.table, self.folder = model, table.with_views(model.columns), folder
-        self.plan = plan = dataclasses.replace(plan, batch=plan.rows(model.family))
+        self.plan = plan = plan.settled(model.family)
         self.rank, self.world = machine.join()
         if plan.batch % self.world:
             raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "

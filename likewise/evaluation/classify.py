@@ -291,7 +291,7 @@ def _trained(model: Model, few: Table, plan: Plan, folder: Path) -> tuple[Model,
 
     Raises RunError if the folder holds a model of other rows, another plan or other options.
     """
-    begun = (folder / checkpoint.MODEL).exists()
+    begun, plan = (folder / checkpoint.MODEL).exists(), plan.settled(model.family)
     if begun:
         state = checkpoint.load_state(folder)
         same = (state["data"]["fingerprint"] == few.fingerprint and state["plan"] == asdict(plan)

@@ -271,7 +271,7 @@ def trained(formula: Formula, table: Table, family: str, options: Mapping[str, A
             return model
     else:
         model = Model(formula, table.columns, family, seed=plan.seed, **options)
-    memory.check(model, plan.rows(model.family), wide=plan.precision == "float32")
+    memory.check(model, plan.settled(model.family).batch, wide=plan.precision == "float32")
     for step in train(model, table, plan, folder, resume=resume):
         watch(folder.name, step)
     return Model.load(folder)
