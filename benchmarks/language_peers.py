@@ -38,7 +38,7 @@ from likewise.evaluation.language import held_out_rows
 from likewise.machine import keep_memory
 from likewise.modalities.document import BYTES, MOST, PAIRS, Document
 from likewise.pictures import put
-from likewise.writing import windows
+from likewise.scores import windows
 
 BATCH = 64  # windows that are scored at once
 
@@ -128,7 +128,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
 
 @torch.no_grad()
 def told(logits: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, block: int) -> float:
-    """log p of a document's ids in nats, by windows that overlap by half, as likewise.writing has them.
+    """log p of a document's ids in nats, by windows that overlap by half, as likewise.scores has them.
 
     Before the document stands id 0, and before a window the id before it, so a peer sees one more than ours.
     """

@@ -68,6 +68,7 @@ def batches(columns: Mapping[str, Encoded], size: int, *, seed: int, start: int,
     """Batches of columns of the same rows, without end; see Table.batches."""
     count = len(next(iter(columns.values())).rows)
     in_memory = sum(column.bytes for column in columns.values()) <= IN_MEMORY
+    running = any(column.running for column in columns.values())
     epoch, order = -1, []
     for step in itertools.count(start):
         rows = []
@@ -77,7 +78,9 @@ def batches(columns: Mapping[str, Encoded], size: int, *, seed: int, start: int,
                 shuffle = torch.Generator().manual_seed(seed_of("order", seed, epoch))
                 order = torch.randperm(count, generator=shuffle).tolist()
             rows.append(order[place % count])
-        draw = torch.Generator().manual_seed(seed_of("window", seed, step))     # the same in each process
-        shares = torch.rand(size, generator=draw)[rank::world].tolist()
+        shares: list[float] = []
+        if running:
+            draw = torch.Generator().manual_seed(seed_of("window", seed, step))  # the same in each process
+            shares = torch.rand(size, generator=draw)[rank::world].tolist()
         yield {name: column.windows(rows, shares) if column.running else
                column.at(rows) if in_memory else column.fresh(rows) for name, column in columns.items()}

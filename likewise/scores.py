@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from likewise.families.base import Family, Score
 from likewise.modalities import Row
 from likewise.rng import Rng
 from likewise.tokens import Tokens
-from likewise.writing import windows
 
 
 @torch.no_grad()
@@ -53,3 +53,16 @@ def of_documents(family: Family, tokens: Tokens, rows: Sequence[Row], batch: int
                         (told * torch.stack(fresh).to(tokens.device)).sum(1).double())
     sizes = [len(row[name].encode()) for row in rows]
     return Score(nats.float(), "exact", torch.tensor(sizes, device=tokens.device))
+
+
+def windows(ids: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Windows of ids (n,) that overlap by half, (length,), filled up with 0, and which are new, (length,).
+
+    Every id is new once, and all but the first of them come after length / 2 others in their window.
+    """
+    half, first, at = length - length // 2, 0, 0
+    while first < len(ids):
+        window = ids[at : at + length]
+        fresh = (torch.arange(length) >= first - at) & (torch.arange(length) < len(window))
+        yield torch.nn.functional.pad(window, (0, length - len(window))), fresh
+        first, at = at + len(window), at + half

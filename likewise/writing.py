@@ -18,19 +18,6 @@ Prompt = str | tuple[str, str]          # what a text begins with, or what stand
 Piece = int | BaseException | None      # of a stream: an id, what went wrong, the end
 
 
-def windows(ids: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows of ids (n,) that overlap by half, (length,), filled up with 0, and which are new, (length,).
-
-    Every id is new once, and all but the first of them come after length / 2 others in their window.
-    """
-    half, first, at = length - length // 2, 0, 0
-    while first < len(ids):
-        window = ids[at : at + length]
-        fresh = (torch.arange(length) >= first - at) & (torch.arange(length) < len(window))
-        yield torch.nn.functional.pad(window, (0, length - len(window))), fresh
-        first, at = at + len(window), at + half
-
-
 def one_text(targets: Mapping[str, Modality]) -> bool:
     """Whether there is one target, and it is drawn letter by letter: a text or a document, no codes of it."""
     return [isinstance(column, Text) for column in targets.values()] == [True]

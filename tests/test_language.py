@@ -24,9 +24,10 @@ from likewise.modalities import Document
 from likewise.modalities.document import passages
 from likewise.model import Model
 from likewise.reading import TableError
+from likewise.scores import windows
 from likewise.stream import Stream
 from likewise.table import Table
-from likewise.writing import Writing, streamed, windows
+from likewise.writing import Writing, streamed
 
 SMALL: dict[str, Any] = {"width": 64, "depth": 2}
 VERSE = "".join(f"{n} green bottles hanging on the wall,\nand if {n % 7} of them should fall\n\n" for n in range(120, 0, -1))

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from likewise.codec import Codec
+from likewise.codec import LATER, Codec
 from likewise.denoiser import Denoiser
 from likewise.families.base import Family, Known, alone
 from likewise.layout import Batch, Context, take
@@ -29,7 +29,6 @@ from likewise.samplers import time_grid
 from likewise.spec import Spec
 
 T_MIN = 0.1    # (2): below this noise a decoder that is trained with noise makes no difference
-LATER = 0.25   # share of rows on which the decoder is trained once codes stand still
 
 
 class Autoencoder(Family):
