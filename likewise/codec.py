@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.floats import Floats
-from likewise.layout import Batch
+from likewise.layout import Batch, take
 from likewise.likelihood import Likelihood
 from likewise.nets import Decoder, Encoder
 from likewise.quantise import bottleneck as make_bottleneck
@@ -71,18 +71,26 @@ class Codec(nn.Module):
         self.down.weight.copy_(weight)
         self.down.bias.copy_(-weight @ mean)
 
-    def loss(self, x: Batch, rng: Rng) -> Tensor:
-        """(2), (B,)."""
+    def loss(self, x: Batch, rng: Rng, still: bool = False) -> Tensor:
+        """(2), (B,); where codes stand `still`, of the decoder alone, in some rows."""
+        if still:
+            return self._polished(x, rng)
         v, cost = self.bottleneck(self._encoded(x), rng)
         error = -self.likelihood.mean_nats(x, self.says(v))
         self.terms = {"reconstruction": error.detach().mean(), "codes": cost.detach().mean()}
         return error + cost
 
-    def polish(self, x: Batch, rng: Rng) -> Tensor:
-        """(2) of the decoder alone, while codes stand still: (B,)."""
-        with torch.no_grad():
-            v, _ = self.bottleneck(self._encoded(x), rng)
-        return -self.likelihood.mean_nats(x, self.says(v))
+    def _polished(self, x: Batch, rng: Rng) -> Tensor:
+        rows = (rng.uniform(1)[:, 0] < LATER).nonzero()[:, 0]
+        loss = torch.zeros(len(rng), device=rng.device) + 0 * self.up.bias.sum()
+        if len(rows):
+            some = take(x, rows)
+            with torch.no_grad():
+                v, _ = self.bottleneck(self._encoded(some), rng.take(rows))
+            nats = self.likelihood.mean_nats(some, self.says(v))
+            loss = loss.index_put((rows,), -nats / LATER)
+        self.terms = {"reconstruction": loss.detach().mean()}
+        return loss
 
     def encode(self, x: Batch) -> Tensor:
         """The codes of x without noise: (B, n, d) float32, or ids (B, n) int64."""
@@ -141,20 +149,9 @@ class Coders(nn.ModuleList):
         named = self.named
         return {n: named[n].encode({n: x[n]}) if n in named else x[n] for n in self.specs}
 
-    def loss(self, x: Batch, still: bool, rng: Rng) -> Tensor:
-        """(2) of each, summed, (B,); where codes stand `still`, of the decoders alone, in some rows."""
-        u = rng.uniform(1)[:, 0]
-        some, loss = (u < LATER).nonzero()[:, 0], 0 * u + sum(0 * codec.up.bias.sum() for codec in self)
-        for name, codec in self.named.items():
-            if not still:
-                loss = loss + codec.loss({name: x[name]}, rng)
-            elif len(some):
-                own = {name: x[name][some]}
-                with torch.no_grad():
-                    vectors = codec.vectors(codec.encode(own))
-                nats = codec.likelihood.mean_nats(own, codec.says(vectors))
-                loss = loss.index_add(0, some, -nats / LATER)
-        return loss
+    def loss(self, x: Batch, rng: Rng, still: bool) -> Tensor:
+        """That of each, summed, (B,)."""
+        return sum(codec.loss({name: x[name]}, rng, still) for name, codec in self.named.items())
 
 
 def perplexity(ids: Tensor, classes: int) -> float:

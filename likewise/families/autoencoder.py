@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from likewise.codec import LATER, Codec
+from likewise.codec import Codec
 from likewise.denoiser import Denoiser
 from likewise.families.base import Family, Known, alone
 from likewise.layout import Batch, Context, take
@@ -77,19 +77,10 @@ class Autoencoder(Family):
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The codec's loss, or (2) of its codes: (B,)."""
-        return self._codec_loss(x, rng) if phase == "codec" else self._prior_loss(x, c, rng)
-
-    def _codec_loss(self, x: Batch, rng: Rng) -> Tensor:
-        """Of the whole codec; of the decoder alone, on a share of the rows, once codes stand still."""
-        if not self.settle < self.progress < 1:
-            loss = self.codec.loss(x, rng)
-            self.terms = dict(self.codec.terms)
-            return loss
-        rows = (rng.uniform(1)[:, 0] < LATER).nonzero()[:, 0]
-        loss = torch.zeros(len(rng), device=rng.device) + 0 * self.codec.up.bias.sum()
-        if len(rows):
-            loss = loss.index_put((rows,), self.codec.polish(take(x, rows), rng.take(rows)) / LATER)
-        self.terms = {"reconstruction": loss.detach().mean()}
+        if phase == "prior":
+            return self._prior_loss(x, c, rng)
+        loss = self.codec.loss(x, rng, still=self.settle < self.progress < 1)
+        self.terms = dict(self.codec.terms)
         return loss
 
     def _prior_loss(self, x: Batch, c: Context, rng: Rng) -> Tensor:

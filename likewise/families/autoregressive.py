@@ -147,7 +147,7 @@ class Autoregressive(Family):
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-log p of what is unknown, the mean over each column's tokens, summed over columns: (B,)."""
         if phase == "codec":
-            losses = self.coders.loss(x, self.settle < self.progress < 1, rng)
+            losses = self.coders.loss(x, rng, still=self.settle < self.progress < 1)
             self.terms = {"codec": losses.detach().mean()}
             return losses
         if len(self.pictures) == len(self.targets) and self.progress < self.settle:  # all tokens still move
