@@ -111,9 +111,9 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
     """A peer over bytes or pairs; its sizes are the published ones, or those of likewise."""
     def run(task: Task) -> Result:
         column, own = task.column(tokens), task.ours
-        options = own.options
+        trunk = own.family.causal
         shape = gpt.PUBLISHED if published else gpt.Shape(
-            options["width"], options["depth"], max(1, options["width"] // 64),
+            trunk.width, len(trunk.blocks), trunk.width // trunk.head,
             task.table.columns[task.name].length, Plan(minutes=1).settled(own.family).batch)
         shape = dataclasses.replace(shape, classes=column.spec.classes)
         ids = [torch.tensor(found, dtype=torch.int64) for found in column.all_ids(task.documents)]

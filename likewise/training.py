@@ -188,7 +188,8 @@ class Trainer:
         given = {n: batch[n] for n in self.model.sources}
         c = Context.full(given, len(rows)).to(device).drop(rng, plan.drop)
         rate = min(1.0, (self.step + 1) / plan.warmup, (1 - progress) / plan.decay if plan.decay else 1.0)
-        total, self.working.progress = 0.0, progress
+        self.working.progress, self.working.passes = progress, self.step * plan.batch / len(self.table.train)
+        total = 0.0
         for phase in self.raw.phases:
             loss = self.module(x, c, phase, rng).mean()
             loss.backward()
@@ -374,7 +375,8 @@ def optimisers(family: Family, phase: str, plan: Plan) -> list[torch.optim.Optim
     other = [p for _, p in parameters if id(p) not in ids]
     made: list[torch.optim.Optimizer] = []
     if hidden:
-        made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=0.0, adjust_lr_fn="original"))
+        made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=family.weight_decay,
+                                     adjust_lr_fn="original"))
     if other:
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
     for optimiser in made:

@@ -223,6 +223,32 @@ def test_every_id_is_new_once() -> None:
         assert all(int(fresh.nonzero()[0]) >= length // 2 for _, fresh in parts[1:])
 
 
+# ---- learning
+
+
+@pytest.mark.parametrize(("dropout", "again"), [(None, True), (0.0, False), (0.3, True)])
+def test_holes_are_read_from_the_second_pass_on(table: Table, dropout: float | None, again: bool) -> None:
+    """In training, and where none are asked for never; a share that is asked for is that from the beginning."""
+    from likewise.rng import Rng
+
+    torch.manual_seed(0)
+    family = Model("text", table.columns, dropout=dropout, **SMALL).family
+    with torch.no_grad():
+        for p in family.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    x = {"text": table.train.encoded("text", range(4))}
+    none = Context({}, torch.zeros(4, 0, dtype=torch.bool))
+
+    def loss(passes: float, learns: bool) -> torch.Tensor:
+        family.train(learns).passes = passes
+        return family.loss(x, none, "model", Rng(range(4), "train", 0)).detach()
+
+    whole = loss(0, False)
+    assert torch.equal(loss(20, False), whole)
+    assert torch.equal(loss(1, True), whole) is not bool(dropout)
+    assert torch.equal(loss(20, True), whole) is not again
+
+
 # ---- writing
 
 

@@ -40,6 +40,7 @@ from likewise.trunks import BASE, EPS, made, refused
 
 READ = 4   # places a side at which a picture is read: every block sees all of them
 STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
+DROP, DROPPED = 0.04, 0.4   # of the tokens of documents: for each pass through the rows, and at most
 GUIDANCE = 2.0  # of pictures
 FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of more is coded
 
@@ -47,8 +48,8 @@ FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of mo
 class Autoregressive(Family):
     """P(targets | sources) as a product over tokens."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 4, components: int = 16, floor: float = 0.01,
+    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *,
+                 width: int | None = None, depth: int = 4, components: int = 16, floor: float = 0.01,
                  codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
                  settle: float = 0.4, infill: float | None = None, grams: int = 0,
                  fim: float = 0.0, dropout: float | None = None,
@@ -57,7 +58,7 @@ class Autoregressive(Family):
                  tied: bool | None = None) -> None:
         """Build the network.
 
-        width   floats a token in the trunk; depth: blocks of the trunk
+        width   floats a token in the trunk (default of documents 256, else 128); depth: blocks of the trunk
         components  Gaussians of a token of floats; floor: least deviation of each
         codec   of pictures: how codes are found; coarse: codes a side; codebook: how many there are
         settle  share of the training that is for codes; then they stand still and sequences are learned
@@ -66,7 +67,8 @@ class Autoregressive(Family):
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
         dropout  share of the tokens that are read as nothing while training, so that slots learn from more
-                than the last few (default of documents 0.2, else 0)
+                than the last few (default 0; of documents none in the first pass through the rows, and
+                more with each, at most 0.4)
         compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
                 of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its
@@ -87,8 +89,10 @@ class Autoregressive(Family):
         for option, value in {"grams": grams, "fim": fim}.items():
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
-        self.dropout = (0.2 if self.running else 0.0) if dropout is None else dropout
-        if not 0 <= self.dropout < 1:
+        width = width or (256 if self.running else 128)
+        self.weight_decay = 0.1 if self.running else 0.0
+        self.dropout = 0.0 if dropout is None and not self.running else dropout
+        if not 0 <= (self.dropout or 0) < 1:
             raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
         self.fim = fim
         if self.writes:
@@ -132,8 +136,11 @@ class Autoregressive(Family):
     def product(self) -> Product:
         """(1) of the sequence."""
         embeds = [self.causal.embedding] if self.bare else self.embeds
-        return Product(self.tokens, self.causal, embeds, self.heads, self.grams,
-                       self.dropout if self.training else 0.0)
+        dropout = 0.0
+        if self.training:   # what is read for the first time cannot have been learned by heart
+            again = min(DROPPED, DROP * max(0.0, self.passes - 1))
+            dropout = again if self.dropout is None else self.dropout
+        return Product(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
 
     # ---- learning
 

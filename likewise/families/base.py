@@ -91,11 +91,13 @@ class Family(nn.Module, ABC):
     precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
     apart: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
     batch: int = 96  # rows of a training step, unless a plan says otherwise
+    weight_decay: float = 0.0  # of Muon's matrices, beside the learning rate
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()
         self.targets, self.sources = dict(targets), dict(sources)
-        self.progress = 1.0  # of training, from 0 to 1: the trainer says it before each step
+        self.progress = 1.0  # of training, from 0 to 1: the trainer says it before each step, and how often
+        self.passes = 0.0  # it has gone through the rows
         self.terms: dict[str, Tensor] = {}  # what the last loss was made of, means over rows: they are logged
 
     def begin(self, x: Batch, c: Context, rng: Rng) -> None:
