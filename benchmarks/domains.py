@@ -16,7 +16,6 @@ from likewise.evaluation.ground import rng_of
 from likewise.evaluation.report import Line
 from likewise.evaluation.texts import CHECKS, judge, judged
 
-PASSAGE = 1000      # characters of a work that are judged as one text
 ROOM = {"length": 10**6}    # tokens of a text: nothing is encoded here
 
 
@@ -24,11 +23,6 @@ def lines(domain: str, table: Table, n: int, seed: int) -> list[Line]:
     """The judge's lines on rows held out."""
     test = table.test
     rows = [test[int(i)] for i in rng_of("rows", seed).permutation(len(test))[:n]]
-    if domain == "shakespeare":
-        starts = rng_of("passages", seed).random(n)
-        works = [rows[i % len(rows)]["text"] for i in range(n)]
-        rows = [{"text": work[int(u * (len(work) - PASSAGE)):][:PASSAGE]}
-                for work, u in zip(works, starts, strict=True)]
     columns = judged(domain, table)
     return [line for column in columns for line in judge(domain, rows, table, column, seed=seed)]
 

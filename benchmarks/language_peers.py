@@ -36,11 +36,12 @@ from likewise import Model, Plan, Table, train
 from likewise.evaluation.estimate import bootstrap
 from likewise.evaluation.language import held_out_rows
 from likewise.machine import keep_memory
-from likewise.modalities.document import BYTES, MOST, PAIRS, Document
+from likewise.modalities.document import BYTES, MOST, Document
 from likewise.pictures import put
 from likewise.scores import windows
 
 BATCH = 64  # windows that are scored at once
+PAIRS = 32  # characters of text, at least, for each byte pair of a peer
 
 
 @dataclass(frozen=True)

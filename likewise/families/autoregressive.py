@@ -67,8 +67,8 @@ class Autoregressive(Family):
         fim     of a text alone: share of the training rows without known parts that are rearranged, so that
                 what stands between two parts can be drawn
         dropout  share of the tokens that are read as nothing while training, so that slots learn from more
-                than the last few (default 0; of documents none in the first pass through the rows, and
-                more with each, at most 0.4)
+                than the last few (default 0, of documents 0 in the first pass through the rows and
+                0.04 more in each later one, at most 0.4)
         compat  "llama", "gpt2": of a text alone, the trunk that `likewise export` can give to transformers
         heads   of that trunk (default one for every 64 floats); hidden: floats inside of its mlp (default 8/3
                 of the width, 4 times it in gpt2); base: of the wavelengths of places in llama; eps: of its

@@ -43,7 +43,7 @@ class Flow(Family):
 
         width   floats a token in the trunk; depth: blocks of the trunk
         stem    of pictures, a U-Net's shell or linear patches
-        t_mean, t_std  of the time density (1) (default 0.8 and 1; 0 and 1.5 up to 64 numbers a row)
+        t_mean, t_std  of the time density (1) (default 0.8 and 1, of up to 64 numbers a row 0 and 1.5)
         predict  what the network says of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         source_noise  the most noise that sources that are pictures have in training, below 1

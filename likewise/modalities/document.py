@@ -17,7 +17,6 @@ from likewise.spec import Spec
 WINDOW = 256        # tokens
 PASSAGE = 800       # characters of a row, at most: about as much as a window of pairs holds
 SMALL = 500_000     # characters below which bytes, of which each is seen often, beat pairs
-PAIRS = 32          # bytes of text for each pair that is learned
 MOST = 4096         # pairs
 
 
@@ -41,13 +40,12 @@ class Document(Text):
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
         """Learn a byte-pair vocabulary (Sennrich et al., 2016) of `vocabulary` ids; `length` tokens a window.
 
-        Without `vocabulary`: plain bytes below half a million characters, else at most one pair for every
-        32 bytes and 4,096 in all. Without `length`: 256. Raises ValueError for a `vocabulary` without room
-        for every byte.
+        Without `vocabulary`: plain bytes below half a million characters, else these and at most 4,096 pairs.
+        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte.
         """
         characters = sum(map(len, values))
         if vocabulary is None:
-            vocabulary = BYTES + (0 if characters < SMALL else min(characters // PAIRS, MOST))
+            vocabulary = BYTES + (0 if characters < SMALL else MOST)
         return cls(learn(values, vocabulary).to_str(), length or WINDOW)
 
     def roomy(self, values: Sequence[str]) -> Self:
