@@ -88,7 +88,10 @@ def is_chain(folder: Path) -> bool:
 
 def is_run(folder: Path) -> bool:
     """Whether the folder is that of a model or of a chain."""
-    return is_chain(folder) or (folder / MODEL).exists()
+    try:
+        return is_chain(folder) or (folder / MODEL).exists()
+    except OSError:     # of a name that no folder can have
+        return False
 
 
 def _save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -57,10 +57,11 @@ def kept(model: Model) -> int:
 
 
 def _blank(model: Model, name: str) -> Tensor:
-    """A row of a column, of the right shape and no content."""
+    """A row of a column, of the right shape, as long as it may be, and no content."""
     spec = model.columns[name].spec
     shape = (1, spec.tokens) if spec.categorical else (1, spec.tokens, spec.width)
-    return torch.zeros(shape, dtype=torch.int64 if spec.categorical else torch.float32, device=model.device)
+    made = torch.ones if spec.padded else torch.zeros   # id 0 would end it
+    return made(shape, dtype=torch.int64 if spec.categorical else torch.float32, device=model.device)
 
 
 def available(device: torch.device) -> int | None:

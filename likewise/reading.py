@@ -33,6 +33,7 @@ AT_ONCE = 2**26     # characters of texts that are kept in memory; more go into 
 MARK = "\ufeff"     # of the order of bytes, which some files begin with
 PASSAGE = " passage"    # where a passage stands: document * 2^32 + how many of its passages follow
 FILE = " file"          # that a row of a folder is from; neither of the two is a value of the row
+OTHER = " other"        # a column while it takes the place of another
 NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
 FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
 
@@ -116,7 +117,7 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
         raise TableError(f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
                          f"leave one of them out, or say --kind {documents[1]}=text if it is short")
     if PASSAGE in data.column_names and not documents:
-        raise TableError(f"a text has more than {LONG:,} characters; leave --kind out: it is a document")
+        raise TableError(f"a text has more than {LONG:,} bytes; leave --kind out: it is a document")
     if documents and PASSAGE not in data.column_names:
         data = data.map(_cut, fn_kwargs={"name": documents[0]}, with_indices=True, batched=True, batch_size=1,
                         remove_columns=data.column_names, load_from_cache_file=False)
@@ -153,7 +154,8 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
             return _file(metadata, encoding)
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
     if not files:
-        texts = sorted(p for p in path.rglob("*") if p.suffix.lower() in TEXTS and p.is_file())
+        texts = sorted(p for p in path.rglob("*") if p.suffix.lower() in TEXTS and p.is_file()
+                       and not any(part.startswith(".") for part in p.relative_to(path).parts))
         if texts:
             return _texts(texts, path, encoding)
         raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
@@ -327,7 +329,8 @@ def _strings(data: Dataset, name: str) -> Dataset:
 def _replaced(data: Dataset, name: str, values: Sequence[Any], feature: Any) -> Dataset:
     """The same with other values in a column."""
     order = data.column_names
-    return data.remove_columns(name).add_column(name, values, feature=feature).select_columns(order)
+    data = data.add_column(OTHER, values, feature=feature)  # first: a table without columns has no rows
+    return data.remove_columns(name).rename_column(OTHER, name).select_columns(order)
 
 
 def _picture() -> Any:

@@ -20,14 +20,15 @@ Need = tuple[str, int]      # a part of a row, and how many training rows must k
 def split(rows: Stored, share: float | None = None, by: str | None = None,
           pairs: str | None = None) -> list[int]:
     """The numbers of the rows to hold out of a table; see Table.open."""
-    if rows.passages and not (by or pairs):
-        return documents_held_out((rows.places >> 32).tolist(), rows.copies(), share)
-    by = grouping(rows.kinds, by)
-    # without a column to group by, every row alone, rows that are the same together
-    keys = [str(cell) for cell in rows.cells(by)] if by else [hash.hex() for hash in rows.survey.digests]
+    documents = rows.passages and not (by or pairs)
+    by = None if documents else grouping(rows.kinds, by)
     labels = [name for name, kind in rows.kinds.items() if kind == "label" and name != by]
     cells = zip(*map(rows.cells, labels), strict=True) if labels else [()] * len(rows)
     classes = [[f"{name} {cell}" for name, cell in zip(labels, row, strict=True)] for row in cells]
+    if documents:
+        return documents_held_out((rows.places >> 32).tolist(), rows.copies(), classes, share)
+    # without a column to group by, every row alone, rows that are the same together
+    keys = [str(cell) for cell in rows.cells(by)] if by else [hash.hex() for hash in rows.survey.digests]
     return held_out(keys, classes, share, [str(cell) for cell in rows.cells(pairs)] if pairs else None)
 
 
@@ -77,24 +78,26 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
     return sorted(held + found)
 
 
-def documents_held_out(documents: Sequence[int], keys: Sequence[str],
+def documents_held_out(documents: Sequence[int], keys: Sequence[str], classes: Sequence[Sequence[str]],
                        share: float | None = None) -> list[int]:
     """The numbers of the passages to hold out, of the document of each and a key that copies of it share.
 
-    Whole documents where there are at least 20, else the last passages of each: a tenth of all, or `share`.
+    Whole documents where there are at least 20, the last of one of its `classes` stays; else the last
+    passages of each: a tenth of all, or `share`.
 
-    >>> documents_held_out([0] * 10 + [1] * 20, ["a"] * 10 + ["b"] * 20)
+    >>> documents_held_out([0] * 10 + [1] * 20, ["a"] * 10 + ["b"] * 20, [()] * 30)
     [9, 28, 29]
     """
     if len(set(keys)) >= FEW:
-        return held_out(keys, [()] * len(keys), share)
+        return held_out(keys, classes, share)
     counts, key_of = Counter(documents), dict(zip(documents, keys, strict=True))
     cut: dict[str, int] = {}    # key -> how many of its last passages
     total = 0
     for document, n in counts.items():
         if key_of[document] not in cut:     # what is rounded off one is held out of the next
             total += n
-            cut[key_of[document]] = round(total * (SHARE if share is None else share)) - sum(cut.values())
+            due = round(total * (SHARE if share is None else share)) - sum(cut.values())
+            cut[key_of[document]] = min(due, n - 1)     # something of each is left to learn
     left, out = {d: n - cut[key_of[d]] for d, n in counts.items()}, []
     for row, document in enumerate(documents):
         left[document] -= 1

@@ -20,7 +20,7 @@ from likewise.evaluation import language
 from likewise.evaluation.language import bits_per_byte, held_out_rows
 from likewise.formula import Formula
 from likewise.layout import Context
-from likewise.modalities import Document
+from likewise.modalities import Document, Text
 from likewise.modalities.document import passages
 from likewise.model import Model
 from likewise.reading import TableError
@@ -573,3 +573,43 @@ def test_odd_rows_of_a_table_come_first(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "bits/dim" in printed[0] and printed[4].split()[0] == "20" and printed[4].split()[-1] == "9.5"
+
+
+def test_a_table_of_one_column(tmp_path: Path) -> None:
+    """pandas and Arrow have several types of strings, so that a column has to be read anew."""
+    (tmp_path / "names.csv").write_text("name\n" + "".join(f"name {i}\n" for i in range(20)))
+    found = Table.open(tmp_path / "names.csv")
+    assert len(found) == 20 and found.columns["name"].kind == "text"
+
+
+def test_classes_of_documents_stay_in_training_and_hidden_folders_out(tmp_path: Path) -> None:
+    for i in range(24):
+        folder = tmp_path / f"author{i}"
+        folder.mkdir()
+        (folder / "a.txt").write_text(" ".join(f"{i} and {k}" for k in range(900)))
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "b.txt").write_text("not this")
+    found = Table.open(tmp_path)
+    assert len(found.columns["label"].classes) == 24 and not found.skipped
+
+
+def test_knobs_have_ranges(model: Model) -> None:
+    for knob in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"min_p": 2.0}):
+        with pytest.raises(ValueError, match=next(iter(knob))):
+            model.sample([{}], tokens=2, **knob)
+    with pytest.raises(ValueError, match="cannot be known"):
+        model.sample([{}], known={"text": ("so it goes", [True] * 32)})
+    with pytest.raises(ValueError, match="at least 2 tokens"):
+        Document.fit(["so it goes"], length=1)
+
+
+def test_no_guidance_at_all_forgets_the_source() -> None:
+    columns = {"text": Text.fit(["ab", "ba"], length=6), "kind": toy.table(16).columns["label"]}
+    model = Model("text | kind", columns, **SMALL).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn(p.shape))
+    rows = [{"kind": columns["kind"].classes[0]}] * 8
+    drawn = {w: [row["text"] for row in model.sample(rows, guidance=w)] for w in (0.0, 1.0)}
+    assert drawn[0.0] == [row["text"] for row in model.sample([{}] * 8)] != drawn[1.0]

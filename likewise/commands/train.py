@@ -114,7 +114,7 @@ def _folder(args: Namespace) -> Path:
         raise ValueError(f"say where the new run goes: likewise train --from {args.first} --out RUN")
     if args.resume and not args.source:
         raise ValueError("say which run to go on with: likewise train --resume --out RUN")
-    return Path("runs") / (Path(args.source or "").stem or "model")
+    return Path("runs") / (Path(args.source or "").resolve().stem if args.source else "model")
 
 
 def _incomplete(source: str | None) -> str:

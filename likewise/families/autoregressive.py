@@ -13,6 +13,7 @@ and so do known parts: they are read there as sources, and forced where they sta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -223,11 +224,23 @@ class Autoregressive(Family):
         `suffix`, (B, S), what stands between them is drawn. What is `owed` comes first, beside
         the `tokens`. `watch` is told a column's name and its ids so far, (B, n), as they are told, after each
         id of a text, and says which rows end there, (B,) bool.
-        Raises ValueError for a negative where nothing is guided, and a suffix without `fim`.
+        Raises ValueError for a negative where nothing is guided, a suffix without `fim`, known parts of a
+        document, and a knob out of its range.
         """
+        for name, value, fine in (("temperature", temperature, 0 <= temperature < math.inf),
+                                  ("top_p", top_p, 0 < top_p <= 1), ("min_p", min_p, 0 <= min_p <= 1)):
+            if not fine:
+                raise ValueError(f"{name}={value:g}: temperature is 0 or more, top_p is above 0 and at most "
+                                 "1, min_p is from 0 to 1")
+        if known and self.running:
+            raise ValueError("parts of a document cannot be known, as it has no places of its own; give a "
+                             "prompt, or a prompt and a suffix to a model that was trained with fim")
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
             if value is not None and not self.writes:
                 raise ValueError(f"{name} is for a model whose one target is a text")
+        if suffix is not None and self.bare:
+            raise ValueError("a model with another library's trunk (compat) cannot fill in the middle of a "
+                             "text; train one without compat and with fim")
         if suffix is not None and (known or not self.fim):
             raise ValueError("known parts and a suffix are two ways to fill in a text; leave one out" if known
                              else "this model cannot fill in the middle of a text, as it was trained without "
@@ -241,8 +254,8 @@ class Autoregressive(Family):
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self.coders.encode(x) if known else {n: blank(s, rows, device) for n, s in self.tokens.items()}
-        weight = {n: GUIDANCE if guidance is None and n in self.pictures else guidance or 1.0
-                  for n, s in self.tokens.items() if s.categorical}
+        usual = {n: GUIDANCE if n in self.pictures else 1.0 for n, s in self.tokens.items() if s.categorical}
+        weight = usual if guidance is None else dict.fromkeys(usual, guidance)
         if against is not None and not weight:
             raise ValueError("a negative has no effect here: the family autoregressive guides ids, and every "
                              "target is a number; take the family flow or diffusion")

@@ -41,8 +41,11 @@ class Document(Text):
         """Learn a byte-pair vocabulary (Sennrich et al., 2016) of `vocabulary` ids; `length` tokens a window.
 
         Without `vocabulary`: plain bytes below half a million characters, else these and at most 4,096 pairs.
-        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte.
+        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte
+        and a `length` below 2.
         """
+        if length is not None and length < 2:
+            raise ValueError(f"length={length}: a window of a document has at least 2 tokens")
         characters = sum(map(len, values))
         if vocabulary is None:
             vocabulary = BYTES + (0 if characters < SMALL else MOST)
