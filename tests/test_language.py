@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, capsys: pytest.Captur
         Table.open(latin, encoding="latin-nine")
     with pytest.raises(TableError, match=r"empty.txt is empty"):
         Table.open(empty)
-    with pytest.raises(TableError, match="more than 4,096 characters"):
+    with pytest.raises(TableError, match="more than 4,096 bytes"):
         Table.open(latin, encoding="latin-1", kinds={"text": "text"})
     with pytest.raises(TableError, match="are documents, and rows can be passages of one only"):
         Table.from_rows([{"text": VERSE, "more": PROSE}])
