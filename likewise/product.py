@@ -73,14 +73,18 @@ class Product:
         return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
 
     def _read(self, k: int, tokens: Tensor, size: int, rng: Rng | None) -> Tensor:
-        """Embedded tokens (B, n, D) of a column of that size, less those that are dropped.
+        """Embedded tokens (B, n, D) of a column of that size, less those that are dropped; marks never are.
 
         This is word dropout (Bowman et al., 2016).
         """
         part = self.embed(k, tokens)
         if rng is None or not self.dropout:
             return part
-        return part * (rng.uniform(size)[:, : part.shape[1], None] >= self.dropout)
+        kept = rng.uniform(size)[:, : part.shape[1]] >= self.dropout
+        spec = list(self.specs.values())[k]
+        if spec.categorical:
+            kept = kept | (tokens >= spec.classes)
+        return part * kept[..., None]
 
 
 def through_end(x: Tensor, spec: Spec) -> Tensor:

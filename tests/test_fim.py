@@ -263,3 +263,12 @@ def test_what_cannot_be_filled_is_said(model: Model, table: Table, tmp_path: Pat
     Model("label", own.columns, "autoregressive", **SMALL).save(tmp_path / "run", data={}, plan={}, step=1)
     assert main(["infill", str(tmp_path / "run"), "--prefix", "a"]) == 1
     assert "--prefix and --suffix are for a model whose one target is a text" in capsys.readouterr().err
+
+
+def test_marks_are_read_whatever_is_dropped(table: Table) -> None:
+    """With next to no letter read, the loss still depends on all three marks, and on no letter."""
+    family = shaken(Model("text", table.columns, fim=1.0, dropout=0.9999, **SMALL)).family.train()
+    x = {"text": table.train.encoded("text", range(6))}
+    family.loss(x, nothing(6), "model", Rng(range(6), "train", 0)).sum().backward()
+    assert (family.embeds[0].marks.grad.abs().amax(1) > 0).all()
+    assert not family.embeds[0].weight.grad.any()
