@@ -84,6 +84,8 @@ def _between(asked: drawing.Asked) -> int:
 def _rest(asked: drawing.Asked, known: drawing.Row, texts: Sequence[str]) -> int:
     """Draw the targets that are not known."""
     names = asked.model.targets
+    if not known and one_text(asked.model.made):
+        raise ValueError("nothing is known: say what stands before and after, --prefix ... --suffix ...")
     if not known:
         raise ValueError(f"nothing is known: {str(asked.model.formula)!r} draws no picture, so say "
                          f"{' or '.join(f'--known {n}=...' for n in names)}")

@@ -12,9 +12,11 @@ import PIL.Image
 
 from likewise.checkpoint import RunError, load_state, located
 from likewise.commands.data import SOURCE, open_table, opened, seen, table_args, table_flags, view_flag
+from likewise.demos import DEMOS
 from likewise.families import FAMILIES, family_class
 from likewise.flags import Parser, flag, parameters, shown
 from likewise.formula import Formula, View, distinct
+from likewise.modalities import KINDS
 from likewise.model import Model
 from likewise.progress import CURVE, SAMPLES, Ending, clock, first_process, follow, saved
 from likewise.table import Table
@@ -154,6 +156,10 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         raise RunError(f"{args.first} keeps the models that it sees columns through; leave --view out")
     if not args.source and any(asked.values()):
         raise ValueError("options of the data without the data: name it before the other options")
+    demo = parameters(DEMOS[args.source]) if args.source in DEMOS else {}
+    read = {name for kind in KINDS.values() for name in kind.options()} - demo.keys()
+    if kept := [name for name in asked["options"] if name in read]:
+        raise RunError(f"{args.first} reads columns as it did before; leave {flag(kept[0])} out")
     model = Model.load(located(args.first), **parser.given(args, "family"))
     table = (open_table(args, parser, model.columns) if args.source else
              Table.open(**opened(args.first, state)))
