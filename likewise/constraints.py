@@ -139,6 +139,7 @@ class Bound:
         self.ids = {piece: i for i, piece in enumerate(pieces) if i}
         self.longest = max(map(len, pieces))
         self.first = torch.tensor([i > 0 and self._opens(p) for i, p in enumerate(pieces)])
+        self.first[0] = not opening and self.start.is_accepting()   # it may end before it begins
         self.known: dict[bytes, list[int]] = {}
         closing = shortest(self.start, self.byte, self.known)
         what = _what(constraint.kind, constraint.written)
@@ -226,7 +227,7 @@ class Obeying:
                 self.complete[row] = self.ended[row] and not state.is_error() and state.is_accepting()
             else:
                 self.ended[row] = True
-                self.complete[row] = not self.states[row].is_error()
+                self.complete[row] = (state := self.states[row]) is None or not state.is_error()
 
     def close(self, out: Tensor) -> tuple[Tensor, bool]:
         """What was drawn, (B, T), with rows that had come to no end closed, and whether there are any.

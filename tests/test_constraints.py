@@ -14,7 +14,7 @@ pytest.importorskip("llguidance")
 
 from likewise.cli import main
 from likewise.constraints import Constraint
-from likewise.modalities import Label, Text
+from likewise.modalities import Document, Label, Text
 from likewise.model import Model
 from likewise.table import Table
 
@@ -95,6 +95,15 @@ def test_rows_end_where_they_are_complete() -> None:
         rows.push(torch.tensor(token))
     out = torch.tensor(ids + [[0, 0]]).T
     assert rows.close(out)[0].equal(out) and not rows.close(out)[1]
+
+
+def test_a_text_may_be_empty() -> None:
+    """A document may end before it begins; what has a blank before it begins with that."""
+    for made in (Document.fit(TEXTS, vocabulary=257, length=20), BYTES):
+        m = Model("text", {"text": made}, "autoregressive", width=32, depth=1)
+        assert {row["text"] for row in m.sample([{}] * 4, constraint={"text": Constraint.regex("")})} == {""}
+        drawn = {row["text"] for row in m.sample([{}] * 200, constraint={"text": Constraint.regex("(a)?")}, temperature=20)}
+        assert drawn == {"", "a"}
 
 
 def test_later_columns_see_what_was_closed() -> None:

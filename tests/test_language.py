@@ -575,6 +575,19 @@ def test_odd_rows_of_a_table_come_first(tmp_path: Path, capsys: pytest.CaptureFi
     assert "bits/dim" in printed[0] and printed[4].split()[0] == "20" and printed[4].split()[-1] == "9.5"
 
 
+def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(tmp_path: Path,
+                                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"number": 1.0 + i % 7 / 10, "label": "ab"[i % 2]} for i in range(60)]
+    table = Table.from_rows(rows)
+    model = toy.trained(Model("number | label", table.columns, "mixture"), table, 3)
+    model.save(tmp_path / "run", data={}, plan={}, step=1)
+    (tmp_path / "t.csv").write_text("number,other\n" + ",1\n" * 3 + "1.2,1\n" * 20 + "9.5,1\n")
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--skip-bad", "--out", str(tmp_path / "o.jsonl")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[4].split()[0] == "23" and "has no column 'label'" in printed.err
+    assert [json.loads(line)["row"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(range(3, 24))
+
+
 def test_a_table_of_one_column(tmp_path: Path) -> None:
     """pandas and Arrow have several types of strings, so that a column has to be read anew."""
     (tmp_path / "names.csv").write_text("name\n" + "".join(f"name {i}\n" for i in range(20)))

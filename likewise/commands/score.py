@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,17 +45,23 @@ def run(argv: Sequence[str]) -> int:
     running = [n for n in model.targets if model.columns[n].spec.running]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
     lines, kind = scores(model, rows, args.seed)
+    gone = {bad.row for bad in table.skipped}
+    numbers = [i for i in range(len(rows) + len(gone)) if running or i not in gone]     # of the file
+    lines = [{**line, "row": i} for line, i in zip(lines, numbers, strict=False)]
+    for name in model.sources:
+        if View.parse(name).column not in table.kinds:
+            print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)
     if args.out:
         pictures.put(args.out, "".join(json.dumps(line) + "\n" for line in lines).encode())
     unit = next(n for n in ("bits/byte", "bits/dim") if n in lines[0])
     mean = np.mean([line[unit] for line in lines])
     print(f"P({model.formula}), {args.source}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
-    odd = sorted(lines, key=lambda line: -line[unit])[:SHOWN]
-    numbers, columns = [n for n in odd[0] if n != "row"], model.formula.columns
-    cells = [[str(line["row"]), *(f"{line[n]:.4g}" for n in numbers),
-              *(brief(rows[line["row"]].get(n, "")) for n in columns)] for line in odd]
+    odd = sorted(zip(lines, rows, strict=True), key=lambda pair: -pair[0][unit])[:SHOWN]
+    told, columns = [n for n in lines[0] if n != "row"], model.formula.columns
+    cells = [[str(line["row"]), *(f"{line[n]:.4g}" for n in told), *(brief(row.get(n, "")) for n in columns)]
+             for line, row in odd]
     print("least likely:")
-    print(aligned([["row", *numbers, *columns], *cells]))
+    print(aligned([["row", *told, *columns], *cells]))
     if args.out:
         print(f"\nall rows: {args.out}")
     return 0
