@@ -34,7 +34,7 @@ WINDOW = 1024       # tokens, at most, unless a length is asked for
 PLAIN = ("sliding_window", "quantization_config")   # must be absent or false
 OUR_EMBEDDING = "causal.embedding.weight"
 SAMPLES = ("one  two", " before", "after ", "a\n\n\tb", "naïve 日本 🙂", "3.14 + x_1 = 'don't'",
-           "In CAPITALS", "nai\u0308ve", "ﬁne")
+           "In CAPITALS", "nai\u0308ve")
 
 
 def from_transformers(folder: str | Path, *, column: str = "text", length: int | None = None) -> Model:

@@ -152,11 +152,9 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
         if metadata.is_file():
             return _file(metadata, encoding)
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    files = _files(path, PICTURES)
     if not files:
-        texts = sorted(p for p in path.rglob("*") if p.suffix.lower() in TEXTS and p.is_file()
-                       and not any(part.startswith(".") for part in p.relative_to(path).parts))
-        if texts:
+        if texts := _files(path, TEXTS):
             return _texts(texts, path, encoding)
         raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
                          ".parquet; put some in, or give a table file by its name")
@@ -168,6 +166,12 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
         columns["label"] = [p.parent.name for p in files]
     features = {name: _picture() if name == "image" else Value("string") for name in columns}
     return Dataset.from_dict(columns, features=Features(features))
+
+
+def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files that end so, anywhere in a folder but in what is hidden there."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file()
+                  and not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:

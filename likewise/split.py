@@ -82,14 +82,14 @@ def documents_held_out(documents: Sequence[int], keys: Sequence[str], classes: S
                        share: float | None = None) -> list[int]:
     """The numbers of the passages to hold out, of the document of each and a key that copies of it share.
 
-    Whole documents where there are at least 20, the last of one of its `classes` stays; else the last
-    passages of each: a tenth of all, or `share`.
+    Whole documents where there are at least 20 and some are not the last of one of their `classes`; else the
+    last passages of each: a tenth of all, or `share`.
 
     >>> documents_held_out([0] * 10 + [1] * 20, ["a"] * 10 + ["b"] * 20, [()] * 30)
     [9, 28, 29]
     """
-    if len(set(keys)) >= FEW:
-        return held_out(keys, classes, share)
+    if len(set(keys)) >= FEW and (whole := held_out(keys, classes, share)):
+        return whole
     counts, key_of = Counter(documents), dict(zip(documents, keys, strict=True))
     cut: dict[str, int] = {}    # key -> how many of its last passages
     total = 0

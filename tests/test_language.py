@@ -602,13 +602,15 @@ def test_classes_of_documents_stay_in_training_and_hidden_folders_out(tmp_path: 
         (folder / "a.txt").write_text(" ".join(f"{i} and {k}" for k in range(900)))
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "b.txt").write_text("not this")
+    (tmp_path / ".hidden" / "c.png").write_bytes(b"nor this")
     found = Table.open(tmp_path)
     assert len(found.columns["label"].classes) == 24 and not found.skipped
+    assert 0 < len(found.test) < 0.2 * len(found)   # of each its end, as each is the last of its class
 
 
 def test_knobs_have_ranges(model: Model) -> None:
     for knob in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"min_p": 2.0}):
-        with pytest.raises(ValueError, match=next(iter(knob))):
+        with pytest.raises(ValueError, match=f"^{next(iter(knob))}="):
             model.sample([{}], tokens=2, **knob)
     with pytest.raises(ValueError, match="cannot be known"):
         model.sample([{}], known={"text": ("so it goes", [True] * 32)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -45,11 +46,12 @@ def run(argv: Sequence[str]) -> int:
     running = [n for n in model.targets if model.columns[n].spec.running]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
     lines, kind = scores(model, rows, args.seed)
-    gone = {bad.row for bad in table.skipped}
-    numbers = [i for i in range(len(rows) + len(gone)) if running or i not in gone]     # of the file
-    lines = [{**line, "row": i} for line, i in zip(lines, numbers, strict=False)]
-    for name in model.sources:
-        if View.parse(name).column not in table.kinds:
+    if not running:     # as they are numbered in the file
+        gone = {bad.row for bad in table.skipped}
+        numbers = (i for i in itertools.count() if i not in gone)
+        lines = [{**line, "row": i} for line, i in zip(lines, numbers, strict=False)]
+    for name in (View.parse(name).column for name in model.sources):
+        if name not in table.kinds:
             print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)
     if args.out:
         pictures.put(args.out, "".join(json.dumps(line) + "\n" for line in lines).encode())

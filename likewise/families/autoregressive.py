@@ -238,9 +238,10 @@ class Autoregressive(Family):
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
             if value is not None and not self.writes:
                 raise ValueError(f"{name} is for a model whose one target is a text")
-        if suffix is not None and self.bare:
-            raise ValueError("a model with another library's trunk (compat) cannot fill in the middle of a "
-                             "text; train one without compat and with fim")
+        if self.bare and (known or against or suffix is not None or guidance not in (None, 1.0)):
+            raise ValueError("a model with another library's trunk (compat) reads nothing but what stands "
+                             "before a place: no suffix, no known parts, no guidance, no negative; give it a "
+                             "prompt, or train one without compat")
         if suffix is not None and (known or not self.fim):
             raise ValueError("known parts and a suffix are two ways to fill in a text; leave one out" if known
                              else "this model cannot fill in the middle of a text, as it was trained without "
@@ -248,9 +249,6 @@ class Autoregressive(Family):
                              "likewise train --from RUN --fim 0.5 --out ANOTHER")
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
-        if self.bare and (known or against or guidance not in (None, 1.0)):
-            raise ValueError("a model with another library's trunk (compat) reads nothing but what stands "
-                             "before a place: no known parts, no guidance, no negative; give it a prompt")
         rows, device = len(rng), c.present.device
         x, masks = completed(self.targets, known, rows, device)
         z = self.coders.encode(x) if known else {n: blank(s, rows, device) for n, s in self.tokens.items()}

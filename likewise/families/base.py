@@ -96,8 +96,9 @@ class Family(nn.Module, ABC):
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()
         self.targets, self.sources = dict(targets), dict(sources)
-        self.progress = 1.0  # of training, from 0 to 1: the trainer says it before each step, and how often
-        self.passes = 0.0  # it has gone through the rows
+        # The trainer says these two before each step:
+        self.progress = 1.0  # of training, from 0 to 1
+        self.passes = 0.0  # how often it has gone through its rows
         self.terms: dict[str, Tensor] = {}  # what the last loss was made of, means over rows: they are logged
 
     def begin(self, x: Batch, c: Context, rng: Rng) -> None:
