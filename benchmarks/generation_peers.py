@@ -13,6 +13,7 @@ before the others, `generate` has no end here.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import statistics
@@ -36,9 +37,10 @@ Draw = Callable[[int, int, str, int], int]  # (batch, tokens, way, seed) -> toke
 
 def ours(model: Model, prompt: str) -> Draw:
     """Model.sample; how many ids it drew is seen where the family gives them."""
-    [column], family = model.made.values(), model.family
+    [column], family = model.made.values(), type(model.family)
     begun, inner, ids = len(column.ids(prompt)), family.sample, []
 
+    @functools.wraps(inner)
     def counted(*args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
         found = inner(*args, **kwargs)
         ids.append(int((next(iter(found.values()))[:, begun:] != 0).sum()))

@@ -68,7 +68,8 @@ def main() -> None:
         "matrix_gflops": round(rate / 1e9, 1),
         "fraction": round(operations / took / rate, 3),
         "parameters": sum(p.numel() for p in model.family.parameters()),
-        "optimisers": optimiser, "threads": torch.get_num_threads(), "dtype": str(trainer.dtype),
+        "optimisers": optimiser, "threads": torch.get_num_threads(),
+        "dtype": str(next(trainer.working.parameters()).dtype),
     }, indent=1))
 
 

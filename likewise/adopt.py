@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -96,25 +97,26 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 def _named(weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Model, text: Text,
            first: int) -> dict[str, Tensor]:
     """Weights by our names, float32, rows of ids in our order; id 0 is read as their id `first`."""
-    theirs, parts = model.family.causal.theirs, names(model)
-    embedding = theirs.prefix + theirs.outside["embedding.weight"]
+    theirs, ours = model.family.causal.theirs, names(model)
+    embedding, asked = theirs.prefix + theirs.outside["embedding.weight"], [*chain(*ours.values())]
     kept = {name if name.startswith((theirs.prefix, HEAD)) else theirs.prefix + name: v
             for name, v in weights.items() if not name.endswith(theirs.idle)}
     if config[theirs.fields["tied"]]:
         kept[HEAD] = kept.get(embedding)
-    if lacks := [name for name in parts if kept.get(name) is None]:
+    if lacks := [name for name in asked if kept.get(name) is None]:
         raise RunError(f"the weights lack {lacks[0]}; it is no whole model of the class {theirs.model}")
-    if more := sorted(kept.keys() - {*parts, HEAD}):
+    if more := sorted(kept.keys() - {*asked, HEAD}):
         raise ValueError(f"the weights have {more[0]}, which the {theirs.called} of likewise has not")
-    found: dict[str, Tensor] = {}
-    for name, ours in parts.items():
-        v = kept[name].float()
-        found |= zip(ours, (v.T if name.endswith(theirs.flipped) else v).chunk(len(ours)), strict=True)
     heads, size = model.family.causal.options["heads"], model.family.causal.head
     shared = heads // (config.get("num_key_value_heads") or heads)
-    for name in found:
-        if name.endswith(("attention.k.weight", "attention.v.weight")):
-            found[name] = found[name].unflatten(0, (-1, size)).repeat_interleave(shared, 0).flatten(0, 1)
+
+    def read(name: str) -> Tensor:
+        v = kept[name].float()
+        if name.endswith(theirs.grouped):
+            v = v.unflatten(0, (-1, size)).repeat_interleave(shared, 0).flatten(0, 1)
+        return v.T if name.endswith(theirs.flipped) else v
+
+    found = {name: torch.cat([read(part) for part in parts]) for name, parts in ours.items()}
     order = torch.tensor(text.theirs(range(text.spec.classes)))
     rows = {OUR_EMBEDDING: order, OUR_HEAD: order, "causal.place": slice(text.length)}
     for name in rows.keys() & found.keys():

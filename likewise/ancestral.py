@@ -17,7 +17,7 @@ from torch import Tensor
 
 from likewise.causal import Decoding
 from likewise.constraints import Bound
-from likewise.heads import Gaussians, Ids, draw_ids, filtered
+from likewise.heads import Gaussians, Ids, drawn
 from likewise.healing import Owed
 from likewise.layout import Batch
 from likewise.masks import pasted
@@ -64,7 +64,7 @@ class Choice:
             logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
         if allowed is not None:     # before what is unlikely is left out, so that something stays
             logits = logits.masked_fill(~allowed, -torch.inf)
-        return draw_ids(filtered(logits, self.temperature, self.top_p, self.min_p), u)
+        return drawn(logits, u, self.temperature, self.top_p, self.min_p)
 
 
 class Drawing:

@@ -10,7 +10,7 @@ import torch
 
 from likewise.constraints import Constraint
 from likewise.families import FAMILIES, drawing, family_class
-from likewise.families.base import LEADS, Family, checked
+from likewise.families.base import LEADS, Family, checked, keywords
 from likewise.leads import Start, Toward
 from likewise.modalities import Row, Text
 from likewise.rng import Rng
@@ -29,8 +29,9 @@ class Draws:
                  start: tuple[Row, float] | None = None) -> None:
         """`name` is that of the family. Raises ValueError if it does not draw, or lacks a knob."""
         drawing(name)
-        self.family, self.name, self.tokens = family, name, tokens
         self.knobs = checked(knobs, type(family).knobs(), f"knob of the family {name}")
+        how = {n: self.knobs.pop(n) for n in keywords(family.working) if n in self.knobs}
+        self.family, self.name, self.tokens = family.working(**how), name, tokens
         self.known, self.negative, self.start = known or {}, negative, start
 
     def sample(self, rows: Sequence[Row], seed: int, indices: Sequence[int],

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from likewise.checkpoint import RunError, replace
@@ -29,17 +28,15 @@ OUR_HEAD, HEAD = "heads.0.out.weight", "lm_head.weight"
 
 
 def names(model: Model) -> dict[str, list[str]]:
-    """The names of transformers' weights -> of ours in the family that lie in each, one below the other."""
-    state, trunk, found = model.family.state_dict(), model.family.causal, {}
-    theirs = trunk.theirs
-    pairs = [(f"causal.{ours}", theirs.prefix + name) for ours, name in theirs.outside.items()]
-    pairs += [(f"causal.blocks.{i}.{ours}.{kind}", f"{theirs.prefix}{theirs.layers}.{i}.{name}.{kind}")
-              for i in range(len(trunk.blocks)) for ours, name in theirs.inside.items()
-              for kind in ("weight", "bias")]
-    for ours, name in (*pairs, (OUR_HEAD, HEAD)):
-        if ours in state:
-            found.setdefault(name, []).append(ours)
-    return found
+    """The names of the family's weights -> of transformers' that lie in each, one below the other."""
+    state, trunk = model.family.state_dict(), model.family.causal
+    theirs, found = trunk.theirs, {OUR_HEAD: [HEAD]}
+    found |= {f"causal.{ours}": [theirs.prefix + name] for ours, name in theirs.outside.items()}
+    for i in range(len(trunk.blocks)):
+        found |= {f"causal.blocks.{i}.{ours}.{kind}":
+                  [f"{theirs.prefix}{theirs.layers}.{i}.{name}.{kind}" for name in parts]
+                  for ours, parts in theirs.inside.items() for kind in ("weight", "bias")}
+    return {ours: parts for ours, parts in found.items() if ours in state}
 
 
 def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") -> list[Path]:
@@ -55,8 +52,9 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     [column] = model.made.values()
     tokenizer, end = tokenizer_json(column)
     state, flipped = model.family.state_dict(), model.family.causal.theirs.flipped
-    weights = {name: torch.cat([state[part] for part in ours]).cpu() for name, ours in names(model).items()}
-    weights = {name: v.T.contiguous() if name.endswith(flipped) else v for name, v in weights.items()}
+    weights = {name: (part.T if name.endswith(flipped) else part).contiguous()
+               for ours, parts in names(model).items()
+               for name, part in zip(parts, state[ours].cpu().chunk(len(parts)), strict=True)}
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end,
              "clean_up_tokenization_spaces": False, "model_max_length": column.length}
     drawn = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "do_sample": True,

@@ -53,13 +53,13 @@ class Parser(argparse.ArgumentParser):
         """Options for the knobs of the run or chain on the command line; without one those of a flow."""
         from likewise.checkpoint import SHIPPED, families, is_run
         from likewise.families import family_class
-        from likewise.families.base import LEADS
+        from likewise.families.base import LEADS, Family
 
         folders = (folder / word for word in argv for folder in (Path(), SHIPPED))
         run = next(filter(is_run, folders), None)
         names = families(run) if run else ["flow"]
         drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
-        self.derive("knobs", drawn, but=LEADS)
+        self.derive("knobs", [*drawn, Family.working], but=LEADS)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Options and words in any order. Exits with status 2 and one line if anything is unknown."""

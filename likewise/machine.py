@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-TINY = 64  # rows of fewer tokens stay in float32 unless something else is asked for
+TINY = 64  # rows of fewer tokens stay in float32
 
 
 def device() -> torch.device:
@@ -28,13 +28,11 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def precision(asked: str, tokens: int) -> torch.dtype:
-    """The type that `asked` names; "auto" is bf16 where the processor has it and a row has many `tokens`."""
-    if asked != "auto":
-        return getattr(torch, asked)
+def fast(tokens: int) -> torch.dtype:
+    """The fastest type for a network: bf16 where the processor has it and a row has many `tokens`."""
     cuda = device().type == "cuda"
-    fast = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if fast and tokens >= TINY else torch.float32
+    has = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if has and tokens >= TINY else torch.float32
 
 
 def join() -> tuple[int, int]:

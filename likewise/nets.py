@@ -3,8 +3,8 @@
 Legend: B batch, T tokens, C floats a token, D width, S source tokens, K target columns, H heads, E = D / H.
 
 What is measured, not argued (docs/design.md, "Speed"): attention as two plain matrix products is several
-times faster on a CPU than the fused kernel's backward pass; layer norm has a fused CPU kernel where RMS norm
-has none; so both are used as they are here.
+times faster on a CPU than the fused kernel's backward pass, and faster over a cache; layer norm has a fused
+CPU kernel where RMS norm has none; so both are used as they are here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def turned(places: Tensor, size: int, base: float) -> Tensor:
 
 
 class Cache:
-    """Keys and values that an attention has seen, (B, H, n, E) each, of at most `room` tokens."""
+    """Keys and values that an attention has seen, (B, H, n, E) each, of at most `room` tokens.
+
+    A processor's are float32, in which it multiplies a vector and a matrix faster than in bf16.
+    """
 
     def __init__(self, room: int) -> None:
         self.room, self.n = room, 0
@@ -54,7 +57,8 @@ class Cache:
     def add(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append those of further tokens; returns all of them."""
         if self.kv is None:
-            self.kv = k.new_empty(2, *k.shape[:2], self.room, k.shape[-1])
+            self.kv = torch.empty(2, *k.shape[:2], self.room, k.shape[-1], device=k.device,
+                                  dtype=k.dtype if k.is_cuda else torch.float32)
         end = self.n + k.shape[2]
         self.kv[0, :, :, self.n:end], self.kv[1, :, :, self.n:end] = k, v
         self.n = end
@@ -68,11 +72,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, c
     """
     if cache is not None:
         k, v = cache.add(k, v)
-    if q.is_cuda or cache is not None:      # without a backward pass, or where it is fast
+    if q.is_cuda:
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     else:
-        scores = (q * scale) @ k.transpose(-1, -2)  # (B, H, T, T)
-        y = (scores if bias is None else scores + bias).softmax(-1) @ v
+        scores = (q * scale).to(k.dtype) @ k.transpose(-1, -2)  # (B, H, T, T)
+        y = ((scores if bias is None else scores + bias).softmax(-1) @ v).to(q.dtype)
     return y.transpose(1, 2).flatten(2)
 
 

@@ -81,7 +81,8 @@ class Patches(nn.Module):
 
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor:
         axes = len(self.fine)
-        x = self.outside(norm(tokens)).unflatten(1, self.grid).unflatten(-1, (*self.patch, self.c_out))
+        x = F.linear(norm(tokens.float()), *exact(self.outside))
+        x = x.unflatten(1, self.grid).unflatten(-1, (*self.patch, self.c_out))
         order = [0, *(i for a in range(axes) for i in (1 + a, 1 + axes + a)), 1 + 2 * axes]
         x = x.permute(order)
         for a in range(axes):
@@ -152,8 +153,13 @@ class Picture(nn.Module):
         for up, join, block in zip(self.ups[::-1], self.joins[::-1], self.decoders[::-1], strict=True):
             x = up(x)
             x = block(join(torch.cat([x, skips.pop()], dim=1) if skips else x), e)
-        x = self.leave(F.gelu(norm_channels(x))).permute(0, 2, 3, 1)
+        x = F.conv2d(F.gelu(norm_channels(x.float())), *exact(self.leave), padding=1).permute(0, 2, 3, 1)
         return x[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
+
+
+def exact(last: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Its weights in float32: bf16 has fewer digits than 256 levels ask for, and flat areas get a grain."""
+    return last.weight.float(), last.bias.float()
 
 
 def norm(x: Tensor) -> Tensor:

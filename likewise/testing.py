@@ -210,13 +210,18 @@ def gradients(s: Subject) -> None:
 
 
 def half_precision(s: Subject) -> None:
-    """A bfloat16 copy, as the trainer makes it, has about the same loss."""
+    """A bfloat16 copy, as a trainer makes it, has about the same loss; what it draws is of the same types."""
     exact = [s.loss(phase).mean() for phase in s.family.phases]
-    s.family.to(torch.bfloat16)
+    drawn = s.sample() if s.draws else {}
+    s.family = s.family.working(precision="bfloat16")
     for phase, right in zip(s.family.phases, exact, strict=True):
         loss = s.loss(phase).float().mean()
         about = abs(loss - right) < 0.2 * abs(right) + 0.05  # a class that is all but even may fall elsewhere
         assert about, f"loss of phase {phase} is {loss:.4f} in bfloat16, {right:.4f} in float32"
+    for name, value in (s.sample() if s.draws else {}).items():
+        what = (drawn[name].dtype, drawn[name].shape[0])
+        assert (value.dtype, value.shape[0]) == what, f"{name} is drawn as {value.dtype} in bfloat16"
+        assert value.isfinite().all(), f"{name} is drawn in bfloat16 as what is no number"
 
 
 def sources_count(s: Subject) -> None:

@@ -123,12 +123,8 @@ class Trainer:
             raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "
                              f"take a multiple of {self.world}")
         model.to(machine.device())
-        tokens = sum(spec.tokens for spec in model.family.targets.values())
-        precise = model.family.precise and plan.precision == "auto"
-        self.dtype = machine.precision("float32" if precise else plan.precision, tokens)
         self.raw: Family = copy.deepcopy(model.family).train()
-        full = self.dtype == torch.float32
-        self.working: Family = self.raw if full else copy.deepcopy(self.raw).to(self.dtype)
+        self.working: Family = self.raw.working(precision=plan.precision)
         module: nn.Module = self.working
         if self.world > 1:
             several = len(self.raw.phases) > 1  # then a phase leaves the other's parameters alone

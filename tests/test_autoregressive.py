@@ -173,9 +173,10 @@ def test_heads_begin_at_the_marginal() -> None:
 
 @pytest.mark.parametrize(("top_p", "min_p"), [(0.5, 0.0), (0.9, 0.0), (1.0, 0.2), (0.8, 0.3), (1e-6, 0.0)])
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
-def test_filters_keep_what_they_should(top_p: float, min_p: float, temperature: float) -> None:
-    logits = 2 * torch.randn(200, 9, generator=torch.Generator().manual_seed(2))
-    kept = filtered(logits, temperature, top_p, min_p).isfinite()
+@pytest.mark.parametrize("classes", [9, 500])
+def test_filters_keep_what_they_should(classes: int, top_p: float, min_p: float, temperature: float) -> None:
+    logits = 2 * torch.randn(200, classes, generator=torch.Generator().manual_seed(2))
+    kept = filtered(logits / temperature, top_p, min_p).isfinite()
     for row, found in zip((logits / temperature).double().softmax(-1).numpy(), kept.numpy(), strict=True):
         order, total, allowed = np.argsort(-row), 0.0, set()
         for k in order:
@@ -183,7 +184,7 @@ def test_filters_keep_what_they_should(top_p: float, min_p: float, temperature: 
                 break
             allowed.add(int(k))
             total += row[k]
-        inside = [row[k] / max(row) for k in range(9)]
+        inside = [row[k] / max(row) for k in range(classes)]
         assert set(np.flatnonzero(found)) == {k for k in allowed if inside[k] >= min_p}
 
 

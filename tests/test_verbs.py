@@ -11,6 +11,7 @@ import pytest
 import torch
 import toy
 
+import likewise
 from likewise.families import FAMILIES, drawers, family_class
 from likewise.modalities import Image
 from likewise.model import Model
@@ -265,3 +266,31 @@ def test_a_family_that_cannot_go_between_sources(world: Table) -> None:
 def test_leads_are_no_knobs() -> None:
     for name in FAMILIES:
         assert not set(family_class(name).knobs()) & {"against", "toward", "start"}
+
+
+# ---- the arithmetic of drawing
+
+
+def test_bfloat16_draws_the_same_pictures() -> None:
+    """Flat areas too: what a picture is made of at last has more digits."""
+    model = likewise.load("emoji")
+    rows = [{"text": text, "style": style} for text in ("red apple", "car", "cat face") for style in ("flat", "twemoji")]
+    pictures = {p: np.stack([np.asarray(row["image"].convert("RGB"), dtype=float) for row in model.sample(rows, precision=p)])
+                for p in ("float32", "bfloat16")}
+    flat = {p: (np.diff(x, axis=1) == 0).all(-1).mean() for p, x in pictures.items()}
+    assert 0 < np.abs(pictures["bfloat16"] - pictures["float32"]).mean() < 2
+    assert flat["bfloat16"] == pytest.approx(flat["float32"], rel=0.1)
+
+
+def test_few_numbers_and_what_must_be_exact_stay_in_float32(world: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    picture, label = (shaken(world, "flow", formula).family for formula in ("image | label", "label | image"))
+    assert next(picture.working().parameters()).dtype == torch.bfloat16
+    assert label.working() is label and picture.working(precision="float32") is picture
+    mixture = shaken(world, "mixture").family
+    assert mixture.working() is mixture
+
+
+def test_another_arithmetic(world: Table) -> None:
+    with pytest.raises(ValueError, match="precision is one of auto, bfloat16, float32, not 'half'"):
+        shaken(world, "flow").given(label="0").sample(1, precision="half")

@@ -5,16 +5,19 @@ One file a family; no family imports another or knows a modality.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 
+from likewise import machine
 from likewise.formula import unknown
 from likewise.layout import Batch, Context
 from likewise.masks import Known as Known  # families import it from here
@@ -57,8 +60,8 @@ class Score:
 class Family(nn.Module, ABC):
     """What the trainer, the model and the tests ask of every family. Subclasses are final.
 
-    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample` are its
-    knobs: command line, checkpoints and server read them from the signatures.
+    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample`, and of
+    `working`, are its knobs: command line, checkpoints and server read them from the signatures.
 
     A family that draws also has
 
@@ -116,6 +119,19 @@ class Family(nn.Module, ABC):
         """The parameters that a phase trains. Over all phases they are a partition of all parameters."""
         return list(self.named_parameters())
 
+    def working(self, *, precision: Literal["auto", "bfloat16", "float32"] = "auto") -> Self:
+        """What does the arithmetic of training and drawing: the family itself in float32, else a copy.
+
+        precision  of the network: "auto" is bfloat16 where the processor is fast at it and a row has many
+                   numbers, unless the family needs float32
+        """
+        if precision == "auto":
+            numbers = sum(spec.tokens for spec in self.targets.values())
+            dtype = torch.float32 if self.precise else machine.fast(numbers)
+        else:
+            dtype = getattr(torch, precision)
+        return self if dtype == torch.float32 else copy.deepcopy(self).to(dtype)
+
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:
         """The family's own configuration: keyword-only parameters of its `__init__`."""
@@ -123,10 +139,13 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS."""
+        """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS, and of
+        `working`.
+        """
         if not hasattr(cls, "sample"):
             return {}
-        return {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
+        own = {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
+        return own | keywords(cls.working)
 
     @classmethod
     def leads(cls) -> list[str]:

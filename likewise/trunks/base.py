@@ -33,16 +33,15 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, biased: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.k, self.v = (nn.Linear(width, width, bias=biased) for _ in range(3))
-        self.o = zero(nn.Linear(width, width, bias=biased))
+        self.qkv = nn.Linear(width, 3 * width, bias=biased)
+        self.out = zero(nn.Linear(width, width, bias=biased))
 
     def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, cache: Cache | None = None) -> Tensor:
         """The same as nets.Attention: x (B, T, D), table (2, T, E), bias (B or 1, 1, T or 1, T)."""
-        q, k, v = (layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                   for layer in (self.q, self.k, self.v))  # (B, H, T, E)
-        half, size = q.shape[-1] // 2, q.shape[-1]
-        q, k = (a * table[0] + a.roll(half, -1) * table[1] for a in (q, k))
-        return self.o(attend(q, k, v, bias, 1 / math.sqrt(size), cache))
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
+        qk, v, size = qkv[:2], qkv[2], qkv.shape[-1]
+        q, k = qk * table[0] + qk.roll(size // 2, -1) * table[1]
+        return self.out(attend(q, k, v, bias, 1 / math.sqrt(size), cache))
 
 
 class Block(nn.Module):
@@ -79,8 +78,9 @@ class Theirs:
     absent      what a field says that config.json leaves out
     only        field -> what it may say; the first is what it says where it is left out
     outside     our name of a weight -> theirs, less the `prefix` that theirs have but for the head's
-    inside      the same of the parts of blocks, which are in `layers`; parts of one name lie in it one below
-                the other
+    inside      the same of the parts of blocks, which are in `layers`; several of theirs lie in one of ours,
+                one below the other
+    grouped     endings of the names of matrices whose heads others may share
     flipped     endings of the names of matrices that are written (inputs, outputs)
     idle        endings of the names of what is no weight, in old files
     """
@@ -94,7 +94,8 @@ class Theirs:
     prefix: str
     layers: str
     outside: Mapping[str, str]
-    inside: Mapping[str, str]
+    inside: Mapping[str, Sequence[str]]
+    grouped: tuple[str, ...] = ()
     flipped: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
 

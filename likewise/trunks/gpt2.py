@@ -47,8 +47,8 @@ class GPT2(Peer):
         prefix="transformer.", layers="h",
         outside={"embedding.weight": "wte.weight", "place": "wpe.weight", "last.weight": "ln_f.weight",
                  "last.bias": "ln_f.bias"},
-        inside={"before": "ln_1", "between": "ln_2", **{f"attention.{x}": "attn.c_attn" for x in "qkv"},
-                "attention.o": "attn.c_proj", "up": "mlp.c_fc", "down": "mlp.c_proj"},
+        inside={"before": ["ln_1"], "between": ["ln_2"], "attention.qkv": ["attn.c_attn"],
+                "attention.out": ["attn.c_proj"], "up": ["mlp.c_fc"], "down": ["mlp.c_proj"]},
         flipped=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
         idle=(".attn.bias", ".attn.masked_bias"))
 

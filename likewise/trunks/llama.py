@@ -28,11 +28,12 @@ class LlamaBlock(Block):
 
     def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
         super().__init__(width, heads, hidden, eps)
-        self.gate, self.up = (nn.Linear(width, hidden, bias=False) for _ in range(2))
+        self.up = nn.Linear(width, 2 * hidden, bias=False)     # gate and up of (1)
         self.down = zero(nn.Linear(hidden, width, bias=False))
 
     def mlp(self, h: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(h)) * self.up(h))
+        gate, up = self.up(h).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
 
 
 class Llama(Peer):
@@ -49,9 +50,11 @@ class Llama(Peer):
         only={"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)},
         prefix="model.", layers="layers",
         outside={"embedding.weight": "embed_tokens.weight", "last.weight": "norm.weight"},
-        inside={"before": "input_layernorm", "between": "post_attention_layernorm",
-                **{f"attention.{x}": f"self_attn.{x}_proj" for x in "qkvo"},
-                **{x: f"mlp.{x}_proj" for x in ("gate", "up", "down")}},
+        inside={"before": ["input_layernorm"], "between": ["post_attention_layernorm"],
+                "attention.qkv": [f"self_attn.{x}_proj" for x in "qkv"],
+                "attention.out": ["self_attn.o_proj"], "up": ["mlp.gate_proj", "mlp.up_proj"],
+                "down": ["mlp.down_proj"]},
+        grouped=("k_proj.weight", "v_proj.weight"),
         idle=("rotary_emb.inv_freq",))
 
     def __init__(self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int | None,
