@@ -46,10 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"likewise: {unknown('command', argv[0], COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        return importlib.import_module(f"likewise.commands.{argv[0]}").run(argv[1:])
+        status = importlib.import_module(f"likewise.commands.{argv[0]}").run(argv[1:])
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("\nlikewise: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:     # who reads what is printed has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("LIKEWISE_DEBUG"):
             raise

@@ -11,6 +11,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ FILE = " file"          # that a row of a folder is from; neither of the two is 
 OTHER = " other"        # a column while it takes the place of another
 NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
 FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
+NUMBER = re.compile(r"[+-]?((?!0\d)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE)  # not 007
+WHOLE = re.compile(r"[+-]?\d+")
+DIGITS = 18         # of a whole number at most; what has more is a name
+GAPS = {"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"}  # among numbers: missing
 
 
 class TableError(ValueError):
@@ -60,10 +65,11 @@ def _quiet() -> Iterator[None]:
 
 
 def read(source: str | Path, options: Mapping[str, Any] | None = None,
-         encoding: str | None = None) -> Dataset:
+         encoding: str | None = None, kinds: Mapping[str, str] | None = None) -> Dataset:
     """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
 
-    `encoding` is that of text files and of .csv, UTF-8 unless given.
+    `encoding` is that of text files and of .csv, UTF-8 unless given. What `kinds` says is no number is read
+    from a .csv as it is written.
     """
     path = Path(source).expanduser()
     if encoding and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
@@ -73,7 +79,7 @@ def read(source: str | Path, options: Mapping[str, Any] | None = None,
             return DEMOS[str(source)](**(options or {}))
     if path.is_dir() or path.is_file():
         with _quiet():
-            return _folder(path, encoding) if path.is_dir() else _file(path, encoding)
+            return (_folder if path.is_dir() else _file)(path, encoding, kinds or {})
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix not in TABLES + TEXTS:
         with _quiet():
             return _hub(str(source))
@@ -144,14 +150,14 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
     return Dataset.from_dict(columns, features=Features(features))
 
 
-def _folder(path: Path, encoding: str | None) -> Dataset:
+def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
     """A metadata file with a column file_name; pictures, with a .txt beside each or in class folders; texts.
     """
     from datasets import Dataset, Features, Value
 
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
         if metadata.is_file():
-            return _file(metadata, encoding)
+            return _file(metadata, encoding, kinds)
     files = _files(path, PICTURES)
     if not files:
         if texts := _files(path, TEXTS):
@@ -160,8 +166,9 @@ def _folder(path: Path, encoding: str | None) -> Dataset:
                          ".parquet; put some in, or give a table file by its name")
     columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files],
                                      FILE: [str(p.relative_to(path)) for p in files]}
-    if all(p.with_suffix(".txt").is_file() for p in files):
-        columns["text"] = [_decoded(p.with_suffix(".txt"), encoding).strip() for p in files]
+    captions = [p.with_suffix(".txt") for p in files]
+    if any(p.is_file() for p in captions):
+        columns["text"] = [_decoded(p, encoding).strip() if p.is_file() else None for p in captions]
     if all(p.parent != path for p in files):
         columns["label"] = [p.parent.name for p in files]
     features = {name: _picture() if name == "image" else Value("string") for name in columns}
@@ -235,7 +242,7 @@ def _cut(rows: dict[str, list[Any]], places: Sequence[int], name: str) -> dict[s
             PASSAGE: [(places[0] << 32) + k for k in reversed(range(len(cut)))]}
 
 
-def _file(path: Path, encoding: str | None) -> Dataset:
+def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
     """One text; or one table file, where names of pictures become these, and file_name becomes image."""
     from datasets import Dataset
 
@@ -244,13 +251,13 @@ def _file(path: Path, encoding: str | None) -> Dataset:
         if not any(text.strip() for text in data["text"]):
             raise TableError(f"{path} is empty")
         return data
-    readers = {".csv": Dataset.from_csv, ".jsonl": Dataset.from_json, ".parquet": Dataset.from_parquet}
+    readers = {".csv": partial(_csv, encoding=encoding, kinds=kinds), ".jsonl": Dataset.from_json,
+               ".parquet": Dataset.from_parquet}
     if path.suffix.lower() not in readers:
         raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
                          f"ends in {', '.join(TABLES)} or .txt")
     try:
-        how = {"encoding": encoding} if encoding and path.suffix.lower() == ".csv" else {}
-        data = readers[path.suffix.lower()](str(path), **how)
+        data = readers[path.suffix.lower()](str(path))
     except Exception as error:      # pyarrow, pandas and datasets each have their own
         reason = "it has no rows" if "corresponds to no data" in str(error) else _line(error)
         raise TableError(f"cannot read {str(path)!r}: {reason}") from error
@@ -261,6 +268,37 @@ def _file(path: Path, encoding: str | None) -> Dataset:
             data = _replaced(data, name, cells, _picture())
     free = "file_name" in data.column_names and "image" not in data.column_names
     return data.rename_column("file_name", "image") if free else data
+
+
+def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
+    """Every value as it is written, but for columns of numbers alone, and of truth values."""
+    import pandas
+    from datasets import Dataset, Features, Value
+
+    names = pandas.read_csv(path, nrows=0, encoding=encoding).columns
+    data = Dataset.from_csv(path, features=Features({name: Value("string") for name in names}),
+                            keep_default_na=False, na_values=[""], encoding=encoding)
+    for name in names:
+        if kinds.get(name, "number") == "number" and (found := _numbers(data[name][:])):
+            data = _replaced(data, name, found[1], Value(found[0]))
+    return data
+
+
+def _numbers(values: Sequence[str | None]) -> tuple[str, list[Any]] | None:
+    """The type and the values of a column of numbers or truth values alone, None of another."""
+    values = [None if v is None or v.strip() in GAPS else v.strip() for v in values]
+    words = {v for v in values if v is not None}
+    if {word.lower() for word in words} <= {"true", "false"}:
+        kind, read = "bool", lambda word: word.lower() == "true"
+    elif not all(map(NUMBER.fullmatch, words)):
+        return None
+    elif all(map(WHOLE.fullmatch, words)):
+        kind, read = "int64", int
+        if any(len(word.lstrip("+-")) > DIGITS for word in words):
+            return None
+    else:
+        kind, read = "float64", float
+    return (kind, [None if v is None else read(v) for v in values]) if words else None
 
 
 def _hub(name: str) -> Dataset:

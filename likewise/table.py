@@ -53,7 +53,8 @@ class Table:
     @classmethod
     def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
              kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
-             by: str | None = None, pairs: str | None = None, encoding: str | None = None) -> Table:
+             by: str | None = None, pairs: str | None = None, encoding: str | None = None,
+             columns: Sequence[str] | None = None, like: Mapping[str, Modality] | None = None) -> Table:
         """The rows of a demo, a folder of pictures or texts, a text or table file or a hub data set.
 
         A table file ends in .csv, .jsonl or .parquet. Texts too long for a row are documents: their rows are
@@ -64,15 +65,21 @@ class Table:
         a column is taken for; `holdout` is the fraction of rows held out, in groups of equal column `by`
         (default: the column "concept", else the first text). With a column `pairs`, half of it are pairs of
         `by` and this column, each side of which training rows have with others: a thing and a style, both
-        seen, together new. Raises TableError for a source that cannot be read, for what is not known, if
-        there are no such pairs, and, unless `skip_bad`, for bad rows.
+        seen, together new. Beside the `columns` that are needed, if that is said, one with values that cannot
+        be used is left out. What a model has too, `like`, is taken for the same kind. Raises TableError for a
+        source that cannot be read, for what is not known, if there are no such pairs, and, unless `skip_bad`,
+        for bad rows.
         """
         name, path = str(source), Path(source).expanduser()
         own = inspect.signature(DEMOS[name]).parameters if name in DEMOS else {}
-        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own}, encoding)
+        theirs = {View.parse(n).column: c.kind for n, c in (like or {}).items() if c.kind in KINDS}
+        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own}, encoding,
+                            theirs | dict(kinds or {}))
+        kinds = {n: kind for n, kind in theirs.items() if n in data.column_names} | dict(kinds or {})
         args = {"source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
-                "options": dict(options or {}), "kinds": dict(kinds or {}), "skip_bad": skip_bad,
-                "holdout": holdout, "by": by, "pairs": pairs, "encoding": encoding}
+                "options": dict(options or {}), "kinds": kinds, "skip_bad": skip_bad,
+                "holdout": holdout, "by": by, "pairs": pairs, "encoding": encoding,
+                "columns": None if columns is None else list(columns)}
         return cls._checked(data, args, own)
 
     @classmethod
@@ -81,7 +88,8 @@ class Table:
                   holdout: float | None = None, by: str | None = None, pairs: str | None = None) -> Table:
         """Rows in memory as a table, checked like those of `open`."""
         args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}),
-                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs, "encoding": None}
+                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs, "encoding": None,
+                "columns": None}
         return cls._checked(reading.from_rows(rows), args)
 
     @classmethod
@@ -100,14 +108,23 @@ class Table:
             raise TableError(f"holdout={args['holdout']}: write a fraction of the rows, from 0 to below 1")
         table = cls(Stored(data, kinds), args)
         bad = table.check()
+        if args["columns"] is not None:
+            needed = {*(View.parse(name).column for name in args["columns"]), args["by"], args["pairs"]}
+            if spare := {b.column: b for b in reversed(bad) if b.column not in needed}:
+                warnings += [f"column {name!r}, which is not needed, is left out, as there are values that "
+                             f"cannot be used; the first: {first}" for name, first in spare.items()]
+                table = cls(Stored(data, {n: kind for n, kind in kinds.items() if n not in spare}), args)
+                bad = table.check()
+        numbers = table.numbers()
+        said = [*dict.fromkeys(replace(b, row=numbers[b.row]) for b in bad)]
         if bad and not args["skip_bad"]:
-            raise TableError(listed(f"{len({b.row for b in bad})} of {len(table)} rows cannot be used; mend "
-                                    "them, or leave them out with --skip-bad", bad))
+            raise TableError(listed(f"{len({b.row for b in said})} of {len({*numbers})} rows cannot be used; "
+                                    "mend them, or leave them out with --skip-bad", said))
         if bad:
             table = table._without(bad)
             if not len(table):
-                raise TableError(f"no row can be used; the first: {bad[0]}")
-            table.skipped = bad
+                raise TableError(f"no row can be used; the first: {said[0]}")
+            table.skipped = said
         table.warnings = warnings + table._rows.survey.doubts()
         return table
 
@@ -230,6 +247,15 @@ class Table:
         few._parts = self.train._part(rows), self.test
         few.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
         return few
+
+    def numbers(self) -> list[int]:
+        """Of each row its number in what was opened, less those that were skipped; of a passage that of its
+        document.
+        """
+        if self._rows.passages:
+            return (self._rows.places >> 32).tolist()
+        gone = {bad.row for bad in self.skipped}
+        return [i for i in range(len(self) + len(gone)) if i not in gone]
 
     def check(self) -> list[BadRow]:
         """Every row that cannot be used: missing, empty, NaN, an unreadable picture, an over-long text."""

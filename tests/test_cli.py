@@ -238,6 +238,15 @@ def test_demo(here: Path, capsys, monkeypatch) -> None:
 # ---- samples
 
 
+def test_a_run_that_began_with_another_goes_on_with_what_it_was_told(here: Path, capsys) -> None:
+    assert main(["train", "things", "image | text", "--out", "a", *TINY]) == 0
+    more = ["--batch", "4", "--steps", "2", "--kind", "text=text"]
+    assert main(["train", "things", "--from", "a", "--out", "b", *more]) == 0
+    assert main(["train", "--resume", "--out", "b", *more]) == 0
+    assert main(["train", "--resume", "--out", "b", "--kind", "text=label"]) == 1
+    assert "b was begun with --kind of text text, not label" in capsys.readouterr().err
+
+
 def test_a_grid_says_where_it_comes_from(here: Path) -> None:
     made("image | text", "r")
     assert main(["sample", "r", "red bar", "blue ❤", "-n", "3", "--seed", "7", "--steps", "2"]) == 0

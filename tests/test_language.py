@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -525,7 +527,7 @@ def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFix
     assert found["verse"]["perplexity"] == pytest.approx(math.exp(nats / len(model.columns["text"].ids(VERSE))))
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "verse.txt"), "--out", "x.png"]) == 1
     assert main(["score", str(tmp_path / "run"), "digits"]) == 1
-    assert "unknown column 'text'" in capsys.readouterr().err
+    assert "digits has no column 'text'" in capsys.readouterr().err
 
 
 def test_a_short_text_is_scored_by_a_model_of_documents(table: Table, tmp_path: Path) -> None:
@@ -586,6 +588,27 @@ def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(tmp_
     printed = capsys.readouterr()
     assert printed.out.splitlines()[4].split()[0] == "23" and "has no column 'label'" in printed.err
     assert [json.loads(line)["row"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(range(3, 24))
+
+
+def test_columns_are_taken_for_what_the_model_took_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However few rows there are."""
+    table = Table.from_rows([{"number": 1.0 + i % 7 / 10, "label": i % 2, "name": "ab"[i % 2]} for i in range(60)])
+    assert table.kinds == {"number": "number", "label": "label", "name": "label"}
+    toy.trained(Model("number | label, name", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    (tmp_path / "t.csv").write_text("number,label,name,more\n1.2,1,b,\n1.3,0,a,\n")
+    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
+    printed = capsys.readouterr()
+    assert "2 rows" in printed.out and "'more', which is not needed" in printed.err
+
+
+def test_who_has_read_enough_gets_no_error(tmp_path: Path) -> None:
+    table = Table.from_rows([{"number": 1.0 + i % 7 / 10} for i in range(60)])
+    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    (tmp_path / "t.csv").write_text("number\n" + "".join(f"1.{i}\n" for i in range(10, 30)))
+    line = [sys.executable, "-m", "likewise", "score", str(tmp_path / "run"), str(tmp_path / "t.csv")]
+    asked = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    asked.stdout.close()    # before anything is written
+    assert (asked.stderr.read(), asked.wait()) == (b"", 0)
 
 
 def test_a_table_of_one_column(tmp_path: Path) -> None:

@@ -85,6 +85,61 @@ def test_folder_with_a_text_beside_each_picture(tmp_path: Path) -> None:
     assert Table.open(tmp_path / "set").column("text") == ["picture a", "picture b"]
 
 
+def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path / "set", [f"{name}.png" for name in "abc"])
+    for name in "ac":
+        (tmp_path / "set" / f"{name}.txt").write_text(f"picture {name}\n")
+    with pytest.raises(TableError, match=r"1 of 3 rows .*\n  row 1, text: missing \(in b.png\)"):
+        Table.open(tmp_path / "set")
+    assert Table.open(tmp_path / "set", skip_bad=True).column("text") == ["picture a", "picture c"]
+    opened = Table.open(tmp_path / "set", columns=["image"])
+    assert list(opened.kinds) == ["image"] and len(opened) == 3 and "'text', which is not needed" in opened.warnings[0]
+
+
+def test_a_csv_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """Words that mean nothing elsewhere are words; numbers are numbers; what only looks like one is a name."""
+    lines = ["country,code,price,zip,sold,long", "NA,007,1.50,01234,True,12345678901234567890"]
+    lines += [f"{('None', 'null', 'nan')[i % 3]},{i},{i}.25,{1000 + i},{i % 2 == 0},{i}" for i in range(12)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    opened = Table.open(tmp_path / "t.csv")
+    assert opened[0] == {"country": "NA", "code": "007", "price": 1.5, "zip": "01234", "sold": True,
+                         "long": "12345678901234567890"}
+    assert opened.column("country")[1:4] == ["None", "null", "nan"] and opened.kinds["price"] == "number"
+    text = Table.open(tmp_path / "t.csv", kinds={"price": "text", "sold": "label"})
+    assert (text[0]["price"], text[0]["sold"]) == ("1.50", "True")
+
+
+def test_gaps_among_numbers_are_missing(tmp_path: Path) -> None:
+    values = ["NA", "n/a", "", *map(str, range(40))]
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{v},{i}.5\n" for i, v in enumerate(values)))
+    with pytest.raises(TableError, match="3 of 43 rows .*\n  row 0, x: missing\n  row 1, x: missing\n  row 2, x: missing"):
+        Table.open(tmp_path / "t.csv")
+    opened = Table.open(tmp_path / "t.csv", skip_bad=True)
+    assert opened.kinds == {"x": "number", "y": "number"} and opened.column("x") == list(range(40))
+    assert opened.numbers() == list(range(3, 43))
+
+
+def test_a_column_that_is_not_needed_does_no_harm(tmp_path: Path) -> None:
+    rows = [{"x": i / 4, "note": None if i == 3 else f"note {i}", "y": i / 2} for i in range(30)]
+    datasets.Dataset.from_list(rows).to_json(tmp_path / "t.jsonl")
+    with pytest.raises(TableError, match="row 3, note: missing"):
+        Table.open(tmp_path / "t.jsonl")
+    with pytest.raises(TableError, match="row 3, note: missing"):
+        Table.open(tmp_path / "t.jsonl", columns=["note", "x"])
+    opened = Table.open(tmp_path / "t.jsonl", columns=["x", "y"])
+    assert list(opened.kinds) == ["x", "y"] and len(opened) == 30
+    assert opened.warnings[0].startswith("column 'note', which is not needed, is left out")
+    assert list(Table.open(**opened.reopen_args()).kinds) == ["x", "y"]
+
+
+def test_bad_rows_with_documents_are_named_by_their_numbers(tmp_path: Path) -> None:
+    rows = [{"text": f"line {i} of a long text. " * 400, "year": None if i == 4 else i} for i in range(6)]
+    datasets.Dataset.from_list(rows).to_json(tmp_path / "t.jsonl")
+    with pytest.raises(TableError, match="^1 of 6 rows cannot be used.*\n  row 4, year: missing$"):
+        Table.open(tmp_path / "t.jsonl")
+    assert {*Table.open(tmp_path / "t.jsonl", skip_bad=True).numbers()} == {0, 1, 2, 3, 5}
+
+
 def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
     rows = [{"age": i + 20, "city": "ab"[i % 2], "note": f"note {i}", "height": i / 4, "old": i > 20}
             for i in range(40)]

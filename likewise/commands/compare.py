@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError('name the data and write a formula: likewise compare digits "image | label"')
     formula = Formula.parse(args.formula)
     folder = args.out or Path("runs") / f"compare-{Path(args.source).stem or 'data'}"
-    table = seen(open_table(args, parser), formula, args.view)
+    table = seen(open_table(args, parser, formula), formula, args.view)
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     if classifies(formula, table):
         from likewise.evaluation.classify import compare_classifiers

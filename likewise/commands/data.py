@@ -17,7 +17,7 @@ from likewise.checkpoint import MODEL, RunError, load_state
 from likewise.demos import DEMOS
 from likewise.families import family_class
 from likewise.flags import Parser, pairs
-from likewise.formula import Formula, FormulaError, View, unknown
+from likewise.formula import Formula, FormulaError, unknown
 from likewise.frozen import FROZEN
 from likewise.modalities import KINDS, Image, Label, Modality, Number
 from likewise.model import Model
@@ -80,14 +80,14 @@ def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
             "encoding": args.encoding}
 
 
-def open_table(args: Namespace, parser: Parser, columns: Mapping[str, Modality] | None = None) -> Table:
+def open_table(args: Namespace, parser: Parser, formula: Formula | None = None,
+               like: Mapping[str, Modality] | None = None) -> Table:
     """The table that the command line names; what is worth a look in it goes to stderr.
 
-    What is a document in `columns`, those of a model, is one here too, however short.
+    Needed are the columns of the formula, and those that a model has too are taken for what they are there.
     """
-    asked = table_args(args, parser)
-    kinds = {View.parse(n).column: c.kind for n, c in (columns or {}).items() if c.kind == "document"}
-    table = Table.open(args.source, **{**asked, "kinds": kinds | asked["kinds"]})
+    needed = formula.columns if formula else None
+    table = Table.open(args.source, **table_args(args, parser), columns=needed, like=like)
     bad = table.skipped
     left = [listed(f"{len({b.row for b in bad})} rows are left out:", bad)] if bad else []
     _say(table.warnings + left)

@@ -31,8 +31,7 @@ def run(argv: Sequence[str]) -> int:
     model = from_transformers(args.folder, column=args.column, length=args.length)
     data = {"source": None}
     if args.data:
-        kind = model.columns[args.column].kind
-        table = Table.open(args.data, kinds={args.column: kind}).with_views(model.columns)
+        table = Table.open(args.data, columns=[args.column], like=model.columns).with_views(model.columns)
         data = {**table.reopen_args(), "fingerprint": table.fingerprint}
     model.save(args.out, likewise=__version__, step=0, plan={}, data=data)
     count, text = sum(p.numel() for p in model.family.parameters()), model.columns[args.column]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     if not isinstance(model, Model):
         raise ValueError(f"{args.run} is a chain, which has no density; score one of its links")
     model.scoring()
-    table = open_table(args, parser, model.columns)
+    table = open_table(args, parser, model.formula, model.columns)
     if lacks := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
         raise ValueError(f"{args.source} has no column {lacks[0]!r}, which the model tells the density of; "
                          f"it has {', '.join(table.kinds)}")
@@ -46,10 +45,8 @@ def run(argv: Sequence[str]) -> int:
     running = [n for n in model.targets if model.columns[n].spec.running]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
     lines, kind = scores(model, rows, args.seed)
-    if not running:     # as they are numbered in the file
-        gone = {bad.row for bad in table.skipped}
-        numbers = (i for i in itertools.count() if i not in gone)
-        lines = [{**line, "row": i} for line, i in zip(lines, numbers, strict=False)]
+    if not running:
+        lines = [{**line, "row": i} for line, i in zip(lines, table.numbers(), strict=True)]
     for name in (View.parse(name).column for name in model.sources):
         if name not in table.kinds:
             print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)

@@ -140,7 +140,7 @@ def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if args.source is None or args.formula is None:
         raise ValueError(_incomplete(args.source))
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
-    table = seen(open_table(args, parser), formula, args.view)
+    table = seen(open_table(args, parser, formula), formula, args.view)
     options = parser.given(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
 
@@ -161,7 +161,7 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if kept := [name for name in asked["options"] if name in read]:
         raise RunError(f"{args.first} reads columns as it did before; leave {flag(kept[0])} out")
     model = Model.load(located(args.first), **parser.given(args, "family"))
-    table = (open_table(args, parser, model.columns) if args.source else
+    table = (open_table(args, parser, formula, model.columns) if args.source else
              Table.open(**opened(args.first, state)))
     return model, table.with_views(model.columns), _plan(parser, args)
 
@@ -190,9 +190,11 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
     asked = table_args(args, parser)
     for name, value in asked.pop("options").items():
         _same(folder, flag(name), value, data["options"].get(name))
+    for name, value in asked.pop("kinds").items():
+        _same(folder, f"--kind of {name}", value, data["kinds"].get(name))
     for name, value in asked.items():
         if value is not None and value is not False and value != {}:
-            _same(folder, "--kind" if name == "kinds" else flag(name), value, data.get(name))
+            _same(folder, flag(name), value, data.get(name))
     if args.source:
         path = str(Path(args.source).expanduser().resolve())
         _same(folder, "the source", path if path == data["source"] else args.source, data["source"])
