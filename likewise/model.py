@@ -134,9 +134,10 @@ class Model(nn.Module):
                **knobs: Any) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
-        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with; `indices`
-        are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a mask of
-        bool over the column's grid, True where the value holds. Guidance goes away from the sources
+        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with, but for
+        rounding, by which bf16 may turn a token, and the text after it: the knob `precision` has float32.
+        `indices` are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a
+        mask of bool over the column's grid, True where the value holds. Guidance goes away from the sources
         `negative` rather than from none. `start` is a value of every target that is not known, and a strength
         in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
         one target that is a text begins with, one a row, or pairs of what stands before and after a gap that
