@@ -158,15 +158,19 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
         if metadata.is_file():
             return _file(metadata, encoding, kinds)
-    files = _files(path, PICTURES)
+    files, texts = _files(path, PICTURES), _files(path, TEXTS)
     if not files:
-        if texts := _files(path, TEXTS):
+        if texts:
             return _texts(texts, path, encoding)
         raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
                          ".parquet; put some in, or give a table file by its name")
     columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files],
                                      FILE: [str(p.relative_to(path)) for p in files]}
     captions = [p.with_suffix(".txt") for p in files]
+    if len(alone := {*texts} - {*captions}) > len(files):
+        raise TableError(f"the folder {str(path)!r} holds more texts that stand beside no picture "
+                         f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one of "
+                         "the two kinds elsewhere")
     if any(p.is_file() for p in captions):
         columns["text"] = [_decoded(p, encoding).strip() if p.is_file() else None for p in captions]
     if all(p.parent != path for p in files):

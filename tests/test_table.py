@@ -96,6 +96,16 @@ def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) ->
     assert list(opened.kinds) == ["image"] and len(opened) == 3 and "'text', which is not needed" in opened.warnings[0]
 
 
+def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:
+    pictures(tmp_path / "set", ["a.png"])
+    for name in "abc":
+        (tmp_path / "set" / f"{name}.txt").write_text(f"text {name}\n")
+    with pytest.raises(TableError, match=r"no picture \(2, such as b.txt\) than pictures \(1\)"):
+        Table.open(tmp_path / "set")
+    (tmp_path / "set" / "b.txt").unlink()   # one may be about the pictures
+    assert Table.open(tmp_path / "set").column("text") == ["text a"]
+
+
 def test_a_csv_is_read_as_it_is_written(tmp_path: Path) -> None:
     """Words that mean nothing elsewhere are words; numbers are numbers; what only looks like one is a name."""
     lines = ["country,code,price,zip,sold,long", "NA,007,1.50,01234,True,12345678901234567890"]
