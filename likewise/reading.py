@@ -169,8 +169,8 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
     captions = [p.with_suffix(".txt") for p in files]
     if len(alone := {*texts} - {*captions}) > len(files):
         raise TableError(f"the folder {str(path)!r} holds more texts that stand beside no picture "
-                         f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one of "
-                         "the two kinds elsewhere")
+                         f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one "
+                         "of the two elsewhere")
     if any(p.is_file() for p in captions):
         columns["text"] = [_decoded(p, encoding).strip() if p.is_file() else None for p in captions]
     if all(p.parent != path for p in files):
