@@ -127,7 +127,7 @@ def peer(network: Callable[[int, int], nn.Module], process: Callable[[], Process
         weights = list(whole.parameters())
         optimiser = torch.optim.AdamW(weights, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
         ema = EMAModel(weights, decay=0.999, use_ema_warmup=True, power=0.75)
-        half = machine.fast(spec.tokens) == torch.bfloat16
+        half = machine.fast(spec.tokens, DEVICE) == torch.bfloat16
         batches = table.train.batches(["image", "text"], BATCH, seed=args.seed)
 
         def predict(x: Tensor, t: Tensor, read: tuple[Tensor, Tensor]) -> Tensor:

@@ -28,10 +28,9 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def fast(tokens: int) -> torch.dtype:
-    """The fastest type for a network: bf16 where the processor has it and a row has many `tokens`."""
-    cuda = device().type == "cuda"
-    has = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_avx512_bf16_supported()
+def fast(tokens: int, on: torch.device) -> torch.dtype:
+    """The fastest type for a network: bf16 where the device has it and a row has many `tokens`."""
+    has = torch.cuda.is_bf16_supported() if on.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if has and tokens >= TINY else torch.float32
 
 

@@ -127,7 +127,8 @@ class Family(nn.Module, ABC):
         """
         if precision == "auto":
             numbers = sum(spec.tokens for spec in self.targets.values())
-            dtype = torch.float32 if self.precise else machine.fast(numbers)
+            on = next(self.parameters()).device
+            dtype = torch.float32 if self.precise else machine.fast(numbers, on)
         else:
             dtype = getattr(torch, precision)
         return self if dtype == torch.float32 else copy.deepcopy(self).to(dtype)
