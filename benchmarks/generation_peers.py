@@ -4,10 +4,10 @@
     python benchmarks/generation_peers.py runs/mine
     python benchmarks/generation_peers.py runs/mine --tokens 16 --repeats 2 --batches 1 4    # does it run?
 
-The run is exported to a temporary folder and read from there. Both go on from the same prompt with float32
-weights and a cache, in one process on the same threads, in turn; a line has the medians of the repeats, and
-the least and the greatest of their ratios. Tokens are those of rows that go on: a text of likewise may end
-before the others, `generate` has no end here.
+The run is exported to a temporary folder and read from there. Both go on from the same prompt with a cache,
+in float32 and in bf16, in one process on the same threads, in turn; a line has the medians of the repeats. A
+ratio is that of the faster of both types, and of float32 alone: its median, and the least and the greatest.
+Tokens are those of rows that go on: a text of likewise may end before the others, `generate` has no end here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ WAYS = {"greedy": {"temperature": 0.0}, "sampling": {}, "top_p 0.9": {"top_p": 0
 Draw = Callable[[int, int, str, int], int]  # (batch, tokens, way, seed) -> tokens drawn
 
 
-def ours(model: Model, prompt: str) -> Draw:
+def ours(model: Model, prompt: str, precision: str) -> Draw:
     """Model.sample; how many ids it drew is seen where the family gives them."""
     [column], family = model.made.values(), type(model.family)
     begun, inner, ids = len(column.ids(prompt)), family.sample, []
@@ -51,17 +51,18 @@ def ours(model: Model, prompt: str) -> Draw:
     def draw(batch: int, tokens: int, way: str, seed: int) -> int:
         ids.clear()
         rows, prompts = [{}] * batch, [prompt] * batch
-        model.sample(rows, prompts=prompts, tokens=tokens, seed=seed, batch=batch, **WAYS[way])
+        model.sample(rows, prompts=prompts, tokens=tokens, seed=seed, batch=batch, precision=precision,
+                     **WAYS[way])
         return sum(ids)
 
     return draw
 
 
-def theirs(folder: str, prompt: str) -> Draw:
+def theirs(folder: str, prompt: str, precision: str) -> Draw:
     """`generate` of what was exported, as AutoModelForCausalLM and AutoTokenizer read it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision)).to(DEVICE).eval()
     read = AutoTokenizer.from_pretrained(folder)
     model.generation_config.eos_token_id = None
     model.generation_config.max_length = None
@@ -87,11 +88,17 @@ def measure(draws: dict[str, Draw], batch: int, tokens: int, way: str, repeats: 
             began = time.perf_counter()
             drawn = draw(batch, tokens, way, seed)
             rates[name].append(drawn / (time.perf_counter() - began))
-    own, other = rates.values()
-    ratios = [a / b for a, b in zip(own, other, strict=True)]
+    own, half, other, other_half = rates.values()
     return {"way": way, "batch": batch,
-            **{f"{name}, tokens/s": round(statistics.median(found), 1) for name, found in rates.items()},
-            "ratio": f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"}
+            **{f"{name}, tokens/s": round(statistics.median(found)) for name, found in rates.items()},
+            "ratio": ratio([*map(max, own, half)], [*map(max, other, other_half)]),
+            "in float32": ratio(own, other)}
+
+
+def ratio(own: Sequence[float], others: Sequence[float]) -> str:
+    """The median of a / b, and the range."""
+    found = [a / b for a, b in zip(own, others, strict=True)]
+    return f"{statistics.median(found):.2f} [{min(found):.2f}, {max(found):.2f}]"
 
 
 def main() -> None:
@@ -112,8 +119,11 @@ def main() -> None:
     tokens = min(args.tokens, column.length - len(column.ids(args.prompt)) - 1)
     with tempfile.TemporaryDirectory() as folder:
         to_transformers(model, Path(folder) / "exported")
-        draws = {"likewise": ours(model, args.prompt),
-                 "transformers": theirs(str(Path(folder) / "exported"), args.prompt)}
+        there = str(Path(folder) / "exported")
+        draws = {"likewise": ours(model, args.prompt, "float32"),
+                 "likewise bf16": ours(model, args.prompt, "bfloat16"),
+                 "transformers": theirs(there, args.prompt, "float32"),
+                 "transformers bf16": theirs(there, args.prompt, "bfloat16")}
     lines = []
     for draw in draws.values():
         draw(1, min(8, tokens), "sampling", 0)  # what a first call prepares is on no clock

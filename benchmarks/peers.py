@@ -140,7 +140,7 @@ def likewise_of(family: str, *, knobs: dict[str, Any] | None = None, scores: boo
         def draw(classes: Tensor) -> Values:
             names = task.table.columns[task.label].classes if task.label else None
             asked = [{task.label: names[k]} if names else {} for k in classes.tolist()]
-            rows = model.eval().sample(asked, seed=task.seed)
+            rows = model.eval().sample(asked, seed=task.seed, precision="float32")
             several = len(task.targets) > 1
             return [tuple(r[n] for n in task.targets) if several else r[task.targets[0]] for r in rows]
 

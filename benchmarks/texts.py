@@ -108,11 +108,11 @@ def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, flo
 
 
 def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Pictures]:
-    """The defaults of a family, but for the steps."""
+    """The defaults of a family, but for the steps, and in float32 as the others."""
     def draw(texts: Sequence[str], steps: int) -> Pictures:
         (name,) = model().targets
         return [row[name] for row in model().sample([{"text": text} for text in texts], seed=seed,
-                                                    steps=steps)]
+                                                    steps=steps, precision="float32")]
 
     return draw
 
