@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from likewise.stems import exact
+
 HEAD_STD = 0.001  # of the first weights
 PART = {"cpu": 2**20, "cuda": 2**27}    # logits of ids that are in memory at once: a processor's cache full
 
@@ -137,7 +139,7 @@ class Gaussians(nn.Module):
 
         The weights of this layer may be bf16, its arithmetic is not: a mean has more than three digits.
         """
-        out = F.linear(h.float(), self.out.weight.float(), self.out.bias.float())
+        out = F.linear(h.float(), *exact(self.out))
         out = out.unflatten(-1, (self.shape[0], -1))
         mean, raw = out[..., 1:].chunk(2, dim=-1)
         log_std = torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))

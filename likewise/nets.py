@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -81,13 +82,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, c
 
 
 class Attention(nn.Module):
-    """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions."""
+    """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions.
 
-    def __init__(self, width: int) -> None:
+    A subclass may leave them as they are, with scores over sqrt(E).
+    """
+
+    normalised: ClassVar[bool] = True
+
+    def __init__(self, width: int, heads: int | None = None, biased: bool = False) -> None:
+        """heads: default one for every 64 floats."""
         super().__init__()
-        self.heads = max(1, width // HEAD)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = zero(nn.Linear(width, width, bias=False))
+        self.heads = heads or max(1, width // HEAD)
+        self.qkv = nn.Linear(width, 3 * width, bias=biased)
+        self.out = zero(nn.Linear(width, width, bias=biased))
 
     def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, cache: Cache | None = None) -> Tensor:
         """x (B, T, D), table (2, T, E), bias (B or 1, 1, T or 1, T), added to the scores -> (B, T, D).
@@ -97,9 +104,9 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         size = width // self.heads
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
-        qk = norm(qkv[:2])
+        qk = norm(qkv[:2]) if self.normalised else qkv[:2]
         (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
-        return self.out(attend(q, k, v, bias, 1.2 / math.sqrt(size), cache))
+        return self.out(attend(q, k, v, bias, (1.2 if self.normalised else 1.0) / math.sqrt(size), cache))
 
 
 class Block(nn.Module):

@@ -292,7 +292,7 @@ def _numbers(values: Sequence[str | None]) -> tuple[str, list[Any]] | None:
     """The type and the values of a column of numbers or truth values alone, None of another."""
     values = [None if v is None or v.strip() in GAPS else v.strip() for v in values]
     words = {v for v in values if v is not None}
-    if {word.lower() for word in words} <= {"true", "false"}:
+    if all(word.lower() in ("true", "false") for word in words):
         kind, read = "bool", lambda word: word.lower() == "true"
     elif not all(map(NUMBER.fullmatch, words)):
         return None

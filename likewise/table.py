@@ -115,12 +115,12 @@ class Table:
                              f"cannot be used; the first: {first}" for name, first in spare.items()]
                 table = cls(Stored(data, {n: kind for n, kind in kinds.items() if n not in spare}), args)
                 bad = table.check()
-        numbers = table.numbers()
-        said = [*dict.fromkeys(replace(b, row=numbers[b.row]) for b in bad)]
-        if bad and not args["skip_bad"]:
-            raise TableError(listed(f"{len({b.row for b in said})} of {len({*numbers})} rows cannot be used; "
-                                    "mend them, or leave them out with --skip-bad", said))
         if bad:
+            numbers = table.numbers()
+            said = [*dict.fromkeys(replace(b, row=numbers[b.row]) for b in bad)]
+            if not args["skip_bad"]:
+                what = f"{len({b.row for b in said})} of {len({*numbers})} rows cannot be used"
+                raise TableError(listed(f"{what}; mend them, or leave them out with --skip-bad", said))
             table = table._without(bad)
             if not len(table):
                 raise TableError(f"no row can be used; the first: {said[0]}")
@@ -249,9 +249,7 @@ class Table:
         return few
 
     def numbers(self) -> list[int]:
-        """Of each row its number in what was opened, less those that were skipped; of a passage that of its
-        document.
-        """
+        """Of each row of a whole table its number in what was opened; of a passage that of its document."""
         if self._rows.passages:
             return (self._rows.places >> 32).tolist()
         gone = {bad.row for bad in self.skipped}

@@ -193,7 +193,7 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
     for name, value in asked.pop("kinds").items():
         _same(folder, f"--kind of {name}", value, data["kinds"].get(name))
     for name, value in asked.items():
-        if value is not None and value is not False and value != {}:
+        if value is not None and value is not False:
             _same(folder, flag(name), value, data.get(name))
     if args.source:
         path = str(Path(args.source).expanduser().resolve())

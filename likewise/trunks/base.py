@@ -11,15 +11,15 @@ that is tied has the weights of the embedding (Press & Wolf, 2017).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from likewise import nets
 from likewise.causal import Slots
-from likewise.nets import HEAD, Cache, Reading, attend, zero
+from likewise.nets import HEAD, Cache, Reading
 from likewise.spec import Spec
 
 EPS = 1e-5      # of norms, unless options say otherwise
@@ -27,21 +27,10 @@ STD = 0.1       # of embeddings at first: nothing normalises the stream that blo
 TIED = 0.02     # of those that are the head too
 
 
-class Attention(nn.Module):
-    """Multi-head attention as in (1): queries and keys are turned and not normalised."""
+class Attention(nets.Attention):
+    """As in (1): queries and keys are turned and not normalised."""
 
-    def __init__(self, width: int, heads: int, biased: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=biased)
-        self.out = zero(nn.Linear(width, width, bias=biased))
-
-    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, cache: Cache | None = None) -> Tensor:
-        """The same as nets.Attention: x (B, T, D), table (2, T, E), bias (B or 1, 1, T or 1, T)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
-        qk, v, size = qkv[:2], qkv[2], qkv.shape[-1]
-        q, k = qk * table[0] + qk.roll(size // 2, -1) * table[1]
-        return self.out(attend(q, k, v, bias, 1 / math.sqrt(size), cache))
+    normalised = False
 
 
 class Block(nn.Module):
