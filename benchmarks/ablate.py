@@ -22,7 +22,7 @@ from likewise.modalities import KINDS
 
 
 def parse(setting: str) -> dict[str, object]:
-    """ "width=256,stem=patch" -> {"width": 256, "stem": "patch"} """
+    """ "width=256,stem=patch" -> {"width": 256, "stem": "patch"}"""
     found = {}
     for part in filter(None, setting.split(",")):
         name, value = part.split("=")
@@ -34,8 +34,9 @@ def parse(setting: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     parser.add_argument("formula")
     parser.add_argument("settings", nargs="+")
@@ -62,8 +63,11 @@ def main() -> None:
         for step in train(model, table, plan):
             last = step
         seconds = time.perf_counter() - began
-        print(f"== {setting or 'defaults'}: {last.step} steps of {rows} rows in {seconds:.0f} s, "
-              f"{last.step * rows / seconds:.0f} rows/s", flush=True)
+        print(
+            f"== {setting or 'defaults'}: {last.step} steps of {rows} rows in {seconds:.0f} s, "
+            f"{last.step * rows / seconds:.0f} rows/s",
+            flush=True,
+        )
         print(judged(model, table, args.n), flush=True)
 
 

@@ -20,8 +20,9 @@ FLOORS = (0.001, 0.002, 0.004, 0.01, 0.03, 0.07, 0.1, 0.15)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data")
     parser.add_argument("formula")
     parser.add_argument("settings", nargs="+")

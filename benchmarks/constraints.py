@@ -18,9 +18,15 @@ from likewise import Model
 from likewise.constraints import Constraint
 from likewise.modalities import Text
 
-SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
-                                           "n": {"type": "integer", "minimum": 0, "maximum": 99}},
-          "required": ["name", "n"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 8},
+        "n": {"type": "integer", "minimum": 0, "maximum": 99},
+    },
+    "required": ["name", "n"],
+    "additionalProperties": False,
+}
 
 
 def good(text: str) -> bool:
@@ -33,10 +39,12 @@ def good(text: str) -> bool:
 
 
 CASES: list[tuple[Constraint | None, Callable[[str], object]]] = [
-    (None, good), (Constraint.json(SCHEMA), good),
+    (None, good),
+    (Constraint.json(SCHEMA), good),
     (Constraint.regex("[a-z]{1,9}-[0-9]{2}"), re.compile("[a-z]{1,9}-[0-9]{2}").fullmatch),
     (Constraint.choice(["red", "green", "blue"]), {"red", "green", "blue"}.__contains__),
-    (Constraint.grammar('start: "(" start ")" | "x"'), re.compile(r"\(*x\)*").fullmatch)]
+    (Constraint.grammar('start: "(" start ")" | "x"'), re.compile(r"\(*x\)*").fullmatch),
+]
 
 
 def main() -> None:
@@ -44,13 +52,16 @@ def main() -> None:
     parser.add_argument("run", nargs="?")
     parser.add_argument("--n", type=int, default=1000)
     args = parser.parse_args()
-    model = (Model.load(args.run) if args.run else
-             Model("text", {"text": Text.fit(["text"], length=64)}, "autoregressive"))
+    model = (
+        Model.load(args.run)
+        if args.run
+        else Model("text", {"text": Text.fit(["text"], length=64)}, "autoregressive")
+    )
     name = next(n for n in model.targets if model.columns[n].kind == "text")
     plain = 0.0
     for constraint, valid in CASES:
         more = {"constraint": {name: constraint}} if constraint else {}
-        model.sample([{}], **more)      # what is compiled once is on nobody's clock
+        model.sample([{}], **more)  # what is compiled once is on nobody's clock
         began = time.perf_counter()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -61,8 +72,11 @@ def main() -> None:
         tokens = sum(min(model.columns[name].tokens(text) + 1, model.columns[name].length) for text in texts)
         right, rate = sum(map(bool, map(valid, texts))), tokens / seconds
         plain = plain or rate
-        print(f"{constraint.kind if constraint else 'none':8} valid {right}/{args.n}, closed {closed}, "
-              f"{rate:.0f} tokens/s, {rate / plain:.2f} of no constraint", flush=True)
+        print(
+            f"{constraint.kind if constraint else 'none':8} valid {right}/{args.n}, closed {closed}, "
+            f"{rate:.0f} tokens/s, {rate / plain:.2f} of no constraint",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

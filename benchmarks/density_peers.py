@@ -19,7 +19,6 @@ from torch import Tensor, nn
 HELD = 10  # a peer keeps every HELD-th training row back, to stop or to choose by
 
 
-
 class Best:
     """The weights of a model that had the least loss so far, on rows that it does not train on."""
 
@@ -54,27 +53,36 @@ def epochs(rows: int, size: int, after: Callable[[], object]) -> Iterator[Tensor
 
 def pythae_vae(beta: float | None) -> Maker:
     """VAE, or BetaVAE with `beta`, which is a VAE whose decoder has the variance beta."""
+
     def make(task: Task) -> Method:
         from pythae.models import VAE, BetaVAE, BetaVAEConfig, VAEConfig
         from pythae.models.nn.benchmarks.mnist import Decoder_Conv_AE_MNIST, Encoder_Conv_VAE_MNIST
 
         size = {"input_dim": task.shape, "latent_dim": task.options["latent"]}
         config = VAEConfig(**size) if beta is None else BetaVAEConfig(**size, beta=beta)
-        nets = ((Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config))
-                if task.options["pythae_nets"] == "conv" else (None, None))
+        nets = (
+            (Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config))
+            if task.options["pythae_nets"] == "conv"
+            else (None, None)
+        )
         model = (VAE if beta is None else BetaVAE)(config, *nets).to(DEVICE)
 
         def draw(classes: Tensor) -> Tensor:
             return model.decoder(torch.randn(len(classes), config.latent_dim, device=DEVICE)).reconstruction
 
-        return Method(count(model), lambda seconds: _fit_pythae(model, task, seconds),
-                      {"": _from_unit(task, draw)}, lambda: importance_weighted(model, task))
+        return Method(
+            count(model),
+            lambda seconds: _fit_pythae(model, task, seconds),
+            {"": _from_unit(task, draw)},
+            lambda: importance_weighted(model, task),
+        )
 
     return make
 
 
 def pythae_autoencoder(latent: int) -> Maker:
     """AE, and samples by its GaussianMixtureSampler, fitted on the codes of all training rows."""
+
     def make(task: Task) -> Method:
         from pythae.models import AE, AEConfig
         from pythae.models.nn.benchmarks.mnist import Decoder_Conv_AE_MNIST, Encoder_Conv_AE_MNIST
@@ -82,8 +90,11 @@ def pythae_autoencoder(latent: int) -> Maker:
 
         logging.getLogger("pythae").setLevel(logging.WARNING)
         config = AEConfig(input_dim=task.shape, latent_dim=latent)
-        nets = ((Encoder_Conv_AE_MNIST(config), Decoder_Conv_AE_MNIST(config))
-                if task.options["pythae_nets"] == "conv" else (None, None))
+        nets = (
+            (Encoder_Conv_AE_MNIST(config), Decoder_Conv_AE_MNIST(config))
+            if task.options["pythae_nets"] == "conv"
+            else (None, None)
+        )
         model = AE(config, *nets).to(DEVICE)
         sampler = GaussianMixtureSampler(model, GaussianMixtureSamplerConfig(n_components=10))
 
@@ -98,8 +109,12 @@ def pythae_autoencoder(latent: int) -> Maker:
         def rebuild(images: Tensor) -> Tensor:
             return 2 * model.eval().decoder(model.encoder((images + 1) / 2).embedding).reconstruction - 1
 
-        return Method(count(model), run, {"": _from_unit(task, lambda classes: sampler.sample(len(classes)))},
-                      rebuild=rebuild)
+        return Method(
+            count(model),
+            run,
+            {"": _from_unit(task, lambda classes: sampler.sample(len(classes)))},
+            rebuild=rebuild,
+        )
 
     return make
 
@@ -155,8 +170,12 @@ def importance_weighted(model: nn.Module, task: Task) -> Tensor:
             e = torch.randn_like(mean)
             z = mean + (0.5 * log_var).exp() * e
             x_hat = model.decoder(z.flatten(0, 1)).reconstruction.view(len(part), draws, -1)
-            found.append((((x_hat - part.flatten(1)[:, None]) ** 2).sum(2).double().cpu(),
-                          0.5 * (e ** 2 - z ** 2 + log_var).sum(2).double().cpu()))
+            found.append(
+                (
+                    ((x_hat - part.flatten(1)[:, None]) ** 2).sum(2).double().cpu(),
+                    0.5 * (e**2 - z**2 + log_var).sum(2).double().cpu(),
+                )
+            )
         return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
     def nats(found: tuple[Tensor, Tensor], variance: float, size: int) -> Tensor:
@@ -165,7 +184,7 @@ def importance_weighted(model: nn.Module, task: Task) -> Tensor:
         return log_p.logsumexp(1) - math.log(draws) - size * math.log(unit)
 
     size = task.test.shape[1]
-    seen = terms(task.train[:len(task.test)])
+    seen = terms(task.train[: len(task.test)])
     around = float(seen[0].mean()) / size
     tried = [around * 2 ** (k / 8) for k in range(-24, 25)]
     best = max(tried, key=lambda variance: float(nats(seen, variance, size).mean()))
@@ -181,10 +200,20 @@ def x_transformers(task: Task) -> Method:
 
     column = task.table.columns[task.targets[0]]
     start, length = column.spec.classes, column.spec.tokens
-    net = TransformerWrapper(num_tokens=start + 1, max_seq_len=length + 2, emb_dropout=0.1,
-                             attn_layers=Decoder(dim=task.options["width"], depth=task.options["depth"],
-                                                 heads=task.options["width"] // 64, attn_dim_head=64,
-                                                 rotary_pos_emb=True, attn_dropout=0.1, ff_dropout=0.1))
+    net = TransformerWrapper(
+        num_tokens=start + 1,
+        max_seq_len=length + 2,
+        emb_dropout=0.1,
+        attn_layers=Decoder(
+            dim=task.options["width"],
+            depth=task.options["depth"],
+            heads=task.options["width"] // 64,
+            attn_dim_head=64,
+            rotary_pos_emb=True,
+            attn_dropout=0.1,
+            ff_dropout=0.1,
+        ),
+    )
     model = AutoregressiveWrapper(net, ignore_index=-100).to(DEVICE)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     ids = _sequences(task.table.train.encoded(task.targets[0]), start)
@@ -221,8 +250,12 @@ def x_transformers(task: Task) -> Method:
         ended[ended == start] = 0
         return [column.decode(row) for row in ended.cpu()]
 
-    return Method(count(model), run, {"": draw},
-                  lambda: score(_sequences(task.table.test.encoded(task.targets[0]), start)))
+    return Method(
+        count(model),
+        run,
+        {"": draw},
+        lambda: score(_sequences(task.table.test.encoded(task.targets[0]), start)),
+    )
 
 
 def _sequences(ids: Tensor, start: int) -> Tensor:
@@ -234,7 +267,7 @@ def _sequences(ids: Tensor, start: int) -> Tensor:
 
 def _short(sequences: Tensor) -> Tensor:
     """Without the places that no row needs."""
-    return sequences[:, :int((sequences != -100).sum(1).max())]
+    return sequences[:, : int((sequences != -100).sum(1).max())]
 
 
 # ---- scikit-learn: mixtures of Gaussians
@@ -253,12 +286,26 @@ def scikit_learn(task: Task) -> Method:
     held, kept = x[::HELD], x[np.arange(len(x)) % HELD > 0]
 
     def settings() -> Iterator[GaussianMixture]:
-        shapes = (("diag", 10), ("full", 1), ("tied", 10), ("diag", 50), ("full", 3), ("tied", 50),
-                  ("full", 10), ("diag", 200))
+        shapes = (
+            ("diag", 10),
+            ("full", 1),
+            ("tied", 10),
+            ("diag", 50),
+            ("full", 3),
+            ("tied", 50),
+            ("full", 10),
+            ("diag", 200),
+        )
         for (shape, k), floor in itertools.product(shapes, (1e-2, 1e-4)):
             if k * 5 <= len(kept):
-                yield GaussianMixture(k, covariance_type=shape, reg_covar=floor, warm_start=True, max_iter=1,
-                                      random_state=task.seed)
+                yield GaussianMixture(
+                    k,
+                    covariance_type=shape,
+                    reg_covar=floor,
+                    warm_start=True,
+                    max_iter=1,
+                    random_state=task.seed,
+                )
 
     def run(seconds: float) -> int:
         began, found, rounds = time.perf_counter(), [], 0

@@ -69,8 +69,13 @@ def ddpm() -> Process:
         noise, t = torch.randn_like(x), torch.randint(0, TIMES, (len(x),), device=x.device)
         return schedule.add_noise(x, noise, t), t, noise
 
-    return Process(noised, {"DDIM": lambda: DDIMScheduler.from_config(schedule.config),
-                            "DPM-Solver++": lambda: DPMSolverMultistepScheduler.from_config(schedule.config)})
+    return Process(
+        noised,
+        {
+            "DDIM": lambda: DDIMScheduler.from_config(schedule.config),
+            "DPM-Solver++": lambda: DPMSolverMultistepScheduler.from_config(schedule.config),
+        },
+    )
 
 
 def matching() -> Process:
@@ -90,35 +95,54 @@ def unet(side: int, channels: int) -> nn.Module:
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=side, in_channels=channels, out_channels=channels, layers_per_block=1,
-        block_out_channels=(32, 64, 128), cross_attention_dim=WIDTH, attention_head_dim=2, norm_num_groups=16,
+        sample_size=side,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=1,
+        block_out_channels=(32, 64, 128),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+        norm_num_groups=16,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"))
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    )
 
 
 def dit(patch: int) -> Callable[[int, int], nn.Module]:
     """Seven layers of our trunk's width: 4.5 million parameters."""
+
     def make(side: int, channels: int) -> nn.Module:
         from diffusers import PixArtTransformer2DModel
 
         return PixArtTransformer2DModel(
-            sample_size=side, patch_size=patch, in_channels=channels, out_channels=channels, num_layers=7,
-            num_attention_heads=WIDTH // 64, attention_head_dim=64, cross_attention_dim=WIDTH,
-            caption_channels=WIDTH, use_additional_conditions=False)
+            sample_size=side,
+            patch_size=patch,
+            in_channels=channels,
+            out_channels=channels,
+            num_layers=7,
+            num_attention_heads=WIDTH // 64,
+            attention_head_dim=64,
+            cross_attention_dim=WIDTH,
+            caption_channels=WIDTH,
+            use_additional_conditions=False,
+        )
 
     return make
 
 
 def peer(network: Callable[[int, int], nn.Module], process: Callable[[], Process]) -> Callable:
     """AdamW with warm-up and cosine decay, EMA and bf16, as diffusers' own training scripts have them."""
+
     def make(table: Table, args: argparse.Namespace) -> Painter:
         from diffusers.models.attention_processor import AttnProcessor
         from diffusers.training_utils import EMAModel
 
         spec, told = table.columns["image"].spec, table.columns["text"].spec
         if spec.grid[0] != spec.grid[1] or spec.grid[0] % 4:
-            raise SystemExit(f"the peers here take squares whose side 4 divides, not {spec.grid}; "
-                             "open other data, or fit its pictures to such a size")
+            raise SystemExit(
+                f"the peers here take squares whose side 4 divides, not {spec.grid}; "
+                "open other data, or fit its pictures to such a size"
+            )
         words, path = Words(told.classes, told.tokens), process()
         net = network(spec.grid[0], spec.width)
         if DEVICE.type == "cpu":
@@ -131,8 +155,9 @@ def peer(network: Callable[[int, int], nn.Module], process: Callable[[], Process
         batches = table.train.batches(["image", "text"], BATCH, seed=args.seed)
 
         def predict(x: Tensor, t: Tensor, read: tuple[Tensor, Tensor]) -> Tensor:
-            return net(x, timestep=t.expand(len(x)), encoder_hidden_states=read[0],
-                       encoder_attention_mask=read[1]).sample
+            return net(
+                x, timestep=t.expand(len(x)), encoder_hidden_states=read[0], encoder_attention_mask=read[1]
+            ).sample
 
         def step(progress: float) -> None:
             batch = next(batches)
@@ -160,22 +185,34 @@ def peer(network: Callable[[int, int], nn.Module], process: Callable[[], Process
             def draw(texts: Sequence[str], steps: int) -> Pictures:
                 torch.manual_seed(args.seed)
                 ids = table.columns["text"].encode_all(texts).to(DEVICE)
-                found = [guided(predict, words, part, solver(), steps, scale, (spec.width, *spec.grid))
-                         for part in ids.split(64)]
+                found = [
+                    guided(predict, words, part, solver(), steps, scale, (spec.width, *spec.grid))
+                    for part in ids.split(64)
+                ]
                 flat = torch.cat(found).permute(0, 2, 3, 1).flatten(1, 2)
                 return table.columns["image"].decode_all(flat.cpu())
 
             return draw
 
-        draws = {f"{name}, guidance {scale:g}": drawing(solver, scale)
-                 for name, solver in path.solvers.items() for scale in args.guidance}
+        draws = {
+            f"{name}, guidance {scale:g}": drawing(solver, scale)
+            for name, solver in path.solvers.items()
+            for scale in args.guidance
+        }
         return Painter(train, draws, lambda: parameters(whole))
 
     return make
 
 
-def guided(predict: Callable[..., Tensor], words: Words, ids: Tensor, solver: Any, steps: int, scale: float,
-           shape: tuple[int, ...]) -> Tensor:
+def guided(
+    predict: Callable[..., Tensor],
+    words: Words,
+    ids: Tensor,
+    solver: Any,
+    steps: int,
+    scale: float,
+    shape: tuple[int, ...],
+) -> Tensor:
     """Pictures (B, C, H, W) for ids (B, T), with classifier-free guidance as diffusers' pipelines do it."""
     solver.set_timesteps(steps, device=ids.device)
     x = torch.randn(len(ids), *shape, device=ids.device)
@@ -186,15 +223,24 @@ def guided(predict: Callable[..., Tensor], words: Words, ids: Tensor, solver: An
     return x
 
 
-METHODS = {"likewise": likewise_of(), "unet": peer(unet, ddpm), "dit2": peer(dit(2), matching),
-           "dit4": peer(dit(4), matching)}
+METHODS = {
+    "likewise": likewise_of(),
+    "unet": peer(unet, ddpm),
+    "dit2": peer(dit(2), matching),
+    "dit4": peer(dit(4), matching),
+}
 
 
 def main() -> None:
     parser = options(__doc__, 10, "runs/diffusers_peers.json", list(METHODS), (5, 10, 20, 50))
     parser.add_argument("--rate", type=float, default=1e-3, help="of the peers' AdamW (default 0.001)")
-    parser.add_argument("--guidance", type=float, nargs="+", default=[2.0, 4.0],
-                        help="of the peers, of which a pilot takes one")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        nargs="+",
+        default=[2.0, 4.0],
+        help="of the peers, of which a pilot takes one",
+    )
     compare(METHODS, parser.parse_args())
 
 

@@ -16,7 +16,7 @@ from likewise.evaluation.ground import rng_of
 from likewise.evaluation.report import Line
 from likewise.evaluation.texts import CHECKS, judge, judged
 
-ROOM = {"length": 10**6}    # tokens of a text: nothing is encoded here
+ROOM = {"length": 10**6}  # tokens of a text: nothing is encoded here
 
 
 def lines(domain: str, table: Table, n: int, seed: int) -> list[Line]:
@@ -38,8 +38,10 @@ def main() -> None:
         began = time.perf_counter()
         found = lines(domain, table, args.n, args.seed)
         seconds = time.perf_counter() - began
-        print(f"{domain}: {len(table):,} rows, {len(table.train):,} to learn from, {len(table.test):,} held "
-              f"out; judged in {seconds:.0f} s")
+        print(
+            f"{domain}: {len(table):,} rows, {len(table.train):,} to learn from, {len(table.test):,} held "
+            f"out; judged in {seconds:.0f} s"
+        )
         rows = [("", "unseen", "baseline"), *((x.name, str(x.value), str(x.baseline)) for x in found)]
         print(aligned(rows) + "\n", flush=True)
 

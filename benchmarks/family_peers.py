@@ -42,8 +42,20 @@ from likewise.pictures import put, save
 from likewise.preview import grid
 
 LATENT, DRAWS = 16, 100  # numbers in z of a VAE, and draws of z for its likelihood: of both sides
-PACKAGES = ("torch", "likewise", "torchcfm", "torchdiffeq", "denoising-diffusion-pytorch", "ema-pytorch",
-            "diffusers", "torchgan", "torch-mimicry", "pythae", "x-transformers", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "likewise",
+    "torchcfm",
+    "torchdiffeq",
+    "denoising-diffusion-pytorch",
+    "ema-pytorch",
+    "diffusers",
+    "torchgan",
+    "torch-mimicry",
+    "pythae",
+    "x-transformers",
+    "scikit-learn",
+)
 HALVES = ("torchcfm", "denoising-diffusion", "diffusers", "x-transformers")  # trained in bf16 on request
 
 
@@ -68,38 +80,73 @@ def measurements() -> Table:
 
     data = load_breast_cancer()
     names = [name.replace(" ", "_") for name in data.feature_names]
-    return Table.from_rows([dict(zip(names, row, strict=True)) for row in data.data.tolist()],
-                           dict.fromkeys(names, "number"), holdout=0.3)
+    return Table.from_rows(
+        [dict(zip(names, row, strict=True)) for row in data.data.tolist()],
+        dict.fromkeys(names, "number"),
+        holdout=0.3,
+    )
 
 
 SCIKIT_LEARN = "scikit-learn", density_peers.scikit_learn
 CASES: dict[str, dict[str, Case]] = {
-    "flow": {"digits": digits(
-        ("likewise flow", likewise_of("flow")), ("torchcfm", picture_peers.torchcfm), label="label")},
-    "diffusion": {"digits": digits(
-        ("likewise diffusion", likewise_of("diffusion")),
-        ("denoising-diffusion", picture_peers.denoising_diffusion),
-        ("diffusers", picture_peers.diffusers), label="label")},
-    "gan": {"digits": digits(
-        ("likewise gan", likewise_of("gan")), ("torchgan", picture_peers.torchgan),
-        ("mimicry", picture_peers.mimicry), label="label")},
-    "vae": {"digits": digits(
-        ("likewise vae", likewise_of("vae", scores=True, knobs={"samples": DRAWS}, latent=LATENT)),
-        ("pythae VAE", density_peers.pythae_vae(None)),
-        ("pythae BetaVAE", density_peers.pythae_vae(0.01)), unit="bits/dim")},
-    "autoencoder": {"digits": digits(
-        ("likewise autoencoder", likewise_of("autoencoder", rebuilds=True)),
-        ("pythae AE 128", density_peers.pythae_autoencoder(128)),
-        ("pythae AE 16", density_peers.pythae_autoencoder(16)))},
-    "autoregressive": {"icon names": Case(
-        lambda: Table.open("icons"), lambda table: ("text",), {
-            "likewise autoregressive": likewise_of("autoregressive", scores=True),
-            "x-transformers": density_peers.x_transformers}, unit="bits/character")},
+    "flow": {
+        "digits": digits(
+            ("likewise flow", likewise_of("flow")), ("torchcfm", picture_peers.torchcfm), label="label"
+        )
+    },
+    "diffusion": {
+        "digits": digits(
+            ("likewise diffusion", likewise_of("diffusion")),
+            ("denoising-diffusion", picture_peers.denoising_diffusion),
+            ("diffusers", picture_peers.diffusers),
+            label="label",
+        )
+    },
+    "gan": {
+        "digits": digits(
+            ("likewise gan", likewise_of("gan")),
+            ("torchgan", picture_peers.torchgan),
+            ("mimicry", picture_peers.mimicry),
+            label="label",
+        )
+    },
+    "vae": {
+        "digits": digits(
+            ("likewise vae", likewise_of("vae", scores=True, knobs={"samples": DRAWS}, latent=LATENT)),
+            ("pythae VAE", density_peers.pythae_vae(None)),
+            ("pythae BetaVAE", density_peers.pythae_vae(0.01)),
+            unit="bits/dim",
+        )
+    },
+    "autoencoder": {
+        "digits": digits(
+            ("likewise autoencoder", likewise_of("autoencoder", rebuilds=True)),
+            ("pythae AE 128", density_peers.pythae_autoencoder(128)),
+            ("pythae AE 16", density_peers.pythae_autoencoder(16)),
+        )
+    },
+    "autoregressive": {
+        "icon names": Case(
+            lambda: Table.open("icons"),
+            lambda table: ("text",),
+            {
+                "likewise autoregressive": likewise_of("autoregressive", scores=True),
+                "x-transformers": density_peers.x_transformers,
+            },
+            unit="bits/character",
+        )
+    },
     "mixture": {
         "digits": digits(
-            ("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN, unit="bits/dim"),
-        "measurements": Case(measurements, lambda table: tuple(table.kinds), dict([
-            ("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN]), unit="bits/dim")},
+            ("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN, unit="bits/dim"
+        ),
+        "measurements": Case(
+            measurements,
+            lambda table: tuple(table.kinds),
+            dict([("likewise mixture", likewise_of("mixture", scores=True)), SCIKIT_LEARN]),
+            unit="bits/dim",
+        ),
+    },
 }
 
 
@@ -129,12 +176,20 @@ class Judge:
     def _spaces(self) -> dict[str, Callable[[Values], np.ndarray]]:
         columns = [self.task.table.columns[name] for name in self.task.targets]
         if columns[0].kind == "image":
-            return {"edges": lambda v: features.edges(self._images(v)),
-                    "random_conv": lambda v: features.random_conv(self._images(v))}
+            return {
+                "edges": lambda v: features.edges(self._images(v)),
+                "random_conv": lambda v: features.random_conv(self._images(v)),
+            }
         if columns[0].kind == "text":
             return {"n-grams": features.texts}
-        return {"numbers": lambda rows: np.stack([
-            torch.cat([c.encode(x) for c, x in zip(columns, row, strict=True)]).flatten() for row in rows])}
+        return {
+            "numbers": lambda rows: np.stack(
+                [
+                    torch.cat([c.encode(x) for c, x in zip(columns, row, strict=True)]).flatten()
+                    for row in rows
+                ]
+            )
+        }
 
     def __call__(self, drawn: Values, classes: Tensor) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -169,7 +224,7 @@ class Judge:
     def _balls(self, drawn: Values) -> tuple[Estimate, Estimate]:
         """Density and coverage in the first space, as many of what is drawn as there are rows held out."""
         name = next(iter(self.spaces))
-        return density_coverage(self.spaces[name](drawn[:len(self.held)]), self.near[name], rng=self._rng())
+        return density_coverage(self.spaces[name](drawn[: len(self.held)]), self.near[name], rng=self._rng())
 
     def _images(self, pictures: Values) -> np.ndarray:
         column = self.task.table.columns[self.task.targets[0]]
@@ -180,8 +235,9 @@ class Judge:
         return np.random.default_rng(self.seed)
 
 
-def run(name: str, task: Task, make: Maker, judge: Judge, seconds: float,
-        samples: int) -> tuple[dict[str, Any], Values, np.ndarray | None]:
+def run(
+    name: str, task: Task, make: Maker, judge: Judge, seconds: float, samples: int
+) -> tuple[dict[str, Any], Values, np.ndarray | None]:
     """Train, choose a way to draw, draw, judge: a line, what was drawn, and bits of each held-out row."""
     torch.manual_seed(task.seed)
     method = make(task)
@@ -193,9 +249,14 @@ def run(name: str, task: Task, make: Maker, judge: Judge, seconds: float,
     began = time.perf_counter()
     drawn = method.draws[way](classes)
     took = time.perf_counter() - began
-    line = {"method": name + f" ({way})" * bool(way), "parameters": method.parameters, "rows seen": seen,
-            "trained, s": round(trained, 1), "of CPU, s": round(busy, 1),
-            f"{samples} drawn, s": round(took, 3)}
+    line = {
+        "method": name + f" ({way})" * bool(way),
+        "parameters": method.parameters,
+        "rows seen": seen,
+        "trained, s": round(trained, 1),
+        "of CPU, s": round(busy, 1),
+        f"{samples} drawn, s": round(took, 3),
+    }
     bits = None
     if method.score:
         bits = judge.bits(method.score().cpu().double().numpy())
@@ -209,13 +270,14 @@ def choose(method: Method, judge: Judge, classes: Tensor) -> tuple[str, dict[str
     """The way to draw whose pilot, a tenth of the samples, is best."""
     if len(method.draws) == 1:
         return next(iter(method.draws)), {}
-    few = classes[:max(judge.task.classes, len(classes) // 10)]
+    few = classes[: max(judge.task.classes, len(classes) // 10)]
     pilots = {way: judge.quality(draw(few), few) for way, draw in method.draws.items()}
     return max(pilots, key=pilots.__getitem__), pilots
 
 
-def beside(own: dict[str, Any], peer: dict[str, Any], own_bits: np.ndarray | None,
-           bits: np.ndarray | None) -> dict[str, Any]:
+def beside(
+    own: dict[str, Any], peer: dict[str, Any], own_bits: np.ndarray | None, bits: np.ndarray | None
+) -> dict[str, Any]:
     """likewise against a peer, in this run: differences, and ratios of times and distances."""
     found: dict[str, Any] = {"against": peer["method"]}
     if own_bits is not None and bits is not None:
@@ -234,9 +296,21 @@ def beside(own: dict[str, Any], peer: dict[str, Any], own_bits: np.ndarray | Non
 def compare(family: str, name: str, case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """All methods of a case, one after the other; prints after each, writes a picture, and gives the JSON."""
     table = case.table()
-    task = Task(table, case.targets(table), case.label, args.seed, nullcontext,
-                {"latent": LATENT, "draws": DRAWS, "steps": args.steps, "pythae_nets": args.pythae_nets,
-                 "width": 128, "depth": 6})
+    task = Task(
+        table,
+        case.targets(table),
+        case.label,
+        args.seed,
+        nullcontext,
+        {
+            "latent": LATENT,
+            "draws": DRAWS,
+            "steps": args.steps,
+            "pythae_nets": args.pythae_nets,
+            "width": 128,
+            "depth": 6,
+        },
+    )
     judge = Judge(task, args.samples)
     lines, ratios = [{"method": "real rows", **judge.real}], []
     blocks, texts = {"real, held out": _spread(judge.held)}, {}
@@ -245,8 +319,14 @@ def compare(family: str, name: str, case: Case, args: argparse.Namespace) -> dic
     todo = [(n, False) for n in names] + [(n, True) for n in names if args.peer_bf16 and n in HALVES]
     for method, half in todo:
         cast = partial(torch.autocast, DEVICE.type, torch.bfloat16) if half else nullcontext
-        line, drawn, bits = run(method + " bf16" * half, dataclasses.replace(task, cast=cast),
-                                case.methods[method], judge, seconds, args.samples)
+        line, drawn, bits = run(
+            method + " bf16" * half,
+            dataclasses.replace(task, cast=cast),
+            case.methods[method],
+            judge,
+            seconds,
+            args.samples,
+        )
         if method.startswith("likewise"):
             own, own_bits, seconds = line, bits, line["trained, s"]  # the peers get as long
         elif own is not None:
@@ -282,8 +362,10 @@ def show(lines: Sequence[dict[str, Any]]) -> str:
     """The lines as an aligned table, and their notes."""
     names = [name for name in lines[-1] if name not in ("pilots", "notes")]
     values = ([line.get(name, "") for name in names] for line in lines)
-    cells = [names, *([f"{v:,}" if isinstance(v, int) else str("" if v is None else v) for v in row]
-                      for row in values)]
+    cells = [
+        names,
+        *([f"{v:,}" if isinstance(v, int) else str("" if v is None else v) for v in row] for row in values),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     notes = [f"{line['method']}: {note}" for line in lines for note in line.get("notes", ())]
     return "\n".join(["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells] + notes)
@@ -333,8 +415,11 @@ def main() -> None:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     threads = torch.get_num_threads()
     about = {"setting": vars(args), "device": DEVICE.type, "versions": versions, "threads": threads}
-    cases = {name: compare(args.family, name, case, args) for name, case in CASES[args.family].items()
-             if args.data in (None, name)}
+    cases = {
+        name: compare(args.family, name, case, args)
+        for name, case in CASES[args.family].items()
+        if args.data in (None, name)
+    }
     put(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
     print(f"{args.out} and what is beside it: {args.minutes:g} minutes each, {threads} threads")
 

@@ -51,8 +51,9 @@ def ours(model: Model, prompt: str, precision: str) -> Draw:
     def draw(batch: int, tokens: int, way: str, seed: int) -> int:
         ids.clear()
         rows, prompts = [{}] * batch, [prompt] * batch
-        model.sample(rows, prompts=prompts, tokens=tokens, seed=seed, batch=batch, precision=precision,
-                     **WAYS[way])
+        model.sample(
+            rows, prompts=prompts, tokens=tokens, seed=seed, batch=batch, precision=precision, **WAYS[way]
+        )
         return sum(ids)
 
     return draw
@@ -68,8 +69,11 @@ def theirs(folder: str, prompt: str, precision: str) -> Draw:
     model.generation_config.max_length = None
     begun = read(prompt, return_tensors="pt").to(DEVICE)
     given = {"input_ids": begun["input_ids"], "attention_mask": torch.ones_like(begun["input_ids"])}
-    ways = {"greedy": {"do_sample": False}, "sampling": {"do_sample": True, "top_k": 0},
-            "top_p 0.9": {"do_sample": True, "top_k": 0, "top_p": 0.9}}
+    ways = {
+        "greedy": {"do_sample": False},
+        "sampling": {"do_sample": True, "top_k": 0},
+        "top_p 0.9": {"do_sample": True, "top_k": 0, "top_p": 0.9},
+    }
 
     def draw(batch: int, tokens: int, way: str, seed: int) -> int:
         torch.manual_seed(seed)
@@ -89,10 +93,13 @@ def measure(draws: dict[str, Draw], batch: int, tokens: int, way: str, repeats: 
             drawn = draw(batch, tokens, way, seed)
             rates[name].append(drawn / (time.perf_counter() - began))
     own, half, other, other_half = rates.values()
-    return {"way": way, "batch": batch,
-            **{f"{name}, tokens/s": round(statistics.median(found)) for name, found in rates.items()},
-            "ratio": ratio([*map(max, own, half)], [*map(max, other, other_half)]),
-            "in float32": ratio(own, other)}
+    return {
+        "way": way,
+        "batch": batch,
+        **{f"{name}, tokens/s": round(statistics.median(found)) for name, found in rates.items()},
+        "ratio": ratio([*map(max, own, half)], [*map(max, other, other_half)]),
+        "in float32": ratio(own, other),
+    }
 
 
 def ratio(own: Sequence[float], others: Sequence[float]) -> str:
@@ -120,10 +127,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         to_transformers(model, Path(folder) / "exported")
         there = str(Path(folder) / "exported")
-        draws = {"likewise": ours(model, args.prompt, "float32"),
-                 "likewise bf16": ours(model, args.prompt, "bfloat16"),
-                 "transformers": theirs(there, args.prompt, "float32"),
-                 "transformers bf16": theirs(there, args.prompt, "bfloat16")}
+        draws = {
+            "likewise": ours(model, args.prompt, "float32"),
+            "likewise bf16": ours(model, args.prompt, "bfloat16"),
+            "transformers": theirs(there, args.prompt, "float32"),
+            "transformers bf16": theirs(there, args.prompt, "bfloat16"),
+        }
     lines = []
     for draw in draws.values():
         draw(1, min(8, tokens), "sampling", 0)  # what a first call prepares is on no clock
@@ -132,8 +141,14 @@ def main() -> None:
             lines.append(measure(draws, batch, tokens, way, args.repeats))
             print(show(lines), end="\n\n", flush=True)
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
-    about = {"setting": vars(args), "tokens": tokens, "device": DEVICE.type, "versions": versions,
-             "threads": torch.get_num_threads(), "options": model.options}
+    about = {
+        "setting": vars(args),
+        "tokens": tokens,
+        "device": DEVICE.type,
+        "versions": versions,
+        "threads": torch.get_num_threads(),
+        "options": model.options,
+    }
     put(args.out, json.dumps({**about, "lines": lines}, indent=1, default=str).encode())
     print(f"{args.out}: {tokens} tokens, {args.repeats} repeats, {about['threads']} threads")
 

@@ -123,8 +123,9 @@ class Clock:
 class Best:
     """Looks at what is kept back from time to time, on no clock, and keeps the weights that were best."""
 
-    def __init__(self, model: nn.Module, logits: Callable[[Tensor], Tensor], kept: Tensor, block: int,
-                 clock: Clock) -> None:
+    def __init__(
+        self, model: nn.Module, logits: Callable[[Tensor], Tensor], kept: Tensor, block: int, clock: Clock
+    ) -> None:
         self.model, self.logits, self.clock, self.looks = model, logits, clock, 0
         spread = torch.linspace(0, len(kept) - block - 1, SEEN).long()
         self.windows = torch.stack([kept[i : i + block + 1] for i in spread.tolist()]).to(DEVICE)
@@ -156,8 +157,10 @@ def nanogpt(shape: Shape, stream: Tensor, seconds: float, rate: float, seed: int
     """AdamW, warm-up and cosine decay to a tenth, gradients clipped at 1: its recipe for characters."""
     model = GPT(shape).to(DEVICE)
     learned, kept = _split(stream, shape.block)
-    groups = [{"params": [p for p in model.parameters() if p.ndim == n], "weight_decay": decay}
-              for n, decay in ((2, 0.1), (1, 0.0))]
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim == n], "weight_decay": decay}
+        for n, decay in ((2, 0.1), (1, 0.0))
+    ]
     optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
     draw = torch.Generator().manual_seed(seed)
 
@@ -180,17 +183,33 @@ def nanogpt(shape: Shape, stream: Tensor, seconds: float, rate: float, seed: int
         steps += 1
         best.look(clock.progress)
     best.look(1.0)
-    return Fitted(model, model, steps * shape.batch * shape.block, clock.gone,
-                  f"batch {shape.batch}, {half}, {best.take()}")
+    return Fitted(
+        model,
+        model,
+        steps * shape.batch * shape.block,
+        clock.gone,
+        f"batch {shape.batch}, {half}, {best.take()}",
+    )
 
 
 def transformers(shape: Shape, stream: Tensor, seconds: float, rate: float, seed: int) -> Fitted:
     """GPT2LMHeadModel in a Trainer with its defaults but for the rate, and no dropout."""
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
-    model = GPT2LMHeadModel(GPT2Config(
-        vocab_size=shape.classes, n_positions=shape.block, n_embd=shape.width, n_layer=shape.depth,
-        n_head=shape.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0))
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=shape.classes,
+            n_positions=shape.block,
+            n_embd=shape.width,
+            n_layer=shape.depth,
+            n_head=shape.heads,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
     model.to(DEVICE)
     learned, kept = _split(stream, shape.block)
     clock, loud = Clock(seconds), {"report_to": "none", "disable_tqdm": True, "logging_strategy": "no"}
@@ -213,7 +232,8 @@ def transformers(shape: Shape, stream: Tensor, seconds: float, rate: float, seed
 
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, lambda step: max(0.0, 1 - clock.progress))
+                optimizer or self.optimizer, lambda step: max(0.0, 1 - clock.progress)
+            )
             return self.lr_scheduler
 
     class Watch(TrainerCallback):
@@ -227,8 +247,16 @@ def transformers(shape: Shape, stream: Tensor, seconds: float, rate: float, seed
     _, half = _faster(lambda: _loss(logits(some), some).backward())
     model.zero_grad()
     with tempfile.TemporaryDirectory() as folder:
-        plan = TrainingArguments(folder, learning_rate=rate, max_steps=10**9, save_strategy="no", seed=seed,
-                                 bf16=half == "bf16", use_cpu=DEVICE.type == "cpu", **loud)
+        plan = TrainingArguments(
+            folder,
+            learning_rate=rate,
+            max_steps=10**9,
+            save_strategy="no",
+            seed=seed,
+            bf16=half == "bf16",
+            use_cpu=DEVICE.type == "cpu",
+            **loud,
+        )
         trainer = Clocked(model=model, args=plan, train_dataset=Windows(), callbacks=[Watch()])
         best = Best(model, logits, kept, shape.block, clock)
         clock.began = time.perf_counter()
@@ -236,8 +264,13 @@ def transformers(shape: Shape, stream: Tensor, seconds: float, rate: float, seed
         seconds = clock.gone
     best.look(1.0)
     batch = plan.per_device_train_batch_size
-    return Fitted(model, logits, trainer.state.global_step * batch * shape.block, seconds,
-                  f"batch {batch}, {half}, {best.take()}")
+    return Fitted(
+        model,
+        logits,
+        trainer.state.global_step * batch * shape.block,
+        seconds,
+        f"batch {batch}, {half}, {best.take()}",
+    )
 
 
 def packages(name: str) -> list[str]:
@@ -257,6 +290,7 @@ def _loss(logits: Tensor, ids: Tensor) -> Tensor:
 
 def _faster(work: Callable[[], Any]) -> tuple[Callable[[], AbstractContextManager], str]:
     """bf16 autocast where it is faster, of a few trials in turn; on no clock."""
+
     def half() -> AbstractContextManager:
         return torch.autocast(DEVICE.type, torch.bfloat16)
 

@@ -48,6 +48,7 @@ def by_masks(model: Model, c: Context, known: Known, rng: Rng, steps: int) -> Te
 
 def by_replacement(sampler: str, fresh: bool) -> Way:
     """What is known overwrites x_t, noised, before each look and x^_0 after it; no mask is told."""
+
     def draw(model: Model, c: Context, known: Known, rng: Rng, steps: int) -> Tensor:
         denoiser: Denoiser = model.family.denoiser
         value, mask = denoiser.clamped(known, len(rng))
@@ -79,7 +80,7 @@ def guided(model: Model, c: Context, mask: Tensor) -> Denoise:
     return asked
 
 
-WAYS: dict[str, tuple[float, Way]] = {      # share of training rows with known parts, and how it is drawn
+WAYS: dict[str, tuple[float, Way]] = {  # share of training rows with known parts, and how it is drawn
     "masks": (0.5, by_masks),
     "replacement, one noise": (0.0, by_replacement("dpmpp_2m", fresh=False)),
     "replacement, fresh noise": (0.0, by_replacement("stochastic", fresh=True)),
@@ -100,18 +101,28 @@ def fill(model: Model, exam: Holes, texts: Sequence[str], way: Way, steps: int, 
     return drawn
 
 
-def measured(models: dict[float, Model], exam: Holes, kind: str,
-             args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, tuple[Pictures, Pictures]]]:
+def measured(
+    models: dict[float, Model], exam: Holes, kind: str, args: argparse.Namespace
+) -> tuple[list[dict[str, Any]], dict[str, tuple[Pictures, Pictures]]]:
     """A line for each way and number of steps, and the pictures of the most steps."""
     lines, shown = [{"hole": kind, "way": "training rows, or chance", **exam.real()}], {}
     for name, (share, way) in WAYS.items():
         for steps in args.steps:
             began = time.perf_counter()
-            own, other = (fill(models[share], exam, texts, way, steps, args.seed)
-                          for texts in (exam.texts, exam.other_texts))
+            own, other = (
+                fill(models[share], exam, texts, way, steps, args.seed)
+                for texts in (exam.texts, exam.other_texts)
+            )
             took = (time.perf_counter() - began) / (2 * len(own))
-            lines.append({"hole": kind, "way": name, "steps": steps, "100 drawn, s": round(100 * took, 3),
-                          **exam.measures(own, other)})
+            lines.append(
+                {
+                    "hole": kind,
+                    "way": name,
+                    "steps": steps,
+                    "100 drawn, s": round(100 * took, 3),
+                    **exam.measures(own, other),
+                }
+            )
             shown[name] = own, other
     return lines, shown
 
@@ -142,8 +153,9 @@ def learned(table: Table, args: argparse.Namespace) -> tuple[dict[float, Model],
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="icons", help="with columns image and text (default icons)")
     parser.add_argument("--minutes", type=float, default=10, help="of training, each (default 10)")
     parser.add_argument("--n", type=int, default=200, help="held-out rows (default 200)")

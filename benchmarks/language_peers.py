@@ -104,25 +104,44 @@ def likewise(task: Task) -> Result:
     *_, last = train(model, task.table, plan)
     column, rows = task.table.columns[task.name], plan.settled(model.family).batch
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
-    return Result(count(model), last.step * rows * column.length, last.elapsed, nats.numpy(),
-                  f"{column.spec.classes} ids, window {column.length}, batch {rows}")
+    return Result(
+        count(model),
+        last.step * rows * column.length,
+        last.elapsed,
+        nats.numpy(),
+        f"{column.spec.classes} ids, window {column.length}, batch {rows}",
+    )
 
 
 def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -> Contestant:
     """A peer over bytes or pairs; its sizes are the published ones, or those of likewise."""
+
     def run(task: Task) -> Result:
         column, own = task.column(tokens), task.ours
         trunk = own.family.causal
-        shape = gpt.PUBLISHED if published else gpt.Shape(
-            trunk.width, len(trunk.blocks), trunk.width // trunk.head,
-            task.table.columns[task.name].length, Plan(minutes=1).settled(own.family).batch)
+        shape = (
+            gpt.PUBLISHED
+            if published
+            else gpt.Shape(
+                trunk.width,
+                len(trunk.blocks),
+                trunk.width // trunk.head,
+                task.table.columns[task.name].length,
+                Plan(minutes=1).settled(own.family).batch,
+            )
+        )
         shape = dataclasses.replace(shape, classes=column.spec.classes)
         ids = [torch.tensor(found, dtype=torch.int64) for found in column.all_ids(task.documents)]
         stream = torch.cat([part for found in ids for part in (torch.zeros(1, dtype=torch.int64), found)])
         fitted = fit(shape, stream, task.seconds, task.rate, task.seed)
         nats = [told(fitted.logits, column.ids(row[task.name]), shape.block) for row in task.parts]
-        return Result(count(fitted.model), fitted.tokens, fitted.seconds, np.array(nats),
-                      f"{shape.classes} ids, window {shape.block}, {fitted.notes}")
+        return Result(
+            count(fitted.model),
+            fitted.tokens,
+            fitted.seconds,
+            np.array(nats),
+            f"{shape.classes} ids, window {shape.block}, {fitted.notes}",
+        )
 
     return run
 
@@ -145,9 +164,13 @@ def told(logits: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, bloc
 
 CONTESTANTS: dict[str, Contestant] = {
     "likewise": likewise,
-    **{f"nanogpt {kind} {tokens}": peer(gpt.nanogpt, tokens, kind == "published")
-       for kind in ("published", "same") for tokens in ("bytes", "pairs")},
-    **{f"transformers {tokens}": peer(gpt.transformers, tokens) for tokens in ("bytes", "pairs")}}
+    **{
+        f"nanogpt {kind} {tokens}": peer(gpt.nanogpt, tokens, kind == "published")
+        for kind in ("published", "same")
+        for tokens in ("bytes", "pairs")
+    },
+    **{f"transformers {tokens}": peer(gpt.transformers, tokens) for tokens in ("bytes", "pairs")},
+}
 
 
 def bits(line: dict[str, Any]) -> np.ndarray:
@@ -161,10 +184,17 @@ def ratio(both: np.ndarray) -> float:
 
 def table_of(lines: Sequence[dict[str, Any]]) -> str:
     """The lines as a table, and of those who ran likewise beside the better peer."""
-    told_of = [{"method": line["method"], "parameters": line["parameters"], "tokens seen": line["tokens"],
-                "trained, s": round(line["seconds"], 1),
-                "bits/byte": bootstrap(ratio, bits(line), rng=np.random.default_rng(0)),
-                "notes": [line["notes"]]} for line in lines]
+    told_of = [
+        {
+            "method": line["method"],
+            "parameters": line["parameters"],
+            "tokens seen": line["tokens"],
+            "trained, s": round(line["seconds"], 1),
+            "bits/byte": bootstrap(ratio, bits(line), rng=np.random.default_rng(0)),
+            "notes": [line["notes"]],
+        }
+        for line in lines
+    ]
     said = [show(told_of)]
     own = next((line for line in lines if line["method"] == "likewise"), None)
     rivals = sorted((line for line in lines if line is not own), key=lambda line: ratio(bits(line)))
@@ -185,8 +215,14 @@ def against(own: dict[str, Any], other: dict[str, Any]) -> str:
 
 def setting(args: argparse.Namespace, table: Table) -> dict[str, Any]:
     """What must be equal for results to stand in one table."""
-    return {"text": table.fingerprint, "minutes": args.minutes, "scored": args.scored, "seed": args.seed,
-            "threads": torch.get_num_threads(), "device": DEVICE.type}
+    return {
+        "text": table.fingerprint,
+        "minutes": args.minutes,
+        "scored": args.scored,
+        "seed": args.seed,
+        "threads": torch.get_num_threads(),
+        "device": DEVICE.type,
+    }
 
 
 def options() -> argparse.Namespace:
@@ -194,8 +230,14 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--text", required=True, help="a text file, a folder of them, or a demo")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="NAME",
-                        help=f"of: {', '.join(CONTESTANTS)}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=CONTESTANTS,
+        default=list(CONTESTANTS),
+        metavar="NAME",
+        help=f"of: {', '.join(CONTESTANTS)}",
+    )
     parser.add_argument("--scored", type=int, default=500_000, help="characters held out, at most")
     parser.add_argument("--rate", type=float, default=1e-3, help="of the peers' AdamW")
     parser.add_argument("--seed", type=int, default=0)
@@ -209,8 +251,10 @@ def main() -> None:
     table = Table.open(args.text)
     names = [name for name, kind in table.kinds.items() if kind == "document"]
     if len(names) != 1 or not len(table.test):
-        raise SystemExit(f"{args.text} has the columns {table.kinds} and {len(table.test)} rows held out; "
-                         "this takes running text: a file, or a folder, of which a part can be held out")
+        raise SystemExit(
+            f"{args.text} has the columns {table.kinds} and {len(table.test)} rows held out; "
+            "this takes running text: a file, or a folder, of which a part can be held out"
+        )
     task = Task(table, names[0], args.scored, 60 * args.minutes, args.seed, args.rate)
     same, lines = setting(args, table), []
     for name in args.only:
@@ -219,19 +263,28 @@ def main() -> None:
         if path.exists():
             line = json.loads(path.read_text())
             if line["setting"] != mine:
-                raise SystemExit(f"{path} is of another setting, {line['setting']}, and now it is {mine}; "
-                                 "give another --out")
+                raise SystemExit(
+                    f"{path} is of another setting, {line['setting']}, and now it is {mine}; "
+                    "give another --out"
+                )
         else:
             torch.manual_seed(args.seed)
             found = CONTESTANTS[name](task)
-            line = {"method": name, "setting": mine, **dataclasses.asdict(found), "nats": found.nats.tolist(),
-                    "bytes": task.sizes.tolist(),
-                    "versions": {n: importlib.metadata.version(n) for n in gpt.packages(name)}}
+            line = {
+                "method": name,
+                "setting": mine,
+                **dataclasses.asdict(found),
+                "nats": found.nats.tolist(),
+                "bytes": task.sizes.tolist(),
+                "versions": {n: importlib.metadata.version(n) for n in gpt.packages(name)},
+            }
             put(path, json.dumps(line, indent=1).encode())
         lines.append(line)
         print(table_of(lines), end="\n\n", flush=True)
-    print(f"{args.out}: {args.minutes:g} minutes each, {same['threads']} threads, "
-          f"{int(task.sizes.sum()):,} bytes held out")
+    print(
+        f"{args.out}: {args.minutes:g} minutes each, {same['threads']} threads, "
+        f"{int(task.sizes.sum()):,} bytes held out"
+    )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from likewise import Model, Table
 
 def latent(table: Table, args: argparse.Namespace) -> Painter:
     """P(image), an autoencoder, then P(image@codes | text), a flow (Rombach et al., 2022)."""
-    codes = Model("image", table.columns, "autoencoder", seed=args.seed, coarse=args.coarse,
-                  floats=args.floats)
+    codes = Model(
+        "image", table.columns, "autoencoder", seed=args.seed, coarse=args.coarse, floats=args.floats
+    )
     flows: list[Model] = []
     notes: list[str] = []
 
@@ -37,8 +38,9 @@ def latent(table: Table, args: argparse.Namespace) -> Painter:
     def rebuild(pictures: Pictures) -> Pictures:
         return codes.from_codes("image", codes.to_codes("image", pictures))
 
-    return Painter(train, {"": drawing(lambda: flows[0], args.seed)}, lambda: parameters(codes, *flows),
-                   rebuild, notes)
+    return Painter(
+        train, {"": drawing(lambda: flows[0], args.seed)}, lambda: parameters(codes, *flows), rebuild, notes
+    )
 
 
 def together(table: Table, args: argparse.Namespace) -> Painter:

@@ -99,8 +99,10 @@ class Task:
         """Rows like those of `test`, (n, N) -> values."""
         columns = [self.table.columns[name] for name in self.targets]
         parts = numbers.split([c.spec.tokens * c.spec.width for c in columns], 1)
-        decoded = [[c.decode((x * math.exp(c.log_scale)).view(c.spec.tokens, c.spec.width)) for x in part]
-                   for c, part in zip(columns, parts, strict=True)]
+        decoded = [
+            [c.decode((x * math.exp(c.log_scale)).view(c.spec.tokens, c.spec.width)) for x in part]
+            for c, part in zip(columns, parts, strict=True)
+        ]
         return decoded[0] if len(columns) == 1 else list(zip(*decoded, strict=True))
 
 
@@ -126,9 +128,16 @@ class Method:
 Maker = Callable[[Task], Method]
 
 
-def likewise_of(family: str, *, knobs: dict[str, Any] | None = None, scores: bool = False,
-                rebuilds: bool = False, **options: Any) -> Maker:
+def likewise_of(
+    family: str,
+    *,
+    knobs: dict[str, Any] | None = None,
+    scores: bool = False,
+    rebuilds: bool = False,
+    **options: Any,
+) -> Maker:
     """The defaults of this package, less `options` of the family and `knobs` of its log_prob."""
+
     def make(task: Task) -> Method:
         model = Model(task.formula, task.table.columns, family, seed=task.seed, **options)
         test = task.table.test

@@ -27,8 +27,9 @@ def torchcfm(task: Task) -> Method:
     from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
     from torchcfm.models.unet import UNetModel
 
-    net = UNetModel(dim=task.shape, num_channels=32, num_res_blocks=1, num_classes=task.classes,
-                    class_cond=True)
+    net = UNetModel(
+        dim=task.shape, num_channels=32, num_res_blocks=1, num_classes=task.classes, class_cond=True
+    )
     net.to(DEVICE)
     path, optimiser = ConditionalFlowMatcher(sigma=0.0), torch.optim.Adam(net.parameters())
     batches, ends = task.batches(128), torch.tensor([0.0, 1.0], device=DEVICE)
@@ -42,8 +43,9 @@ def torchcfm(task: Task) -> Method:
 
     def draw(y: Tensor) -> Tensor:
         noise = torch.randn(len(y), *task.shape, device=DEVICE)
-        return torchdiffeq.odeint(lambda t, x: net.eval()(t, x, y), noise, ends,
-                                  atol=1e-4, rtol=1e-4, method="dopri5")[-1]
+        return torchdiffeq.odeint(
+            lambda t, x: net.eval()(t, x, y), noise, ends, atol=1e-4, rtol=1e-4, method="dopri5"
+        )[-1]
 
     return Method(count(net), lambda seconds: 128 * clocked(step, seconds), {"": _by_hundreds(task, draw)})
 
@@ -56,8 +58,14 @@ def denoising_diffusion(task: Task) -> Method:
 
     guided.tqdm = lambda steps, **_: steps  # its bars would break the lines of the table
     net = guided.Unet(dim=32, dim_mults=(1, 2, 4), channels=task.shape[0], num_classes=task.classes)
-    diffusion = guided.GaussianDiffusion(net, image_size=task.shape[-1], timesteps=1000, objective="pred_v",
-                                         sampling_timesteps=task.options["steps"], ddim_sampling_eta=0.0)
+    diffusion = guided.GaussianDiffusion(
+        net,
+        image_size=task.shape[-1],
+        timesteps=1000,
+        objective="pred_v",
+        sampling_timesteps=task.options["steps"],
+        ddim_sampling_eta=0.0,
+    )
     diffusion.to(DEVICE)
     optimiser = torch.optim.Adam(diffusion.parameters(), lr=3e-4, betas=(0.9, 0.99))
     ema, batches = EMA(diffusion, beta=0.995, update_every=10), task.batches(64)
@@ -73,8 +81,11 @@ def denoising_diffusion(task: Task) -> Method:
         return lambda y: 2 * model.eval().sample(classes=y, cond_scale=scale) - 1
 
     weights = {"EMA": ema.ema_model, "last weights": diffusion}
-    draws = {f"{name}, cond_scale {scale:g}": _by_hundreds(task, drawing(model, scale))
-             for name, model in weights.items() for scale in (6, 3)}
+    draws = {
+        f"{name}, cond_scale {scale:g}": _by_hundreds(task, drawing(model, scale))
+        for name, model in weights.items()
+        for scale in (6, 3)
+    }
     return Method(count(net), lambda seconds: 64 * clocked(step, seconds), draws)
 
 
@@ -84,10 +95,15 @@ def diffusers(task: Task) -> Method:
 
     channels, height, width = task.shape
     names = nn.Embedding(task.classes, 4)
-    net = UNet2DModel(sample_size=height, in_channels=channels + 4, out_channels=channels, layers_per_block=2,
-                      block_out_channels=(32, 64, 64),
-                      down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-                      up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"))
+    net = UNet2DModel(
+        sample_size=height,
+        in_channels=channels + 4,
+        out_channels=channels,
+        layers_per_block=2,
+        block_out_channels=(32, 64, 64),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    )
     whole = nn.ModuleList([names, net]).to(DEVICE)
     noising = DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
     optimiser, batches = torch.optim.Adam(whole.parameters(), lr=1e-3), task.batches(128)
@@ -121,12 +137,21 @@ def torchgan(task: Task) -> Method:
     from torchgan.losses import LeastSquaresDiscriminatorLoss, LeastSquaresGeneratorLoss
     from torchgan.models import ConditionalGANDiscriminator, ConditionalGANGenerator
 
-    generator = ConditionalGANGenerator(task.classes, encoding_dims=100, out_channels=task.shape[0],
-                                        step_channels=32, nonlinearity=nn.LeakyReLU(0.2),
-                                        last_nonlinearity=nn.Tanh()).to(DEVICE)
-    critic = ConditionalGANDiscriminator(task.classes, in_channels=task.shape[0], step_channels=32,
-                                         nonlinearity=nn.LeakyReLU(0.2),
-                                         last_nonlinearity=nn.LeakyReLU(0.2)).to(DEVICE)
+    generator = ConditionalGANGenerator(
+        task.classes,
+        encoding_dims=100,
+        out_channels=task.shape[0],
+        step_channels=32,
+        nonlinearity=nn.LeakyReLU(0.2),
+        last_nonlinearity=nn.Tanh(),
+    ).to(DEVICE)
+    critic = ConditionalGANDiscriminator(
+        task.classes,
+        in_channels=task.shape[0],
+        step_channels=32,
+        nonlinearity=nn.LeakyReLU(0.2),
+        last_nonlinearity=nn.LeakyReLU(0.2),
+    ).to(DEVICE)
     of_generator = torch.optim.Adam(generator.parameters(), lr=1e-4, betas=(0.5, 0.999))
     of_critic = torch.optim.Adam(critic.parameters(), lr=3e-4, betas=(0.5, 0.999))
     losses, batches = (LeastSquaresDiscriminatorLoss(), LeastSquaresGeneratorLoss()), task.batches(64)
@@ -139,8 +164,11 @@ def torchgan(task: Task) -> Method:
     def draw(y: Tensor) -> Tensor:
         return _cropped(generator.eval()(torch.randn(len(y), 100, device=DEVICE), y), task.shape)
 
-    return Method(count(generator) + count(critic), lambda seconds: 64 * clocked(step, seconds),
-                  {"": _by_hundreds(task, draw)})
+    return Method(
+        count(generator) + count(critic),
+        lambda seconds: 64 * clocked(step, seconds),
+        {"": _by_hundreds(task, draw)},
+    )
 
 
 def mimicry(task: Task) -> Method:
@@ -167,12 +195,16 @@ def mimicry(task: Task) -> Method:
         colour = _cropped(generator.eval()(noise, y), task.shape)
         return colour.mean(1, keepdim=True) if task.shape[0] == 1 else colour
 
-    return Method(count(generator) + count(critic), lambda seconds: CRITIC * 64 * clocked(step, seconds),
-                  {"": _by_hundreds(task, draw)})
+    return Method(
+        count(generator) + count(critic),
+        lambda seconds: CRITIC * 64 * clocked(step, seconds),
+        {"": _by_hundreds(task, draw)},
+    )
 
 
 def _by_hundreds(task: Task, draw: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Values]:
     """Classes (N,) -> N pictures, 100 at a time."""
+
     @torch.no_grad()
     def whole(classes: Tensor) -> Values:
         return task.pictures(torch.cat([draw(y) for y in classes.to(DEVICE).split(100)]).cpu())
@@ -189,7 +221,7 @@ def _padded(x: Tensor, side: int = 32) -> Tensor:
 def _cropped(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The inverse of `_padded`."""
     top, left = (x.shape[2] - shape[1]) // 2, (x.shape[3] - shape[2]) // 2
-    return x[:, :, top:top + shape[1], left:left + shape[2]]
+    return x[:, :, top : top + shape[1], left : left + shape[2]]
 
 
 @functools.cache

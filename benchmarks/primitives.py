@@ -46,8 +46,10 @@ def main() -> None:
         ("scaled_dot_product_attention", cost(lambda: F.scaled_dot_product_attention(q, k, v), q, k, v)),
     ]
     hidden = leaf(B, T, 4 * D)
-    rows += [("GELU", cost(lambda: F.gelu(hidden), hidden)),
-             ("squared ReLU", cost(lambda: F.relu(hidden).square(), hidden))]
+    rows += [
+        ("GELU", cost(lambda: F.gelu(hidden), hidden)),
+        ("squared ReLU", cost(lambda: F.relu(hidden).square(), hidden)),
+    ]
 
     def convolution(channels: int, size: int) -> float:
         image = leaf(B, channels, size, size, memory=torch.channels_last)

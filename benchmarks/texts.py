@@ -109,20 +109,29 @@ def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, flo
 
 def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Pictures]:
     """The defaults of a family, but for the steps, and in float32 as the others."""
+
     def draw(texts: Sequence[str], steps: int) -> Pictures:
         (name,) = model().targets
-        return [row[name] for row in model().sample([{"text": text} for text in texts], seed=seed,
-                                                    steps=steps, precision="float32")]
+        return [
+            row[name]
+            for row in model().sample(
+                [{"text": text} for text in texts], seed=seed, steps=steps, precision="float32"
+            )
+        ]
 
     return draw
 
 
 def likewise_of(family: str = "flow", **options: Any) -> Maker:
     """P(image | text) with the defaults of this package, less `options` of the family."""
+
     def make(table: Table, args: argparse.Namespace) -> Painter:
         model = Model("image | text", table.columns, family, seed=args.seed, **options)
-        return Painter(lambda seconds: fit(model, table, seconds, args.seed),
-                       {"": drawing(lambda: model, args.seed)}, lambda: parameters(model))
+        return Painter(
+            lambda seconds: fit(model, table, seconds, args.seed),
+            {"": drawing(lambda: model, args.seed)},
+            lambda: parameters(model),
+        )
 
     return make
 
@@ -134,8 +143,9 @@ def parameters(*modules: torch.nn.Module) -> int:
 # ---- the comparison
 
 
-def run(name: str, make: Maker, table: Table, judge: Judge, args: argparse.Namespace,
-        seconds: float) -> tuple[list[dict[str, Any]], dict[str, Pictures], float]:
+def run(
+    name: str, make: Maker, table: Table, judge: Judge, args: argparse.Namespace, seconds: float
+) -> tuple[list[dict[str, Any]], dict[str, Pictures], float]:
     """Train, choose a way to draw, draw in each number of steps: lines, pictures, wall time of training."""
     torch.manual_seed(args.seed)
     painter = make(table, args)
@@ -144,15 +154,26 @@ def run(name: str, make: Maker, table: Table, judge: Judge, args: argparse.Names
     trained = time.perf_counter() - began
     way, pilots = choose(painter, judge, args)
     painter.draws[way](judge.texts[:2], 2)  # the first draw is slower
-    about = {"parameters": painter.size(), "trained, s": round(trained, 1),
-             "images/s": round(seen / own, 1), "rows seen": seen}
+    about = {
+        "parameters": painter.size(),
+        "trained, s": round(trained, 1),
+        "images/s": round(seen / own, 1),
+        "rows seen": seen,
+    }
     lines, last = [], []
     for steps in args.steps:
         began = time.perf_counter()
         last = painter.draws[way](judge.texts, steps)
         took = time.perf_counter() - began
-        lines.append({"method": name + f" ({way})" * bool(way), "steps": steps,
-                      "100 drawn, s": round(100 * took / len(last), 3), **about, **judge(last)})
+        lines.append(
+            {
+                "method": name + f" ({way})" * bool(way),
+                "steps": steps,
+                "100 drawn, s": round(100 * took / len(last), 3),
+                **about,
+                **judge(last),
+            }
+        )
     if painter.rebuild:
         rebuilt = painter.rebuild(judge.truth)
         lines.append({"method": f"{name}: real pictures by its codes", **judge(rebuilt)})
@@ -164,13 +185,15 @@ def choose(painter: Painter, judge: Judge, args: argparse.Namespace) -> tuple[st
     """The way to draw whose pilot is best, at the most steps."""
     if len(painter.draws) == 1:
         return next(iter(painter.draws)), {}
-    pilots = {way: round(judge.pilot(draw, max(args.steps), args.pilot), 4)
-              for way, draw in painter.draws.items()}
+    pilots = {
+        way: round(judge.pilot(draw, max(args.steps), args.pilot), 4) for way, draw in painter.draws.items()
+    }
     return min(pilots, key=pilots.__getitem__), pilots
 
 
 def equal(lines: Sequence[dict[str, Any]], own: str) -> list[dict[str, Any]]:
     """For each line of another method, the fastest one of `own` that is as good or better by KID of edges."""
+
     def distance(line: dict[str, Any]) -> float:
         return line["KID of edges"].value
 
@@ -179,10 +202,17 @@ def equal(lines: Sequence[dict[str, Any]], own: str) -> list[dict[str, Any]]:
     for line in (line for line in timed if line["method"] != own):
         as_good = [o for o in ours if distance(o) <= distance(line)]
         best = min(as_good, key=lambda o: o["100 drawn, s"], default=None)
-        found.append({"method": line["method"], "steps": line["steps"], "KID of edges": line["KID of edges"],
-                      "100 drawn, s": line["100 drawn, s"], f"{own}, steps": best and best["steps"],
-                      f"{own}, KID of edges": best and best["KID of edges"],
-                      f"{own}, 100 drawn, s": best and best["100 drawn, s"]})
+        found.append(
+            {
+                "method": line["method"],
+                "steps": line["steps"],
+                "KID of edges": line["KID of edges"],
+                "100 drawn, s": line["100 drawn, s"],
+                f"{own}, steps": best and best["steps"],
+                f"{own}, KID of edges": best and best["KID of edges"],
+                f"{own}, 100 drawn, s": best and best["100 drawn, s"],
+            }
+        )
     return found
 
 
@@ -202,8 +232,13 @@ def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
         lines, blocks = lines + found, blocks | drawn
         at_equal = equal(lines, lines[1]["method"])
         print("\n\n".join(table_of(part) for part in (lines, at_equal) if part), end="\n\n", flush=True)
-        about = {"setting": vars(args), "threads": torch.get_num_threads(), "texts": judge.texts,
-                 "lines": lines, "at equal KID": at_equal}
+        about = {
+            "setting": vars(args),
+            "threads": torch.get_num_threads(),
+            "texts": judge.texts,
+            "lines": lines,
+            "at equal KID": at_equal,
+        }
         put(args.out, json.dumps(about, indent=1, default=plain).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
     print(f"{args.out}, {args.out.with_suffix('.png')}: {args.minutes:g} minutes each, seed {args.seed}")
@@ -212,15 +247,20 @@ def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
 def table_of(lines: Sequence[dict[str, Any]]) -> str:
     """As family_peers.show, whose columns are those of the last line: here those of all lines."""
     longest = sorted(lines, key=len, reverse=True)
-    order = [name for name in dict.fromkeys(name for line in longest for name in line)
-             if name not in ("pilots", "notes")]
-    filled = [{name: line.get(name, "") for name in order} | {"notes": line.get("notes", [])}
-              for line in lines]
+    order = [
+        name
+        for name in dict.fromkeys(name for line in longest for name in line)
+        if name not in ("pilots", "notes")
+    ]
+    filled = [
+        {name: line.get(name, "") for name in order} | {"notes": line.get("notes", [])} for line in lines
+    ]
     return show(filled)
 
 
-def options(about: str | None, minutes: float, out: str, methods: Sequence[str],
-            steps: Sequence[int]) -> argparse.ArgumentParser:
+def options(
+    about: str | None, minutes: float, out: str, methods: Sequence[str], steps: Sequence[int]
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="icons", help="with columns image and text (default icons)")
     parser.add_argument("--minutes", type=float, default=minutes, help="of training, each, all parts of it")

@@ -32,8 +32,9 @@ def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="icons")
     parser.add_argument("--formula", default="image | text")
     parser.add_argument("--steps", type=int, default=20)
@@ -61,16 +62,22 @@ def main() -> None:
             seconds.append(took)
             rates.append(matrix_rate())
     took, rate = statistics.median(seconds), statistics.median(rates)
-    print(json.dumps({
-        "images_per_second": round(plan.batch / took, 1),
-        "gflop_per_image": round(operations / plan.batch / 1e9, 3),
-        "gflops": round(operations / took / 1e9, 1),
-        "matrix_gflops": round(rate / 1e9, 1),
-        "fraction": round(operations / took / rate, 3),
-        "parameters": sum(p.numel() for p in model.family.parameters()),
-        "optimisers": optimiser, "threads": torch.get_num_threads(),
-        "dtype": str(next(trainer.working.parameters()).dtype),
-    }, indent=1))
+    print(
+        json.dumps(
+            {
+                "images_per_second": round(plan.batch / took, 1),
+                "gflop_per_image": round(operations / plan.batch / 1e9, 3),
+                "gflops": round(operations / took / 1e9, 1),
+                "matrix_gflops": round(rate / 1e9, 1),
+                "fraction": round(operations / took / rate, 3),
+                "parameters": sum(p.numel() for p in model.family.parameters()),
+                "optimisers": optimiser,
+                "threads": torch.get_num_threads(),
+                "dtype": str(next(trainer.working.parameters()).dtype),
+            },
+            indent=1,
+        )
+    )
 
 
 def _optimiser_operations(trainer: Trainer) -> int:

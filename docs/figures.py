@@ -1,7 +1,7 @@
 """The figures of docs/families: what each family of a comparison draws, and how.
 
-    likewise compare digits "image | label" --minutes 2     # trains every family into runs/compare-digits
-    python docs/figures.py                                  # all figures; or some: python docs/figures.py vae
+likewise compare digits "image | label" --minutes 2     # trains every family into runs/compare-digits
+python docs/figures.py                                  # all figures; or some: python docs/figures.py vae
 """
 
 from __future__ import annotations
@@ -43,8 +43,13 @@ def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
         axes.spines[:].set_visible(False)
     if title:
         figure.suptitle(title, fontsize=10)
-    figure.subplots_adjust(left=2.1 / (2.2 + 0.55 * across), right=0.995, bottom=0.02,
-                           top=0.98 - (0.3 / (0.62 * len(rows) + 0.35) if title else 0), hspace=0.06)
+    figure.subplots_adjust(
+        left=2.1 / (2.2 + 0.55 * across),
+        right=0.995,
+        bottom=0.02,
+        top=0.98 - (0.3 / (0.62 * len(rows) + 0.35) if title else 0),
+        hspace=0.06,
+    )
     HERE.mkdir(exist_ok=True)
     figure.savefig(HERE / f"{name}.png")
     print(HERE / f"{name}.png")
@@ -93,14 +98,18 @@ def denoisers(name: str, model: Model, table: Table) -> None:
     """One trained network, drawn from as a flow and as a diffusion."""
     points, guesses = way(model, "3")
     ode = {"sampler": "heun", "steps": 20, "guidance": 1.0}
-    strips(name, [
-        ("x_t, t = 1 ... 0.1", points), ("its x^_0", guesses),
-        ("as a flow (heun)", of_labels(model, **ode)),
-        ("DDIM", of_labels(model, sampler="stochastic", eta=0.0, steps=40, guidance=1.0)),
-        ("ancestral (DDPM)", of_labels(model, sampler="stochastic", eta=1.0, steps=40, guidance=1.0)),
-        ("as it is by default", of_labels(model)),
-        ("guidance 4", of_labels(model, guidance=4.0)),
-    ])
+    strips(
+        name,
+        [
+            ("x_t, t = 1 ... 0.1", points),
+            ("its x^_0", guesses),
+            ("as a flow (heun)", of_labels(model, **ode)),
+            ("DDIM", of_labels(model, sampler="stochastic", eta=0.0, steps=40, guidance=1.0)),
+            ("ancestral (DDPM)", of_labels(model, sampler="stochastic", eta=1.0, steps=40, guidance=1.0)),
+            ("as it is by default", of_labels(model)),
+            ("guidance 4", of_labels(model, guidance=4.0)),
+        ],
+    )
 
 
 # ---- the others
@@ -112,11 +121,16 @@ def autoencoder(name: str, model: Model, table: Table) -> None:
     codec = model.family.codec
     with torch.no_grad():
         back = codec.decode(codec.encode({"image": tokens}))["image"]
-    strips(name, [
-        ("held out", images), ("through its codes", pictures(model, back)),
-        ("drawn", of_labels(model)), ("another seed", of_labels(model, seed=1)),
-        ("guidance 3", of_labels(model, guidance=3.0)),
-    ])
+    strips(
+        name,
+        [
+            ("held out", images),
+            ("through its codes", pictures(model, back)),
+            ("drawn", of_labels(model)),
+            ("another seed", of_labels(model, seed=1)),
+            ("guidance 3", of_labels(model, guidance=3.0)),
+        ],
+    )
 
 
 def vae(name: str, model: Model, table: Table) -> None:
@@ -138,11 +152,17 @@ def vae(name: str, model: Model, table: Table) -> None:
             z[:, k] = ends[:, k].mean() + 3 * ends[:, k].std() * torch.linspace(-1, 1, 10)
             moved.append((f"z_{k}, three deviations", pictures(model, family.decode(z, seven)["image"])))
         line = pictures(model, family.decode(between, seven)["image"])
-    strips(name, [
-        ("held out", images), ("through z and back", pictures(model, back)),
-        ("drawn: means", of_labels(model)), ("drawn: with noise", of_labels(model, noise=True)),
-        ("between two sevens", line), *moved,
-    ])
+    strips(
+        name,
+        [
+            ("held out", images),
+            ("through z and back", pictures(model, back)),
+            ("drawn: means", of_labels(model)),
+            ("drawn: with noise", of_labels(model, noise=True)),
+            ("between two sevens", line),
+            *moved,
+        ],
+    )
     latent_map(table)
 
 
@@ -179,12 +199,15 @@ def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
 
 def gan(name: str, model: Model, table: Table) -> None:
     """Draws of one z for every label, and of less of it."""
-    strips(name, [
-        ("held out", real(model, table)[1]),
-        *((f"drawn, seed {seed}", of_labels(model, seed=seed)) for seed in range(3)),
-        ("truncation 0.5", of_labels(model, truncation=0.5)),
-        ("truncation 0", of_labels(model, truncation=0.0)),
-    ])
+    strips(
+        name,
+        [
+            ("held out", real(model, table)[1]),
+            *((f"drawn, seed {seed}", of_labels(model, seed=seed)) for seed in range(3)),
+            ("truncation 0.5", of_labels(model, truncation=0.5)),
+            ("truncation 0", of_labels(model, truncation=0.0)),
+        ],
+    )
 
 
 def autoregressive(name: str, model: Model, table: Table) -> None:
@@ -193,11 +216,15 @@ def autoregressive(name: str, model: Model, table: Table) -> None:
     codec = model.family.codecs["image"]
     with torch.no_grad():
         back = codec.decode(codec.encode({"image": tokens}))["image"]
-    strips(name, [
-        ("held out", images), ("through its codes", pictures(model, back)),
-        *((f"temperature {t:g}", of_labels(model, temperature=t)) for t in (1.0, 0.7, 0.0)),
-        ("guidance 2", of_labels(model, guidance=2.0)),
-    ])
+    strips(
+        name,
+        [
+            ("held out", images),
+            ("through its codes", pictures(model, back)),
+            *((f"temperature {t:g}", of_labels(model, temperature=t)) for t in (1.0, 0.7, 0.0)),
+            ("guidance 2", of_labels(model, guidance=2.0)),
+        ],
+    )
 
 
 def mixture(name: str, model: Model, table: Table) -> None:
@@ -211,10 +238,16 @@ def mixture(name: str, model: Model, table: Table) -> None:
         halves.append(model.columns["image"].decode(half))
         asked = {"image": (image, known)}
         filled.append(model.given().sample(1, seed=i, known=asked, noise=False)[0]["image"])
-    strips(name, [
-        ("held out", images), ("drawn", of_labels(model)), ("without noise", of_labels(model, noise=False)),
-        ("upper halves", halves), ("P(lower | upper)", filled),
-    ])
+    strips(
+        name,
+        [
+            ("held out", images),
+            ("drawn", of_labels(model)),
+            ("without noise", of_labels(model, noise=False)),
+            ("upper halves", halves),
+            ("P(lower | upper)", filled),
+        ],
+    )
 
 
 FIGURES: dict[str, Callable[[str, Model, Table], None]] = {

@@ -7,8 +7,19 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Bayes", "Chain", "Formula", "Model", "Plan", "Table", "compare", "evaluate", "heldout_loss",
-           "load", "train"]
+__all__ = [
+    "Bayes",
+    "Chain",
+    "Formula",
+    "Model",
+    "Plan",
+    "Table",
+    "compare",
+    "evaluate",
+    "heldout_loss",
+    "load",
+    "train",
+]
 
 _HOME = {
     "Bayes": "bayes",

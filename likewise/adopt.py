@@ -31,11 +31,19 @@ from likewise.trunks import TRUNKS, Peer
 from likewise.trunks.base import Theirs, refusal
 
 INDEX = "model.safetensors.index.json"
-WINDOW = 1024       # tokens, at most, unless a length is asked for
-PLAIN = ("sliding_window", "quantization_config")   # must be absent or false
+WINDOW = 1024  # tokens, at most, unless a length is asked for
+PLAIN = ("sliding_window", "quantization_config")  # must be absent or false
 OUR_EMBEDDING = "causal.embedding.weight"
-SAMPLES = ("one  two", " before", "after ", "a\n\n\tb", "naïve 日本 🙂", "3.14 + x_1 = 'don't'",
-           "In CAPITALS", "nai\u0308ve")
+SAMPLES = (
+    "one  two",
+    " before",
+    "after ",
+    "a\n\n\tb",
+    "naïve 日本 🙂",
+    "3.14 + x_1 = 'don't'",
+    "In CAPITALS",
+    "nai\u0308ve",
+)
 
 
 def from_transformers(folder: str | Path, *, column: str = "text", length: int | None = None) -> Model:
@@ -83,8 +91,10 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     elif (folder / WEIGHTS).exists():
         files = [WEIGHTS]
     else:
-        raise RunError(f"{folder} has no {WEIGHTS}, and other files of weights are not read, since they can "
-                       "run code; write one with transformers: model.save_pretrained(FOLDER)")
+        raise RunError(
+            f"{folder} has no {WEIGHTS}, and other files of weights are not read, since they can "
+            "run code; write one with transformers: model.save_pretrained(FOLDER)"
+        )
     found: dict[str, Tensor] = {}
     for file in files:
         try:
@@ -94,13 +104,17 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def _named(weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Model, text: Text,
-           first: int) -> dict[str, Tensor]:
+def _named(
+    weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Model, text: Text, first: int
+) -> dict[str, Tensor]:
     """Weights by our names, float32, rows of ids in our order; id 0 is read as their id `first`."""
     theirs, ours = model.family.causal.theirs, names(model)
     embedding, asked = theirs.prefix + theirs.outside["embedding.weight"], [*chain(*ours.values())]
-    kept = {name if name.startswith((theirs.prefix, HEAD)) else theirs.prefix + name: v
-            for name, v in weights.items() if not name.endswith(theirs.idle)}
+    kept = {
+        name if name.startswith((theirs.prefix, HEAD)) else theirs.prefix + name: v
+        for name, v in weights.items()
+        if not name.endswith(theirs.idle)
+    }
     if config[theirs.fields["tied"]]:
         kept[HEAD] = kept.get(embedding)
     if lacks := [name for name in asked if kept.get(name) is None]:
@@ -128,31 +142,45 @@ def _named(weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Mode
 # ---- the tokenizer
 
 
-def _document(folder: Path, config: Mapping[str, Any], theirs: Theirs,
-              length: int | None) -> tuple[Text, int]:
+def _document(
+    folder: Path, config: Mapping[str, Any], theirs: Theirs, length: int | None
+) -> tuple[Text, int]:
     """The column with their tokenizer, and the id in it of what stands before a text."""
     places = config[theirs.fields["length"]]
     if length is not None and not 1 < length <= places:
         raise ValueError(f"length={length}: give 2 to {places}, the {theirs.fields['length']} of {CONFIG}")
     state = _json(folder / TOKENIZER)
-    kind = state["model"].get("type", "BPE" if "merges" in state["model"] else None)    # old files have none
+    kind = state["model"].get("type", "BPE" if "merges" in state["model"] else None)  # old files have none
     if kind != "BPE":
         raise ValueError(f"{folder / TOKENIZER} is of the type {kind}; likewise takes BPE over bytes alone")
     words = {i: word for word, i in state["model"]["vocab"].items()}
     words |= {token["id"]: token["content"] for token in state["added_tokens"]}
     size = len(words)
     if max(words) != size - 1:
-        raise ValueError(f"{folder / TOKENIZER} has {size} ids, the last of which is {max(words)}: likewise "
-                         "needs all from 0 on")
+        raise ValueError(
+            f"{folder / TOKENIZER} has {size} ids, the last of which is {max(words)}: likewise "
+            "needs all from 0 on"
+        )
     if size > config["vocab_size"]:
-        raise ValueError(f"{CONFIG} has vocab_size={config['vocab_size']}, and the tokenizer {size} ids; "
-                         "resize the model's embedding with transformers")
+        raise ValueError(
+            f"{CONFIG} has vocab_size={config['vocab_size']}, and the tokenizer {size} ids; "
+            "resize the model's embedding with transformers"
+        )
     end, first = _ends(folder, config, {word: i for i, word in words.items()})
     bare = {"truncation": None, "padding": None, "post_processor": None}
     # The end alone is special, which no text can spell; the others, such as those of chats, texts may have.
     added = [{**token, "special": False} for token in state["added_tokens"] if token["id"] != end]
-    added.append({"id": end, "content": words[end], "single_word": False, "lstrip": False, "rstrip": False,
-                  "normalized": False, "special": True})
+    added.append(
+        {
+            "id": end,
+            "content": words[end],
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+    )
     added.sort(key=lambda token: token["id"])
     kind, state = _unspaced({**state, **bare, "added_tokens": added})
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(state, ensure_ascii=False))
@@ -171,8 +199,10 @@ def _ends(folder: Path, config: Mapping[str, Any], ids: Mapping[str, int]) -> tu
         found.append(ids[word] if word in ids else said[0] if isinstance(said, list) else said)
     end, first = found
     if end is None or not 0 <= end < len(ids):
-        raise ValueError(f"{folder} has no token that ends a text: give {path.name} an eos_token, or "
-                         f"{CONFIG} an eos_token_id")
+        raise ValueError(
+            f"{folder} has no token that ends a text: give {path.name} an eos_token, or "
+            f"{CONFIG} an eos_token_id"
+        )
     return end, end if first is None else first
 
 
@@ -184,8 +214,10 @@ def _unspaced(state: Mapping[str, Any]) -> tuple[type[Text], dict[str, Any]]:
     if parts["normalizer"][0] != prepend or parts["decoder"][-1] != strip:
         return Document, dict(state)
     left = {"normalizer": parts["normalizer"][1:], "decoder": parts["decoder"][:-1]}
-    return Text, {**state, **{part: {"type": "Sequence", both[part]: some} if some else None
-                              for part, some in left.items()}}
+    return Text, {
+        **state,
+        **{part: {"type": "Sequence", both[part]: some} if some else None for part, some in left.items()},
+    }
 
 
 def _faithful(text: Text, folder: Path, end: str) -> None:
@@ -203,8 +235,10 @@ def _faithful(text: Text, folder: Path, end: str) -> None:
 def _json(path: Path) -> dict[str, Any]:
     """A file of JSON. Raises RunError."""
     if not path.exists():
-        raise RunError(f"{path.parent} has no {path.name}; it is no folder that transformers has saved a "
-                       "model and its tokenizer in")
+        raise RunError(
+            f"{path.parent} has no {path.name}; it is no folder that transformers has saved a "
+            "model and its tokenizer in"
+        )
     try:
         return json.loads(path.read_text())
     except ValueError as error:

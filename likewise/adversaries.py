@@ -20,11 +20,11 @@ from likewise.rng import Rng
 from likewise.spec import Spec
 from likewise.stems import Patches, norm, norm_channels
 
-COARSE = 4    # places a side, at most, where the convolutions of a picture begin and end
-LEAST = 16    # channels, at least, of a picture on its way
-SLOPE = 0.2   # of the leaky rectifier
-SHIFT = 1 / 8   # by how much of its side a picture is moved, at most
-CUT = 1 / 2     # side of the square that is cut out of a picture, as a share of the picture's
+COARSE = 4  # places a side, at most, where the convolutions of a picture begin and end
+LEAST = 16  # channels, at least, of a picture on its way
+SLOPE = 0.2  # of the leaky rectifier
+SHIFT = 1 / 8  # by how much of its side a picture is moved, at most
+CUT = 1 / 2  # side of the square that is cut out of a picture, as a share of the picture's
 BRIGHT = 1 / 2  # width of the range of brightness that is added
 
 
@@ -37,8 +37,16 @@ class Generator(nn.Module):
     specs  column -> Spec of its floats, for the grid; outputs: column -> numbers a token that come out
     """
 
-    def __init__(self, specs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
-                 latent: int, width: int, depth: int) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, Spec],
+        outputs: Mapping[str, int],
+        sources: Mapping[str, Spec],
+        *,
+        latent: int,
+        width: int,
+        depth: int,
+    ) -> None:
         super().__init__()
         self.names = list(specs)
         self.reader = Reader(sources, width)
@@ -56,8 +64,10 @@ class Generator(nn.Module):
         e = conditions(self.condition, reading, len(z))  # (B, K, D)
         h = self.place(z).unflatten(1, (sum(self.trunk.sizes), -1)).split(self.trunk.sizes, dim=1)
         parts = self.trunk(h, e, reading)
-        return {name: head.decode(part, [], None).float()
-                for name, head, part in zip(self.names, self.heads, parts, strict=True)}
+        return {
+            name: head.decode(part, [], None).float()
+            for name, head, part in zip(self.names, self.heads, parts, strict=True)
+        }
 
 
 class Critic(nn.Module):
@@ -67,8 +77,9 @@ class Critic(nn.Module):
     its residual branches start at zero (Zhang et al., 2019, "Fixup"). e reads the sources by attention.
     """
 
-    def __init__(self, specs: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int,
-                 depth: int) -> None:
+    def __init__(
+        self, specs: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int
+    ) -> None:
         super().__init__()
         self.names = list(specs)
         self.views = nn.ModuleList(_view(spec, width) for spec in specs.values())

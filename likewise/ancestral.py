@@ -47,8 +47,15 @@ class Choice:
         """A token of floats a row, (B, C), by u (B,) uniform and noise (B, C) normal."""
         return head.draw(h[: len(u)], u, noise, self.temperature)
 
-    def ids(self, head: Ids, h: Tensor, u: Tensor, goes_on: Tensor | None = None,
-            counts: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
+    def ids(
+        self,
+        head: Ids,
+        h: Tensor,
+        u: Tensor,
+        goes_on: Tensor | None = None,
+        counts: Tensor | None = None,
+        allowed: Tensor | None = None,
+    ) -> Tensor:
         """An id a row, (B,), by u (B,) uniform and (1).
 
         Of a text also whether it goes on, (B,) bool, how often each id was drawn, (B, K), and which are
@@ -62,7 +69,7 @@ class Choice:
             logits = logits - self.presence * (counts > 0) - self.frequency * counts
         if goes_on is not None:
             logits[:, 0] = logits[:, 0].masked_fill(goes_on, -torch.inf)
-        if allowed is not None:     # before what is unlikely is left out, so that something stays
+        if allowed is not None:  # before what is unlikely is left out, so that something stays
             logits = logits.masked_fill(~allowed, -torch.inf)
         return drawn(logits, u, self.temperature, self.top_p, self.min_p)
 
@@ -92,15 +99,29 @@ class Drawing:
         out = torch.zeros_like(value)
         for i in range(spec.tokens):
             h = self.state.slot(first + i)
-            token = (choice.ids(self.heads[k], h, u[:, i]) if noise is None else
-                     choice.floats(self.heads[k], h, u[:, i], noise[:, i]))
+            token = (
+                choice.ids(self.heads[k], h, u[:, i])
+                if noise is None
+                else choice.floats(self.heads[k], h, u[:, i], noise[:, i])
+            )
             out[:, i] = pasted(token, value[:, i], forced[:, i])
             self._push(k, out[:, i : i + 1])
         self.out[name] = out
 
-    def text(self, name: str, value: Tensor, forced: Tensor, choice: Choice, *, prompt: Tensor | None = None,
-             suffix: Tensor | None = None, owed: Owed | None = None, watch: Watch | None = None,
-             tokens: int | None = None, bound: Bound | None = None) -> None:
+    def text(
+        self,
+        name: str,
+        value: Tensor,
+        forced: Tensor,
+        choice: Choice,
+        *,
+        prompt: Tensor | None = None,
+        suffix: Tensor | None = None,
+        owed: Owed | None = None,
+        watch: Watch | None = None,
+        tokens: int | None = None,
+        bound: Bound | None = None,
+    ) -> None:
         """Draw the next column, ids of a text up to their end, (B, n); the rest as Autoregressive.sample.
 
         A prompt is fed at once. Rows whose prompts are longer than the shortest one are drawn with it and
@@ -147,7 +168,7 @@ class Drawing:
             if obeying:
                 obeying.push(token)
             token = token.masked_fill(ended | (i >= last), 0)
-            drawn = ~forced[:, i, None]     # a mark is not
+            drawn = ~forced[:, i, None]  # a mark is not
             counts.scatter_add_(1, token[:, None] * drawn, drawn.to(counts))
             out[:, i] = token
             ended = ended | (token == 0)

@@ -16,7 +16,7 @@ from likewise.rng import seed_of
 from likewise.stored import Stored
 from likewise.stream import Stream
 
-IN_MEMORY = 2 * 2**30       # bytes of encoded columns that are kept; more is encoded batch by batch
+IN_MEMORY = 2 * 2**30  # bytes of encoded columns that are kept; more is encoded batch by batch
 
 
 class Encoded:
@@ -63,8 +63,9 @@ class Encoded:
         return Stream.of(self.modality, self.rows.cells(self.name), self.rows.places)
 
 
-def batches(columns: Mapping[str, Encoded], size: int, *, seed: int, start: int, rank: int,
-            world: int) -> Iterator[Batch]:
+def batches(
+    columns: Mapping[str, Encoded], size: int, *, seed: int, start: int, rank: int, world: int
+) -> Iterator[Batch]:
     """Batches of columns of the same rows, without end; see Table.batches."""
     count = len(next(iter(columns.values())).rows)
     in_memory = sum(column.bytes for column in columns.values()) <= IN_MEMORY
@@ -82,5 +83,11 @@ def batches(columns: Mapping[str, Encoded], size: int, *, seed: int, start: int,
         if running:
             draw = torch.Generator().manual_seed(seed_of("window", seed, step))  # the same in each process
             shares = torch.rand(size, generator=draw)[rank::world].tolist()
-        yield {name: column.windows(rows, shares) if column.running else
-               column.at(rows) if in_memory else column.fresh(rows) for name, column in columns.items()}
+        yield {
+            name: column.windows(rows, shares)
+            if column.running
+            else column.at(rows)
+            if in_memory
+            else column.fresh(rows)
+            for name, column in columns.items()
+        }

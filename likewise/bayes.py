@@ -60,8 +60,14 @@ class Bayes:
     True
     """
 
-    def __init__(self, model: Model, prior: Mapping[Any, float] | None = None, *, labels: str | None = None,
-                 temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prior: Mapping[Any, float] | None = None,
+        *,
+        labels: str | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         """`prior` maps every class to its probability, or its count; without it all are as likely.
 
         `labels` is the column of the classes, which may be left out where there is only one such column.
@@ -108,8 +114,10 @@ class Bayes:
                 raise ValueError(unknown("class", name, self.classes))
         weights = torch.tensor([given.get(name, -1.0) for name in self.classes], dtype=torch.float64)
         if not bool((weights >= 0).all() & weights.isfinite().all() & (weights.sum() > 0)):
-            raise ValueError("a prior has a probability for every class, none of them negative, not all of "
-                             f"them 0; this one is {prior}")
+            raise ValueError(
+                "a prior has a probability for every class, none of them negative, not all of "
+                f"them 0; this one is {prior}"
+            )
         return (weights / weights.sum()).log()
 
     # ---- answers
@@ -139,8 +147,9 @@ class Bayes:
         exact = found.kind == "exact" and found.nats.shape[1] == 1
         return Score(nats.float(), "exact" if exact else "estimate", 1)
 
-    def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-               **how: Any) -> list[Row]:
+    def sample(
+        self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None, **how: Any
+    ) -> list[Row]:
         """The rows with a class drawn from P(Y | row); row i depends on (seed, indices[i])."""
         indices = range(len(rows)) if indices is None else indices
         chances = self.probabilities(rows, seed=seed, indices=indices, **how)
@@ -161,8 +170,10 @@ class Bayes:
 
     def truth(self, rows: Sequence[Row]) -> Tensor:
         """The class that each row has, (N,) int64. Raises ValueError where there is none."""
-        return torch.tensor([int(self.model.columns[self.labels].encode(row.get(self.labels)))
-                             for row in rows], dtype=torch.int64)
+        return torch.tensor(
+            [int(self.model.columns[self.labels].encode(row.get(self.labels))) for row in rows],
+            dtype=torch.int64,
+        )
 
     def posterior(self, found: Likelihoods) -> Tensor:
         """log P(y | row), (N, K) float64: (1) or (2), and (3), at the temperature (4)."""
@@ -170,9 +181,19 @@ class Bayes:
 
     # ---- likelihoods
 
-    def likelihoods(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-                    draws: int = 4, keep: int = 2, observed: Mapping[str, Any] | None = None,
-                    completions: int = 4, batch: int = 64, **knobs: Any) -> Likelihoods:
+    def likelihoods(
+        self,
+        rows: Sequence[Row],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        draws: int = 4,
+        keep: int = 2,
+        observed: Mapping[str, Any] | None = None,
+        completions: int = 4,
+        batch: int = 64,
+        **knobs: Any,
+    ) -> Likelihoods:
         """log P(row | y) of every class; what a row has in the column of classes is not looked at.
 
         seed, indices  the noise of row i depends on (seed, indices[i]) and is shared by its classes
@@ -184,13 +205,16 @@ class Bayes:
         Knobs are those of the family's log_prob. Raises ValueError for a row without a target.
         """
         if draws < 1 or keep < 1 or completions < 1:
-            raise ValueError("draws, keep and completions are at least 1, "
-                             f"not {draws}, {keep} and {completions}")
+            raise ValueError(
+                f"draws, keep and completions are at least 1, not {draws}, {keep} and {completions}"
+            )
         needed = [n for n in self.model.targets if n != self.labels]
         for row in rows:
             if missing := [n for n in needed if row.get(n) is None]:
-                raise ValueError(f"Bayes' rule needs a value of {missing[0]!r}, a target of "
-                                 f"P({self.model.formula}), in every row")
+                raise ValueError(
+                    f"Bayes' rule needs a value of {missing[0]!r}, a target of "
+                    f"P({self.model.formula}), in every row"
+                )
         indices = list(range(len(rows)) if indices is None else indices)
         ways = 1
         if observed and "observed" in self.model.scoring():
@@ -202,8 +226,15 @@ class Bayes:
         return Likelihoods(nats.view(len(rows) // ways, ways, len(self.classes)), kind)
 
     @torch.no_grad()
-    def _completed(self, rows: Sequence[Row], indices: Sequence[int], observed: Mapping[str, Any],
-                   ways: int, seed: int, batch: int) -> tuple[list[Row], list[int]]:
+    def _completed(
+        self,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        observed: Mapping[str, Any],
+        ways: int,
+        seed: int,
+        batch: int,
+    ) -> tuple[list[Row], list[int]]:
         """Each row with what is missing drawn `ways` times, no class given (3), and an index for each."""
         model, done = self.model, []
         masks = {n: model.tokens.mask(n, mask) for n, mask in observed.items()}
@@ -214,13 +245,17 @@ class Bayes:
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
             values = {n: model.encode(n, [row[n] for row in part]) for n in whole}
-            full = {n: torch.ones(model.columns[n].spec.tokens, dtype=torch.bool, device=model.device)
-                    for n in whole} | masks
+            full = {
+                n: torch.ones(model.columns[n].spec.tokens, dtype=torch.bool, device=model.device)
+                for n in whole
+            } | masks
             known = Known(values, {n: mask.expand(len(part), -1) for n, mask in full.items()})
             rng = Rng(numbers[start : start + batch], "complete", seed, device=model.device)
             drawn = model.family.sample(model.context(part), known=known, rng=rng, **plain)
-            done += [{**row, **{n: model.columns[n].decode(drawn[n][i].cpu()) for n in masks}}
-                     for i, row in enumerate(part)]
+            done += [
+                {**row, **{n: model.columns[n].decode(drawn[n][i].cpu()) for n in masks}}
+                for i, row in enumerate(part)
+            ]
         return done, numbers
 
 
@@ -231,8 +266,15 @@ class _Halving:
     of an importance weight as probabilities: together they are what as many at once would have given.
     """
 
-    def __init__(self, bayes: Bayes, rows: Sequence[Row], indices: Sequence[int], seed: int, batch: int,
-                 knobs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bayes: Bayes,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        seed: int,
+        batch: int,
+        knobs: Mapping[str, Any],
+    ) -> None:
         self.bayes, self.rows, self.indices = bayes, rows, indices
         self.seed, self.batch, self.knobs = seed, batch, dict(knobs)
         names = bayes.model.scoring()
@@ -263,8 +305,11 @@ class _Halving:
     def _score(self, alive: Tensor, draws: int, number: int) -> tuple[Tensor, str]:
         """log P(row | y) of the classes (N, A), (N, A) float64, and its kind."""
         name, classes = self.bayes.labels, self.bayes.classes
-        rows = [{**row, name: classes[k]}
-                for row, some in zip(self.rows, alive.tolist(), strict=True) for k in some]
+        rows = [
+            {**row, name: classes[k]}
+            for row, some in zip(self.rows, alive.tolist(), strict=True)
+            for k in some
+        ]
         if not rows:
             return torch.zeros(alive.shape, dtype=torch.float64), "exact"
         indices = [i for i in self.indices for _ in range(alive.shape[1])]

@@ -34,15 +34,16 @@ class Slots(nn.Module):
 
     start: Tensor
     blocks: nn.ModuleList
-    shared: nn.Embedding | None = None      # of ids, if it is the weights of their head as well
+    shared: nn.Embedding | None = None  # of ids, if it is the weights of their head as well
 
     def __init__(self, specs: Sequence[Spec], width: int, head: int) -> None:
         super().__init__()
         self.sizes = [spec.tokens for spec in specs]
         self.width, self.head = width, head
 
-    def forward(self, parts: Sequence[Tensor], used: Tensor, reading: Reading,
-                start: Tensor | None = None) -> Sequence[Tensor]:
+    def forward(
+        self, parts: Sequence[Tensor], used: Tensor, reading: Reading, start: Tensor | None = None
+    ) -> Sequence[Tensor]:
         """Embedded tokens of each column -> what each slot says, both (B, n, D).
 
         n may be less than the column's tokens where no row uses more; used (B, L) bool, of the n of all
@@ -64,8 +65,14 @@ class Slots(nn.Module):
         h = self.through(h, self.told(reading, len(h)), table, bias, [None] * len(self.blocks))
         return self.said(h[:, sources:]).split(lengths, dim=1)
 
-    def through(self, h: Tensor, told: Sequence[Tensor | None], table: Tensor, bias: Tensor,
-                caches: Sequence[Cache | None]) -> Tensor:
+    def through(
+        self,
+        h: Tensor,
+        told: Sequence[Tensor | None],
+        table: Tensor,
+        bias: Tensor,
+        caches: Sequence[Cache | None],
+    ) -> Tensor:
         """Tokens (B, n, D) through all blocks, each with its own of what is told and what is kept."""
         for block, m, cache in zip(self.blocks, told, caches, strict=True):
             h = block.modulated(h, m, table, bias, cache)
@@ -158,10 +165,13 @@ class Decoding:
         self.seen = sources
         self.last = causal._start(rows)
         spots = torch.arange(self.window, device=self.last.device)
-        self.turns = causal._table(spots, 0, self.last.dtype)   # (2, L, E)
+        self.turns = causal._table(spots, 0, self.last.dtype)  # (2, L, E)
         if sources:
-            self._through(reading.tokens, causal._table(spots[:0], sources, reading.tokens.dtype),
-                          self.bias[..., :sources])
+            self._through(
+                reading.tokens,
+                causal._table(spots[:0], sources, reading.tokens.dtype),
+                self.bias[..., :sources],
+            )
 
     def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
         return self.causal.through(h, self.told, table, bias, self.caches)

@@ -40,8 +40,9 @@ class Chain:
         for link in self.links.values():
             drawing(link.family_name)
         self.wires = wired(self.links)
-        free = dict.fromkeys(s for name, link in self.links.items() for s in link.sources
-                             if s not in self.wires[name])
+        free = dict.fromkeys(
+            s for name, link in self.links.items() for s in link.sources if s not in self.wires[name]
+        )
         last = list(self.links.values())[-1]
         self.formula = Formula(last.formula.targets, tuple(map(View.parse, free)))
 
@@ -89,10 +90,18 @@ class Chain:
             link.given(**{n: v for n, v in sources.items() if n in link.sources})
         return Conditional(self, sources)
 
-    def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-               known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               start: tuple[Row, float] | None = None, constraint: Mapping[str, Any] | None = None,
-               **knobs: Any) -> list[Row]:
+    def sample(
+        self,
+        rows: Sequence[Row],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        start: tuple[Row, float] | None = None,
+        constraint: Mapping[str, Any] | None = None,
+        **knobs: Any,
+    ) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
         A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that
@@ -112,27 +121,46 @@ class Chain:
         def draw(link: Model, i: int, asked: Sequence[Row], **more: Any) -> list[Row]:
             views = self._views(start[0], link).items() if start else ()
             begun = {n: v for n, v in views if n not in more["known"]}
-            return link.sample(asked, seed=_seed(i, seed), indices=indices,
-                               start=(begun, start[1]) if begun else None,
-                               constraint={n: c for n, c in (constraint or {}).items() if n in link.targets},
-                               **more)
+            return link.sample(
+                asked,
+                seed=_seed(i, seed),
+                indices=indices,
+                start=(begun, start[1]) if begun else None,
+                constraint={n: c for n, c in (constraint or {}).items() if n in link.targets},
+                **more,
+            )
 
         return self._through([rows], draw, known, negative, knobs)
 
-    def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
-                    known: Mapping[str, Any] | None = None, negative: Row | None = None,
-                    **knobs: Any) -> list[Row]:
+    def interpolate(
+        self,
+        first: Row,
+        last: Row,
+        n: int = 7,
+        *,
+        seeds: tuple[int, int] = (0, 0),
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        **knobs: Any,
+    ) -> list[Row]:
         """n draws from P(targets | first) to P(targets | last); see Model.interpolate and `sample`.
 
         Every link goes between the ends, with what the links before it made for each step.
         """
+
         def draw(link: Model, i: int, firsts: Sequence[Row], lasts: Sequence[Row], **more: Any) -> list[Row]:
             return link.between(firsts, lasts, seeds=(_seed(i, seeds[0]), _seed(i, seeds[1])), **more)
 
         return self._through([[first] * n, [last] * n], draw, known, negative, knobs)
 
-    def _through(self, ends: Sequence[Sequence[Row]], draw: Callable[..., list[Row]],
-                 known: Mapping[str, Any] | None, negative: Row | None, knobs: Row) -> list[Row]:
+    def _through(
+        self,
+        ends: Sequence[Sequence[Row]],
+        draw: Callable[..., list[Row]],
+        known: Mapping[str, Any] | None,
+        negative: Row | None,
+        knobs: Row,
+    ) -> list[Row]:
         """Every link draws for the rows of each of `ends`, and these go on with it: those of the first."""
         for name in negative or {}:
             if name not in self.sources:
@@ -147,13 +175,17 @@ class Chain:
                 raise ValueError(unknown("knob of this chain", name, [*knows, *self.links]))
         for i, (name, link) in enumerate(self.links.items()):
             mine = {n: v for n, v in knobs.items() if n in link.knobs()} | own.get(name, {})
-            asked = [[{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in rows]
-                     for rows in ends]
+            asked = [
+                [{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in rows]
+                for rows in ends
+            ]
             fixed = {n: v for n, v in (known or {}).items() if n in link.targets}
             against = {n: v for n, v in (negative or {}).items() if n in link.sources} or None
             found = draw(link, i, *asked, known=fixed, negative=against, **mine)
-            ends = [[{**row, **{n: new[n] for n in link.targets}}
-                     for row, new in zip(rows, found, strict=True)] for rows in ends]
+            ends = [
+                [{**row, **{n: new[n] for n in link.targets}} for row, new in zip(rows, found, strict=True)]
+                for rows in ends
+            ]
         return list(ends[0])
 
     def _views(self, values: Row, link: Model) -> Row:
@@ -163,8 +195,12 @@ class Chain:
 
     def embedded(self, values: Row) -> Row:
         """The embeddings that links make of the columns of some targets -> the values of these."""
-        return {n: v for link in self.links.values() for n, v in self._views(values, link).items()
-                if embeds(link.columns[n])}
+        return {
+            n: v
+            for link in self.links.values()
+            for n, v in self._views(values, link).items()
+            if embeds(link.columns[n])
+        }
 
     def reads(self, known: Collection[str]) -> list[str]:
         """The sources that matter where some targets are known: those of links that make another."""
@@ -226,15 +262,21 @@ def wired(links: Mapping[str, Model]) -> dict[str, dict[str, str]]:
     for name, link in links.items():
         for source in link.sources:
             if source not in wires[name] and source in made:
-                raise FormulaError(f"the link {name}, {link.formula}, needs {source}, which the link "
-                                   f"{made[source]} makes after it; put {made[source]} before {name}")
+                raise FormulaError(
+                    f"the link {name}, {link.formula}, needs {source}, which the link "
+                    f"{made[source]} makes after it; put {made[source]} before {name}"
+                )
     for name in order[:-1]:
         if name not in read:
-            needs = "; ".join(f"{n} needs {', '.join(links[n].sources) or 'nothing'}"
-                              for n in order[order.index(name) + 1 :])
-            raise FormulaError(f"no link after {name} reads what it makes, "
-                               f"{', '.join(links[name].targets)}: {needs}; put a link between that does, or "
-                             f"leave {name} out")
+            needs = "; ".join(
+                f"{n} needs {', '.join(links[n].sources) or 'nothing'}"
+                for n in order[order.index(name) + 1 :]
+            )
+            raise FormulaError(
+                f"no link after {name} reads what it makes, "
+                f"{', '.join(links[name].targets)}: {needs}; put a link between that does, or "
+                f"leave {name} out"
+            )
     return wires
 
 
@@ -246,7 +288,9 @@ def _maker(source: str, link: Model, made: Mapping[str, str], links: Mapping[str
         if View.parse(target).column != column or found.kind != wanted.kind:
             continue
         if embeds(found) and embeds(wanted) and wanted.coder.fingerprint != found.coder.fingerprint:
-            raise FormulaError(f"{source}: {made[target]} makes codes of one model, and they are read as "
-                               "codes of another; train both links with the same one")
+            raise FormulaError(
+                f"{source}: {made[target]} makes codes of one model, and they are read as "
+                "codes of another; train both links with the same one"
+            )
         return target
     return None

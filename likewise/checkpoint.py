@@ -34,7 +34,7 @@ FORMAT = 1
 HOLDS = {"model.json": ("formula", "family", "options", "columns"), "chain.json": ("formula", "links")}
 CHAIN, LINKS, VIEWS = "chain.json", "links", "views"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
-SHIPPED = Path(__file__).parent / "models"     # run folders that come with the package
+SHIPPED = Path(__file__).parent / "models"  # run folders that come with the package
 
 
 class RunError(ValueError):
@@ -51,8 +51,10 @@ def located(run: str | Path) -> Path:
         return SHIPPED / run
     if folder.exists():
         return folder
-    raise RunError(f"there is no run {run}; likewise train makes one, and these come with the package: "
-                   f"{', '.join(shipped)}")
+    raise RunError(
+        f"there is no run {run}; likewise train makes one, and these come with the package: "
+        f"{', '.join(shipped)}"
+    )
 
 
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
@@ -90,7 +92,7 @@ def is_run(folder: Path) -> bool:
     """Whether the folder is that of a model or of a chain."""
     try:
         return is_chain(folder) or (folder / MODEL).exists()
-    except OSError:     # of a name that no folder can have
+    except OSError:  # of a name that no folder can have
         return False
 
 
@@ -120,8 +122,10 @@ def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Co
         elif (folder / VIEWS / name).is_dir():
             views[name] = load(folder / VIEWS / name)
         else:
-            raise RunError(f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
-                           "copy it there, or restore the folder")
+            raise RunError(
+                f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
+                "copy it there, or restore the folder"
+            )
     return views
 
 
@@ -131,10 +135,12 @@ def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
     if not path.exists():
         if name == MODEL and is_chain(folder):
             links = ", ".join(str(folder / LINKS / link) for link in load_chain(folder)["links"])
-            raise RunError(f"{folder} is a chain, and one model is asked for here; name a link of it: "
-                           f"{links}")
-        raise RunError(f"{folder} holds no {name}: "
-                       "it is not a run folder (or its first checkpoint was not reached)")
+            raise RunError(
+                f"{folder} is a chain, and one model is asked for here; name a link of it: {links}"
+            )
+        raise RunError(
+            f"{folder} holds no {name}: it is not a run folder (or its first checkpoint was not reached)"
+        )
     try:
         state = json.loads(path.read_text())
         version = state["format"]
@@ -142,8 +148,10 @@ def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
         raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
     if version != FORMAT:
         writer = state.get("likewise", "that wrote it")
-        raise RunError(f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
-                       f"install the version {writer}, or train again")
+        raise RunError(
+            f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
+            f"install the version {writer}, or train again"
+        )
     if lacks := [key for key in HOLDS[name] if key not in state]:
         raise RunError(f"{path} is damaged (it lacks {lacks[0]!r}); train again or restore it from a copy")
     return state
@@ -170,8 +178,9 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None
         module.load_state_dict(dict(weights))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise RunError(f"the weights in {folder} do not fit its {MODEL}, or what is asked beside: "
-                       f"{reason}") from error
+        raise RunError(
+            f"the weights in {folder} do not fit its {MODEL}, or what is asked beside: {reason}"
+        ) from error
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -209,8 +218,10 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"cannot write {path}: {error}. The file that was there is unchanged; "
-                       "free some space and go on with --resume") from error
+        raise RunError(
+            f"cannot write {path}: {error}. The file that was there is unchanged; "
+            "free some space and go on with --resume"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -221,5 +232,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             header = file.metadata() or {}
         return load_file(path), header
     except (OSError, SafetensorError, struct.error) as error:
-        raise RunError(f"{path} is missing, damaged or cut short ({error}); "
-                       "restore it from a copy, or train again") from error
+        raise RunError(
+            f"{path} is missing, damaged or cut short ({error}); restore it from a copy, or train again"
+        ) from error

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from likewise.formula import unknown
 
-COMMANDS = {        # name, and module in likewise.commands -> what it is for
+COMMANDS = {  # name, and module in likewise.commands -> what it is for
     "data": "look at a data set: its columns, a check of every row, a preview",
     "train": "learn the distribution that a formula names",
     "sample": "draw from a trained model",
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlikewise: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:     # who reads what is printed has read enough
+    except BrokenPipeError:  # who reads what is printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:

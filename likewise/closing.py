@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-NODES = 5000    # states that are looked at before a closing is given up
-LONG = 4096     # bytes that a closing has at most
-SAME = 64       # what a byte costs beside its 1 if all is as before after it
-PLAIN = frozenset(range(33, 127)) - {ord("\\")}     # bytes that a closing is made of where it can be
-FEW = 16        # bytes that may follow, up to which each is tried; of more, one of those that do the same
+NODES = 5000  # states that are looked at before a closing is given up
+LONG = 4096  # bytes that a closing has at most
+SAME = 64  # what a byte costs beside its 1 if all is as before after it
+PLAIN = frozenset(range(33, 127)) - {ord("\\")}  # bytes that a closing is made of where it can be
+FEW = 16  # bytes that may follow, up to which each is tried; of more, one of those that do the same
 
 
 def shortest(start: LLMatcher, byte: Callable[[int], int], known: dict[bytes, list[int]]) -> bytes | None:
@@ -51,8 +51,9 @@ def shortest(start: LLMatcher, byte: Callable[[int], int], known: dict[bytes, li
     return None
 
 
-def _after(state: LLMatcher, byte: Callable[[int], int],
-           known: dict[bytes, list[int]]) -> dict[int, tuple[tuple[bytes, bytes], LLMatcher]]:
+def _after(
+    state: LLMatcher, byte: Callable[[int], int], known: dict[bytes, list[int]]
+) -> dict[int, tuple[tuple[bytes, bytes], LLMatcher]]:
     """Bytes that may follow -> what the mask and the forced bytes then are, and the state.
 
     Of more than a few, one of those that lead to the same; `known` keeps which.

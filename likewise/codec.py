@@ -36,9 +36,19 @@ class Codec(nn.Module):
     terms   what the last loss was made of
     """
 
-    def __init__(self, targets: Mapping[str, Spec], *, bottleneck: str = "continuous", width: int = 128,
-                 depth: int = 1, stem: str = "conv", coarse: int = 4, floats: int = 8, size: int = 1000,
-                 books: int = 4) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        *,
+        bottleneck: str = "continuous",
+        width: int = 128,
+        depth: int = 1,
+        stem: str = "conv",
+        coarse: int = 4,
+        floats: int = 8,
+        size: int = 1000,
+        books: int = 4,
+    ) -> None:
         """`floats` of a code, `size` of a codebook and `books` as `quantise.bottleneck` takes them."""
         super().__init__()
         self.columns = Floats(targets)
@@ -47,13 +57,17 @@ class Codec(nn.Module):
         self.down = nn.Linear(width, self.bottleneck.floats)
         self.up = nn.Linear(self.bottleneck.floats, width)
         self.likelihood = Likelihood(targets)
-        self.decoder = Decoder(self.columns.specs, self.likelihood.outputs, width=width, depth=depth,
-                               stem=stem, coarse=coarse)
+        self.decoder = Decoder(
+            self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
+        )
         self.places, self.discrete = self.encoder.tokens, self.bottleneck.books > 0
         self.grid = self.encoder.stems[0].grid if len(targets) == 1 else (self.places,)
         books = [self.bottleneck.books] if self.bottleneck.books > 1 else []
-        self.spec = (Spec((*self.grid, *books), classes=self.bottleneck.classes) if self.discrete
-                     else Spec(self.grid, width=self.bottleneck.floats))
+        self.spec = (
+            Spec((*self.grid, *books), classes=self.bottleneck.classes)
+            if self.discrete
+            else Spec(self.grid, width=self.bottleneck.floats)
+        )
         self.terms: dict[str, Tensor] = {}
 
     @torch.no_grad()

@@ -21,8 +21,9 @@ class Conditional:
     model: Model | Chain
     sources: Row
 
-    def sample(self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None,
-               **knobs: Any) -> list[Row]:
+    def sample(
+        self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None, **knobs: Any
+    ) -> list[Row]:
         """n draws; see Model.sample."""
         return self.model.sample([self.sources] * n, seed=seed, known=known, **knobs)
 

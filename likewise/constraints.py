@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 KINDS = ("json", "regex", "choice", "grammar")
-KEYWORDS = (    # of JSON schema; llguidance says which of them it cannot serve
+KEYWORDS = (  # of JSON schema; llguidance says which of them it cannot serve
     *("type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"),
     *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "items", "prefixItems", "additionalItems"),
     *("unevaluatedItems", "contains", "minContains", "maxContains", "minItems", "maxItems", "uniqueItems"),
@@ -39,7 +39,8 @@ KEYWORDS = (    # of JSON schema; llguidance says which of them it cannot serve
     *("dependentSchemas", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "x-guidance"),
     *("definitions", "id", "title", "description", "default", "examples", "deprecated", "readOnly"),
     *("writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "$schema", "$id"),
-    *("$anchor", "$comment", "$defs", "$ref", "$dynamicRef", "$dynamicAnchor", "$vocabulary"))
+    *("$anchor", "$comment", "$defs", "$ref", "$dynamicRef", "$dynamicAnchor", "$vocabulary"),
+)
 NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 WHOLE = ("items", "additionalItems", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf")
 
@@ -102,10 +103,15 @@ class Constraint:
         """One of some texts. Raises ValueError for none."""
         if not texts or isinstance(texts, str):
             raise ValueError(f"choices are a list of texts, of one or more, not {texts!r}")
-        pattern = "|".join("".join(c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
-                           for text in texts)
-        return cls._checked("choice", json.dumps(list(texts), ensure_ascii=False),
-                            _llguidance().LLMatcher.grammar_from_regex(pattern))
+        pattern = "|".join(
+            "".join(c if c.isascii() and c.isalnum() else f"\\x{{{ord(c):x}}}" for c in text)
+            for text in texts
+        )
+        return cls._checked(
+            "choice",
+            json.dumps(list(texts), ensure_ascii=False),
+            _llguidance().LLMatcher.grammar_from_regex(pattern),
+        )
 
     @classmethod
     def grammar(cls, lark: str | Path) -> Self:
@@ -130,8 +136,9 @@ class Constraint:
 class Bound:
     """A constraint on columns of `length` ids, which spell `opening` and then a text that obeys."""
 
-    def __init__(self, constraint: Constraint, pieces: tuple[bytes, ...], length: int,
-                 opening: bytes) -> None:
+    def __init__(
+        self, constraint: Constraint, pieces: tuple[bytes, ...], length: int, opening: bytes
+    ) -> None:
         """Raises ValueError if no text that obeys is found, or none of that length."""
         self.constraint, self.pieces, self.length, self.opening = constraint, pieces, length, opening
         self.tokenizer = _tokenizer(pieces)
@@ -139,7 +146,7 @@ class Bound:
         self.ids = {piece: i for i, piece in enumerate(pieces) if i}
         self.longest = max(map(len, pieces))
         self.first = torch.tensor([i > 0 and self._opens(p) for i, p in enumerate(pieces)])
-        self.first[0] = not opening and self.start.is_accepting()   # it may end before it begins
+        self.first[0] = not opening and self.start.is_accepting()  # it may end before it begins
         self.known: dict[bytes, list[int]] = {}
         closing = shortest(self.start, self.byte, self.known)
         what = _what(constraint.kind, constraint.written)
@@ -147,9 +154,11 @@ class Bound:
             raise ValueError(f"no text obeys {what}: none that ends was found")
         self.shortest = self.spelled(opening + closing)
         if len(self.shortest) > length:
-            raise ValueError(f"a text that obeys {what} takes some {len(self.shortest)} tokens, such as "
-                             f"{_short(closing.decode())!r}, and there is room for {length}; allow shorter "
-                             "texts, or train with --length")
+            raise ValueError(
+                f"a text that obeys {what} takes some {len(self.shortest)} tokens, such as "
+                f"{_short(closing.decode())!r}, and there is room for {length}; allow shorter "
+                "texts, or train with --length"
+            )
 
     def begin(self, rows: int) -> Obeying:
         """So many rows at their start."""
@@ -169,7 +178,7 @@ class Bound:
 
     def closed(self, ids: Sequence[int]) -> list[int]:
         """A text as far as the rest still fits, and the rest: `shortest` where none is found that does."""
-        known = dict(self.known)    # a row learns for itself: it does not depend on those before it
+        known = dict(self.known)  # a row learns for itself: it does not depend on those before it
         place = len(ids)
         while place > 0:
             rest = shortest(self.state(ids[:place]), self.byte, known)
@@ -199,7 +208,7 @@ class Obeying:
     def __init__(self, bound: Bound, rows: int) -> None:
         self.bound = bound
         self.drawn: list[list[int]] = [[] for _ in range(rows)]
-        self.states: list[LLMatcher | None] = [None] * rows     # None before the first id
+        self.states: list[LLMatcher | None] = [None] * rows  # None before the first id
         self.ended = [False] * rows
         self.complete = [False] * rows
 
@@ -207,8 +216,10 @@ class Obeying:
         """(B, K) bool, of A in (1); of a row that has ended, the end alone."""
         size = len(self.bound.pieces)
         over = np.arange(size) == 0
-        masks = [over if ended else self.bound.first.numpy() if state is None else _bits(state, size)
-                 for state, ended in zip(self.states, self.ended, strict=True)]
+        masks = [
+            over if ended else self.bound.first.numpy() if state is None else _bits(state, size)
+            for state, ended in zip(self.states, self.ended, strict=True)
+        ]
         return torch.from_numpy(np.stack(masks))
 
     def push(self, ids: Tensor) -> None:
@@ -241,8 +252,11 @@ class Obeying:
         for row in cut:
             ids = self.bound.closed(self.drawn[row])
             out[row] = torch.tensor(ids + [0] * (self.bound.length - len(ids)))
-        warnings.warn(f"{len(cut)} of {len(out)} texts were not complete after {self.bound.length} tokens, "
-                      "and were closed in as few as their constraint allows", stacklevel=2)
+        warnings.warn(
+            f"{len(cut)} of {len(out)} texts were not complete after {self.bound.length} tokens, "
+            "and were closed in as few as their constraint allows",
+            stacklevel=2,
+        )
         return out, True
 
 

@@ -43,8 +43,18 @@ class Denoiser(nn.Module):
     the network is told of a Jump too, and what it says is x^ of jumps.py.
     """
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int,
-                 stem: str, predict: Predict, source_noise: float = 0.0, jumps: bool = False) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int,
+        depth: int,
+        stem: str,
+        predict: Predict,
+        source_noise: float = 0.0,
+        jumps: bool = False,
+    ) -> None:
         super().__init__()
         if not 0 <= source_noise < 1:
             raise ValueError(f"source_noise is in [0, 1), not {source_noise:g}")
@@ -60,11 +70,20 @@ class Denoiser(nn.Module):
         auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.floats.specs.items()}
         self.predicts = {n: auto[n] if predict == "auto" else predict for n in targets}
         if jumps and self.floats.categorical:
-            raise ValueError("few_step is for targets that are numbers, and "
-                             f"{self.floats.categorical[0]!r} is categorical; leave it out")
+            raise ValueError(
+                "few_step is for targets that are numbers, and "
+                f"{self.floats.categorical[0]!r} is categorical; leave it out"
+            )
         self.jumps = jumps
-        self.net = Net(self.floats.specs, self.floats.outputs, sources, width=width, depth=depth, stem=stem,
-                       told=2 * jumps)
+        self.net = Net(
+            self.floats.specs,
+            self.floats.outputs,
+            sources,
+            width=width,
+            depth=depth,
+            stem=stem,
+            told=2 * jumps,
+        )
 
     def pack(self, x: Batch) -> Tensor:
         """Encoded columns -> (B, N) floats."""
@@ -72,13 +91,15 @@ class Denoiser(nn.Module):
 
     def spread(self, masks: Batch) -> Tensor:
         """Which tokens, column -> (B, T) bool -> which numbers, (B, N) bool."""
-        return self.layout.pack({n: masks[n][..., None].expand(-1, -1, s.width)
-                                 for n, s in self.layout.specs.items()})
+        return self.layout.pack(
+            {n: masks[n][..., None].expand(-1, -1, s.width) for n, s in self.layout.specs.items()}
+        )
 
     # ---- prediction
 
-    def predict(self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading,
-                jump: Jump | None = None) -> Batch:
+    def predict(
+        self, x_t: Tensor, t: Tensor, known: Tensor, reading: Reading, jump: Jump | None = None
+    ) -> Batch:
         """What the network says of every column: x^_0, or logits; x_t (B, N), t (B, K), known (B, N) bool.
 
         A column that is wholly known is clean: its time is 0. Of a jump it says x^.
@@ -96,9 +117,17 @@ class Denoiser(nn.Module):
                 out[name] = a * x[name] + b * out[name]
         return out
 
-    def loss(self, x: Batch, c: Context, t: Tensor, known: Tensor, rng: Rng,
-             weight: Callable[[str, Tensor], Tensor], jump: Jump | None = None,
-             progress: float = 1.0) -> Tensor:
+    def loss(
+        self,
+        x: Batch,
+        c: Context,
+        t: Tensor,
+        known: Tensor,
+        rng: Rng,
+        weight: Callable[[str, Tensor], Tensor],
+        jump: Jump | None = None,
+        progress: float = 1.0,
+    ) -> Tensor:
         """weight(column, t) |x^_0 - x_0|^2, or cross-entropy, at times t (B, K): (B,).
 
         The mean over what is unknown (not in `known`, (B, N) bool) of each column, summed over columns. Rows
@@ -125,8 +154,9 @@ class Denoiser(nn.Module):
         return total
 
     @torch.no_grad()
-    def _aims(self, x0: Tensor, x_t: Tensor, t: Tensor, c: Context, known: Tensor, jump: Jump,
-              progress: float) -> Tensor:
+    def _aims(
+        self, x0: Tensor, x_t: Tensor, t: Tensor, c: Context, known: Tensor, jump: Jump, progress: float
+    ) -> Tensor:
         """What to learn, (B, N): x_0, and of rows that jump x^."""
         rows = (jump.span > 0).squeeze(1).nonzero().squeeze(1)
         if not len(rows):
@@ -152,21 +182,37 @@ class Denoiser(nn.Module):
 
     # ---- drawing
 
-    def draw(self, c: Context, rng: Rng, value: Tensor, known: Tensor, times: list[float], *, sampler: str,
-             guidance: float, interval: tuple[float, float], zero_star: bool, eta: float,
-             against: Context | None = None, toward: Toward | None = None,
-             start: Start | None = None, source_noise: float = 0.0) -> Batch:
+    def draw(
+        self,
+        c: Context,
+        rng: Rng,
+        value: Tensor,
+        known: Tensor,
+        times: list[float],
+        *,
+        sampler: str,
+        guidance: float,
+        interval: tuple[float, float],
+        zero_star: bool,
+        eta: float,
+        against: Context | None = None,
+        toward: Toward | None = None,
+        start: Start | None = None,
+        source_noise: float = 0.0,
+    ) -> Batch:
         """One draw a row with `value` (B, N) wherever `known` (B, N) holds, along `times`, from noise to 0.
 
         The knobs are those of Flow. With a `start` that is data noised to t = strength, and times shrink to
         begin there, as many as before: cut off instead, they might begin with a step of next to no length.
         """
+
         def noise() -> Tensor:
             return rng.normal(self.layout.size)
 
         if source_noise and not 0 < source_noise <= self.source_noise:
-            raise ValueError(f"source_noise was at most {self.source_noise:g} in training, "
-                             f"not {source_noise:g}")
+            raise ValueError(
+                f"source_noise was at most {self.source_noise:g} in training, not {source_noise:g}"
+            )
         if self.source_noise:
             noised = self._noised(rng, torch.tensor(source_noise, device=rng.device))
             c, against = noised(c), against and noised(against)
@@ -187,16 +233,21 @@ class Denoiser(nn.Module):
         """Whether jumps were learned, and such guidance in them."""
         return self.jumps and against is None and 1 <= guidance <= MOST
 
-    def _jumps(self, c: Context, known: Tensor, guidance: float, against: Context | None,
-               toward: Toward | None) -> Asked:
+    def _jumps(
+        self, c: Context, known: Tensor, guidance: float, against: Context | None, toward: Toward | None
+    ) -> Asked:
         """What `walk` asks. Raises ValueError for what was not learned."""
         if not self.jumps:
-            raise ValueError("the sampler jump is for models that learned to jump: train with --few-step, or "
-                             "take another sampler")
+            raise ValueError(
+                "the sampler jump is for models that learned to jump: train with --few-step, or "
+                "take another sampler"
+            )
         if not self.can_jump(guidance, against):
             what = f"guidance {guidance:g}" if against is None else "a negative"
-            raise ValueError(f"jumps were learned with guidance from 1 to {MOST:g} and without a negative; "
-                             f"for {what} take another sampler, such as dpmpp_2m")
+            raise ValueError(
+                f"jumps were learned with guidance from 1 to {MOST:g} and without a negative; "
+                f"for {what} take another sampler, such as dpmpp_2m"
+            )
         first = self.denoise(c, known)
         if toward is None:
             return first
@@ -221,8 +272,16 @@ class Denoiser(nn.Module):
 
         return put
 
-    def _guided(self, c: Context, mask: Tensor, scale: float, interval: tuple[float, float],
-                zero_star: bool, against: Context | None, toward: Toward | None) -> Denoise:
+    def _guided(
+        self,
+        c: Context,
+        mask: Tensor,
+        scale: float,
+        interval: tuple[float, float],
+        zero_star: bool,
+        against: Context | None,
+        toward: Toward | None,
+    ) -> Denoise:
         """The denoiser, guided by `scale` while t is in the interval.
 
         Between two sources it says (1 - w) D(x_t, c_1) + w D(x_t, c_2), whose field is that of the density
@@ -257,9 +316,11 @@ class Denoiser(nn.Module):
     def numbers(self) -> int:
         """N, where a density can be had. Raises ValueError for categorical targets, which have none here."""
         if self.floats.categorical:
-            raise ValueError("a flow or diffusion has a density over numbers only; "
-                             f"the target {self.floats.categorical[0]!r} is categorical: "
-                             "make it a source, or use the family autoregressive")
+            raise ValueError(
+                "a flow or diffusion has a density over numbers only; "
+                f"the target {self.floats.categorical[0]!r} is categorical: "
+                "make it a source, or use the family autoregressive"
+            )
         return self.layout.size
 
     def _plain(self, c: Context, x0: Tensor, rng: Rng) -> Denoise:
@@ -277,8 +338,9 @@ class Denoiser(nn.Module):
             return 0.07
         return 0.005 if self.layout.size <= FEW else 0.002
 
-    def bound(self, x: Batch, c: Context, rng: Rng, draws: int, floor: float,
-              steps: int | None = None) -> Tensor:
+    def bound(
+        self, x: Batch, c: Context, rng: Rng, draws: int, floor: float, steps: int | None = None
+    ) -> Tensor:
         """A lower bound of log p(x_0 | c), (B,): see paths, with `steps` KL terms, or None for the integral.
 
         Levels lie evenly in log SNR from `floor` to 0.999. A draw looks at one of them; draws are stratified,
@@ -331,4 +393,3 @@ class Denoiser(nn.Module):
             w, trace2 = field(x_t + h * v, s)
             x_t, nats = x_t + h / 2 * (v + w), nats + h / 2 * (trace + trace2)
         return nats - 0.5 * (x_t.square() + math.log(2 * math.pi)).sum(1)
-

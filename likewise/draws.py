@@ -24,9 +24,17 @@ class Draws:
     Its arguments and those of its methods are as Model has them.
     """
 
-    def __init__(self, family: Family, name: str, tokens: Tokens, knobs: Mapping[str, Any], *,
-                 known: Mapping[str, Any] | None = None, negative: Row | None = None,
-                 start: tuple[Row, float] | None = None) -> None:
+    def __init__(
+        self,
+        family: Family,
+        name: str,
+        tokens: Tokens,
+        knobs: Mapping[str, Any],
+        *,
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        start: tuple[Row, float] | None = None,
+    ) -> None:
         """`name` is that of the family. Raises ValueError if it does not draw, or lacks a knob."""
         drawing(name)
         self.knobs = checked(knobs, type(family).knobs(), f"knob of the family {name}")
@@ -34,13 +42,21 @@ class Draws:
         self.family, self.name, self.tokens = family.working(**how), name, tokens
         self.known, self.negative, self.start = known or {}, negative, start
 
-    def sample(self, rows: Sequence[Row], seed: int, indices: Sequence[int],
-               prompts: Sequence[Prompt] | None, stop: Sequence[str],
-               constraint: Mapping[str, Constraint], batch: int) -> list[Row]:
+    def sample(
+        self,
+        rows: Sequence[Row],
+        seed: int,
+        indices: Sequence[int],
+        prompts: Sequence[Prompt] | None,
+        stop: Sequence[str],
+        constraint: Mapping[str, Constraint],
+        batch: int,
+    ) -> list[Row]:
         """See Model.sample."""
         if constraint and (prompts is not None or stop or self.knobs.get("tokens")):
-            raise ValueError("a constraint holds from a text's beginning to its end; leave prompts, stop and "
-                             "tokens out")
+            raise ValueError(
+                "a constraint holds from a text's beginning to its end; leave prompts, stop and tokens out"
+            )
         if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
             raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
         bound = self._bound(constraint) if constraint else {}
@@ -53,8 +69,9 @@ class Draws:
                 continue
             writing = self._writing(None if prompts is None else prompts[some], stop)
             found = self._drawn(rows[some], rng, writing.leads)
-            drawn += [{**row, writing.name: writing.written(row[writing.name], k)}
-                      for k, row in enumerate(found)]
+            drawn += [
+                {**row, writing.name: writing.written(row[writing.name], k)} for k, row in enumerate(found)
+            ]
         return drawn
 
     def stream(self, sources: Row, prompt: Prompt, stop: Sequence[str], seed: int) -> Iterator[str]:
@@ -88,8 +105,9 @@ class Draws:
         """Raise ValueError unless the family's draws can be led so."""
         if lead not in type(self.family).leads():
             able = [name for name in FAMILIES if lead in family_class(name).leads()]
-            raise ValueError(f"the family {self.name} cannot {LEADS[lead]}; those that can: "
-                             f"{', '.join(able)}")
+            raise ValueError(
+                f"the family {self.name} cannot {LEADS[lead]}; those that can: {', '.join(able)}"
+            )
 
     def _leads(self, rows: int) -> dict[str, Any]:
         """The negative and the start, for so many rows."""
@@ -104,8 +122,9 @@ class Draws:
             begun = self.tokens.known({**whole, **row}, rows)
             lacks = [n for n in self.tokens.formula.learned if begun is None or n not in begun.values]
             if lacks:
-                raise ValueError(f"a start needs a value of every target that is not known; {lacks[0]!r} has "
-                                 "none")
+                raise ValueError(
+                    f"a start needs a value of every target that is not known; {lacks[0]!r} has none"
+                )
             leads["start"] = Start(begun.values, strength)
         return leads
 
@@ -135,4 +154,5 @@ class Draws:
 def _differ(a: Row, b: Row) -> bool:
     """Whether two rows give other sources; a vector is compared number by number."""
     return a.keys() != b.keys() or any(
-        not np.array_equal(a[n], b[n]) if isinstance(a[n], np.ndarray) else a[n] != b[n] for n in a)
+        not np.array_equal(a[n], b[n]) if isinstance(a[n], np.ndarray) else a[n] != b[n] for n in a
+    )

@@ -17,9 +17,9 @@ from likewise.gaussians import Parts, eye, gaussian, log_det, root_of
 from likewise.layout import Batch
 from likewise.spec import Spec
 
-CHUNK = 512     # rows at a time in the E-step
-SWEEPS = 10     # of k-means, and of what the rows of all groups have in common
-TRIES = 4       # seeds of k-means of which the best is taken
+CHUNK = 512  # rows at a time in the E-step
+SWEEPS = 10  # of k-means, and of what the rows of all groups have in common
+TRIES = 4  # seeds of k-means of which the best is taken
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,13 @@ class Rows:
 
     def of(self, which: Tensor) -> Rows:
         """Some of the rows."""
-        return Rows(self.x[which], {n: v[which] for n, v in self.ids.items()}, self.features[which],
-                    self.pick[which], self.draw[which])
+        return Rows(
+            self.x[which],
+            {n: v[which] for n, v in self.ids.items()},
+            self.features[which],
+            self.pick[which],
+            self.draw[which],
+        )
 
 
 class Fit:
@@ -50,8 +55,17 @@ class Fit:
             the frequencies of all; of the weights: one more row for all components together
     """
 
-    def __init__(self, data: Rows, classes: Mapping[str, Spec], used: int, floor: Tensor, *, full: bool,
-                 shrink: float, count: float) -> None:
+    def __init__(
+        self,
+        data: Rows,
+        classes: Mapping[str, Spec],
+        used: int,
+        floor: Tensor,
+        *,
+        full: bool,
+        shrink: float,
+        count: float,
+    ) -> None:
         """`floor` (N,): the least variance of a number."""
         self.data, self.classes = data, classes
         self.floor, self.full, self.shrink, self.count = floor, full, shrink, count
@@ -125,8 +139,10 @@ class Fit:
         """The M-step, for responsibilities (n, K)."""
         parts, size = self.parts, share.sum(0)
         parts.weight = ((size + 1 / len(size)) / (len(share) + 1)).log()
-        parts.tables = [self._table(share, n, s, common)
-                        for (n, s), common in zip(self.classes.items(), self.common, strict=True)]
+        parts.tables = [
+            self._table(share, n, s, common)
+            for (n, s), common in zip(self.classes.items(), self.common, strict=True)
+        ]
         for k in range(len(size)):
             rows = (share[:, k] > 1e-9).nonzero()[:, 0]  # in many dimensions, few
             x, r = self.data.x[rows], share[rows, k]
@@ -164,18 +180,25 @@ def _split(covariance: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     return std[:, None] * vectors * (values - 1).clamp(min=0).sqrt(), floor
 
 
-def _analysed(x: Tensor, r: Tensor, factor: Tensor, noise: Tensor, floor: Tensor, shrink: float,
-              prior: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _analysed(
+    x: Tensor,
+    r: Tensor,
+    factor: Tensor,
+    noise: Tensor,
+    floor: Tensor,
+    shrink: float,
+    prior: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
     """One EM step of factor analysis (Rubin & Thayer, 1982) for rows x (n, N) of weights r (n,).
 
     `shrink` rows of the covariance `prior` count among them.
     """
     weighed = factor / noise[:, None]
     inverse = torch.linalg.inv(eye(factor) + factor.T @ weighed)  # M^-1, the covariance of z
-    beta = weighed @ inverse                                       # E[z | x] = beta^T x
+    beta = weighed @ inverse  # E[z | x] = beta^T x
     z = x @ beta
     w_0, d_0 = prior
-    common = w_0 @ (w_0.T @ beta) + d_0[:, None] * beta            # S_0 beta
+    common = w_0 @ (w_0.T @ beta) + d_0[:, None] * beta  # S_0 beta
     x_z = x.T @ (r[:, None] * z) + shrink * common
     z_z = (r.sum() + shrink) * inverse + z.T @ (r[:, None] * z) + shrink * beta.T @ common
     factor = torch.linalg.solve(z_z, x_z, left=False)

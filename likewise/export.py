@@ -33,9 +33,13 @@ def names(model: Model) -> dict[str, list[str]]:
     theirs, found = trunk.theirs, {OUR_HEAD: [HEAD]}
     found |= {f"causal.{ours}": [theirs.prefix + name] for ours, name in theirs.outside.items()}
     for i in range(len(trunk.blocks)):
-        found |= {f"causal.blocks.{i}.{ours}.{kind}":
-                  [f"{theirs.prefix}{theirs.layers}.{i}.{name}.{kind}" for name in parts]
-                  for ours, parts in theirs.inside.items() for kind in ("weight", "bias")}
+        found |= {
+            f"causal.blocks.{i}.{ours}.{kind}": [
+                f"{theirs.prefix}{theirs.layers}.{i}.{name}.{kind}" for name in parts
+            ]
+            for ours, parts in theirs.inside.items()
+            for kind in ("weight", "bias")
+        }
     return {ours: parts for ours, parts in found.items() if ours in state}
 
 
@@ -52,16 +56,33 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     [column] = model.made.values()
     tokenizer, end = tokenizer_json(column)
     state, flipped = model.family.state_dict(), model.family.causal.theirs.flipped
-    weights = {name: (part.T if name.endswith(flipped) else part).contiguous()
-               for ours, parts in names(model).items()
-               for name, part in zip(parts, state[ours].cpu().chunk(len(parts)), strict=True)}
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end,
-             "clean_up_tokenization_spaces": False, "model_max_length": column.length}
-    drawn = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "do_sample": True,
-             "top_k": 0, "max_length": column.length + 1}  # left to itself it may draw the 50 likeliest alone
+    weights = {
+        name: (part.T if name.endswith(flipped) else part).contiguous()
+        for ours, parts in names(model).items()
+        for name, part in zip(parts, state[ours].cpu().chunk(len(parts)), strict=True)
+    }
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": end,
+        "eos_token": end,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": column.length,
+    }
+    drawn = {
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+        "do_sample": True,
+        "top_k": 0,
+        "max_length": column.length + 1,
+    }  # left to itself it may draw the 50 likeliest alone
     replace(folder / WEIGHTS, lambda path: save_file(weights, path, {"format": "pt"}))
-    files = {CONFIG: config_json(model), TOKENIZER: tokenizer, "tokenizer_config.json": about,
-             "generation_config.json": drawn}
+    files = {
+        CONFIG: config_json(model),
+        TOKENIZER: tokenizer,
+        "tokenizer_config.json": about,
+        "generation_config.json": drawn,
+    }
     texts = {file: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for file, value in files.items()}
     for file, text in {**texts, "README.md": card(model, name)}.items():
         replace(folder / file, lambda path, text=text: path.write_text(text))
@@ -71,21 +92,33 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
 def check(model: Model) -> None:
     """Raise ValueError that names the option unless transformers has an equivalent."""
     if model.family_name != "autoregressive":
-        raise ValueError(f"transformers has no equivalent of the family {model.family_name}; it has one of a "
-                         "model of text, trained with likewise train DATA text --compat llama")
+        raise ValueError(
+            f"transformers has no equivalent of the family {model.family_name}; it has one of a "
+            "model of text, trained with likewise train DATA text --compat llama"
+        )
     if (compat := model.options["compat"]) not in TRUNKS:
-        raise ValueError(f"transformers has no equivalent of this trunk, compat={compat}; train one that it "
-                         f"has ({', '.join(TRUNKS)}): likewise train DATA "
-                         f"{json.dumps(str(model.formula))} --compat llama")
+        raise ValueError(
+            f"transformers has no equivalent of this trunk, compat={compat}; train one that it "
+            f"has ({', '.join(TRUNKS)}): likewise train DATA "
+            f"{json.dumps(str(model.formula))} --compat llama"
+        )
 
 
 def config_json(model: Model) -> dict[str, Any]:
     """The trunk's config, the vocabulary and the places."""
     [column], trunk = model.made.values(), model.family.causal
     theirs = trunk.theirs
-    return {"architectures": [theirs.model], "model_type": theirs.kind, **trunk.config(),
-            "vocab_size": column.spec.classes, theirs.fields["length"]: column.length, "bos_token_id": 0,
-            "eos_token_id": 0, "dtype": "float32", "torch_dtype": "float32"}
+    return {
+        "architectures": [theirs.model],
+        "model_type": theirs.kind,
+        **trunk.config(),
+        "vocab_size": column.spec.classes,
+        theirs.fields["length"]: column.length,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
 
 
 def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
@@ -102,15 +135,27 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
         spelt = (END[:-2] + "_" * n + END[-2:] for n in itertools.count())
         end = next(word for word in spelt if word not in vocabulary)
     if not any(token["id"] == 0 for token in added):
-        added.append({"id": 0, "content": end, "single_word": False, "lstrip": False, "rstrip": False,
-                      "normalized": False, "special": True})
+        added.append(
+            {
+                "id": 0,
+                "content": end,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+        )
     vocabulary[end] = 0
     state["model"]["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     state["added_tokens"] = sorted(added, key=lambda token: token["id"])
     first, text, other = {"SpecialToken": {"id": end, "type_id": 0}}, _sequence("A"), _sequence("B")
     state["post_processor"] = {
-        "type": "TemplateProcessing", "single": [first, text], "pair": [first, text, other],
-        "special_tokens": {end: {"id": end, "ids": [0], "tokens": [end]}}}
+        "type": "TemplateProcessing",
+        "single": [first, text],
+        "pair": [first, text, other],
+        "special_tokens": {end: {"id": end, "ids": [0], "tokens": [end]}},
+    }
     if column.opening:
         prepend, strip = spaced(column.opening)
         state["normalizer"] = _joined("normalizers", prepend, state["normalizer"])
@@ -122,8 +167,12 @@ def card(model: Model, name: str) -> str:
     """README.md, with the lines that load it."""
     [column], count = model.made.values(), sum(p.numel() for p in model.family.parameters())
     called = model.family.causal.theirs.called
-    space = (" The tokenizer puts a space before a text and takes one off the beginning of what it decodes: "
-             "decode whole texts." if column.opening else "")
+    space = (
+        " The tokenizer puts a space before a text and takes one off the beginning of what it decodes: "
+        "decode whole texts."
+        if column.opening
+        else ""
+    )
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -155,8 +204,10 @@ def _sequence(which: str) -> dict[str, Any]:
 
 def spaced(before: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What puts a letter before a text, and what takes it off what is decoded."""
-    return ({"type": "Prepend", "prepend": before},
-            {"type": "Strip", "content": before, "start": 1, "stop": 0})
+    return (
+        {"type": "Prepend", "prepend": before},
+        {"type": "Strip", "content": before, "start": 1, "stop": 0},
+    )
 
 
 def _joined(plural: str, *parts: dict[str, Any] | None) -> dict[str, Any]:

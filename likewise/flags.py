@@ -42,8 +42,13 @@ class Parser(argparse.ArgumentParser):
                     done.add(name)
                     default = "" if parameter.default is None else f" (default {shown(parameter.default)})"
                     about = (said.get(name, "") + default).strip().replace("%", "%%")
-                    group.add_argument(flag(name), dest=f"{title}.{name}", default=argparse.SUPPRESS,
-                                       help=about, **_reader(parameter.annotation))
+                    group.add_argument(
+                        flag(name),
+                        dest=f"{title}.{name}",
+                        default=argparse.SUPPRESS,
+                        help=about,
+                        **_reader(parameter.annotation),
+                    )
 
     def given(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
         """What the command line says of the options under `title`."""

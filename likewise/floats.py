@@ -29,8 +29,9 @@ class Floats(nn.Module):
     def __init__(self, targets: Mapping[str, Spec]) -> None:
         super().__init__()
         self.categorical = [n for n, s in targets.items() if s.categorical]
-        self.specs = {n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width)
-                      for n, s in targets.items()}
+        self.specs = {
+            n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width) for n, s in targets.items()
+        }
         self.outputs = {n: s.classes or s.width for n, s in targets.items()}
         for name in self.categorical:
             codes = fixed_codes(targets[name].classes, self.specs[name].width, name)
@@ -46,16 +47,19 @@ class Floats(nn.Module):
 
     def mean(self, out: Batch) -> Batch:
         """What a network says -> floats: of logits (B, T, K) the mean code."""
-        return {n: v.softmax(-1) @ self.codes(n).to(v) if n in self.categorical else v
-                for n, v in out.items()}
+        return {
+            n: v.softmax(-1) @ self.codes(n).to(v) if n in self.categorical else v for n, v in out.items()
+        }
 
     def decode(self, floats: Batch) -> Batch:
         """Floats -> encoded columns, of a categorical token the class of the nearest code.
 
         All codes have one length, so the nearest is the one of the largest product.
         """
-        return {n: (v @ self.codes(n).to(v).T).argmax(-1) if n in self.categorical else v
-                for n, v in floats.items()}
+        return {
+            n: (v @ self.codes(n).to(v).T).argmax(-1) if n in self.categorical else v
+            for n, v in floats.items()
+        }
 
 
 def fixed_codes(classes: int, floats: int, name: str) -> Tensor:

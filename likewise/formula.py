@@ -40,8 +40,10 @@ class View:
     def parse(cls, text: str) -> View:
         match = _VIEW.fullmatch(text.strip())
         if match is None:
-            raise FormulaError(f"cannot read {text.strip()!r} in a formula; "
-                               "write a column name such as 'image', 'image@codes' or 'image[size=32]'")
+            raise FormulaError(
+                f"cannot read {text.strip()!r} in a formula; "
+                "write a column name such as 'image', 'image@codes' or 'image[size=32]'"
+            )
         options = []
         for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
             name, equals, value = (p.strip() for p in part.partition("="))
@@ -78,16 +80,18 @@ class Formula:
         if not left.strip():
             raise FormulaError(f"{text!r} names no target; write 'image | text' to learn images given texts")
         if bar and not right.strip():
-            raise FormulaError(f"{text!r} has a bar and no source after it; "
-                               f"write {left.strip()!r} alone for P(target)")
+            raise FormulaError(
+                f"{text!r} has a bar and no source after it; write {left.strip()!r} alone for P(target)"
+            )
         targets = tuple(map(View.parse, _split(left)))
         sources = tuple(map(View.parse, _split(right))) if bar else ()
         formula = cls(targets, sources)
         views = [str(v) for v in formula.views]
         twice = sorted({v for v in views if views.count(v) > 1})
         if twice:
-            raise FormulaError(f"{twice[0]!r} stands twice in {text!r}; "
-                               "a column is either a target or a source")
+            raise FormulaError(
+                f"{twice[0]!r} stands twice in {text!r}; a column is either a target or a source"
+            )
         return formula
 
     @property
@@ -116,8 +120,10 @@ class Formula:
             if str(view) in columns:
                 continue
             if view.column in columns:
-                raise FormulaError(f"{str(view)!r} is a view of {view.column!r} that is not there yet: "
-                                   "table.see(formula) adds it")
+                raise FormulaError(
+                    f"{str(view)!r} is a view of {view.column!r} that is not there yet: "
+                    "table.see(formula) adds it"
+                )
             raise FormulaError(unknown("column", view.column, columns))
 
     def __str__(self) -> str:

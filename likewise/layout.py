@@ -37,8 +37,10 @@ class Layout:
     def unpack(self, flat: Tensor) -> Batch:
         """(B, N) -> columns (B, T, C), views."""
         parts = flat.split(self.sizes, dim=1)
-        return {name: part.unflatten(1, (s.tokens, s.width))
-                for (name, s), part in zip(self.specs.items(), parts, strict=True)}
+        return {
+            name: part.unflatten(1, (s.tokens, s.width))
+            for (name, s), part in zip(self.specs.items(), parts, strict=True)
+        }
 
     def spread(self, per_column: Tensor) -> Tensor:
         """One number a column, (B, K) -> (B, N); (B, 1), which broadcasts, where there is one column."""

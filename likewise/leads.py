@@ -28,8 +28,10 @@ class Start:
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
-            raise ValueError(f"strength is in (0, 1], not {self.strength:g}: near 0 what is given comes "
-                             "back, 1 draws from scratch")
+            raise ValueError(
+                f"strength is in (0, 1], not {self.strength:g}: near 0 what is given comes "
+                "back, 1 draws from scratch"
+            )
 
 
 @dataclass(frozen=True)

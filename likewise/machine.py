@@ -46,7 +46,7 @@ def join() -> tuple[int, int]:
 def leave() -> None:
     """Leave that group with its other processes, before Python ends; nothing must hold it any more."""
     if dist.is_initialized():
-        gc.collect()    # a module that was spread over the processes refers to itself
+        gc.collect()  # a module that was spread over the processes refers to itself
         dist.barrier()
         dist.destroy_process_group()
 
@@ -83,5 +83,5 @@ def keep_memory() -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt:
-            mallopt(-4, 0)           # M_MMAP_MAX: large blocks come from the heap
-            mallopt(-1, 2**31 - 1)   # M_TRIM_THRESHOLD: and stay there
+            mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap
+            mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and stay there

@@ -63,14 +63,17 @@ def with_known(c: Context, floats: Batch, masks: Batch) -> Context:
 
     floats column -> (B, T, C), masks column -> (B, T) bool. A column of which nothing is known is not given.
     """
-    parts = {f"known {n}": torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
-             for n, v in floats.items()}
+    parts = {
+        f"known {n}": torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
+        for n, v in floats.items()
+    }
     given = torch.stack([masks[n].any(1) for n in floats], dim=1)
     return Context({**c.values, **parts}, torch.cat([c.present, given.to(c.present.device)], dim=1))
 
 
-def completed(specs: Mapping[str, Spec], known: Known | None, rows: int,
-              device: torch.device) -> tuple[Batch, Batch]:
+def completed(
+    specs: Mapping[str, Spec], known: Known | None, rows: int, device: torch.device
+) -> tuple[Batch, Batch]:
     """Values and masks of every target, encoded; zero where nothing is known."""
     values, masks = {}, no_masks(specs, rows, device)
     for name, spec in specs.items():

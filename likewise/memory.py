@@ -12,7 +12,7 @@ from likewise.layout import Context
 from likewise.model import Model
 from likewise.rng import Rng
 
-STATES = 6      # copies of the weights: raw, working, average, gradient, and two of the optimiser
+STATES = 6  # copies of the weights: raw, working, average, gradient, and two of the optimiser
 SMALLER = "take smaller pictures or texts (--size, --length)"
 
 
@@ -28,8 +28,10 @@ def check(model: Model, rows: int, wide: bool = True) -> None:
     need = rows * kept(model) / (1 if wide else 2) + 4 * STATES * sum(p.numel() for p in model.parameters())
     free = available(model.device)
     if free is not None and need > free:
-        raise MemoryShort(f"a step of {rows} rows needs at least {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
-                          f"is free; {SMALLER}, fewer rows (--batch), or a smaller model (--width, --depth)")
+        raise MemoryShort(
+            f"a step of {rows} rows needs at least {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
+            f"is free; {SMALLER}, fewer rows (--batch), or a smaller model (--width, --depth)"
+        )
 
 
 def kept(model: Model) -> int:
@@ -49,7 +51,7 @@ def kept(model: Model) -> int:
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             family.loss(x, c, family.phases[0], Rng([0], "memory", device=model.device))
-    except RuntimeError as error:       # what PyTorch raises on a CPU and, as a subclass, on a GPU
+    except RuntimeError as error:  # what PyTorch raises on a CPU and, as a subclass, on a GPU
         if "memory" not in str(error):
             raise
         raise MemoryShort(f"not even one row fits into memory; {SMALLER}") from None
@@ -60,7 +62,7 @@ def _blank(model: Model, name: str) -> Tensor:
     """A row of a column, of the right shape, as long as it may be, and no content."""
     spec = model.columns[name].spec
     shape = (1, spec.tokens) if spec.categorical else (1, spec.tokens, spec.width)
-    made = torch.ones if spec.padded else torch.zeros   # id 0 would end it
+    made = torch.ones if spec.padded else torch.zeros  # id 0 would end it
     return made(shape, dtype=torch.int64 if spec.categorical else torch.float32, device=model.device)
 
 
@@ -75,6 +77,6 @@ def available(device: torch.device) -> int | None:
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-    except (OSError, ValueError):       # no such group, or "max"
+    except (OSError, ValueError):  # no such group, or "max"
         return free
     return min(free, limit - used)

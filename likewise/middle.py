@@ -46,7 +46,7 @@ def rearranged(ids: Tensor, u: Tensor, classes: int) -> Tensor:
     ids = ids.masked_fill(over, 0)
     part = 2 * (place >= last).long() + 4 * ((place >= first) & (place < last)) + 3 * over
     marks = ids.new_tensor([[classes + SUF, classes + MID, 0]]).expand(len(ids), -1)
-    order = marks.new_tensor([[1, 3, 5]]).expand(len(ids), -1)      # prefix 0, suffix 2, middle 4, rest 5
+    order = marks.new_tensor([[1, 3, 5]]).expand(len(ids), -1)  # prefix 0, suffix 2, middle 4, rest 5
     return _ordered(torch.cat([ids, marks], dim=1), torch.cat([part, order], dim=1))
 
 

@@ -38,8 +38,15 @@ class Model(nn.Module):
     (['kind', 'price'], 2)
     """
 
-    def __init__(self, formula: str | Formula, columns: Mapping[str, Modality],
-                 family: str | None = None, *, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        formula: str | Formula,
+        columns: Mapping[str, Modality],
+        family: str | None = None,
+        *,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
         """`options` are those of the family (its `__init__`), which is autoregressive for texts, else flow.
 
         Raises FormulaError where the columns cannot serve the formula, ValueError, with the nearest name, for
@@ -51,15 +58,19 @@ class Model(nn.Module):
         self.columns = {name: columns[name] for name in self.formula.columns}
         for view in self.formula.targets:
             if (spec := columns[str(view)].spec).padded and not spec.categorical:
-                raise FormulaError(f"{view} can be a source only, as nothing leads from it back to a value; "
-                                   f"write {view.column!r} for the target, and {view} after the bar")
+                raise FormulaError(
+                    f"{view} can be a source only, as nothing leads from it back to a value; "
+                    f"write {view.column!r} for the target, and {view} after the bar"
+                )
         written = all(isinstance(self.columns[n], Text) for n in self.targets)
         self.family_name = family = family or ("autoregressive" if written else "flow")
         cls = family_class(family)
         if any(self.columns[n].spec.running for n in self.targets) and not hasattr(cls, "token_log_prob"):
-            raise FormulaError(f"the family {family} cannot learn a document, of which it would see windows "
-                               "that begin anywhere; take the family autoregressive, or, if all are short, "
-                               "--kind COLUMN=text")
+            raise FormulaError(
+                f"the family {family} cannot learn a document, of which it would see windows "
+                "that begin anywhere; take the family autoregressive, or, if all are short, "
+                "--kind COLUMN=text"
+            )
         given = checked(options, cls.options(), f"option of the family {family}")
         self.options = {n: p.default for n, p in cls.options().items()} | given  # defaults may change one day
         with torch.random.fork_rng(devices=[]):
@@ -67,9 +78,9 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
-        self.fresh = True   # nothing is learned yet
+        self.fresh = True  # nothing is learned yet
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
-        self.eval()     # what a trainer changes is a copy
+        self.eval()  # what a trainer changes is a copy
 
     @property
     def targets(self) -> list[str]:
@@ -97,8 +108,11 @@ class Model(nn.Module):
     def fingerprint(self) -> str:
         """A hash of the weights."""
         state = self.family.state_dict()
-        parts = (f"{n} {v.dtype} {tuple(v.shape)}".encode() + v.cpu().contiguous().view(-1).view(torch.uint8)
-                 .numpy().tobytes() for n, v in sorted(state.items()))
+        parts = (
+            f"{n} {v.dtype} {tuple(v.shape)}".encode()
+            + v.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            for n, v in sorted(state.items())
+        )
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
     @property
@@ -127,11 +141,21 @@ class Model(nn.Module):
         """
         return Conditional(self, self.tokens.asked(sources))
 
-    def sample(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-               known: Mapping[str, Any] | None = None, negative: Row | None = None,
-               start: tuple[Row, float] | None = None, prompts: Sequence[Prompt] | None = None,
-               stop: Sequence[str] = (), constraint: Mapping[str, Constraint] | None = None, batch: int = 64,
-               **knobs: Any) -> list[Row]:
+    def sample(
+        self,
+        rows: Sequence[Row],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        start: tuple[Row, float] | None = None,
+        prompts: Sequence[Prompt] | None = None,
+        stop: Sequence[str] = (),
+        constraint: Mapping[str, Constraint] | None = None,
+        batch: int = 64,
+        **knobs: Any,
+    ) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
         The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with, but for
@@ -149,8 +173,15 @@ class Model(nn.Module):
         indices = range(len(rows)) if indices is None else indices
         return draws.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
 
-    def stream(self, sources: Row | None = None, *, prompt: Prompt = "", stop: Sequence[str] = (),
-               seed: int = 0, **knobs: Any) -> Iterator[str]:
+    def stream(
+        self,
+        sources: Row | None = None,
+        *,
+        prompt: Prompt = "",
+        stop: Sequence[str] = (),
+        seed: int = 0,
+        **knobs: Any,
+    ) -> Iterator[str]:
         """What `sample` writes after one prompt, piece by piece as it is drawn; closing it stops the draw.
 
         Of a pair it is what stands between. Raises ValueError unless the one target is a text and the family
@@ -158,9 +189,17 @@ class Model(nn.Module):
         """
         return self._draws(knobs).stream(sources or {}, prompt, stop, seed)
 
-    def interpolate(self, first: Row, last: Row, n: int = 7, *, seeds: tuple[int, int] = (0, 0),
-                    known: Mapping[str, Any] | None = None, negative: Row | None = None,
-                    **knobs: Any) -> list[Row]:
+    def interpolate(
+        self,
+        first: Row,
+        last: Row,
+        n: int = 7,
+        *,
+        seeds: tuple[int, int] = (0, 0),
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        **knobs: Any,
+    ) -> list[Row]:
         """n draws from P(targets | first) to P(targets | last), and from one seed's noise to the other's.
 
         Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
@@ -168,9 +207,16 @@ class Model(nn.Module):
         """
         return self.between([first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **knobs)
 
-    def between(self, firsts: Sequence[Row], lasts: Sequence[Row], *, seeds: tuple[int, int],
-                known: Mapping[str, Any] | None = None, negative: Row | None = None,
-                **knobs: Any) -> list[Row]:
+    def between(
+        self,
+        firsts: Sequence[Row],
+        lasts: Sequence[Row],
+        *,
+        seeds: tuple[int, int],
+        known: Mapping[str, Any] | None = None,
+        negative: Row | None = None,
+        **knobs: Any,
+    ) -> list[Row]:
         """The same where the two sources are others at each of the steps, of which there are at least 2."""
         return self._draws(knobs, known=known, negative=negative).between(firsts, lasts, seeds)
 
@@ -179,8 +225,16 @@ class Model(nn.Module):
 
     # ---- scoring
 
-    def log_prob(self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None,
-                 observed: Mapping[str, Any] | None = None, batch: int = 64, **knobs: Any) -> Score:
+    def log_prob(
+        self,
+        rows: Sequence[Row],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        observed: Mapping[str, Any] | None = None,
+        batch: int = 64,
+        **knobs: Any,
+    ) -> Score:
         """log P(targets | sources) of each row, in nats of the values' own units.
 
         A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform
@@ -218,14 +272,21 @@ class Model(nn.Module):
         self.tokens.target(name)
         with torch.no_grad():
             parts = (values[i : i + batch] for i in range(0, len(values), batch))
-            return torch.cat([self.family.embed(name, part if isinstance(part, Tensor)
-                                                else self.encode(name, part)).cpu() for part in parts])
+            return torch.cat(
+                [
+                    self.family.embed(
+                        name, part if isinstance(part, Tensor) else self.encode(name, part)
+                    ).cpu()
+                    for part in parts
+                ]
+            )
 
     def embeds(self) -> None:
         """Raise ValueError unless the family has an embedding."""
         if not hasattr(type(self.family), "embed"):  # not a module of that name
-            raise ValueError(f"the family {self.family_name} has no embedding; "
-                             "train one of the family contrastive")
+            raise ValueError(
+                f"the family {self.family_name} has no embedding; train one of the family contrastive"
+            )
 
     # ---- a column seen through this model
 
@@ -259,22 +320,32 @@ class Model(nn.Module):
 
     def _target(self, column: str) -> str:
         if not hasattr(self.family, "code_spec"):
-            raise ValueError(f"{column} cannot be seen through a model of the family {self.family_name}, "
-                             "which has no codes; train one of the family autoencoder, vae or contrastive")
+            raise ValueError(
+                f"{column} cannot be seen through a model of the family {self.family_name}, "
+                "which has no codes; train one of the family autoencoder, vae or contrastive"
+            )
         for name in self.targets:
             if View.parse(name).column == column:
                 return name
-        raise ValueError(f"{column} cannot be seen through a model of P({self.formula}), which has no such "
-                         "target")
+        raise ValueError(
+            f"{column} cannot be seen through a model of P({self.formula}), which has no such target"
+        )
 
     # ---- folders
 
     def to_json(self) -> dict[str, Any]:
         """All that is needed to build the same model again, less its weights."""
-        found = {"formula": str(self.formula), "family": self.family_name, "options": self.options,
-                 "columns": {name: column.to_json() for name, column in self.columns.items()}}
-        kept = {name: {"name": view.name, "fingerprint": view.fingerprint}
-                for name, view in self.views.items() if isinstance(view, Frozen)}
+        found = {
+            "formula": str(self.formula),
+            "family": self.family_name,
+            "options": self.options,
+            "columns": {name: column.to_json() for name, column in self.columns.items()},
+        }
+        kept = {
+            name: {"name": view.name, "fingerprint": view.fingerprint}
+            for name, view in self.views.items()
+            if isinstance(view, Frozen)
+        }
         return {**found, "frozen": kept} if kept else found
 
     @classmethod
@@ -283,8 +354,11 @@ class Model(nn.Module):
         columns: dict[str, Modality] = {}
         for name, column in state["columns"].items():
             latent = column["kind"] == "latent"
-            columns[name] = (Latent.from_json(column, views[View.parse(name).through]) if latent
-                             else modality_from_json(column))
+            columns[name] = (
+                Latent.from_json(column, views[View.parse(name).through])
+                if latent
+                else modality_from_json(column)
+            )
         return cls(state["formula"], columns, state["family"], **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:

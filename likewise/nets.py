@@ -38,8 +38,9 @@ def turned(places: Tensor, size: int, base: float) -> Tensor:
     """The same of places (T, axes) on any grid; wavelengths are from 2 pi to 2 pi `base`."""
     axes, pairs = places.shape[1], size // 2
     share = [pairs // axes + (a < pairs % axes) for a in range(axes)]
-    parts = [places[:, a, None] * base ** (-torch.arange(n, device=places.device) / n)
-             for a, n in enumerate(share)]
+    parts = [
+        places[:, a, None] * base ** (-torch.arange(n, device=places.device) / n) for a, n in enumerate(share)
+    ]
     angles = torch.cat(parts, dim=1)
     cosines, sines = angles.cos(), angles.sin()
     return torch.stack([cosines.repeat(1, 2), torch.cat([-sines, sines], dim=1)])
@@ -58,10 +59,16 @@ class Cache:
     def add(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append those of further tokens; returns all of them."""
         if self.kv is None:
-            self.kv = torch.empty(2, *k.shape[:2], self.room, k.shape[-1], device=k.device,
-                                  dtype=k.dtype if k.is_cuda else torch.float32)
+            self.kv = torch.empty(
+                2,
+                *k.shape[:2],
+                self.room,
+                k.shape[-1],
+                device=k.device,
+                dtype=k.dtype if k.is_cuda else torch.float32,
+            )
         end = self.n + k.shape[2]
-        self.kv[0, :, :, self.n:end], self.kv[1, :, :, self.n:end] = k, v
+        self.kv[0, :, :, self.n : end], self.kv[1, :, :, self.n : end] = k, v
         self.n = end
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
@@ -123,8 +130,15 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = zero(nn.Linear(4 * width, width, bias=False))
 
-    def forward(self, x: Tensor, e: Tensor, stream: Tensor | None, table: Tensor,
-                bias: Tensor | None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        e: Tensor,
+        stream: Tensor | None,
+        table: Tensor,
+        bias: Tensor | None,
+        cache: Cache | None = None,
+    ) -> Tensor:
         """One block: (B, T, D) -> (B, T, D).
 
         e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
@@ -132,8 +146,9 @@ class Block(nn.Module):
         m = self.modulation(e)
         return self.modulated(x, m if stream is None else m[:, stream], table, bias, cache)
 
-    def modulated(self, x: Tensor, m: Tensor, table: Tensor, bias: Tensor | None,
-                  cache: Cache | None = None) -> Tensor:
+    def modulated(
+        self, x: Tensor, m: Tensor, table: Tensor, bias: Tensor | None, cache: Cache | None = None
+    ) -> Tensor:
         """The same with what the condition was found to say, (B, T or 1, 6 D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, dim=-1)
         h = torch.addcmul(shift1, norm(x), scale1 + 1)
@@ -257,20 +272,32 @@ class Net(nn.Module):
     told     how many numbers in [0, 1] it is told beside the times
     """
 
-    def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], sources: Mapping[str, Spec], *,
-                 width: int, depth: int, stem: str, told: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Spec],
+        outputs: Mapping[str, int],
+        sources: Mapping[str, Spec],
+        *,
+        width: int,
+        depth: int,
+        stem: str,
+        told: int = 0,
+    ) -> None:
         super().__init__()
         self.beside = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
         more = sum(s.width + 1 for s in self.beside.values())
         self.grids = {n: s.grid for n, s in inputs.items() if len(s.grid) == 2 and more}
         self.stems = nn.ModuleList(
             make_stem(stem, s.grid, s.width + 1 + (more if n in self.grids else 0), outputs[n], width)
-            for n, s in inputs.items())
+            for n, s in inputs.items()
+        )
         self.names = list(inputs)
         self.reader = Reader(sources, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
-        self.told = nn.ModuleList(nn.Sequential(nn.Linear(256, width), nn.GELU(),
-                                                zero(nn.Linear(width, width))) for _ in range(told))
+        self.told = nn.ModuleList(
+            nn.Sequential(nn.Linear(256, width), nn.GELU(), zero(nn.Linear(width, width)))
+            for _ in range(told)
+        )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
 
     def read(self, c: Context) -> Reading:
@@ -290,8 +317,9 @@ class Net(nn.Module):
                 parts.append(x.permute(0, 2, 3, 1).flatten(1, 2))
         return torch.cat(parts, dim=-1)
 
-    def forward(self, x: Batch, t: Tensor, known: Batch, reading: Reading,
-                told: Tensor | None = None) -> Batch:
+    def forward(
+        self, x: Batch, t: Tensor, known: Batch, reading: Reading, told: Tensor | None = None
+    ) -> Batch:
         """One prediction a token: column -> (B, T, outputs[column]).
 
         x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; told (B, as many as it is told).
@@ -301,11 +329,17 @@ class Net(nn.Module):
         for i, part in enumerate(self.told):
             e = e + part(waves(told[:, i]).to(dtype))[:, None]
         e = F.gelu(e)
-        inside = [torch.cat([x[n], known[n], *([reading.beside[n]] if n in self.grids else [])], dim=-1)
-                  for n in self.names]
-        parts, skips = zip(*(stem.encode(part.to(dtype), e[:, i])
-                             for i, (part, stem) in enumerate(zip(inside, self.stems, strict=True))),
-                           strict=True)
+        inside = [
+            torch.cat([x[n], known[n], *([reading.beside[n]] if n in self.grids else [])], dim=-1)
+            for n in self.names
+        ]
+        parts, skips = zip(
+            *(
+                stem.encode(part.to(dtype), e[:, i])
+                for i, (part, stem) in enumerate(zip(inside, self.stems, strict=True))
+            ),
+            strict=True,
+        )
         columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, reading), skips, strict=True))
         return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
 
@@ -313,12 +347,14 @@ class Net(nn.Module):
 class Encoder(nn.Module):
     """Columns of floats -> tokens on their coarse grids, (B, n, D), with or without sources in context."""
 
-    def __init__(self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str,
-                 coarse: int = COARSE) -> None:
+    def __init__(
+        self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str, coarse: int = COARSE
+    ) -> None:
         super().__init__()
         self.names = list(inputs)
-        self.stems = nn.ModuleList(make_stem(stem, s.grid, s.width, None, width, coarse=coarse)
-                                   for s in inputs.values())
+        self.stems = nn.ModuleList(
+            make_stem(stem, s.grid, s.width, None, width, coarse=coarse) for s in inputs.values()
+        )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
@@ -327,8 +363,10 @@ class Encoder(nn.Module):
         """Column -> (B, T, C) floats, to (B, n, D)."""
         rows = len(x[self.names[0]])
         e = conditions(self.condition, reading, rows)
-        parts = [stem.encode(x[name].to(e.dtype), e[:, i])[0]
-                 for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))]
+        parts = [
+            stem.encode(x[name].to(e.dtype), e[:, i])[0]
+            for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))
+        ]
         return torch.cat(list(self.trunk(parts, e, reading)), dim=1)
 
 
@@ -338,13 +376,22 @@ class Decoder(nn.Module):
     inputs   column -> Spec, for its grid; outputs: column -> floats a token that come out
     """
 
-    def __init__(self, inputs: Mapping[str, Spec], outputs: Mapping[str, int], *, width: int, depth: int,
-                 stem: str, coarse: int = COARSE) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Spec],
+        outputs: Mapping[str, int],
+        *,
+        width: int,
+        depth: int,
+        stem: str,
+        coarse: int = COARSE,
+    ) -> None:
         super().__init__()
         self.names = list(inputs)
         self.stems = nn.ModuleList(
             make_stem(stem, s.grid, None, outputs[n], width, skips=False, coarse=coarse)
-            for n, s in inputs.items())
+            for n, s in inputs.items()
+        )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
@@ -353,8 +400,10 @@ class Decoder(nn.Module):
         """(B, n, D) -> column -> (B, T, outputs[column]) float32."""
         e = conditions(self.condition, reading, len(h))
         parts = self.trunk(h.split(self.trunk.sizes, dim=1), e, reading)
-        return {name: stem.decode(part, [], e[:, i]).float()
-                for i, (name, stem, part) in enumerate(zip(self.names, self.stems, parts, strict=True))}
+        return {
+            name: stem.decode(part, [], e[:, i]).float()
+            for i, (name, stem, part) in enumerate(zip(self.names, self.stems, parts, strict=True))
+        }
 
 
 def conditions(own: Tensor, reading: Reading | None, rows: int) -> Tensor:

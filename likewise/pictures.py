@@ -57,8 +57,15 @@ def animate(frames: Sequence[PIL.Image.Image], path: Path, about: Mapping[str, A
     """Write a GIF that goes through the frames and back, for ever; `about` is its comment. Raises OSError."""
     first, *rest = [*frames, *frames[-2:0:-1]]
     file = io.BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=100, loop=0,
-               comment=json.dumps(about, ensure_ascii=False).encode())
+    first.save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=rest,
+        duration=100,
+        loop=0,
+        comment=json.dumps(about, ensure_ascii=False).encode(),
+    )
     put(path, file.getvalue())
 
 
@@ -90,7 +97,7 @@ def curve(metrics: Path, out: Path) -> None:
     axes.plot(steps, losses, label="training", linewidth=1.2)
     if heldout:
         axes.plot(*zip(*heldout, strict=True), "o-", markersize=3, label="held out")
-    late = losses[len(losses) // 20 :] + [loss for _, loss in heldout]     # the first ones flatten the rest
+    late = losses[len(losses) // 20 :] + [loss for _, loss in heldout]  # the first ones flatten the rest
     room = 0.05 * (max(late) - min(late)) or 1.0
     axes.set(xlabel="step", ylabel="loss", ylim=(min(late) - room, max(late) + room))
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -9,13 +9,17 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-SIDE, LARGEST = 96, 256     # pixels of a cell: small pictures are enlarged to the one, large ones reduced
+SIDE, LARGEST = 96, 256  # pixels of a cell: small pictures are enlarged to the one, large ones reduced
 Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
-GAP, TEXT = 6, 12           # pixels between cells, and of a caption's height
+GAP, TEXT = 6, 12  # pixels between cells, and of a caption's height
 
 
-def grid(images: Sequence[PIL.Image.Image], columns: int | None = None, scale: int | None = None,
-         captions: Sequence[str] | None = None) -> PIL.Image.Image:
+def grid(
+    images: Sequence[PIL.Image.Image],
+    columns: int | None = None,
+    scale: int | None = None,
+    captions: Sequence[str] | None = None,
+) -> PIL.Image.Image:
     """The pictures on white, `columns` in a line, each pixel as a square of `scale` pixels, captions below.
 
     Without `columns` the grid is about square; without `scale` a small picture is enlarged to about 96

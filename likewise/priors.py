@@ -1,9 +1,9 @@
 """Priors: p(z | sources) of a latent vector z. Each is a mixture of K Gaussians with diagonal covariance.
 
-    standard  N(0, I)                                                                                    (1)
-    learned   N(mu(c), sigma(c)^2), as sources c say (Sohn et al., 2015)                                 (2)
-    mixture   sum_k w_k(c) N(mu_k, sigma_k^2)                                                            (3)
-    vamp      sum_k w_k(c) q(z | u_k): the encoder's Gaussians of K learned rows (Tomczak & Welling, 2018) (4)
+standard  N(0, I)                                                                                    (1)
+learned   N(mu(c), sigma(c)^2), as sources c say (Sohn et al., 2015)                                 (2)
+mixture   sum_k w_k(c) N(mu_k, sigma_k^2)                                                            (3)
+vamp      sum_k w_k(c) q(z | u_k): the encoder's Gaussians of K learned rows (Tomczak & Welling, 2018) (4)
 """
 
 from __future__ import annotations
@@ -64,8 +64,12 @@ def log_normal(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
 
 def kl_normal(q: Gaussians, p: Gaussians) -> Tensor:
     """KL(q || p) of each number, in closed form where both are one Gaussian: (B, L)."""
-    return 0.5 * (p.log_var - q.log_var - 1
-                  + ((q.log_var.exp() + (q.mean - p.mean).square()) * (-p.log_var).exp()))[:, 0]
+    return (
+        0.5
+        * (p.log_var - q.log_var - 1 + ((q.log_var.exp() + (q.mean - p.mean).square()) * (-p.log_var).exp()))[
+            :, 0
+        ]
+    )
 
 
 class Prior(nn.Module):
@@ -82,8 +86,9 @@ class Prior(nn.Module):
         self.head = nn.Linear(width, 2 * latent if kind == "learned" else components)
         nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
         if kind == "mixture":
-            self.both = nn.Parameter(torch.cat([torch.randn(components, latent),
-                                                torch.zeros(components, latent)], dim=1))
+            self.both = nn.Parameter(
+                torch.cat([torch.randn(components, latent), torch.zeros(components, latent)], dim=1)
+            )
 
     def forward(self, reading: Reading, rows: int, encoded: Gaussians | None = None) -> Gaussians:
         """p(z | what is read); `encoded` are the K Gaussians of (4), K rows of one each."""
@@ -94,5 +99,8 @@ class Prior(nn.Module):
         if self.kind == "learned":  # (2)
             return Gaussians.one(said)
         parts = Gaussians.one(self.both) if encoded is None else encoded  # (3), (4)
-        return Gaussians(said.float().log_softmax(1), parts.mean[:, 0].expand(rows, -1, -1),
-                         parts.log_var[:, 0].expand(rows, -1, -1))
+        return Gaussians(
+            said.float().log_softmax(1),
+            parts.mean[:, 0].expand(rows, -1, -1),
+            parts.log_var[:, 0].expand(rows, -1, -1),
+        )

@@ -52,12 +52,16 @@ class Product:
         """log p of each token, (B, n) with n up to the last that is used; with `rng`, some are dropped."""
         used = {n: through_end(z[n], spec) for n, spec in self.specs.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
-        parts = [self._read(k, z[n][:, : lengths[n]], spec.tokens, rng)
-                 for k, (n, spec) in enumerate(self.specs.items())]
+        parts = [
+            self._read(k, z[n][:, : lengths[n]], spec.tokens, rng)
+            for k, (n, spec) in enumerate(self.specs.items())
+        ]
         seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
         slots = self.causal(parts, seen, reading)
-        return {name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
-                for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)}
+        return {
+            name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
+            for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)
+        }
 
     def rearranged(self, z: Batch, reading: Reading, share: float, rng: Rng) -> Tensor:
         """log p of the tokens of a text, (B, 1), in a share of rows rearranged; marks cost nothing."""

@@ -18,8 +18,8 @@ from likewise.model import Model
 from likewise.table import Table
 from likewise.training import Plan, Step, train
 
-SHOWN, ACROSS = 32, 8       # draws on samples.png, and how many stand in a line
-DRAFT = 8                   # steps of a sampler that has steps: a look at the run should cost little of it
+SHOWN, ACROSS = 32, 8  # draws on samples.png, and how many stand in a line
+DRAFT = 8  # steps of a sampler that has steps: a look at the run should cost little of it
 CURVE, SAMPLES = "curve.png", "samples.png"
 
 
@@ -48,15 +48,22 @@ class Display:
 
     def show(self, step: Step) -> None:
         """Move the line."""
-        if self.bar is None:        # not before there is a step: an error at the beginning needs no bar
-            self.bar = tqdm(total=100.0, bar_format="{percentage:3.0f}% {bar:20} {desc}", file=sys.stderr,
-                            delay=1e-3, mininterval=0.2 if sys.stderr.isatty() else 30.0)
+        if self.bar is None:  # not before there is a step: an error at the beginning needs no bar
+            self.bar = tqdm(
+                total=100.0,
+                bar_format="{percentage:3.0f}% {bar:20} {desc}",
+                file=sys.stderr,
+                delay=1e-3,
+                mininterval=0.2 if sys.stderr.isatty() else 30.0,
+            )
         self.seen += 1
-        self.loss += max(0.02, min(1.0, 3 / self.seen)) * (step.loss - self.loss)     # forgets the first soon
+        self.loss += max(0.02, min(1.0, 3 / self.seen)) * (step.loss - self.loss)  # forgets the first soon
         self.heldout = step.heldout if step.heldout is not None else self.heldout
         heldout = "" if self.heldout is None else f"held-out {self.heldout:.4f}  "
-        text = (f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
-                f"{clock(step.eta)} left")
+        text = (
+            f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
+            f"{clock(step.eta)} left"
+        )
         self.bar.set_description_str(text, refresh=False)
         self.bar.update(100 * step.progress - self.bar.n)
 
@@ -74,8 +81,16 @@ class Display:
         self.drawn = time.perf_counter()
 
 
-def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool = False,
-           rows: Sequence[Row] | None = None, across: int = ACROSS) -> Ending:
+def follow(
+    model: Model,
+    table: Table,
+    plan: Plan,
+    folder: Path,
+    *,
+    resume: bool = False,
+    rows: Sequence[Row] | None = None,
+    across: int = ACROSS,
+) -> Ending:
     """Train and show it, until it is done or Ctrl-C. samples.png shows draws for `rows`, `across` a line.
 
     Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
@@ -94,7 +109,7 @@ def follow(model: Model, table: Table, plan: Plan, folder: Path, *, resume: bool
                 late = not len(table.test) and time.perf_counter() - display.drawn > plan.save
                 if step.heldout is not None or late or step.progress >= 1:
                     display.draw()
-    except KeyboardInterrupt:       # by now `train` has saved
+    except KeyboardInterrupt:  # by now `train` has saved
         stopped = True
     finally:
         if display is not None and display.bar is not None:

@@ -14,7 +14,7 @@ from likewise.formula import unknown
 from likewise.modalities import Label, Modality, Text
 from likewise.modalities.text import ARTICLES
 
-Prompt = dict[str, str]     # source -> its value as it was written
+Prompt = dict[str, str]  # source -> its value as it was written
 
 
 def split(text: str, columns: Mapping[str, Modality], sources: Collection[str]) -> tuple[str, Prompt]:

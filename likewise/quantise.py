@@ -19,11 +19,19 @@ from torch import Tensor, nn
 from likewise.rng import Rng
 from likewise.stems import norm
 
-NOISE = 0.2   # of (1): neighbouring codes must mean similar things, so a prior's small errors do no harm
+NOISE = 0.2  # of (1): neighbouring codes must mean similar things, so a prior's small errors do no harm
 COMMIT = 0.25
 # sizes of codebooks -> levels of (2), after table 1 of its source
-LEVELS = {16: (4, 4), 64: (8, 8), 240: (8, 6, 5), 512: (8, 8, 8), 1000: (8, 5, 5, 5), 4375: (7, 5, 5, 5, 5),
-          15360: (8, 8, 8, 6, 5), 64000: (8, 8, 8, 5, 5, 5)}
+LEVELS = {
+    16: (4, 4),
+    64: (8, 8),
+    240: (8, 6, 5),
+    512: (8, 8, 8),
+    1000: (8, 5, 5, 5),
+    4375: (7, 5, 5, 5, 5),
+    15360: (8, 8, 8, 6, 5),
+    64000: (8, 8, 8, 5, 5, 5),
+}
 
 
 class Bottleneck(nn.Module):

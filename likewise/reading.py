@@ -27,19 +27,37 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 TABLES = (".csv", ".jsonl", ".parquet")
-TEXTS = (".txt", ".md", ".rst", ".tex", ".html", ".py", ".sql", ".js", ".ts", ".c", ".h", ".cpp", ".java",
-         ".go", ".rs", ".sh", ".r", ".jl")
-LONG = 4096         # characters above which a text is a document, which is learned in windows
-AT_ONCE = 2**26     # characters of texts that are kept in memory; more go into files that are mapped
-MARK = "\ufeff"     # of the order of bytes, which some files begin with
-PASSAGE = " passage"    # where a passage stands: document * 2^32 + how many of its passages follow
-FILE = " file"          # that a row of a folder is from; neither of the two is a value of the row
-OTHER = " other"        # a column while it takes the place of another
-NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}     # what these always are
-FEW_STRINGS, FEW_NUMBERS = 256, 32      # distinct values at most, each twice on average: these are labels
+TEXTS = (
+    ".txt",
+    ".md",
+    ".rst",
+    ".tex",
+    ".html",
+    ".py",
+    ".sql",
+    ".js",
+    ".ts",
+    ".c",
+    ".h",
+    ".cpp",
+    ".java",
+    ".go",
+    ".rs",
+    ".sh",
+    ".r",
+    ".jl",
+)
+LONG = 4096  # characters above which a text is a document, which is learned in windows
+AT_ONCE = 2**26  # characters of texts that are kept in memory; more go into files that are mapped
+MARK = "\ufeff"  # of the order of bytes, which some files begin with
+PASSAGE = " passage"  # where a passage stands: document * 2^32 + how many of its passages follow
+FILE = " file"  # that a row of a folder is from; neither of the two is a value of the row
+OTHER = " other"  # a column while it takes the place of another
+NAMED = {"text": "text", "caption": "text", "prompt": "text", "label": "label"}  # what these always are
+FEW_STRINGS, FEW_NUMBERS = 256, 32  # distinct values at most, each twice on average: these are labels
 NUMBER = re.compile(r"[+-]?((?!0\d)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE)  # not 007
 WHOLE = re.compile(r"[+-]?\d+")
-DIGITS = 18         # of a whole number at most; what has more is a name
+DIGITS = 18  # of a whole number at most; what has more is a name
 GAPS = {"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"}  # among numbers: missing
 
 
@@ -64,8 +82,12 @@ def _quiet() -> Iterator[None]:
             enable_progress_bars()
 
 
-def read(source: str | Path, options: Mapping[str, Any] | None = None,
-         encoding: str | None = None, kinds: Mapping[str, str] | None = None) -> Dataset:
+def read(
+    source: str | Path,
+    options: Mapping[str, Any] | None = None,
+    encoding: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Dataset:
     """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
 
     `encoding` is that of text files and of .csv, UTF-8 unless given. What `kinds` says is no number is read
@@ -84,8 +106,9 @@ def read(source: str | Path, options: Mapping[str, Any] | None = None,
         with _quiet():
             return _hub(str(source))
     if path.suffix or len(path.parts) > 1:
-        raise TableError(f"there is no folder or file {str(source)!r}; mend the path, or take a demo: "
-                         f"{', '.join(DEMOS)}")
+        raise TableError(
+            f"there is no folder or file {str(source)!r}; mend the path, or take a demo: {', '.join(DEMOS)}"
+        )
     raise TableError(unknown("folder, file or demo", str(source), DEMOS))
 
 
@@ -120,13 +143,22 @@ def typed(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, s
         raise TableError("there is no column to learn from; " + "; ".join(warnings))
     documents = [name for name, kind in found.items() if kind == "document"]
     if len(documents) > 1:
-        raise TableError(f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
-                         f"leave one of them out, or say --kind {documents[1]}=text if it is short")
+        raise TableError(
+            f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
+            f"leave one of them out, or say --kind {documents[1]}=text if it is short"
+        )
     if PASSAGE in data.column_names and not documents:
         raise TableError(f"a text has more than {LONG:,} bytes; leave --kind out: it is a document")
     if documents and PASSAGE not in data.column_names:
-        data = data.map(_cut, fn_kwargs={"name": documents[0]}, with_indices=True, batched=True, batch_size=1,
-                        remove_columns=data.column_names, load_from_cache_file=False)
+        data = data.map(
+            _cut,
+            fn_kwargs={"name": documents[0]},
+            with_indices=True,
+            batched=True,
+            batch_size=1,
+            remove_columns=data.column_names,
+            load_from_cache_file=False,
+        )
     beside = [name for name in (PASSAGE, FILE) if name in data.column_names]
     return data.select_columns([*found, *beside]), found, warnings
 
@@ -151,8 +183,7 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
 
 
 def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """A metadata file with a column file_name; pictures, with a .txt beside each or in class folders; texts.
-    """
+    """A metadata file with a column file_name; pictures, each with a .txt or in class folders; texts."""
     from datasets import Dataset, Features, Value
 
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
@@ -162,15 +193,21 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
     if not files:
         if texts:
             return _texts(texts, path, encoding)
-        raise TableError(f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
-                         ".parquet; put some in, or give a table file by its name")
-    columns: dict[str, list[Any]] = {"image": [{"bytes": None, "path": str(p)} for p in files],
-                                     FILE: [str(p.relative_to(path)) for p in files]}
+        raise TableError(
+            f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
+            ".parquet; put some in, or give a table file by its name"
+        )
+    columns: dict[str, list[Any]] = {
+        "image": [{"bytes": None, "path": str(p)} for p in files],
+        FILE: [str(p.relative_to(path)) for p in files],
+    }
     captions = [p.with_suffix(".txt") for p in files]
     if len(alone := {*texts} - {*captions}) > len(files):
-        raise TableError(f"the folder {str(path)!r} holds more texts that stand beside no picture "
-                         f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one "
-                         "of the two elsewhere")
+        raise TableError(
+            f"the folder {str(path)!r} holds more texts that stand beside no picture "
+            f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one "
+            "of the two elsewhere"
+        )
     if any(p.is_file() for p in captions):
         columns["text"] = [_decoded(p, encoding).strip() if p.is_file() else None for p in captions]
     if all(p.parent != path for p in files):
@@ -181,8 +218,13 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
 
 def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
     """The files that end so, anywhere in a folder but in what is hidden there."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file()
-                  and not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in endings
+        and p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
 
 
 def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:
@@ -194,7 +236,7 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
     whole = all(p.stat().st_size <= LONG for p in files)
     for i, path in enumerate(files):
         text = _decoded(path, encoding)
-        cut = [text] if whole else list(passages(text)) or [text]   # an empty one is a row that is not right
+        cut = [text] if whole else list(passages(text)) or [text]  # an empty one is a row that is not right
         columns.setdefault("text", []).extend(cut)
         columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(cut))
         if classes:
@@ -202,7 +244,7 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
         if not whole:
             columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(cut))))
         size += len(text)
-        if size > AT_ONCE or path is files[-1]:     # a column of Arrow has its limits, and so has memory
+        if size > AT_ONCE or path is files[-1]:  # a column of Arrow has its limits, and so has memory
             parts.append(_mapped(columns) if size > AT_ONCE else Dataset.from_dict(columns))
             columns, size = {}, 0
     return concatenate_datasets(parts)
@@ -227,12 +269,15 @@ def _decoded(path: Path, encoding: str | None) -> str:
         text = path.read_bytes().decode(encoding or "utf-8").removeprefix(MARK)
     except UnicodeDecodeError as error:
         wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise TableError(f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
-                         f"0x{error.object[error.start]:02x}; say what it is, such as "
-                         f"--encoding {'utf-16' if wide else 'latin-1'}") from None
+        raise TableError(
+            f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
+            f"0x{error.object[error.start]:02x}; say what it is, such as "
+            f"--encoding {'utf-16' if wide else 'latin-1'}"
+        ) from None
     except LookupError:
-        raise TableError(f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that "
-                         "Python knows") from None
+        raise TableError(
+            f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that Python knows"
+        ) from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -242,8 +287,10 @@ def _cut(rows: dict[str, list[Any]], places: Sequence[int], name: str) -> dict[s
     """One row -> a row for each passage of its document."""
     cut = list(passages(rows[name][0])) if rows[name][0] else rows[name]
     others = {n: values * len(cut) for n, values in rows.items() if n != name}
-    return {**{n: cut if n == name else others[n] for n in rows},
-            PASSAGE: [(places[0] << 32) + k for k in reversed(range(len(cut)))]}
+    return {
+        **{n: cut if n == name else others[n] for n in rows},
+        PASSAGE: [(places[0] << 32) + k for k in reversed(range(len(cut)))],
+    }
 
 
 def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
@@ -255,14 +302,19 @@ def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset
         if not any(text.strip() for text in data["text"]):
             raise TableError(f"{path} is empty")
         return data
-    readers = {".csv": partial(_csv, encoding=encoding, kinds=kinds), ".jsonl": Dataset.from_json,
-               ".parquet": Dataset.from_parquet}
+    readers = {
+        ".csv": partial(_csv, encoding=encoding, kinds=kinds),
+        ".jsonl": Dataset.from_json,
+        ".parquet": Dataset.from_parquet,
+    }
     if path.suffix.lower() not in readers:
-        raise TableError(f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
-                         f"ends in {', '.join(TABLES)} or .txt")
+        raise TableError(
+            f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
+            f"ends in {', '.join(TABLES)} or .txt"
+        )
     try:
         data = readers[path.suffix.lower()](str(path))
-    except Exception as error:      # pyarrow, pandas and datasets each have their own
+    except Exception as error:  # pyarrow, pandas and datasets each have their own
         reason = "it has no rows" if "corresponds to no data" in str(error) else _line(error)
         raise TableError(f"cannot read {str(path)!r}: {reason}") from error
     for name, feature in data.features.items():
@@ -280,8 +332,13 @@ def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
     from datasets import Dataset, Features, Value
 
     names = pandas.read_csv(path, nrows=0, encoding=encoding).columns
-    data = Dataset.from_csv(path, features=Features({name: Value("string") for name in names}),
-                            keep_default_na=False, na_values=[""], encoding=encoding)
+    data = Dataset.from_csv(
+        path,
+        features=Features({name: Value("string") for name in names}),
+        keep_default_na=False,
+        na_values=[""],
+        encoding=encoding,
+    )
     for name in names:
         if kinds.get(name, "number") == "number" and (found := _numbers(data[name][:])):
             data = _replaced(data, name, found[1], Value(found[0]))
@@ -312,12 +369,14 @@ def _hub(name: str) -> Dataset:
 
     try:
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
-            huggingface_hub.HfApi().dataset_info(name, timeout=10)      # says no sooner than load_dataset
+            huggingface_hub.HfApi().dataset_info(name, timeout=10)  # says no sooner than load_dataset
         return datasets.load_dataset(name, split="train")
-    except Exception as error:      # of the hub, its client, the network, the reader
-        raise TableError(f"there is no folder or file {name!r}, and the hub gave no data set of that name "
-                         f"({_line(error)}); mend the name, see that the network is up, or take a demo: "
-                         f"{', '.join(DEMOS)}") from error
+    except Exception as error:  # of the hub, its client, the network, the reader
+        raise TableError(
+            f"there is no folder or file {name!r}, and the hub gave no data set of that name "
+            f"({_line(error)}); mend the name, see that the network is up, or take a demo: "
+            f"{', '.join(DEMOS)}"
+        ) from error
 
 
 def _plain(data: Dataset, name: str) -> Dataset:
@@ -334,7 +393,7 @@ def _plain(data: Dataset, name: str) -> Dataset:
     if isinstance(feature, datasets.ClassLabel):
         classes = [None if i is None or i < 0 else feature.names[i] for i in data[name][:]]
         return _replaced(data, name, classes, datasets.Value("string"))
-    if dtype.startswith("float"):       # whole numbers with a gap are read as floats
+    if dtype.startswith("float"):  # whole numbers with a gap are read as floats
         with contextlib.suppress(pa.ArrowInvalid):
             whole = data.data.column(name).cast("int64").to_pylist()
             return _replaced(data, name, whole, datasets.Value("int64"))

@@ -21,7 +21,7 @@ Noise = Callable[[], Tensor]
 Sampler = Callable[[Denoise, Tensor, list[float], Noise, float], Tensor]
 
 
-NOISE, DATA = 20.0, 0.005   # t / (1 - t) as good as pure noise, and where the last of FEW steps begins
+NOISE, DATA = 20.0, 0.005  # t / (1 - t) as good as pure noise, and where the last of FEW steps begins
 FEW = 8
 
 

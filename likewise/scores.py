@@ -16,13 +16,22 @@ from likewise.tokens import Tokens
 
 
 @torch.no_grad()
-def of_rows(family: Family, tokens: Tokens, rows: Sequence[Row], seed: int, indices: Sequence[int],
-            observed: Mapping[str, Any], batch: int, knobs: Mapping[str, Any]) -> Score:
+def of_rows(
+    family: Family,
+    tokens: Tokens,
+    rows: Sequence[Row],
+    seed: int,
+    indices: Sequence[int],
+    observed: Mapping[str, Any],
+    batch: int,
+    knobs: Mapping[str, Any],
+) -> Score:
     """log P(targets | sources) of each row; see Model.log_prob."""
     specs, masks = family.targets, {n: tokens.mask(n, mask) for n, mask in observed.items()}
-    if masks:   # then of every target
-        masks = {n: torch.ones(s.tokens, dtype=torch.bool, device=tokens.device)
-                 for n, s in specs.items()} | masks
+    if masks:  # then of every target
+        masks = {
+            n: torch.ones(s.tokens, dtype=torch.bool, device=tokens.device) for n, s in specs.items()
+        } | masks
     parts = []
     for first in range(0, len(rows), batch):
         part = rows[first : first + batch]
@@ -44,13 +53,17 @@ def of_documents(family: Family, tokens: Tokens, rows: Sequence[Row], batch: int
     for row in rows:
         tokens.check(name, row[name])
     cuts = ((k, *cut) for k, row in enumerate(rows) for cut in windows(column.ids(row[name]), column.length))
-    nats = torch.zeros(len(rows), dtype=torch.float64, device=tokens.device)    # of millions of tokens
+    nats = torch.zeros(len(rows), dtype=torch.float64, device=tokens.device)  # of millions of tokens
     while some := list(itertools.islice(cuts, batch)):
         which, ids, fresh = zip(*some, strict=True)
-        told = family.token_log_prob({name: torch.stack(ids).to(tokens.device)},
-                                     tokens.context([rows[k] for k in which]))[name]
-        nats.index_add_(0, torch.tensor(which, device=tokens.device),
-                        (told * torch.stack(fresh).to(tokens.device)).sum(1).double())
+        told = family.token_log_prob(
+            {name: torch.stack(ids).to(tokens.device)}, tokens.context([rows[k] for k in which])
+        )[name]
+        nats.index_add_(
+            0,
+            torch.tensor(which, device=tokens.device),
+            (told * torch.stack(fresh).to(tokens.device)).sum(1).double(),
+        )
     sizes = [len(row[name].encode()) for row in rows]
     return Score(nats.float(), "exact", torch.tensor(sizes, device=tokens.device))
 

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from likewise.reading import TableError
 from likewise.stored import Stored
 
-SHARE = 0.1         # of the rows, held out by default
-MOST = 1_000        # rows, held out by default at most
-FEW = 20            # documents below which the last part of each is held out
+SHARE = 0.1  # of the rows, held out by default
+MOST = 1_000  # rows, held out by default at most
+FEW = 20  # documents below which the last part of each is held out
 
-Need = tuple[str, int]      # a part of a row, and how many training rows must keep it
+Need = tuple[str, int]  # a part of a row, and how many training rows must keep it
 
 
-def split(rows: Stored, share: float | None = None, by: str | None = None,
-          pairs: str | None = None) -> list[int]:
+def split(
+    rows: Stored, share: float | None = None, by: str | None = None, pairs: str | None = None
+) -> list[int]:
     """The numbers of the rows to hold out of a table; see Table.open."""
     documents = rows.passages and not (by or pairs)
     by = None if documents else grouping(rows.kinds, by)
@@ -38,8 +39,12 @@ def grouping(kinds: Mapping[str, str], by: str | None = None) -> str | None:
     return by or ("concept" if "concept" in kinds else next(iter(texts), None))
 
 
-def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float | None = None,
-             partners: Sequence[str] | None = None) -> list[int]:
+def held_out(
+    keys: Sequence[str],
+    classes: Sequence[Sequence[str]],
+    share: float | None = None,
+    partners: Sequence[str] | None = None,
+) -> list[int]:
     """The numbers of the rows to hold out: groups of equal `keys`, in an order that a hash of the key gives.
 
     A group goes whole to one side, and stays in training where it is the last of one of its `classes` (a
@@ -73,13 +78,19 @@ def held_out(keys: Sequence[str], classes: Sequence[Sequence[str]], share: float
         return held
     found = _pairs(keys, partners, needs, held, quota - most)
     if quota and not found:
-        raise TableError("no pair can be held out: none has both of its halves in other rows as well; leave "
-                         "pairs out, or name another column")
+        raise TableError(
+            "no pair can be held out: none has both of its halves in other rows as well; leave "
+            "pairs out, or name another column"
+        )
     return sorted(held + found)
 
 
-def documents_held_out(documents: Sequence[int], keys: Sequence[str], classes: Sequence[Sequence[str]],
-                       share: float | None = None) -> list[int]:
+def documents_held_out(
+    documents: Sequence[int],
+    keys: Sequence[str],
+    classes: Sequence[Sequence[str]],
+    share: float | None = None,
+) -> list[int]:
     """The numbers of the passages to hold out, of the document of each and a key that copies of it share.
 
     Whole documents where there are at least 20 and some are not the last of one of their `classes`; else the
@@ -91,13 +102,13 @@ def documents_held_out(documents: Sequence[int], keys: Sequence[str], classes: S
     if len(set(keys)) >= FEW and (whole := held_out(keys, classes, share)):
         return whole
     counts, key_of = Counter(documents), dict(zip(documents, keys, strict=True))
-    cut: dict[str, int] = {}    # key -> how many of its last passages
+    cut: dict[str, int] = {}  # key -> how many of its last passages
     total = 0
     for document, n in counts.items():
-        if key_of[document] not in cut:     # what is rounded off one is held out of the next
+        if key_of[document] not in cut:  # what is rounded off one is held out of the next
             total += n
             due = round(total * (SHARE if share is None else share)) - sum(cut.values())
-            cut[key_of[document]] = min(due, n - 1)     # something of each is left to learn
+            cut[key_of[document]] = min(due, n - 1)  # something of each is left to learn
     left, out = {d: n - cut[key_of[d]] for d, n in counts.items()}, []
     for row, document in enumerate(documents):
         left[document] -= 1
@@ -106,11 +117,16 @@ def documents_held_out(documents: Sequence[int], keys: Sequence[str], classes: S
     return out
 
 
-def _pairs(keys: Sequence[str], partners: Sequence[str], needs: Sequence[Sequence[Need]], held: Sequence[int],
-           quota: int) -> list[int]:
+def _pairs(
+    keys: Sequence[str],
+    partners: Sequence[str],
+    needs: Sequence[Sequence[Need]],
+    held: Sequence[int],
+    quota: int,
+) -> list[int]:
     """At most `quota` rows, of whole pairs of a key and a partner, both of which other rows still have."""
     groups, out = defaultdict(list), set(held)
-    left: list[list[Need]] = [[] for _ in keys]     # nothing is left of a row that is held already
+    left: list[list[Need]] = [[] for _ in keys]  # nothing is left of a row that is held already
     for row, pair in enumerate(zip(keys, partners, strict=True)):
         if row not in out:
             groups[repr(pair)].append(row)
@@ -118,8 +134,9 @@ def _pairs(keys: Sequence[str], partners: Sequence[str], needs: Sequence[Sequenc
     return _choose(sorted(groups, key=_place), groups, left, quota)
 
 
-def _choose(order: Iterable[str], groups: Mapping[str, list[int]], needs: Sequence[Sequence[Need]],
-            quota: int) -> list[int]:
+def _choose(
+    order: Iterable[str], groups: Mapping[str, list[int]], needs: Sequence[Sequence[Need]], quota: int
+) -> list[int]:
     """At most `quota` rows, of whole groups in `order`, that leave the training rows what each row `needs`.
 
     The first group may be larger than the quota, up to half of the rows.

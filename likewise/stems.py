@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-COARSE = 8        # by default the trunk sees pictures on a grid of at most 8 x 8
-TOKENS = 256      # the most trunk tokens that one column takes
+COARSE = 8  # by default the trunk sees pictures on a grid of at most 8 x 8
+TOKENS = 256  # the most trunk tokens that one column takes
 
 
 class Stem(Protocol):
@@ -35,8 +35,16 @@ class Stem(Protocol):
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor: ...
 
 
-def make_stem(kind: str, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int,
-              *, skips: bool = True, coarse: int = COARSE) -> Stem:
+def make_stem(
+    kind: str,
+    grid: tuple[int, ...],
+    c_in: int | None,
+    c_out: int | None,
+    width: int,
+    *,
+    skips: bool = True,
+    coarse: int = COARSE,
+) -> Stem:
     """The stem of a target column; without `c_in` it has the way out only, without `c_out` the way in.
 
     `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere. The trunk sees a
@@ -53,8 +61,9 @@ class Patches(nn.Module):
     A patch is one token where the column is short.
     """
 
-    def __init__(self, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int, *,
-                 coarse: int = COARSE) -> None:
+    def __init__(
+        self, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int, *, coarse: int = COARSE
+    ) -> None:
         super().__init__()
         limit = coarse if len(grid) == 2 else TOKENS ** (1 / len(grid))
         self.fine = grid
@@ -115,8 +124,16 @@ class Picture(nn.Module):
     2016).
     """
 
-    def __init__(self, grid: tuple[int, int], c_in: int | None, c_out: int | None, width: int, *,
-                 skips: bool = True, coarse: int = COARSE) -> None:
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        c_in: int | None,
+        c_out: int | None,
+        width: int,
+        *,
+        skips: bool = True,
+        coarse: int = COARSE,
+    ) -> None:
         super().__init__()
         levels = math.ceil(math.log2(max(grid) / coarse))
         self.fine = grid

@@ -33,8 +33,10 @@ class Stored:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here."""
         cells = self.data[range(len(self))[row]]
-        return {name: image.read(content(cells[name])) if kind == "image" else cells[name]
-                for name, kind in self.kinds.items()}
+        return {
+            name: image.read(content(cells[name])) if kind == "image" else cells[name]
+            for name, kind in self.kinds.items()
+        }
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of a column, read when asked for if they may be large."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from likewise.modalities.document import Document
 
-IN_MEMORY = 2**30       # bytes of ids that are kept in memory; more go into a file that is mapped
-AT_ONCE = 1000          # passages that are tokenised together
+IN_MEMORY = 2**30  # bytes of ids that are kept in memory; more go into a file that is mapped
+AT_ONCE = 1000  # passages that are tokenised together
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,18 @@ class Stream:
             chunks.append(np.concatenate([np.asarray(row, dtype=width) for row in rows]))
             kept += chunks[-1].nbytes
             if kept > IN_MEMORY:
-                file = file or tempfile.TemporaryFile()     # noqa: SIM115   # open as long as it is mapped
+                file = file or tempfile.TemporaryFile()  # noqa: SIM115   # open as long as it is mapped
                 for chunk in chunks:
                     file.write(chunk.tobytes())
                 chunks, kept = [], 0
         if file is not None:
             file.write(b"".join(chunk.tobytes() for chunk in chunks))
             file.flush()
-        ids = (np.memmap(file, dtype=width, mode="r") if file is not None
-               else np.concatenate([np.empty(0, width), *chunks]))
+        ids = (
+            np.memmap(file, dtype=width, mode="r")
+            if file is not None
+            else np.concatenate([np.empty(0, width), *chunks])
+        )
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         place = np.asarray(places, dtype=np.int64)
         breaks = np.append(np.flatnonzero(np.diff(place) != -1) + 1, len(place)).astype(np.int64)

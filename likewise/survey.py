@@ -12,7 +12,7 @@ from typing import Any
 
 from likewise.modalities import image
 
-SHOWN = 10      # bad rows that a message lists
+SHOWN = 10  # bad rows that a message lists
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ class Survey:
             doubts.append(f"{copies} of {rows} rows are copies of others")
         for name, grey in self.greys.items():
             if 0 < grey < rows:
-                doubts.append(f"{name}: {grey} of {rows} pictures are grey, the others in colour; say "
-                              "with channels=1 or channels=3 what all should be")
+                doubts.append(
+                    f"{name}: {grey} of {rows} pictures are grey, the others in colour; say "
+                    "with channels=1 or channels=3 what all should be"
+                )
         return doubts
 
 

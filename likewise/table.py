@@ -46,15 +46,25 @@ class Table:
         self.skipped: list[BadRow] = []
         self.warnings: list[str] = []
         self._rows = rows
-        self._args = dict(args)     # of `open`
-        self._whole = whole         # the table that this one is a part of
+        self._args = dict(args)  # of `open`
+        self._whole = whole  # the table that this one is a part of
         self._encoded: dict[str, Encoded] = {}
 
     @classmethod
-    def open(cls, source: str | Path, *, options: Mapping[str, Any] | None = None,
-             kinds: Mapping[str, str] | None = None, skip_bad: bool = False, holdout: float | None = None,
-             by: str | None = None, pairs: str | None = None, encoding: str | None = None,
-             columns: Sequence[str] | None = None, like: Mapping[str, Modality] | None = None) -> Table:
+    def open(
+        cls,
+        source: str | Path,
+        *,
+        options: Mapping[str, Any] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        skip_bad: bool = False,
+        holdout: float | None = None,
+        by: str | None = None,
+        pairs: str | None = None,
+        encoding: str | None = None,
+        columns: Sequence[str] | None = None,
+        like: Mapping[str, Modality] | None = None,
+    ) -> Table:
         """The rows of a demo, a folder of pictures or texts, a text or table file or a hub data set.
 
         A table file ends in .csv, .jsonl or .parquet. Texts too long for a row are documents: their rows are
@@ -73,23 +83,50 @@ class Table:
         name, path = str(source), Path(source).expanduser()
         own = inspect.signature(DEMOS[name]).parameters if name in DEMOS else {}
         theirs = {View.parse(n).column: c.kind for n, c in (like or {}).items() if c.kind in KINDS}
-        data = reading.read(source, {n: v for n, v in (options or {}).items() if n in own}, encoding,
-                            theirs | dict(kinds or {}))
+        data = reading.read(
+            source,
+            {n: v for n, v in (options or {}).items() if n in own},
+            encoding,
+            theirs | dict(kinds or {}),
+        )
         kinds = {n: kind for n, kind in theirs.items() if n in data.column_names} | dict(kinds or {})
-        args = {"source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
-                "options": dict(options or {}), "kinds": kinds, "skip_bad": skip_bad,
-                "holdout": holdout, "by": by, "pairs": pairs, "encoding": encoding,
-                "columns": None if columns is None else list(columns)}
+        args = {
+            "source": str(path.resolve()) if name not in DEMOS and path.exists() else name,
+            "options": dict(options or {}),
+            "kinds": kinds,
+            "skip_bad": skip_bad,
+            "holdout": holdout,
+            "by": by,
+            "pairs": pairs,
+            "encoding": encoding,
+            "columns": None if columns is None else list(columns),
+        }
         return cls._checked(data, args, own)
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Row], kinds: Mapping[str, str] | None = None, *,
-                  options: Mapping[str, Any] | None = None, skip_bad: bool = False,
-                  holdout: float | None = None, by: str | None = None, pairs: str | None = None) -> Table:
+    def from_rows(
+        cls,
+        rows: Sequence[Row],
+        kinds: Mapping[str, str] | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        skip_bad: bool = False,
+        holdout: float | None = None,
+        by: str | None = None,
+        pairs: str | None = None,
+    ) -> Table:
         """Rows in memory as a table, checked like those of `open`."""
-        args = {"source": None, "options": dict(options or {}), "kinds": dict(kinds or {}),
-                "skip_bad": skip_bad, "holdout": holdout, "by": by, "pairs": pairs, "encoding": None,
-                "columns": None}
+        args = {
+            "source": None,
+            "options": dict(options or {}),
+            "kinds": dict(kinds or {}),
+            "skip_bad": skip_bad,
+            "holdout": holdout,
+            "by": by,
+            "pairs": pairs,
+            "encoding": None,
+            "columns": None,
+        }
         return cls._checked(reading.from_rows(rows), args)
 
     @classmethod
@@ -111,8 +148,11 @@ class Table:
         if args["columns"] is not None:
             needed = {*(View.parse(name).column for name in args["columns"]), args["by"], args["pairs"]}
             if spare := {b.column: b for b in reversed(bad) if b.column not in needed}:
-                warnings += [f"column {name!r}, which is not needed, is left out, as there are values that "
-                             f"cannot be used; the first: {first}" for name, first in spare.items()]
+                warnings += [
+                    f"column {name!r}, which is not needed, is left out, as there are values that "
+                    f"cannot be used; the first: {first}"
+                    for name, first in spare.items()
+                ]
                 table = cls(Stored(data, {n: kind for n, kind in kinds.items() if n not in spare}), args)
                 bad = table.check()
         if bad:
@@ -169,8 +209,8 @@ class Table:
     def _with(self, new: Mapping[str, Modality]) -> Table:
         """The same rows with these columns in the place of others of the name."""
         if all(self.views.get(name) is column for name, column in new.items()):
-            return self     # with what it has encoded
-        seen = copy.copy(self)      # and what it has found out so far
+            return self  # with what it has encoded
+        seen = copy.copy(self)  # and what it has found out so far
         seen.views = self.views | new
         seen._encoded = {name: kept for name, kept in self._encoded.items() if name not in new}
         if "_parts" in self.__dict__:
@@ -260,12 +300,17 @@ class Table:
         broken = self._rows.survey.broken
         rest = self._without(broken) if broken else self
         numbers = self._rows.others([bad.row for bad in broken])
-        unfit = [BadRow(numbers[i], name, reason)
-                 for name, kind in self._rows.kinds.items() if kind != "image" and len(rest)
-                 for i, value in enumerate(rest._rows.cells(name))
-                 if (reason := rest.columns[name].check(value))]
-        return [replace(bad, file=self._rows.file(bad.row))
-                for bad in sorted(broken + unfit, key=lambda bad: bad.row)]
+        unfit = [
+            BadRow(numbers[i], name, reason)
+            for name, kind in self._rows.kinds.items()
+            if kind != "image" and len(rest)
+            for i, value in enumerate(rest._rows.cells(name))
+            if (reason := rest.columns[name].check(value))
+        ]
+        return [
+            replace(bad, file=self._rows.file(bad.row))
+            for bad in sorted(broken + unfit, key=lambda bad: bad.row)
+        ]
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, as far as its passages follow each other in this table."""
@@ -279,8 +324,9 @@ class Table:
         column = self._tokens(name)
         return column.all if rows is None else column.at(rows)
 
-    def batches(self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0,
-                world: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
         """Batches without end, from step `start`: epochs, each in an order that (seed, epoch) gives.
 
         A step's `size` rows depend on nothing else, so a resumed run sees what an uninterrupted one does;

@@ -89,9 +89,7 @@ class Subject:
                     p.add_(0.1 * torch.randn_like(p))
         return family.eval()
 
-    def loss(
-        self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0
-    ) -> Tensor:
+    def loss(self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0) -> Tensor:
         rng = Rng(range(ROWS), "check", seed)
         return self.family.loss(self.x if x is None else x, self.c if c is None else c, phase, rng)
 
@@ -196,9 +194,7 @@ def gradients(s: Subject) -> None:
     """Every parameter that a phase trains gets a finite gradient from that phase's loss."""
     for phase in s.family.phases:
         s.family.zero_grad()
-        for seed in range(
-            8
-        ):  # what is known or dropped is drawn: a parameter may rest in one batch, not all
+        for seed in range(8):  # what is known or dropped is drawn: a parameter may rest in one batch, not all
             s.loss(phase, seed=seed).mean().backward()
         for name, p in s.family.parameters_of(phase):
             if not p.requires_grad:
@@ -348,9 +344,7 @@ def scores(s: Subject) -> None:
     except ValueError as error:
         assert str(error), "log_prob declines without saying why"
         return
-    assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), (
-        f"not a score: {score}"
-    )
+    assert isinstance(score, Score) and score.kind in ("exact", "bound", "estimate"), f"not a score: {score}"
     nats, dims = score.nats, sum(spec.tokens * spec.width for spec in s.case.targets.values())
     assert nats.shape == (ROWS,) and nats.isfinite().all(), "log_prob is not one finite number a row"
     assert score.dims == dims, f"dims is {score.dims}"

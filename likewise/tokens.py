@@ -70,8 +70,10 @@ class Tokens:
 
     def dequantised(self, rows: Sequence[Row], rng: Rng) -> Batch:
         """The targets of rows, with uniform noise as wide as what `decode` rounds to one value."""
-        return {name: self._noisy(name, self.encode(name, [row[name] for row in rows]), rng)
-                for name in self.formula.learned}
+        return {
+            name: self._noisy(name, self.encode(name, [row[name] for row in rows]), rng)
+            for name in self.formula.learned
+        }
 
     def _noisy(self, name: str, x: Tensor, rng: Rng) -> Tensor:
         cell = self.columns[name].cell

@@ -1,10 +1,10 @@
 """train: a generator that turns a model and a table into a trained model, one step at a time.
 
-    optimiser   Muon on the trunk's hidden matrices (Jordan et al., 2024), AdamW on everything else
-    schedule    linear warm-up, constant, linear decay to zero over the last part of the steps, or the minutes
-    average     power-function EMA (Karras et al., 2024, "EDM2"): model.family holds it at every step
-    arithmetic  bf16 copies of float32 parameters where the processor has bf16, so nothing is cast on the way
-    processes   under torchrun each takes its share of a batch, DistributedDataParallel averages gradients
+optimiser   Muon on the trunk's hidden matrices (Jordan et al., 2024), AdamW on everything else
+schedule    linear warm-up, constant, linear decay to zero over the last part of the steps, or the minutes
+average     power-function EMA (Karras et al., 2024, "EDM2"): model.family holds it at every step
+arithmetic  bf16 copies of float32 parameters where the processor has bf16, so nothing is cast on the way
+processes   under torchrun each takes its share of a batch, DistributedDataParallel averages gradients
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class Step:
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def train(model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *,
-          resume: bool = False) -> Iterator[Step]:
+def train(
+    model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *, resume: bool = False
+) -> Iterator[Step]:
     """Train `model` on table.train, one step a `next`. Checkpoints and metrics.jsonl go to `folder`, if any.
 
     Stopping early (Ctrl-C, closing the generator) saves; `resume` goes on from there, with the same losses as
@@ -120,8 +121,10 @@ class Trainer:
         self.plan = plan = plan.settled(model.family)
         self.rank, self.world = machine.join()
         if plan.batch % self.world:
-            raise ValueError(f"batch {plan.batch} cannot be shared by {self.world} processes; "
-                             f"take a multiple of {self.world}")
+            raise ValueError(
+                f"batch {plan.batch} cannot be shared by {self.world} processes; "
+                f"take a multiple of {self.world}"
+            )
         model.to(machine.device())
         self.raw: Family = copy.deepcopy(model.family).train()
         self.working: Family = self.raw.working(precision=plan.precision)
@@ -130,8 +133,7 @@ class Trainer:
             several = len(self.raw.phases) > 1  # then a phase leaves the other's parameters alone
             module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=several)
         self.module = torch.compile(module) if plan.compile else module
-        self.optimisers = {phase: optimisers(self.raw, phase, plan)
-                           for phase in self.raw.phases}
+        self.optimisers = {phase: optimisers(self.raw, phase, plan) for phase in self.raw.phases}
         self.gamma = _gamma(plan.ema)
         self.step, self.elapsed = 0, 0.0
         self.terms: dict[str, float] = {}
@@ -147,8 +149,14 @@ class Trainer:
         else:
             self._begin()  # a part of the run: its time counts
         saved, rate = time.perf_counter(), 0.0
-        batches = self.table.train.batches(self.model.formula.columns, self.plan.batch, seed=self.plan.seed,
-                                           start=self.step, rank=self.rank, world=self.world)
+        batches = self.table.train.batches(
+            self.model.formula.columns,
+            self.plan.batch,
+            seed=self.plan.seed,
+            start=self.step,
+            rank=self.rank,
+            world=self.world,
+        )
         heldout = None
         try:
             while (progress := self._progress()) < 1:
@@ -165,8 +173,7 @@ class Trainer:
                     saved = time.perf_counter()
                     self.elapsed = self._agree(time.perf_counter() - began)
                 eta = (60 * self.plan.minutes if self.plan.minutes else self.elapsed / done) - self.elapsed
-                step = Step(self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta),
-                            self.terms)
+                step = Step(self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta), self.terms)
                 self._record(step)
                 heldout = None
                 yield step
@@ -193,8 +200,9 @@ class Trainer:
             total += self._mean(loss.detach())
         self.terms = {name: self._mean(value) for name, value in self.working.terms.items()}
         if not math.isfinite(total):
-            raise FloatingPointError(f"the loss is {total} at step {self.step}: "
-                                     "lower --lr and --muon, or use --precision float32")
+            raise FloatingPointError(
+                f"the loss is {total} at step {self.step}: lower --lr and --muon, or use --precision float32"
+            )
         self._average()
         return total
 
@@ -280,8 +288,9 @@ class Trainer:
         if self.folder and self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             if (self.folder / checkpoint.MODEL).exists():  # the last of a checkpoint's files to be written
-                raise RunError(f"{self.folder} holds a run already; "
-                               "go on with --resume, or give another --out")
+                raise RunError(
+                    f"{self.folder} holds a run already; go on with --resume, or give another --out"
+                )
             (self.folder / "metrics.jsonl").write_text("")
         self._show()
 
@@ -291,8 +300,11 @@ class Trainer:
         fresh, self.model.fresh = self.model.fresh, False
         if not fresh or type(self.raw).begin is Family.begin or not len(self.table.train):
             return
-        batch = next(self.table.train.batches(self.model.formula.columns, min(SEEN, len(self.table.train)),
-                                              seed=self.plan.seed))
+        batch = next(
+            self.table.train.batches(
+                self.model.formula.columns, min(SEEN, len(self.table.train)), seed=self.plan.seed
+            )
+        )
         batch = {n: v.to(self.model.device) for n, v in batch.items()}
         rows = len(next(iter(batch.values())))
         c = Context.full({n: batch[n] for n in self.model.sources}, rows).to(self.model.device)
@@ -315,8 +327,10 @@ class Trainer:
         """Raise RunError unless the run that was saved is this one."""
         before, now = state["data"]["fingerprint"], self.table.fingerprint
         if before != now:
-            raise RunError(f"{self.folder} was trained on other data (fingerprint {before}, now {now}); "
-                           "give the same data to --resume, or another --out to begin again")
+            raise RunError(
+                f"{self.folder} was trained on other data (fingerprint {before}, now {now}); "
+                "give the same data to --resume, or another --out to begin again"
+            )
         for name in ("seed", "batch"):
             value = state["plan"][name]
             if value != getattr(self.plan, name):
@@ -332,8 +346,11 @@ class Trainer:
     def _record(self, step: Step) -> None:
         if self.folder and self.rank == 0:
             with open(self.folder / "metrics.jsonl", "a") as file:
-                record = {k: round(v, 6) if isinstance(v, float) and k != "loss" else v
-                          for k, v in dataclasses.asdict(step).items() if v is not None}
+                record = {
+                    k: round(v, 6) if isinstance(v, float) and k != "loss" else v
+                    for k, v in dataclasses.asdict(step).items()
+                    if v is not None
+                }
                 file.write(json.dumps(record) + "\n")
 
 
@@ -365,14 +382,16 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
 def optimisers(family: Family, phase: str, plan: Plan) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices of blocks, AdamW for the rest; `base` is a group's full learning rate."""
     parameters = family.parameters_of(phase)
-    hidden = [p for n, p in parameters
-              if family.muon and "blocks." in n and p.ndim == 2 and "modulation" not in n]
+    hidden = [
+        p for n, p in parameters if family.muon and "blocks." in n and p.ndim == 2 and "modulation" not in n
+    ]
     ids = {id(p) for p in hidden}
     other = [p for _, p in parameters if id(p) not in ids]
     made: list[torch.optim.Optimizer] = []
     if hidden:
-        made.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=family.weight_decay,
-                                     adjust_lr_fn="original"))
+        made.append(
+            torch.optim.Muon(hidden, lr=plan.muon, weight_decay=family.weight_decay, adjust_lr_fn="original")
+        )
     if other:
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
     for optimiser in made:

@@ -20,23 +20,27 @@ class Viewer(Protocol):
         """The column as it is seen, fitted on training values. Raises ValueError if it cannot be."""
 
 
-def through(view: View, kind: str, runs: Mapping[str, Viewer], train: Sequence[Any],
-            test: Sequence[Any]) -> Modality:
+def through(
+    view: View, kind: str, runs: Mapping[str, Viewer], train: Sequence[Any], test: Sequence[Any]
+) -> Modality:
     """A column of that kind as one of `runs`, or a frozen encoder, sees it, with room for `test`.
 
     Raises FormulaError for a view that cannot be, ValueError for what its model cannot see.
     """
     name = view.through
     if view.options:
-        raise FormulaError(f"{view}: what is seen through a model has no options; leave "
-                           f"[{view.options[0][0]}=...] out")
+        raise FormulaError(
+            f"{view}: what is seen through a model has no options; leave [{view.options[0][0]}=...] out"
+        )
     if name not in runs and name not in FROZEN:
         raise FormulaError(unknown("model to see through", name, [*runs, *FROZEN]))
     viewer = runs[name] if name in runs else frozen(name)
     found = viewer.view(view.column, train)
     if found.kind not in (kind, "vector"):
-        raise FormulaError(f"{view}: {name} sees a {found.kind}, and {view.column} is a {kind}; write "
-                           f"{view.column!r} as it is, or --kind {view.column}={found.kind}")
+        raise FormulaError(
+            f"{view}: {name} sees a {found.kind}, and {view.column} is a {kind}; write "
+            f"{view.column!r} as it is, or --kind {view.column}={found.kind}"
+        )
     return found.roomy(test)
 
 
@@ -56,9 +60,11 @@ def options(view: View, kind: str) -> dict[str, Any]:
 def must_fit(name: str, kind: str, values: Iterable[Any], column: Modality) -> None:
     """Raise TableError unless every value of a column of that kind can be written as a model's `column`."""
     if kind != column.kind:
-        raise TableError(f"{name} is of the kind {kind} here, and {column.kind} in the model; "
-                         f"open the data with --kind {name}={column.kind}")
-    if kind != "image":     # of which every size fits
+        raise TableError(
+            f"{name} is of the kind {kind} here, and {column.kind} in the model; "
+            f"open the data with --kind {name}={column.kind}"
+        )
+    if kind != "image":  # of which every size fits
         for row, value in enumerate(values):
             if reason := column.check(value):
                 raise TableError(f"{BadRow(row, name, reason)}; the model learned from other values")

@@ -14,8 +14,8 @@ from torch import Tensor
 from likewise.healing import Owed, parted
 from likewise.modalities import Modality, Text
 
-Prompt = str | tuple[str, str]          # what a text begins with, or what stands before and after a gap
-Piece = int | BaseException | None      # of a stream: an id, what went wrong, the end
+Prompt = str | tuple[str, str]  # what a text begins with, or what stands before and after a gap
+Piece = int | BaseException | None  # of a stream: an id, what went wrong, the end
 
 
 def one_text(targets: Mapping[str, Modality]) -> bool:
@@ -30,21 +30,30 @@ class Writing:
     drawn anew, so that what is drawn begins with what they spell.
     """
 
-    def __init__(self, targets: Mapping[str, Modality], prompts: Sequence[Prompt] | None,
-                 stop: Sequence[str] = (), heal: bool = True) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Modality],
+        prompts: Sequence[Prompt] | None,
+        stop: Sequence[str] = (),
+        heal: bool = True,
+    ) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
         self.column = next(iter(targets.values()))
         if not one_text(targets):
-            raise ValueError(f"a prompt and stops are for a model whose one target is a text, and this one "
-                             f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}")
+            raise ValueError(
+                f"a prompt and stops are for a model whose one target is a text, and this one "
+                f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}"
+            )
         if isinstance(stop, str):
             raise ValueError(f"stop is a list of texts; write [{stop!r}]")
         if "" in stop:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.stop = next(iter(targets)), tuple(stop)
         self.between = any(isinstance(prompt, tuple) for prompt in prompts or ())
-        if not all(isinstance(prompt, tuple) and len(prompt) == 2 if self.between else isinstance(prompt, str)
-                   for prompt in prompts or ()):
+        if not all(
+            isinstance(prompt, tuple) and len(prompt) == 2 if self.between else isinstance(prompt, str)
+            for prompt in prompts or ()
+        ):
             raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
         self.pairs = prompts if self.between or prompts is None else [(prompt, "") for prompt in prompts]
         self.ids = [self._begun(*pair, heal) for pair in self.pairs or ()]
@@ -56,9 +65,11 @@ class Writing:
                 raise ValueError(f"the prompt: {reason}")
         ids = self.column.ids(prefix) if prefix else self.column.later(""), self.column.later(suffix)
         if (n := sum(map(len, ids))) >= self.column.length:
-            raise ValueError(f"the prompt has {n} tokens, and the model sees {self.column.length} at "
-                             f"once, as it was trained: give {'less of it' if self.between else 'its end'}, "
-                             "or train with a longer --length")
+            raise ValueError(
+                f"the prompt has {n} tokens, and the model sees {self.column.length} at "
+                f"once, as it was trained: give {'less of it' if self.between else 'its end'}, "
+                "or train with a longer --length"
+            )
         kept, taken = parted(self.column, ids[0]) if heal else (ids[0], ids[0][:0])
         return kept, ids[1], taken
 
@@ -86,12 +97,15 @@ class Writing:
     def watch(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
         stops, said = [stop.encode() for stop in self.stop], [self.said(row) for row in range(len(out))]
-        first = max(0, out.shape[1] - max(map(len, stops)) - max(map(len, said)))   # an id is a byte at least
+        first = max(0, out.shape[1] - max(map(len, stops)) - max(map(len, said)))  # an id is a byte at least
         tails = []
         for row, ids in enumerate(out[:, first:].tolist()):
             at = self.begun(row) - first
-            tails.append(new(self.column.spelled(ids[at:]), said[row])[0] if at >= 0 else
-                         self.column.spelled(ids[len(said[row]) :]))
+            tails.append(
+                new(self.column.spelled(ids[at:]), said[row])[0]
+                if at >= 0
+                else self.column.spelled(ids[len(said[row]) :])
+            )
         return torch.tensor([any(stop in tail for stop in stops) for tail in tails]).to(out.device)
 
     def written(self, text: str, row: int) -> str:
@@ -130,7 +144,7 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
         try:
             draw(watch)
             pieces.put(None)
-        except BaseException as error:      # of the draw, to be raised where the text is read
+        except BaseException as error:  # of the draw, to be raised where the text is read
             pieces.put(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -155,4 +169,4 @@ def streamed(writing: Writing, draw: Callable[[Callable[[str, Tensor], Tensor]],
             yield held
     finally:
         closed.set()
-        thread.join()       # it ends with its next id; Python must not end before it
+        thread.join()  # it ends with its next id; Python must not end before it

@@ -30,9 +30,11 @@ def read(model: Model, rows: Sequence[Row], true: list[str], what: str) -> list[
     """What is said of the pictures of some rows, and how right it is."""
     images = [next(v for n, v in reversed(row.items()) if n.startswith("image")) for row in rows]
     said = [row["text"] for row in model.sample([{"image": image} for image in images], temperature=0)]
-    print(f"{len(rows)} held-out {what}: the whole text right "
-          f"{sum(map(str.__eq__, said, true)) / len(rows):.3f}, words in common {common(said, true):.3f}, "
-          f"with another picture's text {common(said, true[1:] + true[:1]):.3f}")
+    print(
+        f"{len(rows)} held-out {what}: the whole text right "
+        f"{sum(map(str.__eq__, said, true)) / len(rows):.3f}, words in common {common(said, true):.3f}, "
+        f"with another picture's text {common(said, true[1:] + true[:1]):.3f}"
+    )
     return said
 
 
@@ -48,8 +50,9 @@ def main() -> None:
         read(model, load(args.first).sample([{"text": text} for text in true]), true, "texts, drawn")
     few = list(range(0, len(rows), max(1, len(rows) // 24)))[:24]
     captions = [f"{said[i]} ({true[i]})" for i in few]
-    pictures.save(pictures.sheet([rows[i] for i in few], ["image"], captions, 6),
-                  args.picture or out / "picture.png")
+    pictures.save(
+        pictures.sheet([rows[i] for i in few], ["image"], captions, 6), args.picture or out / "picture.png"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """DALL-E (Ramesh et al., 2021): pictures as discrete codes, then a transformer that writes them after a text.
 
-    vq:      image                family autoencoder, bottleneck fsq: one of 1000 codes at each place
-    writer:  image@vq | text      family autoregressive
+vq:      image                family autoencoder, bottleneck fsq: one of 1000 codes at each place
+writer:  image@vq | text      family autoregressive
 
-    python recipes/dalle.py --data icons --minutes 3
+python recipes/dalle.py --data icons --minutes 3
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ FORMULAS = {
     "molecules": "text | name",
     "crystals": "text | caption",
 }
-TEMPERATURE = 0.8   # of all draws: nearer to what is likely, which is what the judges ask for
+TEMPERATURE = 0.8  # of all draws: nearer to what is likely, which is what the judges ask for
 SHOWN = 5
 
 

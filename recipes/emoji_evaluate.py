@@ -32,20 +32,57 @@ from likewise.evaluation.fidelity import kid, kid_floor
 from likewise.preview import grid
 
 Pictures = Sequence[PIL.Image.Image]
-ACROSS = 12     # prompts in a line of the picture of held-out rows
+ACROSS = 12  # prompts in a line of the picture of held-out rows
 PROBES = {
-    "colours": [f"{colour} heart, twemoji style" for colour in
-                ("red", "orange", "yellow", "green", "blue", "purple", "brown", "black")],
-    "colours of other things": ["red apple", "green apple", "blue apple", "purple apple", "red book",
-                                "blue car", "green car", "pink cat"],
-    "counts": ["one o'clock", "three o'clock", "six o'clock", "nine o'clock", "heart", "two hearts",
-               "three hearts", "two apples"],
-    "modifiers": ["thumbs up", "thumbs up, light skin tone", "thumbs up, dark skin tone", "woman astronaut",
-                  "man astronaut", "crying cat", "smiling cat with heart-eyes", "sun behind rain cloud"],
-    "styles": [f"red apple, {style} style" for style in
-               ("noto", "twemoji", "openmoji", "flat", "fluent", "blob", "emojione")] + ["a red apple"],
-    "unseen words": ["a happy robot", "a kitten", "an automobile", "blue banana", "a laptop", "skyscraper",
-                     "zxqv", "the king of hearts"],
+    "colours": [
+        f"{colour} heart, twemoji style"
+        for colour in ("red", "orange", "yellow", "green", "blue", "purple", "brown", "black")
+    ],
+    "colours of other things": [
+        "red apple",
+        "green apple",
+        "blue apple",
+        "purple apple",
+        "red book",
+        "blue car",
+        "green car",
+        "pink cat",
+    ],
+    "counts": [
+        "one o'clock",
+        "three o'clock",
+        "six o'clock",
+        "nine o'clock",
+        "heart",
+        "two hearts",
+        "three hearts",
+        "two apples",
+    ],
+    "modifiers": [
+        "thumbs up",
+        "thumbs up, light skin tone",
+        "thumbs up, dark skin tone",
+        "woman astronaut",
+        "man astronaut",
+        "crying cat",
+        "smiling cat with heart-eyes",
+        "sun behind rain cloud",
+    ],
+    "styles": [
+        f"red apple, {style} style"
+        for style in ("noto", "twemoji", "openmoji", "flat", "fluent", "blob", "emojione")
+    ]
+    + ["a red apple"],
+    "unseen words": [
+        "a happy robot",
+        "a kitten",
+        "an automobile",
+        "blue banana",
+        "a laptop",
+        "skyscraper",
+        "zxqv",
+        "the king of hearts",
+    ],
 }
 
 
@@ -70,22 +107,32 @@ def nearest(table: Table, asked: Sequence[dict], rng: np.random.Generator) -> li
     return [found[i] for i in range(len(asked))]
 
 
-def judged(judge: Judge, images: Pictures, rows: Sequence[dict],
-           rng: np.random.Generator) -> dict[str, Estimate]:
+def judged(
+    judge: Judge, images: Pictures, rows: Sequence[dict], rng: np.random.Generator
+) -> dict[str, Estimate]:
     """What the judge says of pictures that should show the rows."""
     ranks = judge.ranks(images, [row["concept"] for row in rows])
     style = judge.right_style(images, [row["style"] for row in rows])
-    return {"style": share(style), "rank 1": share(ranks <= 1), "rank 1 to 5": share(ranks <= 5),
-            "median rank": bootstrap(np.median, ranks, rng=rng),
-            "rank 1 and style": share((ranks <= 1) & style)}
+    return {
+        "style": share(style),
+        "rank 1": share(ranks <= 1),
+        "rank 1 to 5": share(ranks <= 5),
+        "median rank": bootstrap(np.median, ranks, rng=rng),
+        "rank 1 and style": share((ranks <= 1) & style),
+    }
 
 
 def chance(judge: Judge, rows: Sequence[dict]) -> dict[str, Estimate]:
     """What a picture of anything gives on average."""
     count, n = len(judge.emoji), len(rows)
     style = max(np.mean([row["style"] == style for row in rows]) for style in judge.styles)
-    values = {"style": style, "rank 1": 1 / count, "rank 1 to 5": 5 / count, "median rank": (count + 1) / 2,
-              "rank 1 and style": style / count}
+    values = {
+        "style": style,
+        "rank 1": 1 / count,
+        "rank 1 to 5": 5 / count,
+        "median rank": (count + 1) / 2,
+        "rank 1 and style": style / count,
+    }
     return {name: Estimate(float(value), n=n) for name, value in values.items()}
 
 
@@ -93,15 +140,18 @@ def features(images: Pictures) -> np.ndarray:
     return edges(np.stack([np.asarray(image.convert("RGB")) for image in images]) / 127.5 - 1)
 
 
-def group_report(model: Model, table: Table, judge: Judge, rows: Sequence[dict], seed: int,
-                 knobs: dict) -> tuple[dict[str, dict[str, Estimate]], list[PIL.Image.Image]]:
+def group_report(
+    model: Model, table: Table, judge: Judge, rows: Sequence[dict], seed: int, knobs: dict
+) -> tuple[dict[str, dict[str, Estimate]], list[PIL.Image.Image]]:
     """Measures of one group: who drew -> measure -> estimate; and the pictures drawn."""
     rng = np.random.default_rng(seed)
     asked = [{name: row[name] for name in model.sources} for row in rows]
     drawn = [row["image"] for row in model.sample(asked, seed=seed, **knobs)]
     real, copied = [row["image"] for row in rows], nearest(table, rows, rng)
-    found = {who: judged(judge, images, rows, rng)
-             for who, images in (("drawn", drawn), ("real", real), ("nearest words", copied))}
+    found = {
+        who: judged(judge, images, rows, rng)
+        for who, images in (("drawn", drawn), ("real", real), ("nearest words", copied))
+    }
     found["chance"] = chance(judge, rows)
     truth, images = features(real), table.train.column("image")
     some = features([images[int(i)] for i in rng.permutation(len(images))[:1000]])
@@ -134,8 +184,10 @@ def main() -> None:
     data = {k: v for k, v in load_state(args.run)["data"].items() if k != "fingerprint"}
     for name in ("source", "by", "pairs", "holdout"):
         if data.get(name) != about["data"][name]:
-            raise SystemExit(f"the run has {name}={data.get(name)}, the judge {about['data'][name]}, so "
-                             "one has seen what the other is asked; train on emoji with --pairs style alone")
+            raise SystemExit(
+                f"the run has {name}={data.get(name)}, the judge {about['data'][name]}, so "
+                "one has seen what the other is asked; train on emoji with --pairs style alone"
+            )
     table = Table.open(**data)
     unseen = {(emoji, style): group for emoji, style, group in about["unseen"]}
     report, lines, captions = {}, [], []
@@ -149,8 +201,10 @@ def main() -> None:
         print("|---" * (len(report[group]) + 1) + "|")
         for measure in report[group]["drawn"]:
             print(f"| {measure} | {' | '.join(str(of.get(measure, '')) for of in report[group].values())} |")
-    told = {group: {who: {measure: asdict(e) for measure, e in of.items()} for who, of in found.items()}
-            for group, found in report.items()}
+    told = {
+        group: {who: {measure: asdict(e) for measure, e in of.items()} for who, of in found.items()}
+        for group, found in report.items()
+    }
     state = {"run": str(args.run), "seed": args.seed, "knobs": knobs, "groups": told}
     pictures.put(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
     pictures.save(grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")

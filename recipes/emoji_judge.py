@@ -28,8 +28,8 @@ from torch.nn import functional as F
 
 from likewise import Table
 
-SIDE = 32       # pixels that it looks at
-RATE = 2e-3     # of learning, at its highest
+SIDE = 32  # pixels that it looks at
+RATE = 2e-3  # of learning, at its highest
 Pair = tuple[str, str]
 
 
@@ -42,16 +42,18 @@ class Judge(nn.Module):
         widths = (3, 32, 64, 128, 192)
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 3, 1 if a == 3 else 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise(widths))
+            for a, b in pairwise(widths)
+        )
         self.embed = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1] * 16, 256))
         self.centres = nn.Parameter(torch.randn(len(emoji), 256))
-        self.style = nn.Sequential(nn.Linear(2 * sum(widths[1:]), 128), nn.ReLU(),
-                                   nn.Linear(128, len(styles)))
+        self.style = nn.Sequential(
+            nn.Linear(2 * sum(widths[1:]), 128), nn.ReLU(), nn.Linear(128, len(styles))
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         texture = []
         for layer in self.layers:
-            x = layer(x)    # a style is in the strokes and the shading, wherever they are
+            x = layer(x)  # a style is in the strokes and the shading, wherever they are
             texture += [x.mean((2, 3)), x.flatten(2).std(2)]
         fit = F.normalize(self.embed(x), dim=1) @ F.normalize(self.centres, dim=1).T
         return 16 * fit, self.style(torch.cat(texture, 1))
@@ -114,12 +116,12 @@ def batches(x: Tensor, rng: torch.Generator, size: int = 128) -> Iterator[tuple[
         for rows in torch.randperm(len(x), generator=rng).split(size):
             u = 2 * torch.rand(len(rows), 5, generator=rng) - 1
             u[: len(rows) // 2, :3] = 0
-            u[:, 3:] = (u[:, 3:] * 3).round() * 2 / SIDE                        # whole pixels, up to 3
+            u[:, 3:] = (u[:, 3:] * 3).round() * 2 / SIDE  # whole pixels, up to 3
             light, angle, scale = 1 + 0.15 * u[:, 0], 0.2 * u[:, 1], 1 + 0.15 * u[:, 2]
             cos, sin = angle.cos() * scale, angle.sin() * scale
             affine = torch.stack([cos, -sin, u[:, 3], sin, cos, u[:, 4]], 1).view(-1, 2, 3)
             grid = F.affine_grid(affine, (len(rows), *x.shape[1:]), align_corners=False)
-            moved = F.grid_sample(x[rows] - 1, grid, align_corners=False)       # what comes in is white, 0
+            moved = F.grid_sample(x[rows] - 1, grid, align_corners=False)  # what comes in is white, 0
             yield rows, moved * light.view(-1, 1, 1, 1) + 1
 
 
@@ -136,8 +138,9 @@ def learn(judge: Judge, x: Tensor, emoji: Tensor, styles: Tensor, steps: int, se
         with torch.autocast("cpu", torch.bfloat16):
             fit, style = judge(pictures)
         half = len(rows) // 2
-        loss = (F.cross_entropy(fit.float(), emoji[rows], label_smoothing=0.05)
-                + F.cross_entropy(style[:half].float(), styles[rows[:half]]))
+        loss = F.cross_entropy(fit.float(), emoji[rows], label_smoothing=0.05) + F.cross_entropy(
+            style[:half].float(), styles[rows[:half]]
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -162,16 +165,23 @@ def main() -> None:
     began = time.perf_counter()
     learn(judge, images[kept], *y[kept].T, args.steps, args.seed)
     print(f"{args.steps} steps in {time.perf_counter() - began:.0f} s")
-    judge.save(args.out, data=table.reopen_args(), steps=args.steps, seed=args.seed,
-               unseen=[[*pair, kind] for pair, kind in apart.items()])
+    judge.save(
+        args.out,
+        data=table.reopen_args(),
+        steps=args.steps,
+        seed=args.seed,
+        unseen=[[*pair, kind] for pair, kind in apart.items()],
+    )
     for group in ("pair", "new emoji"):
         rows = [i for i, p in enumerate(zip(emoji, styles, strict=True)) if apart.get(p) == group]
         shown = [table.column("image")[i] for i in rows]
         ranks = judge.ranks(shown, [emoji[i] for i in rows])
         style = judge.right_style(shown, [styles[i] for i in rows]).mean()
-        print(f"{group}: of {len(rows)} real pictures the style is right in {style:.3f}, the emoji first in "
-              f"{(ranks == 1).mean():.3f}, among five in {(ranks <= 5).mean():.3f}, median rank "
-              f"{np.median(ranks):.0f} of {len(names):,}")
+        print(
+            f"{group}: of {len(rows)} real pictures the style is right in {style:.3f}, the emoji first in "
+            f"{(ranks == 1).mean():.3f}, among five in {(ranks <= 5).mean():.3f}, median rank "
+            f"{np.median(ranks):.0f} of {len(names):,}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from likewise import Model
 from likewise.checkpoint import SHIPPED, load_weights, save_weights
 
-REPORT = "heldout.json"     # of recipes/emoji_evaluate.py
+REPORT = "heldout.json"  # of recipes/emoji_evaluate.py
 
 
 def main() -> None:
@@ -26,15 +26,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED / "emoji")
     args = parser.parse_args()
     state, weights = load_weights(args.run)
-    del state["format"]     # which is written anew
+    del state["format"]  # which is written anew
     save_weights(args.out, state, {name: weight.bfloat16() for name, weight in weights.items()})
     shutil.copy(args.run / REPORT, args.out / REPORT)
     before, after = Model.load(args.run), Model.load(args.out)
     asked = [{"text": "red apple", "style": style} for style in before.columns["style"].classes]
     a, b = (np.stack([np.asarray(row["image"], float) for row in m.sample(asked)]) for m in (before, after))
     size = sum(file.stat().st_size for file in args.out.iterdir())
-    print(f"{args.out}: {size / 1e6:.1f} MB; bfloat16 moves pixels by {abs(a - b).mean():.2f} of 255, on "
-          "average")
+    print(
+        f"{args.out}: {size / 1e6:.1f} MB; bfloat16 moves pixels by {abs(a - b).mean():.2f} of 255, on "
+        "average"
+    )
 
 
 if __name__ == "__main__":

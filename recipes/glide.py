@@ -25,7 +25,7 @@ def fill(model: Model, exam: Holes) -> tuple[list[PIL.Image.Image], list[PIL.Ima
     """Every hole, filled in for the row's own text, and for the other row's, from the same noise."""
     drawn = []
     for i, (row, hole) in enumerate(zip(exam.rows, exam.holes, strict=True)):
-        style = {n: row[n] for n in model.sources if n != "text"}     # is seen around the hole
+        style = {n: row[n] for n in model.sources if n != "text"}  # is seen around the hole
         texts = [{"text": text, **style} for text in (exam.texts[i], exam.other_texts[i])]
         rows = model.sample(texts, indices=[i, i], known={"image": (row["image"], ~hole)})
         drawn.append([row["image"] for row in rows])

@@ -27,8 +27,12 @@ def main() -> None:
     chain = Chain({"small": small, "large": large})
     chain.save(out / "chain")
     judge(chain, table, out, args.n, large={"source_noise": 0.1})
-    show(chain, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png",
-         large={"source_noise": 0.1})
+    show(
+        chain,
+        PROMPTS.get(args.data, table.test.column("text")[:8]),
+        args.picture or out / "picture.png",
+        large={"source_noise": 0.1},
+    )
 
 
 if __name__ == "__main__":

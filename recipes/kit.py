@@ -18,11 +18,19 @@ from likewise.evaluation.variations import variations
 from likewise.progress import follow
 from likewise.table import Row
 
-EMOJI_JUDGE = Path("runs/emoji-judge")      # of emoji_judge.py, if it is there
+EMOJI_JUDGE = Path("runs/emoji-judge")  # of emoji_judge.py, if it is there
 
 PROMPTS = {
-    "icons": ("truck", "heart outline", "account plus", "bell alert", "file document", "weather rainy",
-              "arrow down circle", "home minus"),
+    "icons": (
+        "truck",
+        "heart outline",
+        "account plus",
+        "bell alert",
+        "file document",
+        "weather rainy",
+        "arrow down circle",
+        "home minus",
+    ),
     "emoji": ("red apple", "red heart", "cat face", "grinning face", "automobile", "sun", "star", "pizza"),
 }
 
@@ -43,15 +51,27 @@ def asked(about: str | None, minutes: float, data: str = "icons", first: bool = 
     return parser.parse_args()
 
 
-def learn(formula: str, table: Table, folder: Path, minutes: float, family: str = "flow",
-          first: str | None = None, **options: Any) -> Model:
+def learn(
+    formula: str,
+    table: Table,
+    folder: Path,
+    minutes: float,
+    family: str = "flow",
+    first: str | None = None,
+    **options: Any,
+) -> Model:
     """P(formula), trained into `folder`, or as it is there already; an interrupted training goes on.
 
     With `first` it is a run that is trained on.
     """
     begun = (folder / MODEL).exists()
-    model = (Model.load(folder) if begun else Model.load(located(first), **options) if first else
-             Model(formula, table.columns, family, **options))
+    model = (
+        Model.load(folder)
+        if begun
+        else Model.load(located(first), **options)
+        if first
+        else Model(formula, table.columns, family, **options)
+    )
     print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
     ending = follow(model, table, Plan(minutes=minutes), folder, resume=begun)
     if ending.stopped:
@@ -82,8 +102,9 @@ def vary(chain: Chain, upsampler: Model, table: Table, folder: Path, n: int, eac
     rows = pictures.spread(table.test, n)
     drawn = chain.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
     large = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
-    real, varied, best = (pictures_of(table, "image", [row["image"] for row in of])
-                          for of in (rows, drawn, large))
+    real, varied, best = (
+        pictures_of(table, "image", [row["image"] for row in of]) for of in (rows, drawn, large)
+    )
     lines = variations(real, varied.reshape(len(rows), each, *varied.shape[1:]), best)
     report = Report(str(chain.formula), table.source, len(rows), each, 0, {}, tuple(lines))
     (folder / "variations.txt").write_text(f"{report}\n")

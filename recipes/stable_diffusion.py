@@ -1,9 +1,9 @@
 """Stable Diffusion (Rombach et al., 2022): an autoencoder, then a flow in its codes, given a text.
 
-    codes:    image                      family autoencoder
-    latent:   image@codes | text         family flow, guided
+codes:    image                      family autoencoder
+latent:   image@codes | text         family flow, guided
 
-    python recipes/stable_diffusion.py --data icons --minutes 3
+python recipes/stable_diffusion.py --data icons --minutes 3
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def main() -> None:
     args = asked(__doc__, minutes=5)
     out = args.out or Path("runs/systems/text_sources")
     table = Table.open(args.data).see(WAYS["both"])
-    for split in (table.train, table.test):     # before the clock of a training runs
+    for split in (table.train, table.test):  # before the clock of a training runs
         split.encoded("text@minilm")
     columns = {}
     for way, formula in WAYS.items():

@@ -45,8 +45,11 @@ def context(rows: int, sources: dict[str, Spec] | None = None) -> Context:
     draw = torch.Generator().manual_seed(3)
     values: Batch = {}
     for n, s in (sources or {}).items():
-        values[n] = (torch.randint(1, s.classes, (rows, s.tokens), generator=draw) if s.categorical
-                     else torch.randn(rows, s.tokens, s.width, generator=draw))
+        values[n] = (
+            torch.randint(1, s.classes, (rows, s.tokens), generator=draw)
+            if s.categorical
+            else torch.randn(rows, s.tokens, s.width, generator=draw)
+        )
     present = torch.arange(rows)[:, None] % (1 + len(values)) != torch.arange(len(values))
     return Context(values, present)
 
@@ -66,8 +69,10 @@ def test_attention_with_a_cache_is_attention() -> None:
     x, table = torch.randn(3, 7, 64, generator=torch.Generator().manual_seed(0)), rotations((7,), 64)
     ahead = torch.full((7, 7), -1e4).triu(1)
     whole, cache = attention(x, table, ahead), Cache(7)
-    parts = [attention(x[:, i], table[:, i], None if len(x[0, i]) == 1 else ahead[i, : i.stop], cache)
-             for i in (slice(0, 2), slice(2, 3), slice(3, 7))]
+    parts = [
+        attention(x[:, i], table[:, i], None if len(x[0, i]) == 1 else ahead[i, : i.stop], cache)
+        for i in (slice(0, 2), slice(2, 3), slice(3, 7))
+    ]
     assert (torch.cat(parts, dim=1) - whole).abs().max() < 1e-5
     assert (attention(x.flip(0), table, ahead) - whole).abs().max() > 1e-3
 
@@ -76,13 +81,23 @@ def test_attention_with_a_cache_is_attention() -> None:
 @torch.no_grad()
 def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spec]) -> None:
     model = family({"text": TEXT, "number": Spec((2,), width=2), "label": Spec((1,), classes=5)}, sources)
-    c, z = context(6, sources), {"text": torch.tensor([[1, 2, 0], [3, 0, 0], [0, 0, 0], [1, 1, 1], [2, 0, 0],
-                                                       [3, 3, 0]]),
-                                 "number": torch.randn(6, 2, 2), "label": torch.arange(6)[:, None] % 5}
+    c, z = (
+        context(6, sources),
+        {
+            "text": torch.tensor([[1, 2, 0], [3, 0, 0], [0, 0, 0], [1, 1, 1], [2, 0, 0], [3, 3, 0]]),
+            "number": torch.randn(6, 2, 2),
+            "label": torch.arange(6)[:, None] % 5,
+        },
+    )
     masks = {n: torch.zeros(6, s.tokens, dtype=torch.bool) for n, s in model.targets.items()}
     reading = model._read(c, z, masks)
-    used = torch.cat([torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool(),
-                      torch.ones(6, 3, dtype=torch.bool)], dim=1)
+    used = torch.cat(
+        [
+            torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool(),
+            torch.ones(6, 3, dtype=torch.bool),
+        ],
+        dim=1,
+    )
     parts = [model.product.embed(k, z[n]) for k, n in enumerate(z)]
     whole = torch.cat(list(model.causal(parts, used, reading)), dim=1)
     state, tokens = Decoding(model.causal, reading), torch.cat(parts, dim=1)
@@ -91,7 +106,9 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
         assert apart < 1e-4, f"slot {i} differs by {apart:.2g}"
         state.push(tokens[:, i])
     z["number"][:, 1] += 1  # a slot sees nothing of its own token, or of those after it
-    other = torch.cat(list(model.causal([model.product.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1)
+    other = torch.cat(
+        list(model.causal([model.product.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1
+    )
     assert torch.equal(other[:, :5], whole[:, :5]) and not torch.equal(other[:, 5], whole[:, 5])
 
 
@@ -106,14 +123,20 @@ def test_a_part_of_a_column_that_no_row_uses_is_left_out() -> None:
 def test_draws_are_as_frequent_as_their_scores_say(sources: dict[str, Spec]) -> None:
     model, rows = family({"text": TEXT, "label": Spec((1,), classes=2)}, sources), 4000
     one = context(2, sources)
-    c = Context({n: v[:1].expand(rows, *v.shape[1:]) for n, v in one.values.items()},
-                one.present[1:].expand(rows, -1))
+    c = Context(
+        {n: v[:1].expand(rows, *v.shape[1:]) for n, v in one.values.items()}, one.present[1:].expand(rows, -1)
+    )
     drawn = model.sample(c, known=None, rng=Rng(range(rows), "draw"))
     x = {n: v.unique(dim=0) for n, v in drawn.items()}
     for text, label in itertools.product(x["text"], x["label"]):
         share = float(((drawn["text"] == text).all(1) & (drawn["label"] == label).all(1)).double().mean())
-        p = float(score(model, {"text": text[None], "label": label[None]},
-                        Context({n: v[:1] for n, v in c.values.items()}, c.present[:1])).exp())
+        p = float(
+            score(
+                model,
+                {"text": text[None], "label": label[None]},
+                Context({n: v[:1] for n, v in c.values.items()}, c.present[:1]),
+            ).exp()
+        )
         assert abs(share - p) < 5 * math.sqrt(p / rows) + 1e-3, f"{text.tolist()}: {share:.3f}, not {p:.3f}"
 
 
@@ -122,12 +145,15 @@ def test_draws_are_as_frequent_as_their_scores_say(sources: dict[str, Spec]) -> 
 
 def test_all_texts_and_labels_together_have_probability_one() -> None:
     model = family({"text": TEXT, "label": Spec((1,), classes=2), "word": Spec((2,), classes=3, padded=True)})
-    texts = [t for t in itertools.product(range(4), repeat=3) if 0 not in t or not any(t[t.index(0):])]
+    texts = [t for t in itertools.product(range(4), repeat=3) if 0 not in t or not any(t[t.index(0) :])]
     words = [w for w in itertools.product(range(3), repeat=2) if w[0] or not w[1]]
     rows = list(itertools.product(texts, range(2), words))
     assert len(texts) == 1 + 3 + 9 + 27
-    x = {"text": torch.tensor([r[0] for r in rows]), "label": torch.tensor([[r[1]] for r in rows]),
-         "word": torch.tensor([r[2] for r in rows])}
+    x = {
+        "text": torch.tensor([r[0] for r in rows]),
+        "label": torch.tensor([[r[1]] for r in rows]),
+        "word": torch.tensor([r[2] for r in rows]),
+    }
     assert abs(float(score(model, x).exp().sum()) - 1) < 1e-4
 
 
@@ -137,7 +163,9 @@ def test_a_mixture_of_gaussians_integrates_to_one() -> None:
     torch.nn.init.normal_(head.out.weight, std=0.2, generator=torch.Generator().manual_seed(1))
     side = torch.linspace(-12, 12, 301)
     grid = torch.cartesian_prod(side, side)
-    total = float(head.log_prob(torch.ones(len(grid), 8), grid).double().exp().sum() * (side[1] - side[0]) ** 2)
+    total = float(
+        head.log_prob(torch.ones(len(grid), 8), grid).double().exp().sum() * (side[1] - side[0]) ** 2
+    )
     assert abs(total - 1) < 1e-3
 
 
@@ -197,12 +225,16 @@ def test_ids_are_drawn_by_inversion() -> None:
 def test_temperature_zero_is_the_most_likely_token_each_time() -> None:
     model = family({"text": TEXT}, SOURCES)
     c = context(6, SOURCES)
-    one, two = (model.sample(c, known=None, rng=Rng(range(6), seed), temperature=0.0)["text"] for seed in "ab")
+    one, two = (
+        model.sample(c, known=None, rng=Rng(range(6), seed), temperature=0.0)["text"] for seed in "ab"
+    )
     assert torch.equal(one, two)
     for i in range(3):  # no other token at any place is more likely, given those before it
         rivals = []
         for k in range(4):
-            x = torch.cat([one[:, :i], torch.full((6, 1), k), torch.zeros(6, 2 - i, dtype=torch.int64)], dim=1)
+            x = torch.cat(
+                [one[:, :i], torch.full((6, 1), k), torch.zeros(6, 2 - i, dtype=torch.int64)], dim=1
+            )
             with torch.no_grad():
                 free = {"text": torch.arange(3).expand(6, -1) == i}
                 masks = {"text": torch.zeros(6, 3, dtype=torch.bool)}
@@ -240,20 +272,29 @@ def test_a_text_does_not_end_before_what_is_known_of_it() -> None:
 def test_a_prompt_keeps_what_is_known_after_it_whatever_its_neighbours_are() -> None:
     model = family({"text": Spec((6,), classes=4, padded=True)})
     prompts = torch.tensor([[1, 0, 0, 0], [2, 3, 1, 2], [0, 0, 0, 0]])
-    part = Known({"text": torch.tensor([0, 3, 0, 0, 1, 0]).expand(3, -1)},
-                 {"text": torch.tensor([0, 1, 0, 0, 1, 0]).bool().expand(3, -1)})
+    part = Known(
+        {"text": torch.tensor([0, 3, 0, 0, 1, 0]).expand(3, -1)},
+        {"text": torch.tensor([0, 1, 0, 0, 1, 0]).bool().expand(3, -1)},
+    )
 
     def drawn(rows: list[int], width: int) -> Tensor:
-        known = Known({n: v[rows] for n, v in part.values.items()}, {n: m[rows] for n, m in part.masks.items()})
-        return model.sample(context(len(rows)), known=known, rng=Rng(rows, "k"),
-                            prompt={"text": prompts[rows, :width]})["text"]
+        known = Known(
+            {n: v[rows] for n, v in part.values.items()}, {n: m[rows] for n, m in part.masks.items()}
+        )
+        return model.sample(
+            context(len(rows)), known=known, rng=Rng(rows, "k"), prompt={"text": prompts[rows, :width]}
+        )["text"]
 
     together = drawn([0, 1, 2], 4)
-    assert together[0, :2].tolist() == [1, 3] and together[1, :4].tolist() == [2, 3, 1, 2] and together[2, 1] == 3
+    assert (
+        together[0, :2].tolist() == [1, 3]
+        and together[1, :4].tolist() == [2, 3, 1, 2]
+        and together[2, 1] == 3
+    )
     assert (together[:, 4] == 1).all() and (together[:, :5] != 0).all()
     for row, width in enumerate((1, 4, 0)):
         [alone] = drawn([row], width)
-        assert torch.equal(alone, together[row, : len(alone)]) and not together[row, len(alone):].any()
+        assert torch.equal(alone, together[row, : len(alone)]) and not together[row, len(alone) :].any()
 
 
 # ---- learning what is known
@@ -267,8 +308,9 @@ def learn(model: Autoregressive, x: Batch, steps: int, batch: int = 128, lr: flo
     draw = torch.Generator().manual_seed(0)
     for step in range(steps):
         index = torch.randint(rows, (batch,), generator=draw)
-        model.loss({n: v[index] for n, v in x.items()}, context(batch), "model",
-                   Rng(range(batch), "train", step)).mean().backward()
+        model.loss(
+            {n: v[index] for n, v in x.items()}, context(batch), "model", Rng(range(batch), "train", step)
+        ).mean().backward()
         for optimiser in made:
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * min(1, (step + 1) / 20, 2 * (1 - step / steps))
@@ -284,8 +326,10 @@ def small(targets: dict[str, Spec], **options) -> Autoregressive:
 
 def test_a_markov_chain_is_learned_to_its_entropy_rate() -> None:
     """Words of a chain of order 1 that ends with its state 0: bits a token, the end included."""
-    draw, chain = np.random.default_rng(0), np.array(
-        [[0, 0.5, 0.4, 0.1], [0.1, 0.1, 0.7, 0.1], [0.2, 0.6, 0.0, 0.2], [0.3, 0.3, 0.3, 0.1]])
+    draw, chain = (
+        np.random.default_rng(0),
+        np.array([[0, 0.5, 0.4, 0.1], [0.1, 0.1, 0.7, 0.1], [0.2, 0.6, 0.0, 0.2], [0.3, 0.3, 0.3, 0.1]]),
+    )
     x = np.zeros((6000, 12), dtype=np.int64)
     nats, state = np.zeros(6000), np.zeros(6000, dtype=np.int64)
     going = np.ones(6000, dtype=bool)
@@ -304,6 +348,7 @@ def test_a_markov_chain_is_learned_to_its_entropy_rate() -> None:
 
 def test_a_density_on_a_plane_is_learned() -> None:
     """A ring: the second number has two modes given the first, nearer to each other at the ends."""
+
     def ring(rows: int, seed: int) -> Tensor:
         draw = torch.Generator().manual_seed(seed)
         angle = 2 * math.pi * torch.rand(rows, generator=draw)
@@ -323,7 +368,9 @@ def test_the_density_of_a_model_is_in_the_units_of_its_values() -> None:
     draw = np.random.default_rng(0)
     rows = [{"price": float(v)} for v in 100 + 25 * draw.normal(size=2000)]
     table = Table.from_rows(rows, {"price": "number"}, holdout=0.0)
-    model = Model("price", {"price": Number.fit([r["price"] for r in rows])}, "autoregressive", width=32, depth=1)
+    model = Model(
+        "price", {"price": Number.fit([r["price"] for r in rows])}, "autoregressive", width=32, depth=1
+    )
     for _ in train(model, table, Plan(steps=100, batch=64)):
         pass
     found = model.log_prob(rows[:500])
@@ -340,8 +387,10 @@ def test_the_direct_classifier_beats_logistic_regression() -> None:
     from sklearn.linear_model import LogisticRegression
 
     pixels, labels = load_digits(return_X_y=True)
-    rows = [{"image": Image.fromarray((p.reshape(8, 8) * 15.9).astype(np.uint8)), "label": str(k)}
-            for p, k in zip(pixels, labels, strict=True)]
+    rows = [
+        {"image": Image.fromarray((p.reshape(8, 8) * 15.9).astype(np.uint8)), "label": str(k)}
+        for p, k in zip(pixels, labels, strict=True)
+    ]
     table = Table.from_rows(rows[:1400], {"image": "image", "label": "label"}, holdout=0.0)
     model = Model("label | image", table.columns, "autoregressive", width=64, depth=2)
     for _ in train(model, table, Plan(steps=400, batch=64, drop=0.0)):
@@ -379,7 +428,9 @@ def test_codes_come_first_and_then_stand_still() -> None:
                 model.loss(x, context(8), phase, Rng(range(8), "p", step)).mean().backward()
         moved[progress] = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     early, late = moved[0.1], moved[0.9]
-    assert any(n.startswith("coders.0.encoder") for n in early) and not any(n.startswith(("causal", "heads")) for n in early)
+    assert any(n.startswith("coders.0.encoder") for n in early) and not any(
+        n.startswith(("causal", "heads")) for n in early
+    )
     assert any("coders.0.decoder" in n for n in late) and any(n.startswith("heads") for n in late)
     assert not any(n.startswith(("coders.0.encoder", "coders.0.down")) for n in late)
 

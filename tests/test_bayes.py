@@ -37,8 +37,15 @@ class Gaussians(Family):
     Of noisy scores `shared` has no class in it, and is the same for rows that share their noise; `own` has.
     """
 
-    def __init__(self, targets: Mapping[str, Any], sources: Mapping[str, Any], *, shared: float = 0.0,
-                 own: float = 0.0, kind: Literal["exact", "bound"] = "exact") -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Any],
+        sources: Mapping[str, Any],
+        *,
+        shared: float = 0.0,
+        own: float = 0.0,
+        kind: Literal["exact", "bound"] = "exact",
+    ) -> None:
         super().__init__(targets, sources)
         self.shared, self.own, self.kind = shared, own, kind
         self.means = nn.Parameter(torch.tensor(MEANS, dtype=torch.float32))
@@ -51,12 +58,15 @@ class Gaussians(Family):
         """Columns are independent given the class, so what is missing is drawn from the class that is known."""
         value, mask = (known.values, known.masks)
         names = list(self.targets)
-        seen = sum((torch.where(mask[n], -0.5 * (value[n][:, 0] - self.means) ** 2, 0.0) for n in names),
-                   torch.zeros(len(rng), len(MEANS)))
+        seen = sum(
+            (torch.where(mask[n], -0.5 * (value[n][:, 0] - self.means) ** 2, 0.0) for n in names),
+            torch.zeros(len(rng), len(MEANS)),
+        )
         pick = (seen.softmax(1).cumsum(1) < rng.uniform(1)).sum(1).clamp(max=len(MEANS) - 1)
         drawn = self.means[pick][:, None] + rng.normal(len(names))
-        return {n: torch.where(mask[n][..., None], value[n], drawn[:, i, None, None])
-                for i, n in enumerate(names)}
+        return {
+            n: torch.where(mask[n][..., None], value[n], drawn[:, i, None, None]) for i, n in enumerate(names)
+        }
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, draws: int = 1) -> Score:
         self.calls.append((len(rng), draws))
@@ -71,12 +81,14 @@ class Gaussians(Family):
 class Partial(Gaussians):
     """The same with marginals."""
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, draws: int = 1,
-                 observed: Mapping[str, Tensor] | None = None) -> Score:
+    def log_prob(
+        self, x: Batch, c: Context, *, rng: Rng, draws: int = 1, observed: Mapping[str, Tensor] | None = None
+    ) -> Score:
         mean = self.means[c.values["y"][:, 0]]
         masks = {n: observed[n][:, 0] if observed and n in observed else torch.ones(len(mean)) for n in x}
-        nats = sum((-0.5 * (v[:, 0, 0] - mean) ** 2 - 0.5 * math.log(2 * math.pi)) * masks[n]
-                   for n, v in x.items())
+        nats = sum(
+            (-0.5 * (v[:, 0, 0] - mean) ** 2 - 0.5 * math.log(2 * math.pi)) * masks[n] for n, v in x.items()
+        )
         return Score(nats, "exact", len(x))
 
 
@@ -101,7 +113,9 @@ def rows(count: int = 40, columns: tuple[str, ...] = ("x",), seed: int = 0) -> t
     return [{"y": CLASSES[c], **{n: MEANS[c] + rng.normal() for n in columns}} for c in k], k
 
 
-def truth(data: list[Row], prior: np.ndarray, columns: tuple[str, ...] = ("x",), t: float = 1.0) -> np.ndarray:
+def truth(
+    data: list[Row], prior: np.ndarray, columns: tuple[str, ...] = ("x",), t: float = 1.0
+) -> np.ndarray:
     """(1) in closed form, (N, K)."""
     x = np.array([[row[n] for n in columns] for row in data])
     logs = -0.5 * ((x[:, None, :] - MEANS[None, :, None]) ** 2).sum(-1) / t + np.log(prior)
@@ -211,7 +225,9 @@ class TestNoise:
 
         assert gaps(True).var() < 1e-6 < 100 < gaps(False).var()
         # Other draws of one seed and index are the same: what a row is worth does not depend on its batch.
-        assert torch.equal(it.log_prob(pair, indices=[3, 4]).nats[1:], it.log_prob(pair[1:], indices=[4]).nats)
+        assert torch.equal(
+            it.log_prob(pair, indices=[3, 4]).nats[1:], it.log_prob(pair[1:], indices=[4]).nats
+        )
 
     def test_halving_finds_what_all_draws_would_for_less(self) -> None:
         data, _ = rows(60)
@@ -389,7 +405,9 @@ def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "report.json").read_text())["results"][0]["method"] == "Bayes: flow"
     again = compared(tmp_path)
-    assert again.of("Bayes: flow", "clean") == report.of("Bayes: flow", "clean")  # seconds too: nothing was made again
+    assert again.of("Bayes: flow", "clean") == report.of(
+        "Bayes: flow", "clean"
+    )  # seconds too: nothing was made again
     with pytest.raises(RunError, match="another comparison"):
         compared(tmp_path, seed=1)
 

@@ -94,8 +94,10 @@ def test_a_variation_starts_every_picture_of_a_cascade(cascade: Chain) -> None:
         return float(np.mean([(small.encode(row["image[size=7]"]) - given).square().mean() for row in rows]))
 
     assert off(near) < 0.5 * off(other)
-    plain, scratch = (cascade.sample([{"label": "2"}], **start)[0]["image"].tobytes()
-                      for start in ({}, {"start": ({"image": square}, 1.0)}))
+    plain, scratch = (
+        cascade.sample([{"label": "2"}], **start)[0]["image"].tobytes()
+        for start in ({}, {"start": ({"image": square}, 1.0)})
+    )
     assert plain == scratch
     with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
         cascade.sample([{}], start=({"imgae": square}, 0.5))
@@ -128,12 +130,18 @@ def test_a_chain_is_one_folder_and_is_judged(cascade: Chain, table: Table, tmp_p
         Chain.load(tmp_path)
 
 
-@pytest.mark.parametrize("formulas, says", [
-    (["image | label"], "two links or more"),
-    (["image | image[size=7]", "image[size=7] | label"], "put b before a"),
-    (["number | label", "image | label"], "no link after a reads what it makes, number: b needs label"),
-    (["image[size=7] | label", "image, number | image[size=7]", "number | image"], "the links b and c both make number"),
-])
+@pytest.mark.parametrize(
+    "formulas, says",
+    [
+        (["image | label"], "two links or more"),
+        (["image | image[size=7]", "image[size=7] | label"], "put b before a"),
+        (["number | label", "image | label"], "no link after a reads what it makes, number: b needs label"),
+        (
+            ["image[size=7] | label", "image, number | image[size=7]", "number | image"],
+            "the links b and c both make number",
+        ),
+    ],
+)
 def test_links_that_do_not_fit_are_said(table: Table, formulas: list[str], says: str) -> None:
     with pytest.raises(FormulaError, match=says):
         Chain({"abc"[i]: raw(table, formula) for i, formula in enumerate(formulas)})
@@ -146,7 +154,9 @@ def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) ->
     assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)
 
 
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     toy.folder(tmp_path / "data", 40)
     small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
@@ -163,11 +173,16 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     whole = np.asarray(PIL.Image.open("data/3.png"))
     assert main(["infill", "system", "data/3.png", "--box", "5,0,10,10", *few, "--out", "filled/"]) == 0
     files = sorted((tmp_path / "filled").glob("*.png"))
-    assert len(files) == 2 and all((np.asarray(PIL.Image.open(f))[:, :5] == whole[:, :5]).all() for f in files)
+    assert len(files) == 2 and all(
+        (np.asarray(PIL.Image.open(f))[:, :5] == whole[:, :5]).all() for f in files
+    )
     assert main(["vary", "system", "data/3.png", *few, "--out", "varied/"]) == 0
     line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])
     assert line["strength"] == 0.5 and line["sources"] == {"label": "1"}
-    assert main(["interpolate", "system", "--from", "label=0", "--to", "label=3", "-n", "3", "--steps", "2"]) == 0
+    assert (
+        main(["interpolate", "system", "--from", "label=0", "--to", "label=3", "-n", "3", "--steps", "2"])
+        == 0
+    )
     capsys.readouterr()
     assert main(["infill", "system", "data/3.png"]) == 1
     assert "data/3.png has no hole" in capsys.readouterr().err
@@ -185,7 +200,9 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(table: Table) -> None:
     with pytest.raises(ValueError, match="there is none; leave it out"):
         Model("image | label", table.columns, width=32, depth=1, source_noise=0.5)
-    model = trained(Model("image | image[size=7]", table.columns, width=64, depth=1, source_noise=0.8), table, 250)
+    model = trained(
+        Model("image | image[size=7]", table.columns, width=64, depth=1, source_noise=0.8), table, 250
+    )
     rows = [{"image[size=7]": row["image"]} for row in toy.rows(40, seed=1)]
     things = [i % 4 for i in range(40)]
     assert toy.agreement(things, "image", model.sample(rows)) > 0.9
@@ -193,17 +210,22 @@ def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(table: Table) -
     assert toy.agreement(things, "image", model.sample(rows, source_noise=0.8)) < 0.9  # it is put on for real
     with pytest.raises(ValueError, match=r"at most 0\.8 in training, not 0\.9"):
         model.sample(rows, source_noise=0.9)
-    scores = model.log_prob([{**row, "image": full["image"]} for row, full in
-                             zip(rows, toy.rows(40, seed=1), strict=True)], draws=4)
+    scores = model.log_prob(
+        [{**row, "image": full["image"]} for row, full in zip(rows, toy.rows(40, seed=1), strict=True)],
+        draws=4,
+    )
     assert bool(scores.nats.isfinite().all())
 
 
-def test_an_embedding_is_drawn_given_and_chained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_embedding_is_drawn_given_and_chained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     toy.folder(tmp_path / "data", 40)
     small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
-    assert main(["train", "data", "image, label", "--family", "contrastive", "--out", "runs/clip", *small]) == 0
+    assert (
+        main(["train", "data", "image, label", "--family", "contrastive", "--out", "runs/clip", *small]) == 0
+    )
     assert main(["train", "data", "image@clip | label", "--out", "runs/prior", *small]) == 0
     assert main(["train", "data", "image | image@clip", "--out", "runs/decoder", *small]) == 0
     assert "--given image@clip=image.png" in capsys.readouterr().out
@@ -230,7 +252,10 @@ def test_an_embedding_is_drawn_given_and_chained(tmp_path: Path, monkeypatch: py
     assert main(["chain", "runs/clip", "runs/decoder", "--out", "odd"]) == 1
     assert "the family contrastive draws nothing" in capsys.readouterr().err
     assert main(["chain", "system", "runs/decoder", "--out", "odd"]) == 1
-    assert "system is a chain, and one model is asked for here; name a link of it: system/links/prior" in capsys.readouterr().err
+    assert (
+        "system is a chain, and one model is asked for here; name a link of it: system/links/prior"
+        in capsys.readouterr().err
+    )
     assert main(["evaluate", "system", "--clip", "runs/clip", "--n", "4", "--steps", "2"]) == 0
     assert "image, label: CLIP score" in capsys.readouterr().out
     assert main(["evaluate", "system", "--clip", "runs/prior", "--n", "4"]) == 1
@@ -240,9 +265,37 @@ def test_an_embedding_is_drawn_given_and_chained(tmp_path: Path, monkeypatch: py
     (tmp_path / "v.json").write_text(json.dumps(vector))
     assert len(vector) == 64
     assert main(["sample", "runs/decoder", "--given", "image@clip=v.json", "--out", "z.png"]) == 0
-    assert main(["train", "data", "image, label", "--family", "contrastive", "--out", "runs/other/clip", "--seed", "1",
-                 *small]) == 0
-    assert main(["train", "data", "image | image@clip", "--view", "clip=runs/other/clip", "--out", "runs/odd",
-                 *small]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "data",
+                "image, label",
+                "--family",
+                "contrastive",
+                "--out",
+                "runs/other/clip",
+                "--seed",
+                "1",
+                *small,
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "train",
+                "data",
+                "image | image@clip",
+                "--view",
+                "clip=runs/other/clip",
+                "--out",
+                "runs/odd",
+                *small,
+            ]
+        )
+        == 0
+    )
     assert main(["chain", "runs/prior", "runs/odd", "--out", "odd"]) == 1
     assert "codes of another; train both links with the same one" in capsys.readouterr().err

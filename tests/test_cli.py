@@ -64,20 +64,26 @@ def pixels(path: str | Path) -> np.ndarray:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = ("import sys; from likewise.cli import main; main(['--help']); "
-            "print(sorted({'torch', 'numpy', 'datasets', 'PIL', 'argparse'} & set(sys.modules)))")
+    code = (
+        "import sys; from likewise.cli import main; main(['--help']); "
+        "print(sorted({'torch', 'numpy', 'datasets', 'PIL', 'argparse'} & set(sys.modules)))"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.endswith("[]\n") and all(f"\n  {name} " in said for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("command", "expected"), [
-    ("data", ["--size N", "--skip-bad"]),
-    ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}", "--no-tied"]),
-    ("sample", ["--guidance X", "--no-zero-star", "--given"]),
-    ("evaluate", ["--n N", "--steps N", "--sweep KNOB"]),
-    ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),
-    ("chain", ["--out FOLDER"]),
-    ("demo", ["--minutes"])])
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("data", ["--size N", "--skip-bad"]),
+        ("train", ["--width N", "--batch N", "rows a step", "--stem {conv,patch}", "--no-tied"]),
+        ("sample", ["--guidance X", "--no-zero-star", "--given"]),
+        ("evaluate", ["--n N", "--steps N", "--sweep KNOB"]),
+        ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),
+        ("chain", ["--out FOLDER"]),
+        ("demo", ["--minutes"]),
+    ],
+)
 def test_help_of_a_command_lists_what_signatures_have(command: str, expected: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -168,11 +174,15 @@ def test_sweep(here: Path, capsys) -> None:
     assert [p["value"] for p in points] == [1.0, 3.0] and points[0]["distance"]["n"] == 5
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["--sweep", "gudance"], "unknown knob 'gudance': did you mean 'guidance'?"),
-    (["--sweep", "guidance=a"], "cannot read 'a' as values of guidance"),
-    (["--sweep", "guidance", "--guidance", "2"], "guidance is swept and given a value at once"),
-    (["--sweep", "guidance", "--draws", "2"], "leave --draws out")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--sweep", "gudance"], "unknown knob 'gudance': did you mean 'guidance'?"),
+        (["--sweep", "guidance=a"], "cannot read 'a' as values of guidance"),
+        (["--sweep", "guidance", "--guidance", "2"], "guidance is swept and given a value at once"),
+        (["--sweep", "guidance", "--draws", "2"], "leave --draws out"),
+    ],
+)
 def test_a_mistake_in_a_sweep(here: Path, capsys, words: list[str], expected: str) -> None:
     made("image | text", "r")
     check_error(["evaluate", "r", *words], 1, expected, capsys)
@@ -190,16 +200,20 @@ def test_train_goes_on(here: Path, capsys) -> None:
     assert state["step"] == 5 and state["plan"]["steps"] == 5 and state["plan"]["seed"] == 3
 
 
-@pytest.mark.parametrize(("more", "expected"), [
-    (["--width", "32"], "begun with --width 64, not 32; leave --width out"),
-    (["--seed", "1"], "begun with --seed 0, not 1"),
-    (["--size", "8"], "begun without --size"),
-    (["--steps", "2"], "begun with --steps 3, not 2"),
-    (["--minutes", "2"], "begun without --minutes"),
-    (["things", "image | text"], "begun with the formula image | label"),
-    (["digits"], "begun with the source"),
-    (["--by", "label"], "begun without --by"),
-    (["--skip-bad"], "begun with --skip-bad no")])
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--width", "32"], "begun with --width 64, not 32; leave --width out"),
+        (["--seed", "1"], "begun with --seed 0, not 1"),
+        (["--size", "8"], "begun without --size"),
+        (["--steps", "2"], "begun with --steps 3, not 2"),
+        (["--minutes", "2"], "begun without --minutes"),
+        (["things", "image | text"], "begun with the formula image | label"),
+        (["digits"], "begun with the source"),
+        (["--by", "label"], "begun without --by"),
+        (["--skip-bad"], "begun with --skip-bad no"),
+    ],
+)
 def test_resume_refuses_another_run(here: Path, capsys, more: list[str], expected: str) -> None:
     made("image | label", "r")
     state = checkpoint.load_state(Path("r"))
@@ -295,11 +309,15 @@ def test_unseen_words_are_named(here: Path, capsys) -> None:
 
 def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
     made("image | text, label", "r")
-    assert main(["sample", "r", "A Red bar, 2 LABEL", "blue, ring", "-n", "1", "--steps", "1", "--out", "o/"]) == 0
+    assert (
+        main(["sample", "r", "A Red bar, 2 LABEL", "blue, ring", "-n", "1", "--steps", "1", "--out", "o/"])
+        == 0
+    )
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
     assert [line["sources"] for line in lines] == [{"text": "red bar", "label": "2"}, {"text": "blue, ring"}]
     assert capsys.readouterr().err == (
-        "note: 'A Red bar' is read as 'red bar', as the texts that the model learned from are written\n")
+        "note: 'A Red bar' is read as 'red bar', as the texts that the model learned from are written\n"
+    )
     assert main(["sample", "r", "red bar, 2 label", "--given", "label=3"]) == 1
     assert "both --given and 'red bar, 2 label' say label; say it once" in capsys.readouterr().err
     assert main(["sample", "r", "red bar, 9 label"]) == 1
@@ -309,7 +327,10 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
 def test_endings_of_a_prompt_are_label_sources() -> None:
     columns = {"style": Label(("flat", "Line art")), "size": Label(("s", "l")), "text": Text.fit(["a ring"])}
     known = ["text", "style", "size"]
-    assert prompts.split("ring, line art style, S size", columns, known) == ("ring", {"size": "s", "style": "Line art"})
+    assert prompts.split("ring, line art style, S size", columns, known) == (
+        "ring",
+        {"size": "s", "style": "Line art"},
+    )
     for text in ("flat style", "ring, style", "ring, flat", "ring, flat Style here", "ring flat style"):
         assert prompts.split(text, columns, known) == (text, {})
     assert prompts.split("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
@@ -319,9 +340,16 @@ def test_endings_of_a_prompt_are_label_sources() -> None:
         prompts.split("ring, flat style, flat style", columns, known)
 
 
-@pytest.mark.parametrize(("texts", "written", "read"), [
-    (["red ring"], "The Red ring", "red ring"), (["a red ring"], "A red ring", "a red ring"),
-    (["Red ring"], "the Red ring", "Red ring"), (["red ring"], "a", "a"), (["red ring"], "another ring", "another ring")])
+@pytest.mark.parametrize(
+    ("texts", "written", "read"),
+    [
+        (["red ring"], "The Red ring", "red ring"),
+        (["a red ring"], "A red ring", "a red ring"),
+        (["Red ring"], "the Red ring", "Red ring"),
+        (["red ring"], "a", "a"),
+        (["red ring"], "another ring", "another ring"),
+    ],
+)
 def test_a_text_is_put_as_those_that_were_learned(texts: list[str], written: str, read: str) -> None:
     assert prompts.worded(written, Text.fit(texts)) == read
 
@@ -353,61 +381,80 @@ def test_a_model_without_sources(here: Path) -> None:
 # ---- mistakes
 
 
-@pytest.mark.parametrize(("command", "status", "expected"), [
-    ("tarin", 2, "unknown command 'tarin': did you mean 'train'?"),
-    ("train things image|text --wdith 3", 2, "unknown option '--wdith': did you mean '--width'?"),
-    ("sample r red --gudance 3", 2, "unknown option '--gudance': did you mean '--guidance'?"),
-    ("data things things", 2, "one word too many: 'things'"),
-    ("train things image|text --batch many", 2, "argument --batch: invalid int value: 'many'"),
-    ("train things image|text --stem konv", 2, "invalid choice: 'konv'"),
-    ("train", 1, "name the data and write a formula"),
-    ("train image|text", 1, "name the data before the formula"),
-    ("train things", 1, "write a formula after the data"),
-    ("train --resume", 1, "likewise train --resume --out RUN"),
-    ("train things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
-    ("train things sound|text", 1, "unknown column 'sound'. There are: image, text, label, number"),
-    ("train things image|text|label", 1, "two bars"),
-    ("train things image|text --family flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
-    ("train things image|text --steps 0", 1, "steps must be above 0"),
-    ("train things image|text --steps 1 --minutes 1", 1, "either minutes or steps"),
-    ("train nothing image|text", 1, "'nothing'"),
-    ("train things image|text --by colour", 1, "'colour'. There are: text, label"),
-    ("train things image|text --kind label=nubmer", 1, "'nubmer': did you mean 'number'?"),
-    ("train things image|text --kind label", 1, "write --kind name=value"),
-    ("train things label --vocabulary 3 --steps 1", 1, "vocabulary=3"),
-    ("train --resume --out r", 1, "r holds no model.json: it is not a run folder"),
-    ("sample r red", 1, "there is no run r; likewise train makes one, and these come with the package: emoji"),
-    ("evaluate r", 1, "there is no run r"),
-    ("compare things", 1, "write a formula: likewise compare"),
-    ("compare things image|text --families flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
-    ("compare things image|text --minutes 0", 1, "minutes above 0"),
-    ("compare things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
-])
+@pytest.mark.parametrize(
+    ("command", "status", "expected"),
+    [
+        ("tarin", 2, "unknown command 'tarin': did you mean 'train'?"),
+        ("train things image|text --wdith 3", 2, "unknown option '--wdith': did you mean '--width'?"),
+        ("sample r red --gudance 3", 2, "unknown option '--gudance': did you mean '--guidance'?"),
+        ("data things things", 2, "one word too many: 'things'"),
+        ("train things image|text --batch many", 2, "argument --batch: invalid int value: 'many'"),
+        ("train things image|text --stem konv", 2, "invalid choice: 'konv'"),
+        ("train", 1, "name the data and write a formula"),
+        ("train image|text", 1, "name the data before the formula"),
+        ("train things", 1, "write a formula after the data"),
+        ("train --resume", 1, "likewise train --resume --out RUN"),
+        ("train things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
+        ("train things sound|text", 1, "unknown column 'sound'. There are: image, text, label, number"),
+        ("train things image|text|label", 1, "two bars"),
+        ("train things image|text --family flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
+        ("train things image|text --steps 0", 1, "steps must be above 0"),
+        ("train things image|text --steps 1 --minutes 1", 1, "either minutes or steps"),
+        ("train nothing image|text", 1, "'nothing'"),
+        ("train things image|text --by colour", 1, "'colour'. There are: text, label"),
+        ("train things image|text --kind label=nubmer", 1, "'nubmer': did you mean 'number'?"),
+        ("train things image|text --kind label", 1, "write --kind name=value"),
+        ("train things label --vocabulary 3 --steps 1", 1, "vocabulary=3"),
+        ("train --resume --out r", 1, "r holds no model.json: it is not a run folder"),
+        (
+            "sample r red",
+            1,
+            "there is no run r; likewise train makes one, and these come with the package: emoji",
+        ),
+        ("evaluate r", 1, "there is no run r"),
+        ("compare things", 1, "write a formula: likewise compare"),
+        ("compare things image|text --families flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
+        ("compare things image|text --minutes 0", 1, "minutes above 0"),
+        ("compare things imgae|text", 1, "unknown column 'imgae': did you mean 'image'?"),
+    ],
+)
 def test_a_mistake_is_one_sentence(here: Path, capsys, command: str, status: int, expected: str) -> None:
     check_error(command.split(), status, expected, capsys)
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["--given", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
-    (["--given", "text"], "write --given name=value"),
-    (["--given", "text=red", "--given", "text=blue"], "names 'text' twice"),
-    (["red", "--given", "text=red"], "has no text source that is not given already"),
-    (["red", "-n", "0"], "-n must be at least 1"),
-    (["red", "--steps", "0"], "steps must be at least 1"),
-    (["red", "--out", "o.jpg"], "ends in .png"),
-    (["red", "--out", "o.jsonl"], "draws pictures only"),
-    (["red " * 50], "--length")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--given", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
+        (["--given", "text"], "write --given name=value"),
+        (["--given", "text=red", "--given", "text=blue"], "names 'text' twice"),
+        (["red", "--given", "text=red"], "has no text source that is not given already"),
+        (["red", "-n", "0"], "-n must be at least 1"),
+        (["red", "--steps", "0"], "steps must be at least 1"),
+        (["red", "--out", "o.jpg"], "ends in .png"),
+        (["red", "--out", "o.jsonl"], "draws pictures only"),
+        (["red " * 50], "--length"),
+    ],
+)
 def test_a_mistake_in_sampling(here: Path, capsys, words: list[str], expected: str) -> None:
     made("image | text", "r")
     check_error(["sample", "r", *words], 1, expected, capsys)
 
 
-@pytest.mark.parametrize(("formula", "words", "expected"), [
-    ("image | label", ["7"], "no text source, so it is not clear what '7' is for; give it --given label=..."),
-    ("image", ["7"], "give it nothing, it draws by itself"),
-    ("label | image", ["--out", "o.png"], "draws no pictures"),
-    ("image | label", ["--given", "label=9"], "unknown class '9'"),
-    ("label | image", ["--given", "image=no.png"], "no.png")])
+@pytest.mark.parametrize(
+    ("formula", "words", "expected"),
+    [
+        (
+            "image | label",
+            ["7"],
+            "no text source, so it is not clear what '7' is for; give it --given label=...",
+        ),
+        ("image", ["7"], "give it nothing, it draws by itself"),
+        ("label | image", ["--out", "o.png"], "draws no pictures"),
+        ("image | label", ["--given", "label=9"], "unknown class '9'"),
+        ("label | image", ["--given", "image=no.png"], "no.png"),
+    ],
+)
 def test_a_mistake_in_sources(here: Path, capsys, formula: str, words: list[str], expected: str) -> None:
     made(formula, "r")
     check_error(["sample", "r", *words], 1, expected, capsys)

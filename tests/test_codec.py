@@ -68,7 +68,9 @@ def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tu
     for i, count in enumerate(levels):
         stride = math.prod(levels[:i])
         along = own.vectors(stride * torch.arange(count)[None])[0, :, i]
-        assert torch.allclose(along.diff(), along.diff()[:1]) and abs(float(along.var(correction=0)) - 1) < 1e-5
+        assert (
+            torch.allclose(along.diff(), along.diff()[:1]) and abs(float(along.var(correction=0)) - 1) < 1e-5
+        )
         u = torch.linspace(-1, 1, 10_001)[1:-1]
         z = torch.zeros(1, len(u), own.floats)
         z[0, :, i] = torch.atanh(u)
@@ -154,7 +156,10 @@ def test_a_codec_gives_back_what_it_was_given(world: Table, kind: str) -> None:
     with torch.no_grad():
         codes = codec.encode(x)
         back, again = codec.decode(codes), codec.encode(x)
-    assert torch.equal(codes, again) and codes.shape[1:] == (codec.spec.tokens, codec.spec.width)[: codes.ndim - 1]
+    assert (
+        torch.equal(codes, again)
+        and codes.shape[1:] == (codec.spec.tokens, codec.spec.width)[: codes.ndim - 1]
+    )
     assert codes.dtype == (torch.int64 if codec.spec.categorical else torch.float32)
     error = float((back["image"] - x["image"]).square().mean() / x["image"].var())
     assert error < 0.35, f"{error:.2f} of the variance is lost"
@@ -233,7 +238,9 @@ def test_bottlenecks_keep_the_contract(kind: str, case: str) -> None:
 def test_discrete_draws_are_of_codes() -> None:
     """What the flow draws is moved to the nearest code before it is decoded: few codes, few pictures."""
     torch.manual_seed(0)
-    own = Autoencoder({"x": Spec((4, 4))}, {}, width=32, depth=1, bottleneck="vq", codebook=2, coarse=1, infill=0.0)
+    own = Autoencoder(
+        {"x": Spec((4, 4))}, {}, width=32, depth=1, bottleneck="vq", codebook=2, coarse=1, infill=0.0
+    )
     with torch.no_grad():
         for p in own.parameters():
             p.add_(0.1 * torch.randn_like(p))

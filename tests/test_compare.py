@@ -53,10 +53,21 @@ class Gauss(Family):
             self.spread.copy_((number - self.mean[label] + self.off).std())
 
     def loss(self, x, c, phase, rng) -> Tensor:
-        return (x["number"].flatten() - self._mean(c).detach()).square() + 0 * self.unused + 0 * self.mean.sum()
+        return (
+            (x["number"].flatten() - self._mean(c).detach()).square() + 0 * self.unused + 0 * self.mean.sum()
+        )
 
-    def sample(self, c, *, known, rng, temperature: float = 1.0, twice: bool = False,
-               way: Literal["one", "other"] = "one", odd: str | None = None):
+    def sample(
+        self,
+        c,
+        *,
+        known,
+        rng,
+        temperature: float = 1.0,
+        twice: bool = False,
+        way: Literal["one", "other"] = "one",
+        odd: str | None = None,
+    ):
         return {"number": (self._mean(c) + temperature * self.spread * rng.normal()).view(-1, 1, 1)}
 
     def log_prob(self, x, c, *, rng) -> Score:
@@ -98,7 +109,9 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
     for cls in (Gauss, Off, Refuses):
         name = cls.__name__.lower()
         monkeypatch.setitem(FAMILIES, name, cls.__name__)
-        monkeypatch.setitem(sys.modules, f"likewise.families.{name}", types.SimpleNamespace(**{cls.__name__: cls}))
+        monkeypatch.setitem(
+            sys.modules, f"likewise.families.{name}", types.SimpleNamespace(**{cls.__name__: cls})
+        )
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +154,17 @@ def test_compare_ranks_families_and_says_why_one_is_not_there(families, numbers,
     found = compare("number | label", numbers, minutes=MINUTES, folder=tmp_path, n=150)
     assert [e.family for e in found.entries] == ["gauss", "off", "refuses"]
     heads = [c.head for c in found.columns]
-    assert heads == ["bits/dim", "KID", "FD∞", "density", "coverage", "C2ST", "s per 1,000", "parameters",
-                     "steps"]
+    assert heads == [
+        "bits/dim",
+        "KID",
+        "FD∞",
+        "density",
+        "coverage",
+        "C2ST",
+        "s per 1,000",
+        "parameters",
+        "steps",
+    ]
     cells = dict(zip([e.family for e in found.entries], found.cells(), strict=True))
     table = {name: dict(zip(heads, row, strict=True)) for name, row in cells.items() if row}
     truth = math.log2(toy.SPREAD * math.sqrt(2 * math.pi * math.e))
@@ -173,8 +195,16 @@ def test_the_reports_stand_alone(families, numbers, tmp_path: Path) -> None:
 def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(agreement.Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 5})
     tiny = {"flow": {"width": 32, "depth": 1}}
-    found = compare("image, number | label", numbers, ["flow"], minutes=MINUTES, folder=tmp_path, n=12,
-                    likelihood_rows=0, options=tiny)
+    found = compare(
+        "image, number | label",
+        numbers,
+        ["flow"],
+        minutes=MINUTES,
+        folder=tmp_path,
+        n=12,
+        likelihood_rows=0,
+        options=tiny,
+    )
     entry = found.entries[0]
     labels = [row["label"] for row in found.real]
     assert labels[:4] == ["0", "1", "2", "3"] and [row["label"] for row in entry.samples] == labels
@@ -183,14 +213,28 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path, monkey
     assert {"KID edges", "FD∞ random conv", "label read", "C2ST"} <= {c.head for c in found.columns}
     assert PIL.Image.open(tmp_path / "report.png").height > 500
     with pytest.raises(RunError, match="with width 32, not 64"):
-        compare("image, number | label", numbers, ["flow"], minutes=MINUTES, folder=tmp_path, n=12,
-                options={"flow": {"width": 64}})
+        compare(
+            "image, number | label",
+            numbers,
+            ["flow"],
+            minutes=MINUTES,
+            folder=tmp_path,
+            n=12,
+            options={"flow": {"width": 64}},
+        )
 
 
 def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbers, tmp_path: Path) -> None:
     def again(watch: Watch, **more: float):
-        return compare("number | label", numbers, ["gauss", "off"], folder=tmp_path, n=40, watch=watch,
-                       **{"minutes": 0.02, **more})
+        return compare(
+            "number | label",
+            numbers,
+            ["gauss", "off"],
+            folder=tmp_path,
+            n=40,
+            watch=watch,
+            **{"minutes": 0.02, **more},
+        )
 
     with pytest.raises(KeyboardInterrupt):
         again(Watch(stop=3))
@@ -217,22 +261,34 @@ def test_the_draws_of_all_families_are_asked_alike(families, numbers, tmp_path: 
     found = compare("number | label", numbers, ["gauss", "off"], minutes=MINUTES, folder=tmp_path, n=40)
     one, other = (np.array([row["number"] for row in e.samples]) for e in found.entries)
     deviation = numbers.columns["number"].std
-    assert np.allclose(other - one, 0.5 * deviation, atol=0.1 * deviation)      # the same noise, other means
+    assert np.allclose(other - one, 0.5 * deviation, atol=0.1 * deviation)  # the same noise, other means
 
 
 def test_compare_says_what_it_cannot_do(families, numbers, tmp_path: Path) -> None:
-    for more, expected in (({"families": ["gaus"]}, "did you mean 'gauss'"), ({"minutes": 0}, "minutes above 0"),
-                           ({"formula": "nmber"}, "did you mean 'number'"), ({"seeds": 0}, "at least 1 seed")):
+    for more, expected in (
+        ({"families": ["gaus"]}, "did you mean 'gauss'"),
+        ({"minutes": 0}, "minutes above 0"),
+        ({"formula": "nmber"}, "did you mean 'number'"),
+        ({"seeds": 0}, "at least 1 seed"),
+    ):
         given = {"formula": "number | label", "families": None, "minutes": 1, **more}
         with pytest.raises(ValueError, match=expected):
             compare(given.pop("formula"), numbers, given.pop("families"), folder=tmp_path, **given)
 
 
 def test_marks() -> None:
-    a, b, c, none = Estimate(1, 0.5, 1.5), Estimate(2, 1.4, 2.6), Estimate(3, 2.5, 3.5), Estimate(float("nan"))
+    a, b, c, none = (
+        Estimate(1, 0.5, 1.5),
+        Estimate(2, 1.4, 2.6),
+        Estimate(3, 2.5, 3.5),
+        Estimate(float("nan")),
+    )
     assert marks([c, b, a], Column("", "higher")) == ["best", "near", ""]
     assert marks([a, c, none], Column("", "as real", Estimate(2.8))) == ["", "best", ""]
-    assert marks([a, c], Column("parameters")) == ["", ""] and marks([a, None], Column("", "lower")) == ["", ""]
+    assert marks([a, c], Column("parameters")) == ["", ""] and marks([a, None], Column("", "lower")) == [
+        "",
+        "",
+    ]
 
 
 # ---- sweep
@@ -255,7 +311,9 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
     assert cold.coverage.high < right.coverage.low and right.density.low > hot.density.high
     assert cold.spread < right.spread < hot.spread and abs(right.spread - 1) < 0.1
     best = found.best("distance")
-    assert best in (cold, right) and hot.distance.low > best.distance.value and found.best("agreement") is None
+    assert (
+        best in (cold, right) and hot.distance.low > best.distance.value and found.best("agreement") is None
+    )
     assert f"best by number: KID: temperature {best.label}" in str(found) and "real rows" in str(found)
     assert json.loads(json.dumps(found.to_json()))["best"] == {"distance": best.value}
     with pytest.raises(ValueError, match="unknown knob of the family gauss 'temprature': did you mean"):
@@ -264,7 +322,10 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
 
 def test_values_to_try(families) -> None:
     knobs = Gauss.knobs()
-    assert tries("temperature", knobs["temperature"])[0] < 1 and tries("twice", knobs["twice"]) == [False, True]
+    assert tries("temperature", knobs["temperature"])[0] < 1 and tries("twice", knobs["twice"]) == [
+        False,
+        True,
+    ]
     assert tries("way", knobs["way"]) == ["one", "other"]
     other = inspect.Parameter("noise", inspect.Parameter.KEYWORD_ONLY, default=0.8, annotation=float)
     assert tries("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]

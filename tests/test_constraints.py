@@ -18,17 +18,32 @@ from likewise.modalities import Document, Label, Text
 from likewise.model import Model
 from likewise.table import Table
 
-SCHEMA = {"type": "object", "properties": {
-    "name": {"type": "string", "maxLength": 4}, "colour": {"enum": ["red", "green"]},
-    "n": {"type": "integer", "minimum": 3, "maximum": 120},
-    "rows": {"type": "array", "maxItems": 2, "items": {"type": "array", "minItems": 1, "maxItems": 2,
-                                                       "items": {"type": "boolean"}}}},
-    "required": ["name", "colour", "n", "rows"], "additionalProperties": False,
-    "x-guidance": {"whitespace_flexible": False}}
-TEXTS = [json.dumps({"name": f"ab{i % 7}", "colour": "red", "n": i + 3, "rows": [[i % 2 == 0]]}) for i in range(99)]
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 4},
+        "colour": {"enum": ["red", "green"]},
+        "n": {"type": "integer", "minimum": 3, "maximum": 120},
+        "rows": {
+            "type": "array",
+            "maxItems": 2,
+            "items": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "boolean"}},
+        },
+    },
+    "required": ["name", "colour", "n", "rows"],
+    "additionalProperties": False,
+    "x-guidance": {"whitespace_flexible": False},
+}
+TEXTS = [
+    json.dumps({"name": f"ab{i % 7}", "colour": "red", "n": i + 3, "rows": [[i % 2 == 0]]}) for i in range(99)
+]
 BYTES, PAIRS = Text.fit(TEXTS[:1], length=90), Text.fit(TEXTS, vocabulary=340, length=60)
-OPEN = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
-        "required": ["a", "b"], "additionalProperties": False}
+OPEN = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
 
 
 def model(text: Text, formula: str = "text", **more) -> Model:
@@ -41,10 +56,16 @@ def draw(m: Model, constraint: Constraint, n: int = 200, **knobs) -> list[str]:
 
 def obeys(text: str) -> bool:
     row = json.loads(text)
-    return (list(row) == ["name", "colour", "n", "rows"] and isinstance(row["name"], str) and len(row["name"]) <= 4
-            and row["colour"] in ("red", "green") and type(row["n"]) is int and 3 <= row["n"] <= 120
-            and len(row["rows"]) <= 2
-            and all(1 <= len(r) <= 2 and all(type(b) is bool for b in r) for r in row["rows"]))
+    return (
+        list(row) == ["name", "colour", "n", "rows"]
+        and isinstance(row["name"], str)
+        and len(row["name"]) <= 4
+        and row["colour"] in ("red", "green")
+        and type(row["n"]) is int
+        and 3 <= row["n"] <= 120
+        and len(row["rows"]) <= 2
+        and all(1 <= len(r) <= 2 and all(type(b) is bool for b in r) for r in row["rows"])
+    )
 
 
 @pytest.mark.parametrize("text", [BYTES, PAIRS], ids=["bytes", "pairs"])
@@ -53,10 +74,12 @@ def test_every_draw_of_an_untrained_model_obeys(text: Text, temperature: float) 
     m = model(text)
     drawn = draw(m, Constraint.json(SCHEMA), temperature=temperature)
     assert all(map(obeys, drawn)) and len(set(drawn)) > 100
-    assert not any(obeys(t) for t in [json.dumps({**json.loads(drawn[0]), "n": 2}), "{}".replace("}", ',"x":1}'[1:])])
+    assert not any(
+        obeys(t) for t in [json.dumps({**json.loads(drawn[0]), "n": 2}), "{}".replace("}", ',"x":1}'[1:])]
+    )
     pattern = "[a-c]{2,5}[0-9]+(x| é)"
     assert all(re.fullmatch(pattern, t) for t in draw(m, Constraint.regex(pattern), temperature=temperature))
-    choices = ["a", "ab", "", " c", "d,e/\n\"é"]
+    choices = ["a", "ab", "", " c", 'd,e/\n"é']
     assert set(draw(m, Constraint.choice(choices), temperature=temperature)) == set(choices)
 
 
@@ -102,7 +125,10 @@ def test_a_text_may_be_empty() -> None:
     for made in (Document.fit(TEXTS, vocabulary=257, length=20), BYTES):
         m = Model("text", {"text": made}, "autoregressive", width=32, depth=1)
         assert {row["text"] for row in m.sample([{}] * 4, constraint={"text": Constraint.regex("")})} == {""}
-        drawn = {row["text"] for row in m.sample([{}] * 200, constraint={"text": Constraint.regex("(a)?")}, temperature=20)}
+        drawn = {
+            row["text"]
+            for row in m.sample([{}] * 200, constraint={"text": Constraint.regex("(a)?")}, temperature=20)
+        }
         assert drawn == {"", "a"}
 
 
@@ -119,27 +145,41 @@ def test_later_columns_see_what_was_closed() -> None:
         assert m.sample([{}], indices=[i], known={"text": row["text"]})[0]["label"] == row["label"]
 
 
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}), "no text obeys .*minimum"),
-    (lambda: Constraint.json({"enum": []}), "no text obeys the JSON schema"),
-    (lambda: Constraint.json({"propertees": {}}), "did you mean 'properties'"),
-    (lambda: Constraint.json({"properties": {"a": {"minimun": 1}}}), "did you mean 'minimum'"),
-    (lambda: Constraint.json({"type": "strin"}), "Invalid type: strin"),
-    (lambda: Constraint.json("{"), "is not JSON"),
-    (lambda: Constraint.json({"not": {}}), "Unimplemented keys"),
-    (lambda: Constraint.regex("(a"), "the regex .* cannot be served: unclosed group"),
-    (lambda: Constraint.grammar("start: foo"), 'unknown name: "foo"'),
-    (lambda: Constraint.choice([]), "one or more"),
-    (lambda: Constraint.parse("jsn", ""), "did you mean 'json'"),
-    (lambda: draw(model(BYTES), Constraint.grammar('start: "a" start'), 1), "text: no text obeys the grammar"),
-    (lambda: draw(model(BYTES), Constraint.regex("a{90}"), 1), "takes some 91 tokens.* room for 90"),
-    (lambda: model(BYTES).sample([{}], constraint={"txt": Constraint.regex("a")}), "did you mean 'text'"),
-    (lambda: draw(model(BYTES), Constraint.regex("a"), 1, known={"text": "a"}), "known and constrained"),
-    (lambda: Model("label", {"label": Label.fit(["a", "b"])}, "autoregressive", width=32, depth=1).sample(
-        [{}], constraint={"label": Constraint.regex("a")}), "a constraint is for a text"),
-    (lambda: Model("text", {"text": Text.fit(["ab"])}, "flow", width=64, depth=1).sample(
-        [{}], constraint={"text": Constraint.regex("a")}), "flow cannot draw texts .*those that can: autoregressive"),
-])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}), "no text obeys .*minimum"),
+        (lambda: Constraint.json({"enum": []}), "no text obeys the JSON schema"),
+        (lambda: Constraint.json({"propertees": {}}), "did you mean 'properties'"),
+        (lambda: Constraint.json({"properties": {"a": {"minimun": 1}}}), "did you mean 'minimum'"),
+        (lambda: Constraint.json({"type": "strin"}), "Invalid type: strin"),
+        (lambda: Constraint.json("{"), "is not JSON"),
+        (lambda: Constraint.json({"not": {}}), "Unimplemented keys"),
+        (lambda: Constraint.regex("(a"), "the regex .* cannot be served: unclosed group"),
+        (lambda: Constraint.grammar("start: foo"), 'unknown name: "foo"'),
+        (lambda: Constraint.choice([]), "one or more"),
+        (lambda: Constraint.parse("jsn", ""), "did you mean 'json'"),
+        (
+            lambda: draw(model(BYTES), Constraint.grammar('start: "a" start'), 1),
+            "text: no text obeys the grammar",
+        ),
+        (lambda: draw(model(BYTES), Constraint.regex("a{90}"), 1), "takes some 91 tokens.* room for 90"),
+        (lambda: model(BYTES).sample([{}], constraint={"txt": Constraint.regex("a")}), "did you mean 'text'"),
+        (lambda: draw(model(BYTES), Constraint.regex("a"), 1, known={"text": "a"}), "known and constrained"),
+        (
+            lambda: Model(
+                "label", {"label": Label.fit(["a", "b"])}, "autoregressive", width=32, depth=1
+            ).sample([{}], constraint={"label": Constraint.regex("a")}),
+            "a constraint is for a text",
+        ),
+        (
+            lambda: Model("text", {"text": Text.fit(["ab"])}, "flow", width=64, depth=1).sample(
+                [{}], constraint={"text": Constraint.regex("a")}
+            ),
+            "flow cannot draw texts .*those that can: autoregressive",
+        ),
+    ],
+)
 def test_mistakes_are_named(make, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
@@ -150,13 +190,19 @@ def test_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     model(BYTES).save("r", step=1, plan={}, data={})
     Path("s.json").write_text(json.dumps(SCHEMA))
     Path("g.lark").write_text('start: "a"+ "b"')
-    for words, good in ((["--json", "s.json"], obeys), (["--regex", "x[0-9]{2}"], re.compile("x[0-9]{2}").fullmatch),
-                        (["--choice", "a,b"], ["a", "b"].__contains__),
-                        (["--grammar", "g.lark"], re.compile("a+b").fullmatch)):
+    for words, good in (
+        (["--json", "s.json"], obeys),
+        (["--regex", "x[0-9]{2}"], re.compile("x[0-9]{2}").fullmatch),
+        (["--choice", "a,b"], ["a", "b"].__contains__),
+        (["--grammar", "g.lark"], re.compile("a+b").fullmatch),
+    ):
         assert main(["sample", "r", "-n", "3", *words]) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 3 and all(good(line["text"]) and "text" in line["constraint"] for line in lines)
-    for words, said in ((["--json", "none.json"], "--json none.json: No such file"), (["--regex", "(a"], "--regex (a: "),
-                        (["--regex", "a", "--choice", "b"], "--choice: text has one already, --regex")):
+    for words, said in (
+        (["--json", "none.json"], "--json none.json: No such file"),
+        (["--regex", "(a"], "--regex (a: "),
+        (["--regex", "a", "--choice", "b"], "--choice: text has one already, --regex"),
+    ):
         assert main(["sample", "r", *words]) == 1
         assert said in capsys.readouterr().err

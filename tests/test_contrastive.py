@@ -125,8 +125,10 @@ def test_duplicates_are_no_wrong_answers(loss) -> None:
 
 def batch(rows: int, seed: int = 0) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    return {"image": torch.rand(rows, 100, 1, generator=draw) * 2 - 1,
-            "text": torch.randint(1, 9, (rows, 5), generator=draw)}
+    return {
+        "image": torch.rand(rows, 100, 1, generator=draw) * 2 - 1,
+        "text": torch.randint(1, 9, (rows, 5), generator=draw),
+    }
 
 
 def family(objective: str = "infonce") -> Contrastive:
@@ -154,7 +156,10 @@ def test_rows_of_one_caption_do_not_push_each_other_away() -> None:
     x["image"] = x["image"][:1].expand(6, -1, -1)
     assert loss_of(f, x).abs().max() < 1e-5
     assert equal(torch.tensor([[1, 2], [1, 3], [1, 2]])).tolist() == [
-        [True, False, True], [False, True, False], [True, False, True]]
+        [True, False, True],
+        [False, True, False],
+        [True, False, True],
+    ]
 
 
 def test_the_padding_of_a_text_counts_nowhere() -> None:
@@ -199,9 +204,15 @@ def test_what_it_cannot_do_is_said(held: Table) -> None:
     flow = Model("image | text", held.columns, width=32, depth=1)
     model = Model("image, text", held.columns, "contrastive", **TINY)
     wrong = [
-        (lambda: Model("image | text", held.columns, "contrastive"), "write 'image, text' in place of 'image | text'"),
+        (
+            lambda: Model("image | text", held.columns, "contrastive"),
+            "write 'image, text' in place of 'image | text'",
+        ),
         (lambda: Model("image", held.columns, "contrastive"), "two columns or more"),
-        (lambda: Model("image, text", held.columns, "contrastive", objective="clip"), "infonce, siglip, not 'clip'"),
+        (
+            lambda: Model("image, text", held.columns, "contrastive", objective="clip"),
+            "infonce, siglip, not 'clip'",
+        ),
         (lambda: model.sample([{}]), "the family contrastive draws nothing"),
         (lambda: model.given().sample(), "the family contrastive draws nothing"),
         (lambda: model.log_prob([{}]), "no density"),
@@ -210,7 +221,10 @@ def test_what_it_cannot_do_is_said(held: Table) -> None:
         (lambda: flow.embed("image", []), "the family flow has no embedding"),
         (lambda: evaluate(model, held, draws=2), "draws nothing, so it is measured with n, seed and concept"),
         (lambda: evaluate(model, held, steps=2), "leave the other options out"),
-        (lambda: evaluate(flow, held, clip=Model("text, label", held.columns, "contrastive")), "align a target"),
+        (
+            lambda: evaluate(flow, held, clip=Model("text, label", held.columns, "contrastive")),
+            "align a target",
+        ),
     ]
     for call, says in wrong:
         with pytest.raises(ValueError, match=says):
@@ -251,8 +265,9 @@ def test_chance_is_what_blind_vectors_score() -> None:
     right = np.zeros((60, 24), bool)
     for i, row in enumerate(right):
         row[rng(i).permutation(24)[: 1 + i % 5]] = True
-    found = np.concatenate([retrieval.ranks(units(60, 8, seed=s), units(24, 8, seed=900 + s), right)
-                            for s in range(100)])
+    found = np.concatenate(
+        [retrieval.ranks(units(60, 8, seed=s), units(24, 8, seed=900 + s), right) for s in range(100)]
+    )
     blind = retrieval.chance(right)
     error = 3 * found.std() / math.sqrt(24 * 100)
     assert abs(found.mean() - blind["mean rank"]) < error
@@ -297,10 +312,13 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
     ground = Ground.choose(held, Formula.parse("image | text"), 40, 1, 0)
     judge = ClipScores(learned(held, "image, text"), ground)
     asked = ground.held("text")
-    drawn = [{"text": text, "image": toy.rows(4, seed=i)[toy.WORDS.index(text)]["image"]}
-             for i, text in enumerate(asked)]
-    other = [{"text": text, "image": row["image"]}
-             for text, row in zip(asked, drawn[1:] + drawn[:1], strict=True)]
+    drawn = [
+        {"text": text, "image": toy.rows(4, seed=i)[toy.WORDS.index(text)]["image"]}
+        for i, text in enumerate(asked)
+    ]
+    other = [
+        {"text": text, "image": row["image"]} for text, row in zip(asked, drawn[1:] + drawn[:1], strict=True)
+    ]
     (right,), (wrong,) = judge.lines(drawn), judge.lines(other)
     assert right.name == "image, text: CLIP score" and right.value.low < right.real.value + 0.1
     assert right.value.value > right.chance + 0.3
@@ -316,16 +334,23 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
 def test_a_clip_model_that_may_have_seen_what_is_held_out_is_said(held: Table) -> None:
     own = {"source": None, "fingerprint": held.fingerprint}
     assert seen_by(own, held) == []
-    assert "trained with fingerprint abc and the rows here have" in seen_by({**own, "fingerprint": "abc"}, held)[0]
+    assert (
+        "trained with fingerprint abc and the rows here have"
+        in seen_by({**own, "fingerprint": "abc"}, held)[0]
+    )
 
 
-def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "things").mkdir()
     lines = []
     for i, row in enumerate(toy.rows(40)):
         row["image"].save(f"things/{i}.png")
-        lines.append(json.dumps({"file_name": f"{i}.png", "text": f"{row['text']} {i % 5}", "label": row["label"]}))
+        lines.append(
+            json.dumps({"file_name": f"{i}.png", "text": f"{row['text']} {i % 5}", "label": row["label"]})
+        )
     Path("things/metadata.jsonl").write_text("\n".join(lines))
     tiny = ["--width", "32", "--depth", "1", "--batch", "8", "--steps", "2", "--objective", "siglip"]
     args = ["things", "image, text, label", "--family", "contrastive", "--out", "run", "--holdout", "0.2"]
@@ -336,7 +361,10 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "text from image: recall@5" in out and "label from image: accuracy" in out
     names = [line["name"] for line in json.loads(Path("run/report.json").read_text())["lines"]]
     assert "image from text: mean rank" in names
-    for command in (["sample", "run"], ["evaluate", "run", "--sweep", "guidance"],
-                    ["compare", "things", "image, text", "--families", "contrastive"]):
+    for command in (
+        ["sample", "run"],
+        ["evaluate", "run", "--sweep", "guidance"],
+        ["compare", "things", "image, text", "--families", "contrastive"],
+    ):
         assert main(command) == 1
         assert "the family contrastive draws nothing" in capsys.readouterr().err

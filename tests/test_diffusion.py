@@ -30,8 +30,13 @@ MEAN, STD, ROWS = 0.2, 0.3, 400
 @pytest.mark.parametrize("predict", ["v", "noise", "x"])
 @pytest.mark.parametrize("weighting", ["velocity", "simple", "min_snr", "bound"])
 def test_contract(predict: str, weighting: str) -> None:
-    check_family(Diffusion, cases=["number_of_label", "several"], checks=["losses", "gradients", "samples", "scores"],
-                 predict=predict, weighting=weighting)
+    check_family(
+        Diffusion,
+        cases=["number_of_label", "several"],
+        checks=["losses", "gradients", "samples", "scores"],
+        predict=predict,
+        weighting=weighting,
+    )
 
 
 # ---- schedules
@@ -82,7 +87,9 @@ def vectors(rows: int = ROWS, numbers: int = 3) -> Tensor:
 
 
 def nats(family: Diffusion, x: Tensor, **knobs: Any) -> Tensor:
-    score = family.log_prob({"x": x[..., None]}, Context.full({}, len(x)), rng=Rng(range(len(x)), "t"), method="bound", **knobs)
+    score = family.log_prob(
+        {"x": x[..., None]}, Context.full({}, len(x)), rng=Rng(range(len(x)), "t"), method="bound", **knobs
+    )
     assert score.kind == "bound" and score.dims == x.shape[1]
     return score.nats
 
@@ -94,8 +101,10 @@ def test_each_kl_is_that_of_two_normals() -> None:
 
     def step(clean: Tensor, t: float, s: float) -> Normal:
         """The law of x_s given x_t, where the clean value is `clean`: the sampler's step is linear in its noise."""
-        zero, one = (SAMPLERS["stochastic"](lambda x, at: clean, x_t, [t, s], lambda z=z: torch.full_like(x_t, z), 1.0)
-                     for z in (0.0, 1.0))
+        zero, one = (
+            SAMPLERS["stochastic"](lambda x, at: clean, x_t, [t, s], lambda z=z: torch.full_like(x_t, z), 1.0)
+            for z in (0.0, 1.0)
+        )
         return Normal(zero, one - zero)
 
     for t, s in itertools.pairwise((0.99, 0.9, 0.5, 0.2, 0.01)):
@@ -115,8 +124,10 @@ def test_the_bound_is_the_sum_of_its_kl_terms() -> None:
     for t, s in itertools.pairwise(times):
         x_t = paths.noised(x0, rng.normal(3), t)
         rho = (1 - t) * s / ((1 - s) * t)  # e of x_t goes over into x_s by this share
-        q, p = (Normal((1 - s) * x + s * rho * paths.noise_of(x_t, x, t), s * math.sqrt(1 - rho**2))
-                for x in (x0, gaussian(x_t, t)))
+        q, p = (
+            Normal((1 - s) * x + s * rho * paths.noise_of(x_t, x, t), s * math.sqrt(1 - rho**2))
+            for x in (x0, gaussian(x_t, t))
+        )
         total += kl_divergence(q, p).sum(1)
     t = times[0]
     scale = math.hypot(t, 1 - t)
@@ -181,7 +192,9 @@ REAL = toy.rows(80, seed=9)
 
 def learned(world: Table, family: str, formula: str, steps: int, **options: Any) -> Model:
     model = Model(formula, world.columns, family, width=64, depth=2, **options)
-    for _ in train(model, world, Plan(steps=steps, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")):
+    for _ in train(
+        model, world, Plan(steps=steps, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
+    ):
         pass
     return model.eval()
 
@@ -206,7 +219,9 @@ def test_targets_agree_with_their_source(diffusion: Model, target: str) -> None:
     assert drawn_right(diffusion, target) > 0.9
 
 
-@pytest.mark.parametrize("knobs", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"])
+@pytest.mark.parametrize(
+    "knobs", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"]
+)
 def test_a_diffusion_is_drawn_as_a_flow(diffusion: Model, knobs: dict[str, Any]) -> None:
     assert drawn_right(diffusion, "image", guidance=1.0, **knobs) > 0.9
 
@@ -230,16 +245,26 @@ def numbers(world: Table) -> Model:
 
 def test_a_number_has_the_deviation_of_its_source(numbers: Model) -> None:
     for row, mean in zip(REAL[:4], toy.MEANS, strict=True):
-        drawn = np.array([r["number"] for r in numbers.given(label=row["label"]).sample(200, batch=200, guidance=1.0)])
-        assert abs(drawn.mean() - mean) < 0.3 and 0.15 < drawn.std() < 0.6, f"{drawn.mean():.2f} +- {drawn.std():.2f}"
+        drawn = np.array(
+            [r["number"] for r in numbers.given(label=row["label"]).sample(200, batch=200, guidance=1.0)]
+        )
+        assert abs(drawn.mean() - mean) < 0.3 and 0.15 < drawn.std() < 0.6, (
+            f"{drawn.mean():.2f} +- {drawn.std():.2f}"
+        )
 
 
 def test_the_bound_of_numbers_is_close_to_the_exact_density(numbers: Model) -> None:
-    bound, exact = (numbers.log_prob(REAL, method=method, batch=80, **knobs)
-                    for method, knobs in (("bound", {"draws": 128}), ("ode", {})))
+    bound, exact = (
+        numbers.log_prob(REAL, method=method, batch=80, **knobs)
+        for method, knobs in (("bound", {"draws": 128}), ("ode", {}))
+    )
     assert bound.kind == "bound" and exact.kind == "exact"
-    truth = np.mean([Normal(m, toy.SPREAD).log_prob(torch.tensor(r["number"])).item()
-                     for m, r in zip(toy.MEANS * 20, REAL, strict=True)])
+    truth = np.mean(
+        [
+            Normal(m, toy.SPREAD).log_prob(torch.tensor(r["number"])).item()
+            for m, r in zip(toy.MEANS * 20, REAL, strict=True)
+        ]
+    )
     apart = exact.nats - bound.nats
     assert -0.05 < float(apart.mean()) < 0.3, f"exact {exact.nats.mean():.3f}, bound {bound.nats.mean():.3f}"
     assert abs(float(exact.nats.mean()) - truth) < 0.3, f"exact {exact.nats.mean():.3f}, truth {truth:.3f}"
@@ -247,7 +272,9 @@ def test_the_bound_of_numbers_is_close_to_the_exact_density(numbers: Model) -> N
 
 def test_a_known_column_conditions_the_rest(world: Table) -> None:
     model = learned(world, "diffusion", "label, number", 250, infill=1.0)
-    drawn = [model.given().sample(1, seed=i, known={"label": row["label"]})[0] for i, row in enumerate(REAL[:32])]
+    drawn = [
+        model.given().sample(1, seed=i, known={"label": row["label"]})[0] for i, row in enumerate(REAL[:32])
+    ]
     assert toy.agreement(THINGS[:32], "number", drawn) > 0.9
 
 

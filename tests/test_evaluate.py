@@ -46,6 +46,7 @@ def test_intervals_cover_the_truth():
 
 def naive_kid(x: np.ndarray, y: np.ndarray, degree: int = 3, coef0: float = 1.0) -> float:
     """The unbiased estimate as torch-fidelity writes it (`mmd2`, gamma = 1 / F), pair by pair."""
+
     def k(u: np.ndarray, v: np.ndarray) -> float:
         return (sum(p * q for p, q in zip(u, v, strict=True)) / len(u) + coef0) ** degree
 
@@ -65,8 +66,10 @@ def test_kid_is_unbiased_on_known_gaussians_and_its_interval_covers():
         return np.array([mean, mean**2 + sd**2, mean**3 + 3 * mean * sd**2])
 
     truth = float(np.array([3, 3, 1]) @ (moments(0, 1) - moments(0.4, 1.2)) ** 2)
-    found = [kid(rng(s).normal(size=(150, 1)), rng(900 + s).normal(0.4, 1.2, (150, 1)), rng=rng(s))
-             for s in range(100)]
+    found = [
+        kid(rng(s).normal(size=(150, 1)), rng(900 + s).normal(0.4, 1.2, (150, 1)), rng=rng(s))
+        for s in range(100)
+    ]
     values = np.array([e.value for e in found])
     assert abs(values.mean() - truth) < 3 * values.std() / 10
     assert np.mean([e.low <= truth <= e.high for e in found]) > 0.85
@@ -78,7 +81,7 @@ def test_kid_is_unbiased_on_known_gaussians_and_its_interval_covers():
 def test_paired_rows_do_not_lower_kid():
     plain, paired = [], []
     for s in range(100):
-        shared = rng(s).normal(size=(40, 2))                 # what row i of both sets has from its sources
+        shared = rng(s).normal(size=(40, 2))  # what row i of both sets has from its sources
         a, b = (shared + 0.3 * rng(1000 * k + s).normal(size=shared.shape) for k in (1, 2))
         plain.append(kid(a, b, rng=rng(), repeats=2).value)
         paired.append(kid(a, b, rng=rng(), repeats=2, paired=True).value)
@@ -105,7 +108,7 @@ def test_frechet_is_the_closed_form_and_takes_singular_covariances():
     ca, cb = np.cov(a.T), np.cov(b.T)
     slow = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca + cb - 2 * np.real(scipy.sqrtm(ca @ cb)))
     assert frechet(a, b) == pytest.approx(float(slow), rel=1e-6)
-    twice = np.concatenate([a, a], 1)                       # of rank 4 in 8 dimensions
+    twice = np.concatenate([a, a], 1)  # of rank 4 in 8 dimensions
     assert frechet(twice, np.concatenate([b, b], 1)) == pytest.approx(2 * slow, rel=1e-6)
     line = rng(3).normal(size=(200_000, 1))
     assert frechet(2 * line + 3, line) == pytest.approx(3**2 + (2 - 1) ** 2, rel=0.02)
@@ -114,7 +117,7 @@ def test_frechet_is_the_closed_form_and_takes_singular_covariances():
 
 
 def test_fd_infinity_is_nearly_free_of_the_bias_and_its_interval_covers():
-    scale = 1 / np.arange(1, 25) ** 0.5                     # a spectrum such as that of pictures
+    scale = 1 / np.arange(1, 25) ** 0.5  # a spectrum such as that of pictures
     real = rng(99).normal(size=(4000, 24)) * scale
     real -= real.mean(0)
     for shift in (0.0, 0.3):
@@ -184,7 +187,9 @@ def test_spread_is_the_mean_distance():
 
 
 def test_c2st_is_half_for_alike_sets_and_one_for_apart_ones():
-    found = [c2st(rng(s).normal(size=(100, 3)), rng(900 + s).normal(size=(100, 3)), rng=rng(s)) for s in range(12)]
+    found = [
+        c2st(rng(s).normal(size=(100, 3)), rng(900 + s).normal(size=(100, 3)), rng=rng(s)) for s in range(12)
+    ]
     values = np.array([e.value for e in found])
     assert abs(values.mean() - 0.5) < 0.05 and np.mean([e.low <= 0.5 <= e.high for e in found]) > 0.7
     apart = c2st(3 + rng(0).normal(size=(100, 3)), rng(1).normal(size=(100, 3)), rng=rng())
@@ -212,8 +217,10 @@ def test_c2st_equals_sklearn_on_one_fold_of_two():
 
 def test_c2st_sees_what_single_columns_do_not_show_and_is_not_fooled_by_equal_sources():
     x = rng(0).normal(size=(300, 1))
-    true, shuffled = (np.concatenate([x, np.sign(v) + 0.1 * rng(1).normal(size=v.shape)], 1) for v in (x, x[::-1]))
-    assert c2st(shuffled, true, rng=rng(), paired=True).value > 0.65     # half of the rows show nothing
+    true, shuffled = (
+        np.concatenate([x, np.sign(v) + 0.1 * rng(1).normal(size=v.shape)], 1) for v in (x, x[::-1])
+    )
+    assert c2st(shuffled, true, rng=rng(), paired=True).value > 0.65  # half of the rows show nothing
     sources = [rng(s).normal(size=(100, 4)) for s in range(8)]
     found = [c2st(v, v.copy(), rng=rng(), paired=True).value for v in sources]
     assert abs(np.mean(found) - 0.5) < 0.02
@@ -312,7 +319,7 @@ def test_nearest_caption():
         found = agreement.nearest_caption(["truck alert outline", "plus heart"], captions, rng=rng(), by=by)
         assert found.tolist() == [1, 3]
     lost = {int(agreement.nearest_caption(["unheard"], captions, rng=rng(s))[0]) for s in range(40)}
-    assert lost == set(range(5))                             # no word in common: any of them
+    assert lost == set(range(5))  # no word in common: any of them
     tied = {int(agreement.nearest_caption(["a b"], ["a", "b", "c"], rng=rng(s))[0]) for s in range(20)}
     assert tied == {0, 1}
 
@@ -334,10 +341,10 @@ def test_ranks_of_perfect_and_of_blind_draws():
     blind = agreement.summarise(agreement.ranks(noise, truth, pool, rivals), rng=rng())
     for name, value in agreement.chance(99).items():
         assert blind[name].low <= value <= blind[name].high
-    both = np.concatenate([noise, truth[:, None]], 1)       # one of two draws is right
+    both = np.concatenate([noise, truth[:, None]], 1)  # one of two draws is right
     assert (agreement.ranks(both, truth, pool, rivals) == 1).all()
     same = agreement.ranks(noise[:2], 0 * truth[:2], 0 * pool, rivals[:2])
-    assert (same == 50.5).all()                              # all as far: the middle
+    assert (same == 50.5).all()  # all as far: the middle
 
 
 def test_classifier_learns_repeats_itself_and_leaves_the_global_generator_alone():
@@ -364,7 +371,7 @@ def disc_at(y: float, x: float, radius: float = 6, size: int = 24) -> np.ndarray
 def toy_image(column: int, row: int, noise: np.random.Generator) -> np.ndarray:
     """A grey 12x12 picture with a block in one of 3 columns and 3 rows."""
     picture = noise.normal(200, 12, (12, 12))
-    picture[4 * row:4 * row + 4, 4 * column:4 * column + 4] -= 160
+    picture[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] -= 160
     return picture.clip(0, 255)
 
 
@@ -377,8 +384,10 @@ def picture_of(text: str, seed: int) -> PIL.Image.Image:
 @pytest.fixture(scope="module")
 def table() -> Table:
     texts = [f"{COLUMNS[i % 3]} {PLACES[i // 3 % 3]} number{i // 18}" for i in range(360)]
-    rows = [{"image": picture_of(text, i), "text": text, "label": text.split()[0], "size": float(i)}
-            for i, text in enumerate(texts)]
+    rows = [
+        {"image": picture_of(text, i), "text": text, "label": text.split()[0], "size": float(i)}
+        for i, text in enumerate(texts)
+    ]
     return Table.from_rows(rows, {"text": "text", "label": "label", "size": "number"}, holdout=0.2)
 
 
@@ -390,8 +399,10 @@ class Fake:
 
     def sample(self, rows: list[Row], *, seed: int = 0, steps: int = 8) -> list[Row]:
         kept = self.table.train.column("image")
-        images = [picture_of(row["text"], 10_000 + i) if self.good else kept[int(rng(i).integers(len(kept)))]
-                  for i, row in enumerate(rows)]
+        images = [
+            picture_of(row["text"], 10_000 + i) if self.good else kept[int(rng(i).integers(len(kept)))]
+            for i, row in enumerate(rows)
+        ]
         return [{"size": 1.0, **row, "image": image} for row, image in zip(rows, images, strict=True)]
 
 
@@ -436,7 +447,7 @@ def test_report_is_json_and_a_table_and_repeats_itself(table, quick):
     assert lines[0] == "P(image | text): 30 rows held out, draws 2, seed 0, steps 3"
     header = next(line for line in lines if "real rows" in line)
     places = [header.index(word) for word in ("model", "real rows", "baseline", "chance")]
-    body = lines[lines.index(header) + 1:][:len(first.lines)]
+    body = lines[lines.index(header) + 1 :][: len(first.lines)]
     assert all(line[place - 1] == " " for line in body for place in places if len(line) > place)
     with pytest.raises(KeyError, match="there are: held-out loss"):
         first["no such thing"]
@@ -450,13 +461,16 @@ class Values:
 
     def sample(self, rows: list[Row], *, seed: int = 0) -> list[Row]:
         sizes = [row["size"] if self.good else 10 * rng(i).random() for i, row in enumerate(rows)]
-        return [{**value(size, 5000 + i), **row} for i, (size, row) in enumerate(zip(sizes, rows, strict=True))]
+        return [
+            {**value(size, 5000 + i), **row} for i, (size, row) in enumerate(zip(sizes, rows, strict=True))
+        ]
 
     def log_prob(self, rows: list[Row], *, seed: int = 0) -> Score:
         if "number" not in str(self.formula):
             raise ValueError("labels and texts are categorical")
-        nats = torch.tensor([-((row["number"] - row["size"]) ** 2) / 0.02 - 0.5 * np.log(0.02 * np.pi)
-                             for row in rows])
+        nats = torch.tensor(
+            [-((row["number"] - row["size"]) ** 2) / 0.02 - 0.5 * np.log(0.02 * np.pi) for row in rows]
+        )
         return Score(nats, "exact", 1)
 
 
@@ -469,7 +483,9 @@ def value(size: float, seed: int) -> Row:
 @pytest.fixture(scope="module")
 def numbers() -> Table:
     rows = [{**value(10 * i / 600, i), "size": 10 * i / 600} for i in range(600)]
-    return Table.from_rows(rows, {"text": "text", "size": "number", "number": "number"}, holdout=0.3, by="size")
+    return Table.from_rows(
+        rows, {"text": "text", "size": "number", "number": "number"}, holdout=0.3, by="size"
+    )
 
 
 @pytest.mark.parametrize("targets", ["number", "number, label", "text, number"])
@@ -490,7 +506,7 @@ def test_evaluate_values_and_what_they_were_drawn_for(numbers, quick, targets):
 def test_likelihood_is_that_of_the_model_in_bits_or_there_is_a_reason(numbers, quick):
     report = evaluate(Values("number | size", True), numbers, n=150)
     line = report["held-out bits/dim"]
-    truth = 0.5 * np.log2(2 * np.pi * np.e * 0.01)           # the entropy of N(size, 0.1^2)
+    truth = 0.5 * np.log2(2 * np.pi * np.e * 0.01)  # the entropy of N(size, 0.1^2)
     assert line.kind == "exact" and line.value.n == 100 and line.value.low < truth < line.value.high
     assert "exact" in str(report)
     lost = evaluate(Values("text | size", True), numbers, n=20)

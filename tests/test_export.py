@@ -28,22 +28,35 @@ from likewise.training import Plan, optimisers, train
 
 transformers = pytest.importorskip("transformers")
 TEXTS = ("To be, or not to be", "  two before", "after  ", "\na\n\nb\n", "naïve 日本 🙂", " one", "\t", "x")
-LINES = [f"The {a} {b} of the {c} is not what it was.\n" for a in ("red", "old") for b in ("house", "king", "song")
-         for c in ("sea", "north", "moon")]
+LINES = [
+    f"The {a} {b} of the {c} is not what it was.\n"
+    for a in ("red", "old")
+    for b in ("house", "king", "song")
+    for c in ("sea", "north", "moon")
+]
 
 
 def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> Model:
     """A model of text after a few steps, so that all weights are something."""
-    table = Table.from_rows([{"text": text} for text in texts], {"text": kind}, holdout=0.0,
-                            options={"length": 40, "vocabulary": 300})
-    model = Model("text", table.columns, **{"compat": "llama", "width": 64, "depth": 2, "heads": 2, **options})
+    table = Table.from_rows(
+        [{"text": text} for text in texts],
+        {"text": kind},
+        holdout=0.0,
+        options={"length": 40, "vocabulary": 300},
+    )
+    model = Model(
+        "text", table.columns, **{"compat": "llama", "width": 64, "depth": 2, "heads": 2, **options}
+    )
     for _ in train(model, table, Plan(steps=8, batch=4, precision="float32", save=1e9, warmup=1)):
         pass
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=[("document", {"base": 100.0}), ("text", {"base": 100.0}), ("document", {"compat": "gpt2"})],
-                ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[("document", {"base": 100.0}), ("text", {"base": 100.0}), ("document", {"compat": "gpt2"})],
+    ids=str,
+)
 def pair(request, tmp_path_factory) -> tuple[Model, Path]:
     """A model, and the folder it is exported to."""
     kind, options = request.param
@@ -63,14 +76,19 @@ def logits(model: Model, ids: Tensor) -> Tensor:
     """What each slot says, of our ids (n,): (n, K) and the slot after them, which reads the last."""
     family = model.family
     x = torch.nn.functional.pad(ids, (0, 1))[None]
-    told = family.causal([family.product.embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}])))
+    told = family.causal(
+        [family.product.embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}]))
+    )
     return family.heads[0](told[0])[0]
 
 
 def test_the_tokenizer_gives_the_same_ids_and_texts(pair) -> None:
     model, folder = pair
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    assert tokenizer.bos_token_id == tokenizer.eos_token_id == 0 and len(tokenizer) == model.columns["text"].spec.classes
+    assert (
+        tokenizer.bos_token_id == tokenizer.eos_token_id == 0
+        and len(tokenizer) == model.columns["text"].spec.classes
+    )
     for text in TEXTS:
         ids = tokenizer(text).input_ids
         assert ids == [0, *model.columns["text"].ids(text).tolist()], text
@@ -109,7 +127,9 @@ def test_an_export_comes_back(pair) -> None:
     assert [again.sample([{}], prompts=["The"], seed=3)] == [model.sample([{}], prompts=["The"], seed=3)]
 
 
-@pytest.mark.parametrize("options", [{"base": 5e4}, {"tied": True}, {"compat": "gpt2"}, {"compat": "gpt2", "tied": False}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"base": 5e4}, {"tied": True}, {"compat": "gpt2"}, {"compat": "gpt2", "tied": False}], ids=str
+)
 def test_a_second_export_is_the_first(options, tmp_path: Path) -> None:
     model = written(eps=1e-6, hidden=48, **options)
     to_transformers(model, tmp_path / "a")
@@ -124,10 +144,13 @@ def test_a_second_export_is_the_first(options, tmp_path: Path) -> None:
 def test_the_matrices_of_blocks_are_muons() -> None:
     model = Model("text", {"text": Document.fit(LINES, length=16)}, compat="llama", width=64, depth=2)
     muon, adam = optimisers(model.family, "model", Plan(steps=1))
-    assert len(muon.param_groups[0]["params"]) == 2 * 4 and all(p.ndim == 2 for p in muon.param_groups[0]["params"])
+    assert len(muon.param_groups[0]["params"]) == 2 * 4 and all(
+        p.ndim == 2 for p in muon.param_groups[0]["params"]
+    )
     known = {id(p) for p in muon.param_groups[0]["params"]}
-    assert {n for n, p in model.family.named_parameters() if id(p) not in known and p.ndim == 2 and p.numel()} == {
-        "causal.embedding.weight", "heads.0.out.weight"}
+    assert {
+        n for n, p in model.family.named_parameters() if id(p) not in known and p.ndim == 2 and p.numel()
+    } == {"causal.embedding.weight", "heads.0.out.weight"}
     assert len(adam.param_groups[0]["params"]) == 2 + 5 + 3
 
 
@@ -173,25 +196,48 @@ def pairs(*special: str) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(LINES, trainers.BpeTrainer(
-        vocab_size=270, min_frequency=2, show_progress=False, special_tokens=[*special],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(
+        LINES,
+        trainers.BpeTrainer(
+            vocab_size=270,
+            min_frequency=2,
+            show_progress=False,
+            special_tokens=[*special],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     return tokenizer
 
 
 def endoftext(folder: Path, padded: int = 0, bos: str = "<|endoftext|>", **config) -> tuple[object, object]:
     """A random GPT-2 and its tokenizer, saved by transformers: the last id is the end, and nothing is put first."""
     tokenizer = pairs()
-    tokenizer.add_special_tokens([AddedToken("<|pad|>", special=True), AddedToken("<|endoftext|>", special=True)])
+    tokenizer.add_special_tokens(
+        [AddedToken("<|pad|>", special=True), AddedToken("<|endoftext|>", special=True)]
+    )
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token="<|endoftext|>")
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token="<|endoftext|>"
+    )
     fast.save_pretrained(folder)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        made = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{
-            "vocab_size": len(fast) + padded, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64,
-            "bos_token_id": fast.bos_token_id, "eos_token_id": fast.eos_token_id, "layer_norm_epsilon": 1e-3, **config})).eval()
-        for p in made.parameters():     # biases and norms too, which are 0 and 1 at first
+        made = transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(
+                **{
+                    "vocab_size": len(fast) + padded,
+                    "n_embd": 48,
+                    "n_layer": 2,
+                    "n_head": 4,
+                    "n_positions": 64,
+                    "bos_token_id": fast.bos_token_id,
+                    "eos_token_id": fast.eos_token_id,
+                    "layer_norm_epsilon": 1e-3,
+                    **config,
+                }
+            )
+        ).eval()
+        for p in made.parameters():  # biases and norms too, which are 0 and 1 at first
             p.add_(0.2 * torch.randn_like(p))
     made.save_pretrained(folder)
     return made, fast
@@ -202,16 +248,34 @@ def bytewise(folder: Path, padded: int = 0, gqa: bool = True, **config) -> tuple
     tokenizer = pairs("<pad>", "<eos>")
     tokenizer.add_special_tokens([AddedToken("<bos>", special=True), AddedToken("<|user|>", special=True)])
     bos = tokenizer.token_to_id("<bos>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", bos)])
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", bos)]
+    )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>"
+    )
     fast.save_pretrained(folder)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{
-            "vocab_size": len(fast) + padded, "hidden_size": 48, "intermediate_size": 56, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2 if gqa else 4, "max_position_embeddings": 64,
-            "bos_token_id": bos, "eos_token_id": fast.eos_token_id, "initializer_range": 0.2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}, "rms_norm_eps": 1e-4, **config})).eval()
+        made = transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(
+                **{
+                    "vocab_size": len(fast) + padded,
+                    "hidden_size": 48,
+                    "intermediate_size": 56,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 4,
+                    "num_key_value_heads": 2 if gqa else 4,
+                    "max_position_embeddings": 64,
+                    "bos_token_id": bos,
+                    "eos_token_id": fast.eos_token_id,
+                    "initializer_range": 0.2,
+                    "rope_parameters": {"rope_type": "default", "rope_theta": 5e5},
+                    "rms_norm_eps": 1e-4,
+                    **config,
+                }
+            )
+        ).eval()
     made.save_pretrained(folder)
     return made, fast
 
@@ -235,16 +299,31 @@ def test_a_llama_is_imported_with_the_same_logits(config, tmp_path: Path) -> Non
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("config", [
-    {}, {"padded": 7, "n_inner": 40, "n_head": 16, "reorder_and_upcast_attn": True, "activation_function": "gelu_pytorch_tanh"},
-    {"tie_word_embeddings": False}, {"bos": "<|pad|>"}], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {
+            "padded": 7,
+            "n_inner": 40,
+            "n_head": 16,
+            "reorder_and_upcast_attn": True,
+            "activation_function": "gelu_pytorch_tanh",
+        },
+        {"tie_word_embeddings": False},
+        {"bos": "<|pad|>"},
+    ],
+    ids=str,
+)
 def test_a_gpt2_is_imported_with_the_same_logits(config, tmp_path: Path) -> None:
     """Of a text that its end stands before, or another token that it has for that; then the head is a copy."""
     made, fast = endoftext(tmp_path, **config)
     model = from_transformers(tmp_path)
     column = model.columns["text"]
     assert column.end == fast.eos_token_id == len(fast) - 1 and column.length == 64
-    assert ("heads.0.out.weight" in model.family.state_dict()) == bool({"tie_word_embeddings", "bos"} & config.keys())
+    assert ("heads.0.out.weight" in model.family.state_dict()) == bool(
+        {"tie_word_embeddings", "bos"} & config.keys()
+    )
     order = column.theirs(range(column.spec.classes))
     for text in TEXTS:
         ids = fast(text).input_ids
@@ -263,7 +342,9 @@ def test_a_gpt2_in_a_shorter_window_has_its_first_places(tmp_path: Path) -> None
     assert again.config.n_positions == 16 and again.lm_head.weight is again.transformer.wte.weight
     ids = fast("The old house of the sea").input_ids[:15]
     column = model.columns["text"]
-    found = made(torch.tensor([[fast.eos_token_id, *ids]])).logits[0][:, column.theirs(range(column.spec.classes))]
+    found = made(torch.tensor([[fast.eos_token_id, *ids]])).logits[0][
+        :, column.theirs(range(column.spec.classes))
+    ]
     assert (found - again(torch.tensor([[0, *column.ours(ids)]])).logits[0]).abs().max() < 1e-4
 
 
@@ -272,11 +353,15 @@ def test_a_gpt2_in_old_files(tmp_path: Path) -> None:
     one = from_transformers(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     old = {name.removeprefix("transformer."): v for name, v in weights.items()} | {
-        "h.0.attn.bias": torch.ones(1, 1, 64, 64), "h.0.attn.masked_bias": torch.tensor(-1e4)}
+        "h.0.attn.bias": torch.ones(1, 1, 64, 64),
+        "h.0.attn.masked_bias": torch.tensor(-1e4),
+    }
     assert "h.1.attn.c_attn.bias" in old and len(old) == len(weights) + 2
     save_file(old, tmp_path / "model.safetensors")
     model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
-    edited(tmp_path / "tokenizer.json", model={name: value for name, value in model.items() if name != "type"})
+    edited(
+        tmp_path / "tokenizer.json", model={name: value for name, value in model.items() if name != "type"}
+    )
     (tmp_path / "tokenizer_config.json").unlink()
     again = from_transformers(tmp_path)
     assert again.fingerprint == one.fingerprint and again.columns == one.columns
@@ -291,8 +376,9 @@ def test_what_it_writes_is_what_it_writes_there(maker, tmp_path: Path) -> None:
     made, fast = maker(tmp_path)
     ids = [fast.bos_token_id, *fast("The old", add_special_tokens=False).input_ids]
     found = made.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=20)
-    own = from_transformers(tmp_path).sample([{}], prompts=["The old"], temperature=0.0, tokens=20,
-                                             precision="float32")[0]["text"]
+    own = from_transformers(tmp_path).sample(
+        [{}], prompts=["The old"], temperature=0.0, tokens=20, precision="float32"
+    )[0]["text"]
     assert fast.decode(found[0][1:], skip_special_tokens=True) == own
 
 
@@ -309,24 +395,43 @@ def edited(path: Path, **fields) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-@pytest.mark.parametrize(("maker", "fields", "named"), [
-    *((bytewise, *case) for case in [
-        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}}, "rope_parameters"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
-        ({"attention_bias": True}, "attention_bias=True"),
-        ({"mlp_bias": True}, "mlp_bias"),
-        ({"sliding_window": 512}, "sliding_window=512"),
-        ({"hidden_act": "gelu"}, "hidden_act"),
-        ({"model_type": "mistral"}, "model_type='mistral'; llama and gpt2 alone"),
-        ({"head_dim": 16}, "head_dim=16"),
-        ({"vocab_size": 100}, "vocab_size=100")]),
-    *((endoftext, *case) for case in [
-        ({"activation_function": "relu"}, "activation_function='relu': the GPT-2 of likewise has 'gelu_new' alone"),
-        ({"scale_attn_weights": False}, "scale_attn_weights=False"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
-        ({"add_cross_attention": True}, "add_cross_attention=True"),
-        ({"quantization_config": {"bits": 4}}, "quantization_config"),
-        ({"n_head": 5}, "width=48 is no multiple of heads=5")])], ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("maker", "fields", "named"),
+    [
+        *(
+            (bytewise, *case)
+            for case in [
+                (
+                    {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}},
+                    "rope_parameters",
+                ),
+                ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+                ({"attention_bias": True}, "attention_bias=True"),
+                ({"mlp_bias": True}, "mlp_bias"),
+                ({"sliding_window": 512}, "sliding_window=512"),
+                ({"hidden_act": "gelu"}, "hidden_act"),
+                ({"model_type": "mistral"}, "model_type='mistral'; llama and gpt2 alone"),
+                ({"head_dim": 16}, "head_dim=16"),
+                ({"vocab_size": 100}, "vocab_size=100"),
+            ]
+        ),
+        *(
+            (endoftext, *case)
+            for case in [
+                (
+                    {"activation_function": "relu"},
+                    "activation_function='relu': the GPT-2 of likewise has 'gelu_new' alone",
+                ),
+                ({"scale_attn_weights": False}, "scale_attn_weights=False"),
+                ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+                ({"add_cross_attention": True}, "add_cross_attention=True"),
+                ({"quantization_config": {"bits": 4}}, "quantization_config"),
+                ({"n_head": 5}, "width=48 is no multiple of heads=5"),
+            ]
+        ),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
 def test_what_a_trunk_has_not_is_named(maker, fields, named: str, tmp_path: Path) -> None:
     maker(tmp_path)
     edited(tmp_path / "config.json", **fields)
@@ -342,7 +447,9 @@ def test_files_that_are_missing_or_not_whole_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give 2 to 64, the n_positions"):
         from_transformers(tmp_path / "gpt2", length=65)
     weights = load_file(tmp_path / "model.safetensors")
-    save_file({**weights, "model.layers.0.self_attn.q_proj.bias": torch.zeros(48)}, tmp_path / "model.safetensors")
+    save_file(
+        {**weights, "model.layers.0.self_attn.q_proj.bias": torch.zeros(48)}, tmp_path / "model.safetensors"
+    )
     with pytest.raises(ValueError, match="q_proj.bias"):
         from_transformers(tmp_path)
     del weights["model.norm.weight"]
@@ -357,10 +464,18 @@ def test_files_that_are_missing_or_not_whole_are_named(tmp_path: Path) -> None:
         from_transformers(tmp_path)
 
 
-@pytest.mark.parametrize(("normalizer", "said"), [
-    (normalizers.Strip(), "' before' comes back as 'before'"), (normalizers.Lowercase(), "'In CAPITALS' comes back as"),
-    (normalizers.NFC(), "comes back as 'naïve'"), (normalizers.NFKC(), "comes back as 'naïve'")])
-def test_a_tokenizer_that_changes_texts_is_refused(tmp_path: Path, normalizer: normalizers.Normalizer, said: str) -> None:
+@pytest.mark.parametrize(
+    ("normalizer", "said"),
+    [
+        (normalizers.Strip(), "' before' comes back as 'before'"),
+        (normalizers.Lowercase(), "'In CAPITALS' comes back as"),
+        (normalizers.NFC(), "comes back as 'naïve'"),
+        (normalizers.NFKC(), "comes back as 'naïve'"),
+    ],
+)
+def test_a_tokenizer_that_changes_texts_is_refused(
+    tmp_path: Path, normalizer: normalizers.Normalizer, said: str
+) -> None:
     bytewise(tmp_path)
     tokenizer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     tokenizer.normalizer = normalizer
@@ -372,14 +487,22 @@ def test_a_tokenizer_that_changes_texts_is_refused(tmp_path: Path, normalizer: n
 # ---- what the trunk refuses
 
 
-@pytest.mark.parametrize(("formula", "options", "said"), [
-    ("text", {"grams": 100}, "grams"), ("text", {"infill": 0.1}, "infill"), ("text | label", {}, r"text \| label"),
-    ("label", {"family": "autoregressive"}, "one target"), ("text", {"heads": 3}, "heads=3"),
-    ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
-    ("text", {"compat": "none", "tied": True}, "tied=True is an option of compat=llama or gpt2"),
-    ("text", {"compat": "gpt2", "base": 10.0}, "base=10.0 is an option of compat=llama; leave it out"),
-    ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no marks"), ("text", {"compat": "gpt2", "heads": 3}, "heads=3"),
-    ("text", {"compat": "opt"}, "none, llama, gpt2")])
+@pytest.mark.parametrize(
+    ("formula", "options", "said"),
+    [
+        ("text", {"grams": 100}, "grams"),
+        ("text", {"infill": 0.1}, "infill"),
+        ("text | label", {}, r"text \| label"),
+        ("label", {"family": "autoregressive"}, "one target"),
+        ("text", {"heads": 3}, "heads=3"),
+        ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
+        ("text", {"compat": "none", "tied": True}, "tied=True is an option of compat=llama or gpt2"),
+        ("text", {"compat": "gpt2", "base": 10.0}, "base=10.0 is an option of compat=llama; leave it out"),
+        ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no marks"),
+        ("text", {"compat": "gpt2", "heads": 3}, "heads=3"),
+        ("text", {"compat": "opt"}, "none, llama, gpt2"),
+    ],
+)
 def test_options_without_an_equivalent_are_refused(formula: str, options, said: str, world: Table) -> None:
     family = options.pop("family", None)
     with pytest.raises(ValueError, match=said):
@@ -394,7 +517,9 @@ def test_a_draw_that_it_cannot_make_is_refused(world: Table) -> None:
 
 
 def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='compat=none; .*llama, gpt2.*likewise train DATA "text" --compat llama'):
+    with pytest.raises(
+        ValueError, match='compat=none; .*llama, gpt2.*likewise train DATA "text" --compat llama'
+    ):
         to_transformers(Model("text", world.columns, width=64, depth=1), tmp_path)
     with pytest.raises(ValueError, match="the family flow"):
         to_transformers(Model("number", world.columns, width=64, depth=1), tmp_path)
@@ -413,15 +538,40 @@ def test_export_import_and_training_on(maker, tmp_path: Path, monkeypatch, capsy
     assert "P(text)" in capsys.readouterr().out
     assert main(["sample", "run", "The", "--tokens", "5"]) == 0
     assert main(["evaluate", "run", "--n", "8"]) == 0
-    assert main(["train", "lines.txt", "--from", "run", "--out", "tuned", "--steps", "3", "--batch", "4",
-                 "--muon", "0.001", "--lr", "0.0001"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "lines.txt",
+                "--from",
+                "run",
+                "--out",
+                "tuned",
+                "--steps",
+                "3",
+                "--batch",
+                "4",
+                "--muon",
+                "0.001",
+                "--lr",
+                "0.0001",
+            ]
+        )
+        == 0
+    )
     tuned, before = Model.load("tuned"), Model.load("run")
     assert tuned.columns == before.columns and tuned.fingerprint != before.fingerprint
     rows = [{"text": "".join(LINES)}]
     assert float(tuned.log_prob(rows).nats) > float(before.log_prob(rows).nats)
     assert main(["export", "tuned", "--to", "transformers", "--out", "back"]) == 0
     assert {p.name for p in Path("back").iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "README.md"}
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "README.md",
+    }
     ids = tuned.columns["text"].ids("The old king")
     with torch.no_grad():
         found = theirs(Path("back"))(torch.nn.functional.pad(ids, (1, 0))[None]).logits[0]
@@ -436,7 +586,8 @@ def test_commands_say_what_to_do(tmp_path: Path, monkeypatch, capsys) -> None:
         (["import", "theirs", "--out", "run"], "holds a model already"),
         (["evaluate", "run"], "imported without --data"),
         (["train", "--resume", "--out", "run", "--steps", "9"], "--from run"),
-        (["export", "run", "--to", "transformers", "--out", "theirs"], "holds a model already")):
+        (["export", "run", "--to", "transformers", "--out", "theirs"], "holds a model already"),
+    ):
         assert main(argv) == 1
         assert said in capsys.readouterr().err
 

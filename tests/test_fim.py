@@ -34,7 +34,9 @@ def model(table: Table) -> Model:
 
 
 def words() -> Table:
-    rows = [{"text": f"{a} {b} {a}", "label": b} for a in ("one", "four", "eleven") for b in ("up", "down")] * 4
+    rows = [
+        {"text": f"{a} {b} {a}", "label": b} for a in ("one", "four", "eleven") for b in ("up", "down")
+    ] * 4
     return Table.from_rows(rows, {"text": "text", "label": "label"}, holdout=0)
 
 
@@ -48,7 +50,9 @@ def shaken(model: Model) -> Model:
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=generator))
-        model.family.heads[0].out.weight.add_(0.5 * torch.randn(model.family.heads[0].out.weight.shape, generator=generator))
+        model.family.heads[0].out.weight.add_(
+            0.5 * torch.randn(model.family.heads[0].out.weight.shape, generator=generator)
+        )
     return model.eval()
 
 
@@ -69,7 +73,7 @@ def test_what_is_rearranged_can_be_restored() -> None:
         assert [i for i in begun.tolist() if i] == row[: second + 1]
         if len(used) == 5:
             seen.add((len(prefix), len(middle)))
-    assert len(seen) == 21      # every pair of cuts
+    assert len(seen) == 21  # every pair of cuts
     assert torch.equal(told[0], rearranged(ids[:1], Rng([0], "cuts", 0).uniform(2), classes)[0])
 
 
@@ -94,15 +98,22 @@ def test_what_ends_nowhere_is_restored_too() -> None:
 def test_the_loss_counts_every_token_once_and_no_mark(table: Table, kind: str) -> None:
     """Of a model that only knows how often each id comes: all of a row, in any order, and the end of the middle."""
     own = table if kind == "document" else words()
-    model = Model("text", {"text": own.columns["text"]}, infill=None if kind == "document" else 0.0, fim=1.0, **SMALL)
+    model = Model(
+        "text", {"text": own.columns["text"]}, infill=None if kind == "document" else 0.0, fim=1.0, **SMALL
+    )
     head, column = model.family.heads[0], model.columns["text"]
     with torch.no_grad():
         head.out.weight.zero_()
         head.out.bias.normal_(generator=torch.Generator().manual_seed(0))
-    ids = torch.stack([column.encode(text) for text in (["the quick", WHEEL] if kind == "document" else ["one up one", "four down four"])])
+    ids = torch.stack(
+        [
+            column.encode(text)
+            for text in (["the quick", WHEEL] if kind == "document" else ["one up one", "four down four"])
+        ]
+    )
     nats = head.out.bias.detach().log_softmax(0)
     rng = Rng(range(2), "train", 0)
-    if kind == "document":      # what is left of it after the third cut
+    if kind == "document":  # what is left of it after the third cut
         told = restored(rearranged(ids, rng.uniform(4)[:, 1:], column.spec.classes), column.spec.classes)
     else:
         told = ids
@@ -119,15 +130,21 @@ def test_rows_that_are_not_rearranged_are_as_before(table: Table, kind: str) -> 
     plain = shaken(Model("text", columns, infill=infill, **SMALL))
     weights = plain.family.state_dict()
     assert set(weights) == set(Model("text", columns, infill=infill, fim=0.0, **SMALL).family.state_dict())
-    ids = own.columns["text"].encode_all([row["text"][:20] for row in own][:6] if kind == "text" else [WHEEL, "the quick"])
+    ids = own.columns["text"].encode_all(
+        [row["text"][:20] for row in own][:6] if kind == "text" else [WHEEL, "the quick"]
+    )
     losses = {}
     for fim in (0.0, 1e-9, 1.0):
         model = Model("text", columns, infill=infill, fim=fim, **SMALL)
         model.family.load_state_dict(weights, strict=False)
-        losses[fim] = model.family.loss({"text": ids}, nothing(len(ids)), "model", Rng(range(len(ids)), "train", 0)).tolist()
+        losses[fim] = model.family.loss(
+            {"text": ids}, nothing(len(ids)), "model", Rng(range(len(ids)), "train", 0)
+        ).tolist()
         score = model.log_prob([{"text": "one up"}]).nats
         assert score == pytest.approx(plain.log_prob([{"text": "one up"}]).nats, rel=1e-5)
-    assert losses[1e-9] == pytest.approx(losses[0.0], rel=1e-5) and losses[1.0] != pytest.approx(losses[0.0], rel=1e-3)
+    assert losses[1e-9] == pytest.approx(losses[0.0], rel=1e-5) and losses[1.0] != pytest.approx(
+        losses[0.0], rel=1e-3
+    )
 
 
 def test_every_weight_learns_even_if_no_row_is_rearranged(table: Table) -> None:
@@ -136,7 +153,8 @@ def test_every_weight_learns_even_if_no_row_is_rearranged(table: Table) -> None:
     ids = model.columns["text"].encode_all(["one up one"])
     model.family.loss({"text": ids}, nothing(1), "model", Rng([0], "train", 0)).sum().backward()
     assert {n for n, p in model.family.named_parameters() if p.grad is None} <= {
-        n for n, p in model.family.named_parameters() if n.startswith("reader.")}
+        n for n, p in model.family.named_parameters() if n.startswith("reader.")
+    }
 
 
 # ---- drawing
@@ -149,18 +167,31 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
     model = shaken(Model("text", {"text": column}, fim=0.5, grams=grams, **SMALL))
     family, classes = model.family, column.spec.classes
     with torch.no_grad():
-        family.heads[0].out.bias[0] = -20       # it does not end
+        family.heads[0].out.bias[0] = -20  # it does not end
     parts = [column.ids("four")[None], column.later("r")[None]]
-    drawn = family.sample(nothing(1), known=None, temperature=0, tokens=4, rng=Rng([0], "sample", 0),
-                          prompt={"text": parts[0]}, suffix={"text": parts[1]})["text"]
+    drawn = family.sample(
+        nothing(1),
+        known=None,
+        temperature=0,
+        tokens=4,
+        rng=Rng([0], "sample", 0),
+        prompt={"text": parts[0]},
+        suffix={"text": parts[1]},
+    )["text"]
     n = parts[0].shape[1]
     drawn = drawn[:, : int((drawn != 0).sum())]
-    assert drawn.shape[1] == n + 4 + 1 and torch.equal(drawn[:, :n], parts[0]) and int(drawn[0, -1]) == int(parts[1][0, 0])
+    assert (
+        drawn.shape[1] == n + 4 + 1
+        and torch.equal(drawn[:, :n], parts[0])
+        and int(drawn[0, -1]) == int(parts[1][0, 0])
+    )
     told = torch.cat([asked(*parts, classes), drawn[:, n : n + 4]], dim=1)
     with torch.no_grad():
         masks = {"text": torch.zeros(1, column.length, dtype=torch.bool)}
         reading = family._read(nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks)
-        [h] = family.causal([family.product.embed(0, told)], told != 0, reading, family.embeds[0].marks[PRE].expand(1, 1, -1))
+        [h] = family.causal(
+            [family.product.embed(0, told)], told != 0, reading, family.embeds[0].marks[PRE].expand(1, 1, -1)
+        )
         assert torch.equal(family.heads[0](h).argmax(-1)[:, -4:], told[:, -4:])
 
 
@@ -172,7 +203,7 @@ def test_a_middle_is_what_stands_between() -> None:
     cuts = [(text, a, b) for text in texts for a in range(5) for b in range(a + 1, 6)]
     rows = model.sample([{}] * len(cuts), prompts=[(text[:a], text[b:]) for text, a, b in cuts])
     assert sum(row["text"] == text for row, (text, _, _) in zip(rows, cuts, strict=True)) / len(cuts) > 0.8
-    told = model.log_prob([{"text": text} for text in texts]).nats.exp()       # and from left to right, 1 / 8 each
+    told = model.log_prob([{"text": text} for text in texts]).nats.exp()  # and from left to right, 1 / 8 each
     assert 0.7 < told.sum() <= 1.0001 and told.min() > 0.04
 
 
@@ -199,13 +230,18 @@ def test_stops_tokens_and_streams_are_of_the_middle(model: Model) -> None:
 
 def test_a_source_says_what_is_in_the_middle() -> None:
     texts = [(f"{a}{word}{a}", label, a) for a in "xyz" for word, label in (("up", "u"), ("in", "i"))]
-    own = Table.from_rows([{"text": text, "label": label} for text, label, _ in texts] * 8,
-                          {"text": "text", "label": "label"}, holdout=0)
+    own = Table.from_rows(
+        [{"text": text, "label": label} for text, label, _ in texts] * 8,
+        {"text": "text", "label": "label"},
+        holdout=0,
+    )
     model = toy.trained(Model("text | label", own.columns, fim=0.8, infill=0.0, **SMALL), own, 200, batch=32)
-    rows = model.sample([{"label": label} for _, label, _ in texts], prompts=[(a, a) for _, _, a in texts], temperature=0)
+    rows = model.sample(
+        [{"label": label} for _, label, _ in texts], prompts=[(a, a) for _, _, a in texts], temperature=0
+    )
     assert [row["text"] for row in rows] == [text for text, _, _ in texts]
     [row] = model.sample([{"label": "u"}], prompts=[("", "upx")], temperature=0)
-    assert row["text"] == "xupx"       # without the blank that stands before every text
+    assert row["text"] == "xupx"  # without the blank that stands before every text
 
 
 # ---- runs, commands, mistakes
@@ -231,14 +267,21 @@ def test_the_command_fills_a_text(model: Model, tmp_path: Path, capsys: pytest.C
     lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
     assert [line["prompt"] for line in lines] == [["abc", "gha"]] * 2 and lines[0]["text"] + "\n" == alone
     capsys.readouterr()
-    for wrong, said in ((["--box", "0,0,1,1"], "--box has no place beside"), (["red"], "'red' is one word too many beside")):
+    for wrong, said in (
+        (["--box", "0,0,1,1"], "--box has no place beside"),
+        (["red"], "'red' is one word too many beside"),
+    ):
         assert main([*words, *wrong]) == 1 and said in capsys.readouterr().err
     assert main([*words[:2], "--stop", "x"]) == 1 and "name what is around it" in capsys.readouterr().err
 
 
-def test_what_cannot_be_filled_is_said(model: Model, table: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_filled_is_said(
+    model: Model, table: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain = Model("text", table.columns, **SMALL)
-    with pytest.raises(ValueError, match=r"trained without fim; train one with it, likewise train ... --fim 0.5"):
+    with pytest.raises(
+        ValueError, match=r"trained without fim; train one with it, likewise train ... --fim 0.5"
+    ):
         plain.sample([{}], prompts=[PAIRS[0]])
     with pytest.raises(ValueError, match="trained without fim"):
         list(plain.stream(prompt=PAIRS[0]))
@@ -246,7 +289,9 @@ def test_what_cannot_be_filled_is_said(model: Model, table: Table, tmp_path: Pat
         model.sample([{}] * 2, prompts=["the", ("the", "fox")])
     with pytest.raises(ValueError, match=r"prompts are texts, or all of them pairs"):
         model.sample([{}], prompts=[("a", "b", "c")])
-    with pytest.raises(ValueError, match=r"the prompt has 16 tokens, and the model sees 16 at once.*give less of it"):
+    with pytest.raises(
+        ValueError, match=r"the prompt has 16 tokens, and the model sees 16 at once.*give less of it"
+    ):
         model.sample([{}], prompts=[("x" * 8, "y" * 8)])
     with pytest.raises(ValueError, match="a share of the training rows"):
         Model("text", table.columns, fim=2.0, **SMALL)

@@ -49,7 +49,10 @@ def test_parts() -> None:
     formula = Formula.parse("image@codes[size=64], label | text, image[size=32]")
     assert formula.targets == (View("image", "codes", (("size", "64"),)), View("label"))
     assert formula.sources == (View("text"), View("image", None, (("size", "32"),)))
-    assert formula.learned == ["image@codes[size=64]", "label"] and formula.given == ["text", "image[size=32]"]
+    assert formula.learned == ["image@codes[size=64]", "label"] and formula.given == [
+        "text",
+        "image[size=32]",
+    ]
     assert formula.columns == formula.learned + formula.given
 
 

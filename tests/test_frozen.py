@@ -26,8 +26,16 @@ from likewise.spec import Spec
 from likewise.table import Table
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "disc", "box", "ring", "x")
-CONFIG = {"hidden_size": 8, "vocab_size": len(WORDS), "max_position_embeddings": 12, "type_vocab_size": 2,
-          "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 16, "layer_norm_eps": 1e-12}
+CONFIG = {
+    "hidden_size": 8,
+    "vocab_size": len(WORDS),
+    "max_position_embeddings": 12,
+    "type_vocab_size": 2,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "intermediate_size": 16,
+    "layer_norm_eps": 1e-12,
+}
 SMALL = {"width": 32, "depth": 1}
 
 
@@ -51,16 +59,26 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def weights(seed: int = 0) -> dict[str, torch.Tensor]:
     """Those of a tiny BERT, by Hugging Face's names."""
-    draw, floats, inner = torch.Generator().manual_seed(seed), CONFIG["hidden_size"], CONFIG["intermediate_size"]
-    shapes = {"embeddings.word_embeddings": (len(WORDS), floats), "embeddings.position_embeddings": (12, floats),
-              "embeddings.token_type_embeddings": (2, floats)}
+    draw, floats, inner = (
+        torch.Generator().manual_seed(seed),
+        CONFIG["hidden_size"],
+        CONFIG["intermediate_size"],
+    )
+    shapes = {
+        "embeddings.word_embeddings": (len(WORDS), floats),
+        "embeddings.position_embeddings": (12, floats),
+        "embeddings.token_type_embeddings": (2, floats),
+    }
     linear = {"pooler.dense": (floats, floats)}
     norms = ["embeddings.LayerNorm"]
     for i in range(CONFIG["num_hidden_layers"]):
         at = f"encoder.layer.{i}."
         linear |= {f"{at}attention.self.{name}": (floats, floats) for name in ("query", "key", "value")}
-        linear |= {f"{at}attention.output.dense": (floats, floats), f"{at}intermediate.dense": (inner, floats),
-                   f"{at}output.dense": (floats, inner)}
+        linear |= {
+            f"{at}attention.output.dense": (floats, floats),
+            f"{at}intermediate.dense": (inner, floats),
+            f"{at}output.dense": (floats, inner),
+        }
         norms += [f"{at}attention.output.LayerNorm", f"{at}output.LayerNorm"]
     made = {f"{n}.weight": torch.randn(s, generator=draw) for n, s in shapes.items()}
     made |= {f"{n}.weight": 0.3 * torch.randn(s, generator=draw) for n, s in linear.items()}
@@ -91,8 +109,9 @@ def test_it_is_the_bert_of_transformers(package: Path) -> None:
     assert (truth - ours)[ids != 0].abs().max() < 1e-5
 
 
-def test_a_text_has_the_same_code_in_any_company_and_is_encoded_once(package: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_has_the_same_code_in_any_company_and_is_encoded_once(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone, coder = Frozen("minilm", package), Frozen("minilm", package)
     codes = coder.to_codes("text", ["box", "a red disc", "box"])
     assert codes.shape == (3, 5, 9) and codes[..., -1].tolist() == [[1, 1, 1, 0, 0], [1] * 5, [1, 1, 1, 0, 0]]
@@ -108,12 +127,16 @@ def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest
     model = Model("label | text@minilm", table.see("label | text@minilm").columns, "autoregressive", **SMALL)
     model.save("run")
     again = Model.load("run")
-    assert torch.equal(again.context([{"text@minilm": "box"}]).values["text@minilm"],
-                       model.context([{"text@minilm": "box"}]).values["text@minilm"])
+    assert torch.equal(
+        again.context([{"text@minilm": "box"}]).values["text@minilm"],
+        model.context([{"text@minilm": "box"}]).values["text@minilm"],
+    )
     assert [path.name for path in sorted(Path("run").iterdir())] == ["model.json", "weights.safetensors"]
     save_file(weights(1), package / "model.safetensors")
     frozen._opened.cache_clear()
-    with pytest.raises(RunError, match="run cannot be read: the frozen encoder minilm is another than before"):
+    with pytest.raises(
+        RunError, match="run cannot be read: the frozen encoder minilm is another than before"
+    ):
         Model.load("run")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RunError, match=r'pip install "likewise\[minilm\]"'):
@@ -153,8 +176,10 @@ def test_a_reader_does_not_see_the_padding() -> None:
     present = torch.tensor([[True], [True], [False]])
     short, long = (Reader({"text": Spec((n,), width=5, padded=True)}, 32) for n in (4, 9))
     long.load_state_dict(short.state_dict())
-    a, b = short(Context({"text": values}, present)), long(
-        Context({"text": torch.nn.functional.pad(values, (0, 0, 0, 5))}, present))
+    a, b = (
+        short(Context({"text": values}, present)),
+        long(Context({"text": torch.nn.functional.pad(values, (0, 0, 0, 5))}, present)),
+    )
     assert torch.equal(a.tokens, b.tokens) and torch.equal(a.pooled, b.pooled) and a.tokens.shape[1] == 4
     assert (a.bias < 0).tolist() == [[False, False, True, True], [False] * 4, [True] * 4]
     cut = short(Context({"text": values[:1, :2]}, present[:1]))
@@ -165,11 +190,13 @@ def test_a_reader_does_not_see_the_padding() -> None:
 
 def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
     table = coloured(8)
-    for formula, reason in {"image@minilm": "image@minilm: minilm sees texts, and image is none",
-                            "image | label@minilm": "minilm sees a text, and label is a label",
-                            "image | caption@minilm": "unknown column 'caption'",
-                            "image | text@minilmo": "did you mean 'minilm'",
-                            "image | text@minilm[length=9]": "has no options"}.items():
+    for formula, reason in {
+        "image@minilm": "image@minilm: minilm sees texts, and image is none",
+        "image | label@minilm": "minilm sees a text, and label is a label",
+        "image | caption@minilm": "unknown column 'caption'",
+        "image | text@minilmo": "did you mean 'minilm'",
+        "image | text@minilm[length=9]": "has no options",
+    }.items():
         with pytest.raises(ValueError, match=reason):
             table.see(formula)
     with pytest.raises(FormulaError, match="text@minilm can be a source only.* write 'text' for the target"):
@@ -181,7 +208,9 @@ def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
 
 def test_what_is_learned_from_it_follows_the_text(package: Path) -> None:
     table = coloured().see("label | text@minilm")
-    model = toy.trained(Model("label | text@minilm", table.columns, "autoregressive", **SMALL), table, 120, batch=16)
+    model = toy.trained(
+        Model("label | text@minilm", table.columns, "autoregressive", **SMALL), table, 120, batch=16
+    )
     texts = ("a red red disc", "box", "red ring", "x")
     drawn = model.sample([{"text@minilm": text} for text in texts for _ in range(5)])
     assert sum(row["label"] == str(i // 5) for i, row in enumerate(drawn)) >= 18
@@ -220,21 +249,40 @@ def test_the_commands(package: Path, capsys: pytest.CaptureFixture[str]) -> None
     Path("data/metadata.csv").write_text("\n".join(lines))
     small = ["--kind", "text=text", "--steps", "1", "--width", "32", "--depth", "1", "--batch", "4"]
     assert main(["train", "data", "image | text, text@minilm", "--out", "runs/minilm", *small]) == 0
-    assert "likewise sample runs/minilm 'red" in capsys.readouterr().out.replace("green", "red").replace("blue", "red")
+    assert "likewise sample runs/minilm 'red" in capsys.readouterr().out.replace("green", "red").replace(
+        "blue", "red"
+    )
     assert main(["train", "--resume", "--out", "runs/minilm", "--steps", "2"]) == 0
     assert main(["sample", "runs/minilm", "red box", "-n", "1", "--negative", "x", "--out", "x.jsonl"]) == 1
     assert main(["sample", "runs/minilm", "red box", "-n", "1", "--negative", "x", "--out", "draws/"]) == 0
     about = json.loads(Path("draws/samples.jsonl").read_text())
     assert about["sources"] == {"text": "red box", "text@minilm": "red box"}
     capsys.readouterr()
-    assert main(["train", "data", "image | text@minilm", "--out", "runs/one", *small]) == 0  # runs/minilm has no codes
+    assert (
+        main(["train", "data", "image | text@minilm", "--out", "runs/one", *small]) == 0
+    )  # runs/minilm has no codes
     assert main(["train", "data", "image | text@mini", "--out", "runs/no", *small]) == 1
     assert "there is no run runs/mini" in capsys.readouterr().err
-    assert main(["train", "data", "image, text", "--family", "contrastive", "--out", "runs/clip", *small]) == 0
+    assert (
+        main(["train", "data", "image, text", "--family", "contrastive", "--out", "runs/clip", *small]) == 0
+    )
     Path("runs/minilm").rename("runs/other"), Path("runs/clip").rename("runs/minilm")
     capsys.readouterr()
     assert main(["train", "data", "image | text@minilm", "--out", "runs/two", *small]) == 1
     assert "write --view minilm=runs/minilm" in capsys.readouterr().err
-    assert main(["train", "data", "image | text@minilm", "--view", "minilm=runs/minilm", "--out", "runs/two",
-                 *small]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "data",
+                "image | text@minilm",
+                "--view",
+                "minilm=runs/minilm",
+                "--out",
+                "runs/two",
+                *small,
+            ]
+        )
+        == 0
+    )
     assert Path("runs/two/views/minilm/model.json").exists()

@@ -72,7 +72,9 @@ def test_at_the_best_critic_minimax_is_a_divergence(share: float) -> None:
 
     def value(f: Tensor) -> float:
         none = torch.full_like(f, -800.0)  # softplus(-800) = 0: the other half of the loss is left out
-        return -float((p * critic_loss("minimax", f, none)).sum() + (q * critic_loss("minimax", -none, f)).sum())
+        return -float(
+            (p * critic_loss("minimax", f, none)).sum() + (q * critic_loss("minimax", -none, f)).sum()
+        )
 
     divergence = float((p * (p / middle).log() + q * (q / middle).log()).sum()) / 2
     assert value(best) == pytest.approx(-math.log(4) + 2 * divergence, abs=1e-12)
@@ -86,7 +88,9 @@ def test_a_pair_is_compared_and_a_hinge_ends() -> None:
     pairs = critic_loss("relativistic", real, drawn)
     assert torch.allclose(pairs, -(real - drawn).sigmoid().log(), atol=1e-6)
     assert torch.allclose(pairs, critic_loss("relativistic", real + 7, drawn + 7))  # only differences count
-    assert torch.allclose(generator_loss("relativistic", real, drawn), -(drawn - real).sigmoid().log(), atol=1e-6)
+    assert torch.allclose(
+        generator_loss("relativistic", real, drawn), -(drawn - real).sigmoid().log(), atol=1e-6
+    )
     assert critic_loss("hinge", real, drawn).tolist() == [0.0, 5.0, 2.0]
     assert generator_loss("hinge", real, drawn).tolist() == [3.0, -1.0, -0.5]
 
@@ -106,7 +110,9 @@ def test_minimax_saturates_and_the_others_do_not() -> None:
         family = GAN(PLANE, {}, loss=game, **SMALL)
         family.critic = Linear(torch.tensor([1.0, -1.0]), shift=-25.0)
         family.loss(plane(), NOTHING, "generator", rows()).mean().backward()
-        steepest[game] = max(float(p.grad.abs().max()) for p in family.generator.parameters() if p.grad is not None)
+        steepest[game] = max(
+            float(p.grad.abs().max()) for p in family.generator.parameters() if p.grad is not None
+        )
     assert steepest["minimax"] < 1e-8 and steepest["nonsaturating"] > 1e-2
 
 
@@ -200,14 +206,20 @@ def test_both_pictures_of_a_pair_are_changed_alike() -> None:
 def test_a_moved_picture_repeats_its_edge() -> None:
     """Moved by whole pixels, at most an eighth of the side and half a pixel, all of it from the picture itself."""
     picture = (torch.arange(16.0)[:, None] * 16 + torch.arange(16.0)).view(1, 256, 1).repeat(200, 1, 1)
-    u = augment({"image": Spec((16, 16))}, [{"image": picture + 1000}], 1.0, rows(200))[0]["image"].view(200, 16, 16)
+    u = augment({"image": Spec((16, 16))}, [{"image": picture + 1000}], 1.0, rows(200))[0]["image"].view(
+        200, 16, 16
+    )
     middle = u[:, 4:12, 4:12]
     kept = (middle != 0).flatten(1).float().mean(1) > 0.99
     moves = middle[kept] - (1000 + picture[0].view(16, 16)[4:12, 4:12])
     offset = moves.flatten(1).round()
     assert kept.sum() > 3 and (offset == offset[:, :1]).all()
     down = (offset[:, 0] / 16).round()
-    assert down.abs().max() <= 2 and (offset[:, 0] - 16 * down).abs().max() <= 2 and offset[:, 0].unique().numel() > 2
+    assert (
+        down.abs().max() <= 2
+        and (offset[:, 0] - 16 * down).abs().max() <= 2
+        and offset[:, 0].unique().numel() > 2
+    )
 
 
 # ---- learning
@@ -218,8 +230,9 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
     rng, angles = np.random.default_rng(0), np.arange(8) * np.pi / 4
     centres = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     points = centres[np.arange(2048) % 8] + 0.1 * rng.normal(size=(2048, 2))
-    table = Table.from_rows([{"x": float(x), "y": float(y)} for x, y in points], {"x": "number", "y": "number"},
-                            holdout=0.1)
+    table = Table.from_rows(
+        [{"x": float(x), "y": float(y)} for x, y in points], {"x": "number", "y": "number"}, holdout=0.1
+    )
     model = Model("x, y", table.columns, "gan", width=64, depth=2, infill=0.0, penalty=0.1)
     for step in train(model, table, Plan(steps=500, batch=64, lr=4e-3, warmup=20)):
         assert {"f real", "f drawn", "gradients"} <= step.terms.keys()
@@ -235,7 +248,9 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
 @pytest.fixture(scope="module")
 def joint(world: Table) -> Model:
     model = Model("image, label | text", world.columns, "gan", width=64, depth=1)
-    for _ in train(model, world, Plan(steps=300, batch=64, drop=0.5, lr=4e-3, warmup=20, precision="float32")):
+    for _ in train(
+        model, world, Plan(steps=300, batch=64, drop=0.5, lr=4e-3, warmup=20, precision="float32")
+    ):
         pass
     return model.eval()
 
@@ -264,9 +279,17 @@ def test_draws_differ_and_all_things_are_drawn(joint: Model) -> None:
 
 def test_what_is_known_decides_the_rest(joint: Model) -> None:
     """A known label is a condition although no source says it, and truncation makes draws alike."""
-    drawn = [joint.given().sample(1, seed=i, known={"label": str(thing)})[0] for i, thing in enumerate(THINGS[:40])]
+    drawn = [
+        joint.given().sample(1, seed=i, known={"label": str(thing)})[0] for i, thing in enumerate(THINGS[:40])
+    ]
     found = toy.agreement(THINGS[:40], "image", drawn)
     assert found > 0.9, f"label known -> image: {found:.2f}"
-    spread = [np.stack([np.asarray(r["image"], dtype=float) for r in joint.given(text="x").sample(30, truncation=t)])
-              .std(0).mean() for t in (0.2, 1.0)]
+    spread = [
+        np.stack(
+            [np.asarray(r["image"], dtype=float) for r in joint.given(text="x").sample(30, truncation=t)]
+        )
+        .std(0)
+        .mean()
+        for t in (0.2, 1.0)
+    ]
     assert spread[0] < 0.7 * spread[1]

@@ -16,7 +16,16 @@ from likewise.model import Model
 from likewise.rng import Rng
 from likewise.writing import Writing, streamed
 
-PAIRS = [("Ġ", "H"), ("a", "m"), ("l", "e"), ("le", "t"), ("am", "let"), ("ĠH", "amlet"), ("t", "o"), ("Ġ", "to")]
+PAIRS = [
+    ("Ġ", "H"),
+    ("a", "m"),
+    ("l", "e"),
+    ("le", "t"),
+    ("am", "let"),
+    ("ĠH", "amlet"),
+    ("t", "o"),
+    ("Ġ", "to"),
+]
 PROMPTS = ["", "x", "to ", "to Hamle", " Hamle", "to Ham", "to Hamlet", "é to Hamlet x "]
 
 
@@ -24,7 +33,10 @@ def column(kind: type[Text], length: int = 24, pairs: list[tuple[str, str]] = PA
     """A vocabulary by hand: " Hamlet" is one token and " Hamle" are three; " to" is one token and " t" are two."""
     words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, pairs)]
     tokenizer = tokenizers.Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, pairs))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     return kind(tokenizer.to_str(), length)
 
 
@@ -43,8 +55,13 @@ def model(text: Text, likes: Mapping[bytes, float], spread: float = 0.0, **optio
 def drawn(made: Model, prompts: list[Any], **knobs: Any) -> list[list[bytes]]:
     """The ids that come after a prompt's own, as bytes."""
     writing, text = Writing(made.made, prompts), made.columns["text"]
-    rows = made.family.sample(Context({}, torch.zeros(len(prompts), 0, dtype=torch.bool)), known=None,
-                              rng=Rng(range(len(prompts)), "sample", 0), **writing.leads, **knobs)["text"].tolist()
+    rows = made.family.sample(
+        Context({}, torch.zeros(len(prompts), 0, dtype=torch.bool)),
+        known=None,
+        rng=Rng(range(len(prompts)), "sample", 0),
+        **writing.leads,
+        **knobs,
+    )["text"].tolist()
     return [[text.pieces[i] for i in row[writing.begun(k) :] if i] for k, row in enumerate(rows)]
 
 
@@ -56,20 +73,26 @@ def test_a_prompt_goes_on_with_the_tokens_of_the_whole_word() -> None:
     assert [row["text"] for row in rows] == ["to" + n * " Hamlet" for n in (2, 4, 3, 1)]
     other = model(column(Document), {b" ": 9.0, b" H": 8.0, b" Hamlet": 7.0, b"am": 6.0})
     assert drawn(other, ["to Hamle", "to Ham"], temperature=0, tokens=2) == [
-        [b" H", b"am", b"le", b" ", b" "], [b" H", b"am", b" ", b" "]]      # as it was written, and no shorter ids
+        [b" H", b"am", b"le", b" ", b" "],
+        [b" H", b"am", b" ", b" "],
+    ]  # as it was written, and no shorter ids
 
 
 def test_a_text_may_be_taken_back_to_its_opening() -> None:
     made = model(column(Text), {b" Hamlet": 9.0})
     assert drawn(made, ["Hamle"], temperature=0, tokens=1) == [[b" Hamlet"] * 4]
-    assert made.sample([{}], prompts=["Hamle"], temperature=0, tokens=1) == [{"text": "Hamlet" + " Hamlet" * 3}]
+    assert made.sample([{}], prompts=["Hamle"], temperature=0, tokens=1) == [
+        {"text": "Hamlet" + " Hamlet" * 3}
+    ]
     assert list(made.stream(prompt="Hamle", temperature=0, tokens=1)) == ["t", *[" Hamlet"] * 3]
     assert made.sample([{}], prompts=[""], temperature=0, tokens=1) == [{"text": "Hamlet"}]
 
 
 @pytest.mark.parametrize("kind", [Document, Text])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_every_text_begins_with_its_prompt_whatever_is_beside_it(kind: type[Text], temperature: float) -> None:
+def test_every_text_begins_with_its_prompt_whatever_is_beside_it(
+    kind: type[Text], temperature: float
+) -> None:
     made = model(column(kind), {b" H": 4.0, b" Hamlet": 4.0}, spread=0.3)
     knobs: dict[str, Any] = {"temperature": temperature, "tokens": 5}
     rows = made.sample([{}] * 40, prompts=PROMPTS * 5, **knobs)
@@ -87,20 +110,28 @@ def test_a_limit_is_of_what_is_not_owed() -> None:
     made = model(column(Document), {b" H": 3.0, b" Hamlet": 3.0}, spread=0.3)
     counts = [len(ids) for ids in drawn(made, ["to Hamle"] * 40, tokens=1)]
     assert set(counts) <= {1, 2, 3, 4} and max(counts) == 4 and min(counts) < 4
-    short = model(column(Text, length=8), {b" H": 9.0})     # and there is always room for it
+    short = model(column(Text, length=8), {b" H": 9.0})  # and there is always room for it
     assert all(row["text"].startswith("xxxHamle") for row in short.sample([{}] * 8, prompts=["xxxHamle"] * 8))
 
 
 def test_stops_are_looked_for_in_what_is_new() -> None:
     made = model(column(Document), {b" Hamlet": 9.0, b"x": 8.0})
-    for stop, text in (("le", "to Hamlet Ham"), (" Ham", "to Hamlet"), ("t", "to Hamle"), ("et", "to Hamlet Haml")):
+    for stop, text in (
+        ("le", "to Hamlet Ham"),
+        (" Ham", "to Hamlet"),
+        ("t", "to Hamle"),
+        ("et", "to Hamlet Haml"),
+    ):
         [row] = made.sample([{}], prompts=["to Hamle"], stop=[stop], temperature=0, tokens=9)
         assert row["text"] == text
-        assert "to Hamle" + "".join(made.stream(prompt="to Hamle", stop=[stop], temperature=0, tokens=9)) == row["text"]
+        assert (
+            "to Hamle" + "".join(made.stream(prompt="to Hamle", stop=[stop], temperature=0, tokens=9))
+            == row["text"]
+        )
     ids = column(Document).ids("to Hamle mx")
     writing = Writing(made.made, ["to Hamle", "to Hamlet"], ["m"])
     ends = [writing.watch("text", ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
-    assert [end[0] for end in ends] == [False] * 5 + [True] * 2     # not where am of Hamle is drawn
+    assert [end[0] for end in ends] == [False] * 5 + [True] * 2  # not where am of Hamle is drawn
     longer = [torch.cat([ids[:4], ids[-1:].repeat(n)]) for n in range(20)]
     assert not any(writing.watch("text", ids[None]).item() for ids in longer)
     assert all(writing.watch("text", torch.cat([more, ids[5:6]])[None]).item() for more in longer)
@@ -108,7 +139,7 @@ def test_stops_are_looked_for_in_what_is_new() -> None:
 
 def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
     """Of a token that is the end of a letter, which is owed, and the beginning of the next."""
-    text = column(Document, pairs=[("¬", "â")])       # € is the bytes E2 82 AC
+    text = column(Document, pairs=[("¬", "â")])  # € is the bytes E2 82 AC
     ids, writing = text.ids("€€")[None], Writing({"text": text}, ["€"])
     assert ids.shape[1] == 5 and writing.begun(0) == 2 and writing.said(0) == b"\xac"
     assert list(streamed(writing, lambda watch: [watch("text", ids[:, :n]) for n in range(1, 6)])) == ["€"]
@@ -119,10 +150,16 @@ def test_a_middle_heals_its_prefix() -> None:
     pairs = [("to Hamle", " to"), ("", " to"), ("to ", ""), ("x", "Hamle")]
     rows = made.sample([{}] * 4, prompts=pairs, temperature=0, tokens=1)
     assert [row["text"] for row in rows] == [
-        "to Hamlet Hamlet Hamlet Hamlet to", " Hamlet to", "to Hamlet Hamlet", "x HamletHamle"]
+        "to Hamlet Hamlet Hamlet Hamlet to",
+        " Hamlet to",
+        "to Hamlet Hamlet",
+        "x HamletHamle",
+    ]
     assert list(made.stream(prompt=pairs[0], temperature=0, tokens=1)) == ["t", *[" Hamlet"] * 3]
     warm = model(column(Document), {b" H": 4.0}, spread=0.3, fim=0.5)
-    for (prefix, suffix), row in zip(pairs * 9, warm.sample([{}] * 36, prompts=pairs * 9, temperature=3.0), strict=True):
+    for (prefix, suffix), row in zip(
+        pairs * 9, warm.sample([{}] * 36, prompts=pairs * 9, temperature=3.0), strict=True
+    ):
         assert row["text"].startswith(prefix) and row["text"].endswith(suffix)
 
 

@@ -12,13 +12,20 @@ from likewise.table import Table
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    rows = [{**row, "text": f"{row['text']} {'abcdefg'[i // 4 % 7]}"} for i, row in enumerate(toy.rows(200, size=16))]
+    rows = [
+        {**row, "text": f"{row['text']} {'abcdefg'[i // 4 % 7]}"}
+        for i, row in enumerate(toy.rows(200, size=16))
+    ]
     return Table.from_rows([{n: row[n] for n in ("image", "text")} for row in rows], holdout=0.3)
 
 
 @pytest.mark.parametrize("kind", ["box", "random"])
 def test_holes_depend_on_the_row_and_the_seed_alone(table: Table, kind: str) -> None:
-    many, few, again = Holes(table, 40, kind), Holes(table, 40, kind, candidates=5), Holes(table, 40, kind, seed=1)
+    many, few, again = (
+        Holes(table, 40, kind),
+        Holes(table, 40, kind, candidates=5),
+        Holes(table, 40, kind, seed=1),
+    )
     assert (many.holes == few.holes).all()
     assert 0.05 < many.holes.mean() < 0.95
     assert (many.holes == again.holes).all() == (kind == "box")
@@ -62,5 +69,13 @@ def test_too_few_rows_and_rows_of_one_thing_are_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="at least 4"):
         Holes(table, 3)
     with pytest.raises(ValueError, match="all 20 are of one same"):
-        Holes(Table.from_rows([{**table[i], "same": "x" if i > 19 else "y"} for i in range(60)],
-                              kinds={"same": "text"}, holdout=0.3, by="same"), 20, concept="same")
+        Holes(
+            Table.from_rows(
+                [{**table[i], "same": "x" if i > 19 else "y"} for i in range(60)],
+                kinds={"same": "text"},
+                holdout=0.3,
+                by="same",
+            ),
+            20,
+            concept="same",
+        )

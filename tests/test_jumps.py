@@ -58,7 +58,15 @@ def test_the_aim_is_guided_below_the_time_where_guidance_ends() -> None:
     t = torch.tensor([[0.5], [0.95]])
     jump = Jump(t / 2, torch.full_like(t, 3.0))
     x_t, none = torch.tensor([[0.3], [0.3]]), torch.zeros(2, 1, dtype=torch.bool)
-    found = jumps.aim(x_t, t, jump, lambda x, t, jump: torch.ones_like(x), lambda x, t, jump: torch.full_like(x, 0.5), none, 0.0)
+    found = jumps.aim(
+        x_t,
+        t,
+        jump,
+        lambda x, t, jump: torch.ones_like(x),
+        lambda x, t, jump: torch.full_like(x, 0.5),
+        none,
+        0.0,
+    )
     guided = samplers.guide(x_t, torch.ones(2, 1), torch.full((2, 1), 0.5), torch.tensor(3.0), zero_star=True)
     assert found[:, 0].tolist() == pytest.approx([guided[0].item(), 1.0], abs=1e-5)
 
@@ -177,9 +185,15 @@ def test_the_command_begins_from_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     small = ["--width", "32", "--depth", "1", "--batch", "16"]
     assert main(["train", str(data), "price | kind", *small, "--steps", "3", "--out", first]) == 0
-    assert main(["train", "--from", first, "--few-step", "--steps", "3", "--batch", "16", "--out", second]) == 0
+    assert (
+        main(["train", "--from", first, "--few-step", "--steps", "3", "--batch", "16", "--out", second]) == 0
+    )
     state = json.loads((Path(second) / "model.json").read_text())
-    assert state["options"]["few_step"] and state["options"]["width"] == 32 and state["data"]["source"] == str(data)
+    assert (
+        state["options"]["few_step"]
+        and state["options"]["width"] == 32
+        and state["data"]["source"] == str(data)
+    )
     assert main(["sample", second, "--given", "kind=a", "--steps", "1", "-n", "1"]) == 0
     capsys.readouterr()
     for argv, words in (

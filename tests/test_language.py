@@ -32,8 +32,14 @@ from likewise.table import Table
 from likewise.writing import Writing, streamed
 
 SMALL: dict[str, Any] = {"width": 64, "depth": 2}
-VERSE = "".join(f"{n} green bottles hanging on the wall,\nand if {n % 7} of them should fall\n\n" for n in range(120, 0, -1))
-PROSE = "".join(f"Chapter {n}. It was the {n}th day, naïve as ever: " + "so it goes. " * (n % 9) + "\n" for n in range(160))
+VERSE = "".join(
+    f"{n} green bottles hanging on the wall,\nand if {n % 7} of them should fall\n\n"
+    for n in range(120, 0, -1)
+)
+PROSE = "".join(
+    f"Chapter {n}. It was the {n}th day, naïve as ever: " + "so it goes. " * (n % 9) + "\n"
+    for n in range(160)
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,10 @@ def test_passages_are_the_document_again(table: Table) -> None:
     whole = [row["text"] for row in table.documents("text")]
     assert whole == [VERSE, PROSE]
     parts = [[row["text"] for row in part.documents("text")] for part in (table.train, table.test)]
-    assert [a + b for a, b in zip(*parts, strict=True)] == [VERSE, PROSE]     # the last passages of each are held out
+    assert [a + b for a, b in zip(*parts, strict=True)] == [
+        VERSE,
+        PROSE,
+    ]  # the last passages of each are held out
     assert all(0.02 < len(b) / len(text) < 0.2 for b, text in zip(parts[1], (VERSE, PROSE), strict=True))
 
 
@@ -68,7 +77,9 @@ def test_many_documents_are_held_out_whole() -> None:
     held = [row["text"] for row in table.test.documents("text")]
     assert held and all(text in texts for text in held)
     assert not set(held) & {row["text"] for row in table.train.documents("text")}
-    assert {row["title"] for row in table.test.documents("text")} == {f"a title {texts.index(text)}" for text in held}
+    assert {row["title"] for row in table.test.documents("text")} == {
+        f"a title {texts.index(text)}" for text in held
+    }
 
 
 def test_files_and_folders(tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_copies_of_a_document_are_on_one_side() -> None:
     table = Table.from_rows([{"text": text} for text in texts])
     parts = [{row["text"] for row in part.documents("text")} for part in (table.train, table.test)]
     assert parts[1] and not parts[0] & parts[1]
-    copies = Table.from_rows([{"text": PROSE}] * 3)     # few: the same end of each
+    copies = Table.from_rows([{"text": PROSE}] * 3)  # few: the same end of each
     held = [row["text"] for row in copies.test.documents("text")]
     assert len(set(held)) == 1 and len(held) == 3
 
@@ -171,7 +182,7 @@ def test_processes_draw_the_windows_that_one_would(table: Table) -> None:
     for batch in itertools.islice(alone, 3):
         parts = [next(one)["text"] for one in shared]
         assert torch.equal(torch.stack(parts, 1).flatten(0, 1), batch["text"])
-    later = next(table.train.batches(["text"], 8, seed=3, start=7))["text"]     # as a resumed run
+    later = next(table.train.batches(["text"], 8, seed=3, start=7))["text"]  # as a resumed run
     assert torch.equal(later, batch["text"])
 
 
@@ -182,14 +193,14 @@ def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
     rows, shares = list(range(len(values) - 2)), [0.999] * (len(values) - 2)
     assert (Stream.of(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
     assert (Stream.of(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
-    lone = Stream.of(column, ["short"], [3]).windows([0], [0.5])[0]     # there is no more of it
+    lone = Stream.of(column, ["short"], [3]).windows([0], [0.5])[0]  # there is no more of it
     assert lone.tolist() == [*column.ids("short").tolist(), *[0] * 43]
 
 
 def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> None:
     column = table.columns["text"]
     whole = [column.ids(row["text"]).tolist() for row in table.train.documents("text")]
-    texts = [column.letters(ids) for ids in whole]      # of which the last tenths are held out, so none ends here
+    texts = [column.letters(ids) for ids in whole]  # of which the last tenths are held out, so none ends here
     seen = []
     for batch in itertools.islice(table.train.batches(["text"], 16, seed=1), 20):
         for ids in batch["text"].tolist():
@@ -264,11 +275,18 @@ def test_a_text_is_learned_and_goes_on(model: Model, table: Table) -> None:
 
 def test_a_prompt_may_end_anywhere(model: Model) -> None:
     """After a space or within a word: unhealed, every second of these goes on with another word."""
-    lines = ("77 green bottles hanging on the wall,\n", "Chapter 99. It was the 99th day, naïve as ever: so it goes. ")
+    lines = (
+        "77 green bottles hanging on the wall,\n",
+        "Chapter 99. It was the 99th day, naïve as ever: so it goes. ",
+    )
     cuts = [(line, k) for line in lines for k in range(9, 36)]
     rows = model.sample([{}] * len(cuts), prompts=[line[:k] for line, k in cuts], temperature=0, tokens=6)
     assert all(row["text"].startswith(line[:k]) for row, (line, k) in zip(rows, cuts, strict=True))
-    assert sum(row["text"][k:][:4] == line[k:][:4] for row, (line, k) in zip(rows, cuts, strict=True)) / len(cuts) > 0.8
+    assert (
+        sum(row["text"][k:][:4] == line[k:][:4] for row, (line, k) in zip(rows, cuts, strict=True))
+        / len(cuts)
+        > 0.8
+    )
 
 
 def test_prompts_of_any_length_are_drawn_together(model: Model) -> None:
@@ -288,18 +306,26 @@ def test_what_is_fed_at_once_is_what_training_sees(table: Table, grams: int) -> 
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn(p.shape))
-        model.family.heads[0].out.bias[0] = -20     # it does not end
+        model.family.heads[0].out.bias[0] = -20  # it does not end
     column = model.columns["text"]
     prompt = column.ids("and if 3 of them should")
-    drawn = model.family.sample(Context({}, torch.zeros(1, 0, dtype=torch.bool)), known=None, temperature=0, tokens=6,
-                                rng=toy_rng(), prompt={"text": prompt[None]})["text"]
+    drawn = model.family.sample(
+        Context({}, torch.zeros(1, 0, dtype=torch.bool)),
+        known=None,
+        temperature=0,
+        tokens=6,
+        rng=toy_rng(),
+        prompt={"text": prompt[None]},
+    )["text"]
     assert drawn.shape[1] == len(prompt) + 6
     for n in range(len(prompt), drawn.shape[1]):
         options = drawn[:, :n].repeat(column.spec.classes, 1)
         options = torch.cat([options, torch.arange(column.spec.classes)[:, None]], dim=1)
         options = torch.nn.functional.pad(options, (0, column.length - n - 1))
         with torch.no_grad():
-            told = model.family.token_log_prob({"text": options}, Context({}, torch.zeros(len(options), 0, dtype=torch.bool)))
+            told = model.family.token_log_prob(
+                {"text": options}, Context({}, torch.zeros(len(options), 0, dtype=torch.bool))
+            )
         assert int(told["text"][:, n].argmax()) == int(drawn[0, n])
 
 
@@ -332,7 +358,9 @@ def test_what_is_drawn_is_told_from_what_log_prob_tells_it_from(table: Table) ->
         options = torch.cat([ids[at:n].repeat(classes, 1), torch.arange(classes)[:, None]], dim=1)
         options = torch.nn.functional.pad(options, (0, 32 - options.shape[1]))
         with torch.no_grad():
-            told = model.family.token_log_prob({"text": options}, Context({}, none.present.expand(classes, 0)))["text"]
+            told = model.family.token_log_prob(
+                {"text": options}, Context({}, none.present.expand(classes, 0))
+            )["text"]
         assert int(told[:, n - at].argmax()) == int(ids[n])
 
 
@@ -340,7 +368,9 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
     """Pairs that begin within a letter and end within the next."""
     value = "\u20ac\u4f60\U0001f600\u597dna\u00efve" * 50
     column = Document.fit([value], vocabulary=290)
-    assert any(piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1 for piece in column.pieces)
+    assert any(
+        piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1 for piece in column.pieces
+    )
     for text in (value, "x\u20ac\u20ac"):
         ids = column.ids(text)
 
@@ -349,9 +379,11 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
                 watch("text", ids[None, :n])
 
         assert "".join(streamed(Writing({"text": column}, [""]), draw)) == text
-    spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"        # no letter, a letter, another, and the beginning of one
+    spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"  # no letter, a letter, another, and the beginning of one
     ids = torch.tensor([[column.pieces.index(bytes([b])) for b in spelled]])
-    pieces = streamed(Writing({"text": column}, [""]), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)])
+    pieces = streamed(
+        Writing({"text": column}, [""]), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)]
+    )
     assert "".join(pieces) == column.letters(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
 
@@ -381,11 +413,19 @@ def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
     writing = Writing({"text": column}, None, [" "])
     ids = column.ids("red circle")[None]
     ends = [bool(writing.watch("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
-    assert True in ends and column.letters(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith("red ")
+    assert True in ends and column.letters(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith(
+        "red "
+    )
 
 
 def test_a_stop_is_left_out_and_does_not_count_in_the_prompt(model: Model) -> None:
-    rows = model.sample([{}] * 4, prompts=["99 green bottles\n", "5 green"] * 2, stop=["fall", "\n"], tokens=60, temperature=0.5)
+    rows = model.sample(
+        [{}] * 4,
+        prompts=["99 green bottles\n", "5 green"] * 2,
+        stop=["fall", "\n"],
+        tokens=60,
+        temperature=0.5,
+    )
     for prompt, row in zip(["99 green bottles\n", "5 green"] * 2, rows, strict=True):
         rest = row["text"].removeprefix(prompt)
         assert row["text"].startswith(prompt) and "\n" not in rest and "fall" not in rest
@@ -400,7 +440,7 @@ def test_a_stream_is_the_sample(model: Model) -> None:
         assert "12 green" + "".join(pieces) == row["text"] and len(pieces) > 3
     first = model.stream(prompt="12 green", tokens=10**6)
     next(first)
-    first.close()       # and nothing goes on in the background
+    first.close()  # and nothing goes on in the background
     with pytest.raises(ValueError, match="temperatur"):
         next(model.stream(prompt="x", temperatur=1))
 
@@ -504,12 +544,19 @@ def test_long_cells_are_documents_and_short_ones_are_not() -> None:
 
 
 def test_a_source_of_which_a_part_is_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    table = Table.from_rows([{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}], options={"length": 32})
+    table = Table.from_rows(
+        [{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}], options={"length": 32}
+    )
     seen(table, Formula.parse("text | label"), [])
     assert not capsys.readouterr().err
     seen(table, Formula.parse("label | text"), [])
     said = capsys.readouterr().err
-    assert said.count("note:") == 1 and "text is a document" in said and "32 tokens" in said and "--length" in said
+    assert (
+        said.count("note:") == 1
+        and "text is a document" in said
+        and "32 tokens" in said
+        and "--length" in said
+    )
 
 
 def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -524,7 +571,9 @@ def test_rows_are_scored(model: Model, tmp_path: Path, capsys: pytest.CaptureFix
         assert "bits/byte on average (exact)" in capsys.readouterr().out
     assert found["verse"]["bits/byte"] < 1.6 < 4 < found["noise"]["bits/byte"]
     nats = -found["verse"]["log p"]
-    assert found["verse"]["perplexity"] == pytest.approx(math.exp(nats / len(model.columns["text"].ids(VERSE))))
+    assert found["verse"]["perplexity"] == pytest.approx(
+        math.exp(nats / len(model.columns["text"].ids(VERSE)))
+    )
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "verse.txt"), "--out", "x.png"]) == 1
     assert main(["score", str(tmp_path / "run"), "digits"]) == 1
     assert "digits has no column 'text'" in capsys.readouterr().err
@@ -538,20 +587,27 @@ def test_a_short_text_is_scored_by_a_model_of_documents(table: Table, tmp_path: 
 
 def test_views_are_scored_as_the_model_sees_them(tmp_path: Path) -> None:
     rows = [{"text": f"{'red' if n % 2 else 'blue'} thing {n}", "label": "ab"[n % 2]} for n in range(40)]
-    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows))
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows)
+    )
     table = Table.open(tmp_path / "t.csv").see("label | text[length=20]")
     model = Model("label | text[length=20]", table.columns, "autoregressive", **SMALL)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
     model.save(tmp_path / "run", data={"source": None}, plan={}, step=1)
-    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--out", str(tmp_path / "o.jsonl")]) == 0
+    assert (
+        main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--out", str(tmp_path / "o.jsonl")])
+        == 0
+    )
     found = [json.loads(line)["log p"] for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert found == pytest.approx(model.log_prob([table[i] for i in range(40)]).nats.tolist(), rel=1e-4)
-    assert len({round(p, 4) for p in found}) > 2        # it knows the texts
+    assert len({round(p, 4) for p in found}) > 2  # it knows the texts
 
 
-def test_a_text_with_a_text_source_has_a_beginning_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_with_a_text_source_has_a_beginning_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"doc": f"the number {n} here", "text": f"n{n}"} for n in range(60)]
     table = Table.from_rows(rows, {"text": "text", "doc": "text"}, options={"length": 30})
     run, out = str(tmp_path / "run"), tmp_path / "o.jsonl"
@@ -570,31 +626,54 @@ def test_a_text_with_a_text_source_has_a_beginning_too(tmp_path: Path, capsys: p
 def test_odd_rows_of_a_table_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"number": 1.0 + i % 7 / 10} for i in range(60)]
     table = Table.from_rows(rows)
-    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(
+        tmp_path / "run", data={}, plan={}, step=1
+    )
     (tmp_path / "t.csv").write_text("number\n" + "1.2\n" * 20 + "9.5\n" + "1.3\n" * 20)
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "bits/dim" in printed[0] and printed[4].split()[0] == "20" and printed[4].split()[-1] == "9.5"
 
 
-def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(tmp_path: Path,
-                                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"number": 1.0 + i % 7 / 10, "label": "ab"[i % 2]} for i in range(60)]
     table = Table.from_rows(rows)
     model = toy.trained(Model("number | label", table.columns, "mixture"), table, 3)
     model.save(tmp_path / "run", data={}, plan={}, step=1)
     (tmp_path / "t.csv").write_text("number,other\n" + ",1\n" * 3 + "1.2,1\n" * 20 + "9.5,1\n")
-    assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--skip-bad", "--out", str(tmp_path / "o.jsonl")]) == 0
+    assert (
+        main(
+            [
+                "score",
+                str(tmp_path / "run"),
+                str(tmp_path / "t.csv"),
+                "--skip-bad",
+                "--out",
+                str(tmp_path / "o.jsonl"),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr()
     assert printed.out.splitlines()[4].split()[0] == "23" and "has no column 'label'" in printed.err
-    assert [json.loads(line)["row"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(range(3, 24))
+    assert [json.loads(line)["row"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(
+        range(3, 24)
+    )
 
 
-def test_columns_are_taken_for_what_the_model_took_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_are_taken_for_what_the_model_took_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """However few rows there are."""
-    table = Table.from_rows([{"number": 1.0 + i % 7 / 10, "label": i % 2, "name": "ab"[i % 2]} for i in range(60)])
+    table = Table.from_rows(
+        [{"number": 1.0 + i % 7 / 10, "label": i % 2, "name": "ab"[i % 2]} for i in range(60)]
+    )
     assert table.kinds == {"number": "number", "label": "label", "name": "label"}
-    toy.trained(Model("number | label, name", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    toy.trained(Model("number | label, name", table.columns, "mixture"), table, 3).save(
+        tmp_path / "run", data={}, plan={}, step=1
+    )
     (tmp_path / "t.csv").write_text("number,label,name,more\n1.2,1,b,\n1.3,0,a,\n")
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr()
@@ -603,11 +682,13 @@ def test_columns_are_taken_for_what_the_model_took_them(tmp_path: Path, capsys: 
 
 def test_who_has_read_enough_gets_no_error(tmp_path: Path) -> None:
     table = Table.from_rows([{"number": 1.0 + i % 7 / 10} for i in range(60)])
-    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(tmp_path / "run", data={}, plan={}, step=1)
+    toy.trained(Model("number", table.columns, "mixture"), table, 3).save(
+        tmp_path / "run", data={}, plan={}, step=1
+    )
     (tmp_path / "t.csv").write_text("number\n" + "".join(f"1.{i}\n" for i in range(10, 30)))
     line = [sys.executable, "-m", "likewise", "score", str(tmp_path / "run"), str(tmp_path / "t.csv")]
     asked = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    asked.stdout.close()    # before anything is written
+    asked.stdout.close()  # before anything is written
     assert (asked.stderr.read(), asked.wait()) == (b"", 0)
 
 
@@ -628,7 +709,7 @@ def test_classes_of_documents_stay_in_training_and_hidden_folders_out(tmp_path: 
     (tmp_path / ".hidden" / "c.png").write_bytes(b"nor this")
     found = Table.open(tmp_path)
     assert len(found.columns["label"].classes) == 24 and not found.skipped
-    assert 0 < len(found.test) < 0.2 * len(found)   # of each its end, as each is the last of its class
+    assert 0 < len(found.test) < 0.2 * len(found)  # of each its end, as each is the last of its class
 
 
 def test_knobs_have_ranges(model: Model) -> None:

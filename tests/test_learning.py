@@ -24,10 +24,13 @@ CACHE: dict[tuple[str, str], Model] = {}
 SHAPE = {"width": 64, "depth": 2}
 PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32"}
 # What a family needs beside what a flow needs: times as many steps, other rates.
-MORE: dict[str, float] = {"autoregressive": 1.5}   # 0.4 of them are for its codes
+MORE: dict[str, float] = {"autoregressive": 1.5}  # 0.4 of them are for its codes
 PLANS: dict[str, dict[str, Any]] = {}
-JOINT: dict[str, dict[str, Any]] = {"flow": {"infill": 1.0, "t_mean": 1.8}, "diffusion": {"infill": 1.0},
-                                      "vae": {"prior": "vamp"}}
+JOINT: dict[str, dict[str, Any]] = {
+    "flow": {"infill": 1.0, "t_mean": 1.8},
+    "diffusion": {"infill": 1.0},
+    "vae": {"prior": "vamp"},
+}
 
 
 def learned(world: Table, family: str, formula: str, steps: int, **options: Any) -> Model:
@@ -56,9 +59,7 @@ def answers(model: Model, source: str, target: str, **knobs: Any) -> float:
 
 def completes(model: Model, known: str, target: str) -> float:
     """How often the target agrees with another target that is known."""
-    drawn = [
-        model.given().sample(1, seed=i, known={known: row[known]})[0] for i, row in enumerate(REAL[:40])
-    ]
+    drawn = [model.given().sample(1, seed=i, known={known: row[known]})[0] for i, row in enumerate(REAL[:40])]
     return toy.agreement(THINGS[:40], target, drawn)
 
 
@@ -147,9 +148,7 @@ def test_a_joint_draw_agrees_with_itself(world: Table, family: str) -> None:
 
 
 @pytest.mark.parametrize(("known", "target"), [("label", "image"), ("image", "label")])
-def test_a_joint_model_answers_in_both_directions(
-    world: Table, family: str, known: str, target: str
-) -> None:
+def test_a_joint_model_answers_in_both_directions(world: Table, family: str, known: str, target: str) -> None:
     found = completes(joint(world, family), known, target)
     assert found > ENOUGH, f"{known} known -> {target}: {found:.2f}"
 

@@ -65,7 +65,9 @@ def line(low: float, high: float, count: int) -> tuple[Tensor, float]:
 # ---- the contract
 
 
-@pytest.mark.parametrize("options", [{"rank": 2}, {"covariance": "diagonal"}, {"method": "gradient", "components": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"rank": 2}, {"covariance": "diagonal"}, {"method": "gradient", "components": 5}], ids=str
+)
 def test_contract(options: dict[str, Any]) -> None:
     check_family(Mixture, cases=["several_of_all", "number_of_number", "text"], **options)
 
@@ -96,7 +98,11 @@ def test_classes_and_numbers_together_add_up_to_one() -> None:
     total = 0.0
     for a in range(3):
         for text in ([0, 0], [0, 1], [1, 0], [1, 1]):
-            x = {"x": grid[:, None, None], "a": torch.full((1001, 1), a), "text": torch.tensor([text]).expand(1001, -1)}
+            x = {
+                "x": grid[:, None, None],
+                "a": torch.full((1001, 1), a),
+                "text": torch.tensor([text]).expand(1001, -1),
+            }
             total += float(scored(family, x).exp().sum()) * width
     assert abs(total - 1) < 1e-3
 
@@ -116,7 +122,9 @@ def test_a_conditional_is_a_ratio_of_marginals(covariance: str) -> None:
     x, label = torch.full((301, 1, 1), 0.4), torch.full((301, 1), 2)
     given = {"x": x, "a": label}
     for present in ([True, True], [True, False], [False, True], [False, False]):
-        found = scored(joint, {"y": y[:, None, None]}, Context(given, torch.tensor([present]).expand(301, -1)))
+        found = scored(
+            joint, {"y": y[:, None, None]}, Context(given, torch.tensor([present]).expand(301, -1))
+        )
         assert abs(float(found.exp().sum()) * width - 1) < 1e-3
         labels = [2] if present[1] else range(3)
         places = [0.4] if present[0] else line(-8, 8, 65)[0].tolist()
@@ -132,7 +140,9 @@ def test_a_conditional_is_a_ratio_of_marginals(covariance: str) -> None:
 @pytest.mark.parametrize("kind", ["full", "diag"])
 def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
     draw = np.random.default_rng(0)
-    x = np.concatenate([draw.normal(-1, 0.5, (200, 4)), draw.normal(1, 1, (200, 4)) @ draw.normal(size=(4, 4))])
+    x = np.concatenate(
+        [draw.normal(-1, 0.5, (200, 4)), draw.normal(1, 1, (200, 4)) @ draw.normal(size=(4, 4))]
+    )
     theirs = GaussianMixture(3, covariance_type=kind, random_state=0).fit(x)
     covariance = torch.tensor(theirs.covariances_)
     if kind == "full":
@@ -148,8 +158,9 @@ def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
 def test_the_low_rank_density_is_that_of_torch() -> None:
     family = made({"image": Spec((5, 8))}, covariance="low_rank", rank=3)
     parts, unit = family.parts(), family.log_unit.double().exp()
-    truth = LowRankMultivariateNormal(family.centre.double() + unit * parts.mean, unit[:, None] * parts.factor,
-                                      unit**2 * parts.noise)
+    truth = LowRankMultivariateNormal(
+        family.centre.double() + unit * parts.mean, unit[:, None] * parts.factor, unit**2 * parts.noise
+    )
     x = torch.randn(20, 40, 1, generator=torch.Generator().manual_seed(0))
     expected = (parts.weight + truth.log_prob(x.double()[:, None, :, 0])).logsumexp(1)
     assert (scored(family, {"image": x}) - expected).abs().max() < 1e-4
@@ -166,8 +177,9 @@ def test_draws_have_the_moments_of_the_conditional(covariance: str) -> None:
     n, x, mask = 40_000, torch.tensor([0.5, -1.0, 2.0, 0.1]), torch.zeros(2, 4, dtype=torch.bool)
     mask[0, 0], mask[1, 1:3] = True, True
     known = Known({"x": x[:, None].expand(n, 4, 1)}, {"x": mask.repeat(n // 2, 1)})
-    drawn = family.sample(Context.full({"a": torch.ones(n, 1, dtype=torch.int64)}, n), known=known,
-                          rng=Rng(range(n), "draw"))["x"][..., 0]
+    drawn = family.sample(
+        Context.full({"a": torch.ones(n, 1, dtype=torch.int64)}, n), known=known, rng=Rng(range(n), "draw")
+    )["x"][..., 0]
     covariances = parts.factor @ parts.factor.mT + parts.noise.diag_embed()
     z = (x.double() - centre) / unit
     for i in range(2):
@@ -222,7 +234,9 @@ def test_em_never_falls(full: bool) -> None:
 def two_dimensional(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Three components, and the logarithm of their density."""
     means = torch.tensor([[-2.0, 0.0], [1.0, 1.5], [1.0, -1.5]])
-    covariances = torch.tensor([[[0.5, 0.4], [0.4, 0.5]], [[0.1, 0.0], [0.0, 0.4]], [[0.3, -0.2], [-0.2, 0.3]]])
+    covariances = torch.tensor(
+        [[[0.5, 0.4], [0.4, 0.5]], [[0.1, 0.0], [0.0, 0.4]], [[0.3, -0.2], [-0.2, 0.3]]]
+    )
     weights = torch.tensor([0.5, 0.3, 0.2])
     truth = MultivariateNormal(means, covariances)
     draw = torch.Generator().manual_seed(seed)
@@ -307,7 +321,9 @@ def test_targets_agree_with_their_source(world: Model, target: str) -> None:
     assert toy.agreement(THINGS, target, drawn) > 0.9
 
 
-@pytest.mark.parametrize(("known", "target"), [("image", "label"), ("image", "number"), ("label", "image"), ("number", "image")])
+@pytest.mark.parametrize(
+    ("known", "target"), [("image", "label"), ("image", "number"), ("label", "image"), ("number", "image")]
+)
 def test_known_targets_say_the_others(world: Model, known: str, target: str) -> None:
     drawn = [world.given().sample(1, seed=i, known={known: row[known]})[0] for i, row in enumerate(REAL[:40])]
     assert toy.agreement(THINGS[:40], target, drawn) > 0.9

@@ -13,8 +13,12 @@ import torch
 
 from likewise.modalities import KINDS, Image, Label, Modality, Number, Text, modality_from_json
 
-CAPTIONS = [f"{thing} {change}{style}" for thing in ("truck", "heart", "cloud", "bell")
-            for change in ("alert", "off", "plus") for style in ("", " outline")] * 40
+CAPTIONS = [
+    f"{thing} {change}{style}"
+    for thing in ("truck", "heart", "cloud", "bell")
+    for change in ("alert", "off", "plus")
+    for style in ("", " outline")
+] * 40
 
 
 def noise(height: int, width: int, mode: str = "RGB", seed: int = 0) -> PIL.Image.Image:
@@ -68,7 +72,12 @@ def test_any_tokens_decode(modality: Modality, values: list[Any]) -> None:
 
 def test_kinds_and_options() -> None:
     assert {kind: list(modality.options()) for kind, modality in KINDS.items()} == {
-        "image": ["size", "channels"], "text": ["vocabulary", "length"], "document": ["vocabulary", "length"], "label": [], "number": []}
+        "image": ["size", "channels"],
+        "text": ["vocabulary", "length"],
+        "document": ["vocabulary", "length"],
+        "label": [],
+        "number": [],
+    }
     with pytest.raises(ValueError, match="did you mean 'image'"):
         modality_from_json({"kind": "imgae"})
 
@@ -103,7 +112,7 @@ def test_crop_is_central_transparency_is_white_and_photographs_are_upright() -> 
     turned = PIL.Image.new("L", (8, 4))
     turned.paste(255, (0, 0, 4, 4))
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6        # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     turned.info["exif"] = exif.tobytes()
     upright = np.asarray(Image(8, 4, 1).decode(Image(8, 4, 1).encode(turned)))
     assert upright[:4].min() == 255
@@ -121,7 +130,8 @@ def test_a_broken_picture_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("corpus", [["tiny"], CAPTIONS], ids=["bytes", "pairs"])
 @pytest.mark.parametrize(
-    "text", ["", " ", " truck  alert\n", "Straße 北京 😀👩‍🚒", "<end> <|endoftext|>", "\0\x7f", "a'll 3d"])
+    "text", ["", " ", " truck  alert\n", "Straße 北京 😀👩‍🚒", "<end> <|endoftext|>", "\0\x7f", "a'll 3d"]
+)
 def test_text_is_lossless(corpus: list[str], text: str) -> None:
     modality = Text.fit(corpus, length=64)
     assert modality.decode(modality.encode(text)) == text
@@ -148,7 +158,10 @@ def test_tokens_that_were_added_to_the_pairs_are_written_as_they_are() -> None:
     tokenizer = tokenizers.Tokenizer.from_str(Text.fit(["a b"]).tokenizer)
     tokenizer.add_tokens(["｜end of it｜", "  "])
     text = Text(tokenizer.to_str(), 8)
-    assert text.pieces[-2:] == ("｜end of it｜".encode(), b"  ") and text.letters([257, 258]) == "｜end of it｜  "
+    assert (
+        text.pieces[-2:] == ("｜end of it｜".encode(), b"  ")
+        and text.letters([257, 258]) == "｜end of it｜  "
+    )
 
 
 def test_a_long_text_is_refused_and_says_what_to_do() -> None:

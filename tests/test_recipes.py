@@ -13,8 +13,14 @@ import torch
 from likewise.table import Table
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "pink": (255, 150, 200),
-           "grey": (90, 90, 90), "gold": (220, 180, 0)}
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 160, 0),
+    "blue": (0, 0, 255),
+    "pink": (255, 150, 200),
+    "grey": (90, 90, 90),
+    "gold": (220, 180, 0),
+}
 
 
 def table() -> Table:
@@ -24,9 +30,15 @@ def table() -> Table:
         for shape in ("box", "bar"):
             for style, place in (("left", 2), ("middle", 10), ("right", 18), ("far", 22)):
                 image = np.full((32, 32, 3), 255, np.uint8)
-                image[8:24 if shape == "box" else 12, place:place + 8] = rgb
-                rows.append({"image": PIL.Image.fromarray(image), "text": f"{colour} {shape}", "style": style,
-                             "concept": f"{colour} {shape}"})
+                image[8 : 24 if shape == "box" else 12, place : place + 8] = rgb
+                rows.append(
+                    {
+                        "image": PIL.Image.fromarray(image),
+                        "text": f"{colour} {shape}",
+                        "style": style,
+                        "concept": f"{colour} {shape}",
+                    }
+                )
     kinds = {"image": "image", "text": "text", "style": "label", "concept": "text"}
     return Table.from_rows(rows, kinds, holdout=0.4, pairs="style")
 
@@ -36,6 +48,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(RECIPES))
     import emoji_evaluate
     import emoji_judge
+
     yield emoji_judge, emoji_evaluate
     for name in ("emoji_judge", "emoji_evaluate"):
         del sys.modules[name]
@@ -54,7 +67,9 @@ def test_the_judge_has_seen_every_emoji_and_no_picture_that_it_judges(recipe) ->
     assert {emoji for emoji, _ in whole - apart.keys()} == {emoji for emoji, _ in whole}
     assert len(of["new emoji"]) == 2 * len({emoji for emoji, _ in of["new emoji"]})
     rows = evaluate.held_out(opened, apart, "pair", 3, 0)
-    assert len(rows) == 3 and all((opened.test[i]["concept"], opened.test[i]["style"]) in of["pair"] for i in rows)
+    assert len(rows) == 3 and all(
+        (opened.test[i]["concept"], opened.test[i]["style"]) in of["pair"] for i in rows
+    )
     asked = [opened.test[i] for i in rows]
     near = evaluate.nearest(opened, asked, np.random.default_rng(0))
     assert all(image.tobytes() != row["image"].tobytes() for image, row in zip(near, asked, strict=True))

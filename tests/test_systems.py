@@ -27,39 +27,51 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("recipe", "folders"), [
-    ("stable_diffusion", ["codes", "latent/views/codes"]),
-    ("dalle", ["vq", "writer/views/vq"]),
-    ("imagen", ["small", "large", "chain/links/small"]),
-    ("dalle2", ["clip", "prior", "chain/links/prior/views/clip"]),
-    ("captions", ["reader"]),
-])
-def test_a_recipe(recipe: str, folders: list[str], data: Path, tmp_path: Path,
-                  monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "folders"),
+    [
+        ("stable_diffusion", ["codes", "latent/views/codes"]),
+        ("dalle", ["vq", "writer/views/vq"]),
+        ("imagen", ["small", "large", "chain/links/small"]),
+        ("dalle2", ["clip", "prior", "chain/links/prior/views/clip"]),
+        ("captions", ["reader"]),
+    ],
+)
+def test_a_recipe(
+    recipe: str, folders: list[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(RECIPES))
-    monkeypatch.setattr(sys, "argv", [recipe, "--data", str(data), "--minutes", "0.01", "--n", "8",
-                                      "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", [recipe, "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)]
+    )
     importlib.import_module(recipe).main()
     for folder in folders:
         assert (tmp_path / folder / "weights.safetensors").exists(), folder
     assert PIL.Image.open(tmp_path / "picture.png").width > 14
 
 
-def test_what_is_learned_already_is_not_learned_again(data: Path, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_learned_already_is_not_learned_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(RECIPES))
-    monkeypatch.setattr(sys, "argv", ["captions", "--data", str(data), "--minutes", "0.01", "--n", "8",
-                                      "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["captions", "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)],
+    )
     importlib.import_module("captions").main()
     written = (tmp_path / "reader" / "weights.safetensors").stat().st_mtime_ns
     importlib.import_module("captions").main()
     assert (tmp_path / "reader" / "weights.safetensors").stat().st_mtime_ns == written
 
 
-def test_holes_are_filled(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_holes_are_filled(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.syspath_prepend(str(RECIPES))
-    monkeypatch.setattr(sys, "argv", ["glide", "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["glide", "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)]
+    )
     importlib.import_module("glide").main()
     told = [line.split() for line in capsys.readouterr().out.splitlines()]
     kept = [words[-1] for words in told if "known pixels equal" in " ".join(words)]

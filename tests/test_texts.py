@@ -24,8 +24,10 @@ from likewise.formula import Formula
 from likewise.table import Row, Table
 
 ROCK_SALT = "\n".join(["3.988 3.988 3.988 60.00 60.00 60.00", "Na 0.000 0.000 0.000", "Cl 0.500 0.500 0.500"])
-GLOBIN = ("VLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTKTYFPHFDLSHGSAQVKGHGKKVADALTNAVAHVDDMPNALSALSDLHAHKLRVDPVNFKLLSH"
-          "CLLVTLAAHLPAEFTPAVHASLDKFLASVSTVLTSKYR")
+GLOBIN = (
+    "VLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTKTYFPHFDLSHGSAQVKGHGKKVADALTNAVAHVDDMPNALSALSDLHAHKLRVDPVNFKLLSH"
+    "CLLVTLAAHLPAEFTPAVHASLDKFLASVSTVLTSKYR"
+)
 
 
 def prototype(element: str, label: str, count: int = 1) -> dict:
@@ -51,11 +53,17 @@ class TestHive(Validator):
         self.other("SELECT 2")
 """,
     "./usr/share/doc/hmmer/examples/tutorial/globins45.fa": b">HBA_X \nVLSP\nADK\n>HBB_X \nMVH\n",
-    "chemicals/Identifiers/chemical identifiers pubchem large.tsv": "\n".join([
-        "1\t0\tC2H6O\t46\tCCO\tI\tABC-DEF-N\tethanol\talcohol", "2\t0\tC2H6O\t46\tCCO\tI\tABC-DEF-N\tthe same",
-        f"3\t0\tC\t9\t{'C' * 101}\tI\tGHI-DEF-N\tlong", "4\t0\tC\t9\tC\tI\tJKL-DEF-N\tmethane"]).encode(),
-    "pymatgen/analysis/prototypes/aflow_prototypes.json.gz": gzip.compress(json.dumps(
-        [prototype("Po", "A_cP1_221_a", 2), prototype("Cu", "A_cF4_225_a", 13)]).encode()),
+    "chemicals/Identifiers/chemical identifiers pubchem large.tsv": "\n".join(
+        [
+            "1\t0\tC2H6O\t46\tCCO\tI\tABC-DEF-N\tethanol\talcohol",
+            "2\t0\tC2H6O\t46\tCCO\tI\tABC-DEF-N\tthe same",
+            f"3\t0\tC\t9\t{'C' * 101}\tI\tGHI-DEF-N\tlong",
+            "4\t0\tC\t9\tC\tI\tJKL-DEF-N\tmethane",
+        ]
+    ).encode(),
+    "pymatgen/analysis/prototypes/aflow_prototypes.json.gz": gzip.compress(
+        json.dumps([prototype("Po", "A_cP1_221_a", 2), prototype("Cu", "A_cF4_225_a", 13)]).encode()
+    ),
 }
 
 
@@ -81,11 +89,18 @@ def test_plays_are_whole_and_in_one_spelling(archives: None) -> None:
 
 def test_statements_are_read_not_run_and_each_is_there_once(archives: None) -> None:
     found = {row["text"]: (row["dialect"], row["concept"]) for row in rows("sql")}
-    assert found == {"SELECT a": ("hive", "hive_5"), "INT(x)": ("hive", "hive_8"), "CAST(x)": ("spark", "hive_8"),
-                     "x::INT": ("duckdb", "hive_8"), "A(x)": ("hive", "hive_9"), "B(x)": ("spark", "hive_9"),
-                     "SELECT 1": ("any", "any_0")}
+    assert found == {
+        "SELECT a": ("hive", "hive_5"),
+        "INT(x)": ("hive", "hive_8"),
+        "CAST(x)": ("spark", "hive_8"),
+        "x::INT": ("duckdb", "hive_8"),
+        "A(x)": ("hive", "hive_9"),
+        "B(x)": ("spark", "hive_9"),
+        "SELECT 1": ("any", "any_0"),
+    }
     assert rows("dialects", read="hive", write="duckdb") == [
-        {"hive": "INT(x)", "duckdb": "x::INT", "concept": "hive_8"}]
+        {"hive": "INT(x)", "duckdb": "x::INT", "concept": "hive_8"}
+    ]
     with pytest.raises(DemoError, match=r"unknown dialect 'hiv'.*hive"):
         rows("dialects", read="hiv")
     with pytest.raises(DemoError, match="name two dialects"):
@@ -95,8 +110,10 @@ def test_statements_are_read_not_run_and_each_is_there_once(archives: None) -> N
 
 def test_sequences_and_molecules(archives: None) -> None:
     assert rows("proteins") == [{"text": "VLSPADK", "name": "HBA_X"}, {"text": "MVH", "name": "HBB_X"}]
-    assert rows("molecules") == [{"text": "CCO", "name": "ethanol", "concept": "ABC"},
-                                 {"text": "C", "name": "methane", "concept": "JKL"}]
+    assert rows("molecules") == [
+        {"text": "CCO", "name": "ethanol", "concept": "ABC"},
+        {"text": "C", "name": "methane", "concept": "JKL"},
+    ]
     assert [row["text"] for row in rows("molecules", longest=7)] == ["CCO", "C"]
     assert len(rows("molecules", longest=101)) == 3
 
@@ -104,7 +121,9 @@ def test_sequences_and_molecules(archives: None) -> None:
 def test_crystals_are_the_same_moved_and_in_another_order(archives: None) -> None:
     found = rows("crystals", copies=5)
     assert len(found) == 5 == len({row["text"] for row in found})
-    assert {(row["caption"], row["group"], row["concept"]) for row in found} == {("Po2", "221", "A_cP1_221_a")}
+    assert {(row["caption"], row["group"], row["concept"]) for row in found} == {
+        ("Po2", "221", "A_cP1_221_a")
+    }
     for row in found:
         a, b = (np.array(site["abc"]) for site in read_crystal(row["text"])["sites"])
         assert np.round(abs(a - b), 3).tolist() in ([0.25, 0, 0], [0.75, 0, 0])
@@ -114,18 +133,28 @@ def test_crystals_are_the_same_moved_and_in_another_order(archives: None) -> Non
 
 
 def test_functions_are_those_of_the_library_without_their_docstrings(
-        archives: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "lib" / "one" / "tests").mkdir(parents=True)
-    body = ('class A:\n    @staticmethod\n    def f(x,\n          y):\n        """Add two.\n        Numbers.\n\n'
-            '        At length."""\n        return x + y\n\n    def g(self):\n        return 1\n')
+    body = (
+        'class A:\n    @staticmethod\n    def f(x,\n          y):\n        """Add two.\n        Numbers.\n\n'
+        '        At length."""\n        return x + y\n\n    def g(self):\n        return 1\n'
+    )
     (tmp_path / "lib" / "one" / "a.py").write_text(body + "\ndef h():\n    'Only said.'\n")
     (tmp_path / "lib" / "one" / "tests" / "b.py").write_text(body)
     (tmp_path / "lib" / "wrong.py").write_text("def f(:")
     (tmp_path / "lib" / "two.py").write_text("def k():\n    'Do.'\n    return " + "+".join(["1"] * 500))
-    monkeypatch.setattr(packages.sys.modules["likewise.demos.texts"].sysconfig, "get_path",
-                        lambda _: str(tmp_path / "lib"))
-    assert rows("python") == [{"text": "@staticmethod\ndef f(x,\n      y):\n    return x + y",
-                               "doc": "Add two. Numbers.", "name": "f", "concept": "one"}]
+    monkeypatch.setattr(
+        packages.sys.modules["likewise.demos.texts"].sysconfig, "get_path", lambda _: str(tmp_path / "lib")
+    )
+    assert rows("python") == [
+        {
+            "text": "@staticmethod\ndef f(x,\n      y):\n    return x + y",
+            "doc": "Add two. Numbers.",
+            "name": "f",
+            "concept": "one",
+        }
+    ]
     assert len(rows("python", longest=2000)) == 2
 
 
@@ -160,8 +189,13 @@ def test_source_and_debian_archives_are_read(tmp_path: Path, monkeypatch: pytest
 def test_a_crystal_comes_back_and_what_is_none_is_named() -> None:
     assert crystal_text(read_crystal(ROCK_SALT)) == ROCK_SALT
     lattice, sodium, _ = ROCK_SALT.split("\n")
-    for text, said in (("", "six numbers"), (lattice, "no line of a site"), (f"{lattice}\nXx 0.000 0.000 0.000", "Xx"),
-                       (f"{lattice}\n{sodium}\n", "''"), (f"{lattice}\nNa 1.000 0.000 0.000", "1.000")):
+    for text, said in (
+        ("", "six numbers"),
+        (lattice, "no line of a site"),
+        (f"{lattice}\nXx 0.000 0.000 0.000", "Xx"),
+        (f"{lattice}\n{sodium}\n", "''"),
+        (f"{lattice}\nNa 1.000 0.000 0.000", "1.000"),
+    ):
         with pytest.raises(ValueError, match=said):
             read_crystal(text)
     half = read_crystal(ROCK_SALT)
@@ -188,15 +222,41 @@ def test_trigram_draws_what_follows_and_depends_on_seed_and_row_alone() -> None:
 # ---- judges
 
 
-GOOD = {"python": "def f(x):\n    return x", "sql": "SELECT a FROM t WHERE b > 1", "molecules": "c1ccccc1O",
-        "crystals": ROCK_SALT, "proteins": GLOBIN}
-BAD = {"python": "def f(x):\n    retrun x", "sql": "SELECT a FROM WHERE (", "molecules": "c1ccccc1(",
-       "crystals": ROCK_SALT.replace("0.500", "0.010"), "proteins": "ACDEFGHIKLMNPQRSTVWY" * 5}
-AGAIN = {"python": "def f(x):   return x", "sql": "select a from t\nwhere b > 1", "molecules": "Oc1ccccc1",
-         "crystals": ROCK_SALT.replace("0.000", "0.250").replace("0.500", "0.750"), "proteins": GLOBIN}
-OTHER = {"python": "def g(x):\n    return x", "sql": "SELECT c FROM t", "molecules": "CCO",
-         "crystals": ROCK_SALT.replace("Cl", "Br"), "proteins": GLOBIN[:40] + "W" * 20 + GLOBIN[60:]}
-NEEDS = {"sql": "sqlglot", "dialects": "sqlglot", "molecules": "rdkit", "crystals": "spglib", "proteins": "pyhmmer"}
+GOOD = {
+    "python": "def f(x):\n    return x",
+    "sql": "SELECT a FROM t WHERE b > 1",
+    "molecules": "c1ccccc1O",
+    "crystals": ROCK_SALT,
+    "proteins": GLOBIN,
+}
+BAD = {
+    "python": "def f(x):\n    retrun x",
+    "sql": "SELECT a FROM WHERE (",
+    "molecules": "c1ccccc1(",
+    "crystals": ROCK_SALT.replace("0.500", "0.010"),
+    "proteins": "ACDEFGHIKLMNPQRSTVWY" * 5,
+}
+AGAIN = {
+    "python": "def f(x):   return x",
+    "sql": "select a from t\nwhere b > 1",
+    "molecules": "Oc1ccccc1",
+    "crystals": ROCK_SALT.replace("0.000", "0.250").replace("0.500", "0.750"),
+    "proteins": GLOBIN,
+}
+OTHER = {
+    "python": "def g(x):\n    return x",
+    "sql": "SELECT c FROM t",
+    "molecules": "CCO",
+    "crystals": ROCK_SALT.replace("Cl", "Br"),
+    "proteins": GLOBIN[:40] + "W" * 20 + GLOBIN[60:],
+}
+NEEDS = {
+    "sql": "sqlglot",
+    "dialects": "sqlglot",
+    "molecules": "rdkit",
+    "crystals": "spglib",
+    "proteins": "pyhmmer",
+}
 
 
 def profile() -> bytes:
@@ -219,15 +279,19 @@ def table(domain: str, held: int = 2) -> Table:
 
 
 def shares(domain: str, drawn: list, kept: Table | None = None, column: str = "text") -> dict[str, float]:
-    return {line.name.removeprefix(f"{column}: "): line.value.value
-            for line in judge(domain, drawn, kept or table(domain), column)}
+    return {
+        line.name.removeprefix(f"{column}: "): line.value.value
+        for line in judge(domain, drawn, kept or table(domain), column)
+    }
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The profile of one globin in the place of that of the package."""
     if "pyhmmer" in sys.modules or pytest.importorskip("pyhmmer"):
-        monkeypatch.setattr("likewise.evaluation.matter.GLOBINS", type("P", (), {"member": lambda _, n: profile()})())
+        monkeypatch.setattr(
+            "likewise.evaluation.matter.GLOBINS", type("P", (), {"member": lambda _, n: profile()})()
+        )
 
 
 @pytest.mark.parametrize("domain", GOOD)
@@ -241,13 +305,17 @@ def test_a_judge_tells_valid_unique_and_new(domain: str, request: pytest.Fixture
     lines = {line.name: line for line in judge(domain, [BAD[domain]] * 2, table(domain))}
     valid = lines["text: valid"]
     assert (valid.value.value, valid.real.value, valid.real.n, valid.value.n) == (0, 1, 2, 2)
-    assert lines["text: valid, unique, new"].real.value == 0.5      # the two rows held out are one text
+    assert lines["text: valid, unique, new"].real.value == 0.5  # the two rows held out are one text
     assert valid.baseline is not None and 0 <= valid.baseline.low <= valid.baseline.high <= 1
 
 
 def test_functions_are_whole_and_named() -> None:
-    drawn = [{"text": "def f():\n    pass", "name": "f"}, {"text": "def f():\n    pass", "name": "g"},
-             {"text": "x = 1", "name": "x"}, {"text": "return 1\x00", "name": "f"}]
+    drawn = [
+        {"text": "def f():\n    pass", "name": "f"},
+        {"text": "def f():\n    pass", "name": "g"},
+        {"text": "x = 1", "name": "x"},
+        {"text": "return 1\x00", "name": "f"},
+    ]
     check = Functions("text", [])
     marks = {mark.name: mark.values.tolist() for mark in check.marks(drawn)}
     assert marks["valid"] == [True, True, True, False]
@@ -258,17 +326,31 @@ def test_functions_are_whole_and_named() -> None:
 
 def test_sql_is_read_in_its_dialect_prepared_and_translated() -> None:
     pytest.importorskip("sqlglot")
-    drawn = [{"text": "SELECT `a` FROM t", "dialect": "mysql"}, {"text": "SELECT `a` FROM t", "dialect": "postgres"},
-             {"text": "SELECT 1; SELECT 2", "dialect": "any"}]
+    drawn = [
+        {"text": "SELECT `a` FROM t", "dialect": "mysql"},
+        {"text": "SELECT `a` FROM t", "dialect": "postgres"},
+        {"text": "SELECT 1; SELECT 2", "dialect": "any"},
+    ]
     check = CHECKS["sql"]("text", [])
     assert [check.valid(row) for row in drawn] == [True, False, False]
-    runs = ["SELECT t.a, b FROM db.t JOIN u ON t.x = u.y", "WITH c AS (SELECT 1 AS z) SELECT z FROM c", "a + 1",
-            "SELECT NO_SUCH_FUNCTION(a) FROM t", "DROP TABLE t", "SELECT ("]
+    runs = [
+        "SELECT t.a, b FROM db.t JOIN u ON t.x = u.y",
+        "WITH c AS (SELECT 1 AS z) SELECT z FROM c",
+        "a + 1",
+        "SELECT NO_SUCH_FUNCTION(a) FROM t",
+        "DROP TABLE t",
+        "SELECT (",
+    ]
     assert [check.runs({"text": text}) for text in runs] == [True] * 3 + [False] * 3
-    pairs = [{"duckdb": "SELECT x::INT", "spark": text} for text in
-             ("SELECT CAST(x AS INT)", "select cast(x as int)", "SELECT x", "SELECT (")] * 5
-    kept = Table.from_rows(pairs[:1] * 10 + [{"duckdb": "SELECT 1", "spark": "SELECT 1"}] * 4,
-                           {"duckdb": "text", "spark": "text"}, holdout=0.2)
+    pairs = [
+        {"duckdb": "SELECT x::INT", "spark": text}
+        for text in ("SELECT CAST(x AS INT)", "select cast(x as int)", "SELECT x", "SELECT (")
+    ] * 5
+    kept = Table.from_rows(
+        pairs[:1] * 10 + [{"duckdb": "SELECT 1", "spark": "SELECT 1"}] * 4,
+        {"duckdb": "text", "spark": "text"},
+        holdout=0.2,
+    )
     found = shares("dialects", pairs, kept, "spark")
     assert (found["translated"], found["valid"]) == (0.5, 0.75)
 
@@ -277,7 +359,7 @@ def test_crystals_are_symmetric_and_as_asked() -> None:
     pytest.importorskip("spglib")
     said = {"caption": "Cl1 Na1", "group": "225"}
     skew = ROCK_SALT.replace("60.00 60.00 60.00", "81.00 85.00 77.00").replace("0.500 0.500", "0.413 0.571")
-    flat = ROCK_SALT.replace("60.00 60.00 60.00", "60.00 60.00 150.00")     # no such cell
+    flat = ROCK_SALT.replace("60.00 60.00 60.00", "60.00 60.00 150.00")  # no such cell
     drawn = [{"text": text, **said} for text in (ROCK_SALT, OTHER["crystals"], skew, flat, "none")]
     marks = {mark.name: mark.values.tolist() for mark in CHECKS["crystals"]("text", []).marks(drawn)}
     assert marks["can be read"] == [True] * 4 + [False]
@@ -296,7 +378,9 @@ def test_proteins_have_an_identity_with_the_nearest(small: None) -> None:
 def test_plays_are_known_words_in_a_new_order() -> None:
     work = "to be or not to be that is the question whether tis nobler"
     check = Plays("text", [work])
-    marks = check.marks([{"text": work}, {"text": "nobler is the question or to be not whether"}, {"text": "zounds"}])
+    marks = check.marks(
+        [{"text": work}, {"text": "nobler is the question or to be not whether"}, {"text": "zounds"}]
+    )
     assert [mark.values.tolist() for mark in marks] == [[1, 1, 0], [0, 1, 1]]
     held = check.real([{"text": "abcdefgh" * 10}], [{"text": "x" * 16}] * 3, np.random.default_rng(0))
     assert all(len(row["text"]) == 16 and row["text"] in "abcdefgh" * 10 for row in held)
@@ -306,8 +390,13 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     for domain, name in NEEDS.items():
         monkeypatch.setitem(sys.modules, "rdkit.Chem" if name == "rdkit" else name, None)
         column = "text" if domain != "dialects" else "spark"
-        kept = table(domain) if domain != "dialects" else Table.from_rows(
-            [{"duckdb": str(i), "spark": str(i)} for i in range(9)], {"duckdb": "text", "spark": "text"})
+        kept = (
+            table(domain)
+            if domain != "dialects"
+            else Table.from_rows(
+                [{"duckdb": str(i), "spark": str(i)} for i in range(9)], {"duckdb": "text", "spark": "text"}
+            )
+        )
         with pytest.raises(ToolError, match=rf'{name}.*pip install "likewise\[judges\]"'):
             judge(domain, ["x"], kept, column)
 
@@ -336,7 +425,7 @@ def test_an_exam_has_the_judge_of_the_demo_that_a_table_is_of() -> None:
     exam = Exam(Formula.parse("text"), demo("python", made), n=8, draws=2)
     found = {line.name: line for line in exam.lines(drawn)}
     assert (found["text: valid"].value.value, found["text: valid"].value.n) == (1, 8)
-    assert found["text: valid, unique"].value.value == 1 / 8     # of two draws for a row the first counts
+    assert found["text: valid, unique"].value.value == 1 / 8  # of two draws for a row the first counts
     assert found["text: valid, unique"].real.value == 1
     assert not exam.notes
 

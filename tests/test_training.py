@@ -154,8 +154,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     assert 0 < len(rest) <= 9, "more than the steps since the last checkpoint are lost"
     assert rest == pytest.approx(whole[-len(rest) :], abs=1e-6)
     steps = [
-        json.loads(line)["step"]
-        for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
     ]
     assert steps == list(range(1, 13))
 
@@ -164,9 +163,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     """With sources and without: a parameter that has no part in the loss would make the processes wait."""
     runs = {"given": "image, number | label", "alone": "number"}
     one = {name: toy.run(str(tmp_path / name), 12, formula=formula) for name, formula in runs.items()}
-    asked = [
-        word for n, f in runs.items() for word in (str(tmp_path / f"{n}2"), json.dumps({"formula": f}))
-    ]
+    asked = [word for n, f in runs.items() for word in (str(tmp_path / f"{n}2"), json.dumps({"formula": f}))]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -185,7 +182,9 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
         assert two == pytest.approx(one[name], rel=5e-3, abs=5e-3)  # rounding grows from step to step
         a, b = weights_of(tmp_path / name), weights_of(tmp_path / f"{name}2")
         whole, apart = (torch.cat([v.flatten() for v in x]) for x in (a.values(), [a[n] - b[n] for n in a]))
-        assert apart.norm() < 0.05 * whole.norm()  # AdamW makes much of rounding where a gradient is almost zero
+        assert (
+            apart.norm() < 0.05 * whole.norm()
+        )  # AdamW makes much of rounding where a gradient is almost zero
 
 
 # ---- errors say what is wrong, and leave what was there

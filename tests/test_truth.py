@@ -43,7 +43,15 @@ def no_noise() -> Tensor:
 X_1 = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
 
 
-def error(sampler: str, steps: int, mean: float, std: float, end: float = 0.0, shift: float = 1.0, grid: Callable[..., list[float]] = time_grid) -> float:
+def error(
+    sampler: str,
+    steps: int,
+    mean: float,
+    std: float,
+    end: float = 0.0,
+    shift: float = 1.0,
+    grid: Callable[..., list[float]] = time_grid,
+) -> float:
     """How far a sampler ends from the truth, from t = 1 to t = end."""
     times = [end + (1 - end) * t for t in grid(steps, shift)]
     eta, noise = (0.0, lambda: torch.zeros_like(X_1)) if sampler == "stochastic" else (1.0, no_noise)
@@ -127,9 +135,7 @@ def test_samplers_never_ask_at_t_zero(sampler: str) -> None:
 def test_time_grid(grid: Callable[..., list[float]]) -> None:
     for shift in (0.5, 1.0, 4.0):
         times = grid(9, shift)
-        assert (
-            times[0] == 1 and times[-1] == 0 and len(times) == 10 and times == sorted(times, reverse=True)
-        )
+        assert times[0] == 1 and times[-1] == 0 and len(times) == 10 and times == sorted(times, reverse=True)
     assert grid(9, 4.0)[5] > grid(9)[5] > grid(9, 0.5)[5]
     for wrong in ((0, 1.0), (3, 0.0)):
         with pytest.raises(ValueError, match="steps must be at least 1"):
@@ -336,9 +342,7 @@ def test_draws_follow_the_density_they_are_scored_with(line: Model) -> None:
         drawn = np.sort(
             [row["x"] for row in line.given(kind=kind).sample(1000, batch=1000, guidance=1.0, steps=20)]
         )
-        density = np.exp(
-            line.log_prob([{"x": float(x), "kind": kind} for x in GRID], batch=256).nats.numpy()
-        )
+        density = np.exp(line.log_prob([{"x": float(x), "kind": kind} for x in GRID], batch=256).nats.numpy())
         expected = np.interp(drawn, GRID, np.cumsum(density) * (GRID[1] - GRID[0]))
         assert np.abs(expected - np.arange(1000) / 1000).max() < 0.06
 

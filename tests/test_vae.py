@@ -166,8 +166,10 @@ def test_a_trained_bound_lies_below_the_truth_and_integrates_to_at_most_one(prio
         score = vae.log_prob({"x": test[:, None]}, nothing(1000), rng=Rng(range(1000)), samples=16)
         edge = torch.linspace(-3.5, 3.5, 57)
         grid = torch.cartesian_prod(edge, edge)[:, None]
-        bounds = [vae.log_prob({"x": grid}, nothing(len(grid)), rng=Rng(range(len(grid)), i), samples=32)
-                  for i in range(4)]  # their mean is at most log p of the model, which integrates to one
+        bounds = [
+            vae.log_prob({"x": grid}, nothing(len(grid)), rng=Rng(range(len(grid)), i), samples=32)
+            for i in range(4)
+        ]  # their mean is at most log p of the model, which integrates to one
         bound = torch.stack([b.nats for b in bounds]).double().mean(0)
     assert score.kind == "bound" and score.dims == 2
     short = float((truth.log_prob(test) - score.nats).mean())
@@ -254,8 +256,10 @@ def test_a_picture_of_the_continuous_bernoulli() -> None:
     x = own.draw(out, Rng(range(6000)))["x"]
     assert float(x.abs().max()) <= LIMIT
     assert torch.allclose(x.mean(0), own.mode(out)["x"][0], atol=0.03)
-    density = own.nats({"x": torch.full((1, 4, 1), LIMIT), "n": torch.zeros(1, 1, 1)},
-                       {"x": out["x"][:1], "n": torch.zeros(1, 1, 1)})["x"]
+    density = own.nats(
+        {"x": torch.full((1, 4, 1), LIMIT), "n": torch.zeros(1, 1, 1)},
+        {"x": out["x"][:1], "n": torch.zeros(1, 1, 1)},
+    )["x"]
     assert torch.allclose(density[0, 1], torch.tensor(-math.log(2 * LIMIT)))  # uniform at logit 0
 
 

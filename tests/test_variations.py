@@ -26,7 +26,9 @@ def test_variations_keep_what_is_shown_and_change_the_detail() -> None:
     assert like.value.value > like.chance + 0.15 and like.real.value == pytest.approx(1)
     assert near.value.value > 5 * near.chance and near.chance == pytest.approx(1 / 24)
     assert off.value.value == pytest.approx(0.2 * 127.5, rel=0.1) and off.real.value == 0
-    assert spread.value.value == pytest.approx(0.2 * 127.5 * 2**0.5, rel=0.1) and spread.chance > off.value.value
+    assert (
+        spread.value.value == pytest.approx(0.2 * 127.5 * 2**0.5, rel=0.1) and spread.chance > off.value.value
+    )
 
 
 def test_drawings_of_another_are_no_variations_and_copies_have_no_spread() -> None:

@@ -64,7 +64,10 @@ def test_the_grid_begins_with_what_is_given(run: str, capsys) -> None:
     assert main(["infill", run, "p.png", "red bar", "blue ring", *FEW]) == 0
     assert "infilled.png: 4 drawn" in capsys.readouterr().out
     grid = PIL.Image.open("infilled.png")
-    assert grid.width > 3 * 90 and json.loads(grid.text["likewise:sources"]) == [{"text": "red bar"}, {"text": "blue ring"}]
+    assert grid.width > 3 * 90 and json.loads(grid.text["likewise:sources"]) == [
+        {"text": "red bar"},
+        {"text": "blue ring"},
+    ]
 
 
 def test_a_box_and_a_mask_add_to_the_hole(run: str) -> None:
@@ -72,9 +75,11 @@ def test_a_box_and_a_mask_add_to_the_hole(run: str) -> None:
     paint = np.zeros((10, 10), dtype=np.uint8)
     paint[8:, :] = 255
     PIL.Image.fromarray(paint).save("white.png")
-    assert main(["infill", run, "p.png", "--mask", "white.png", "--box", "7,1,10,4", *FEW, "--out", "o/"]) == 0
+    assert (
+        main(["infill", run, "p.png", "--mask", "white.png", "--box", "7,1,10,4", *FEW, "--out", "o/"]) == 0
+    )
     kept("o", grey, box(0, 0, 2, 2) & box(7, 1, 10, 4) & box(0, 8, 10, 10))
-    clear = np.stack([np.full_like(paint, 255), 255 - paint], axis=-1)      # white all over: its alpha counts
+    clear = np.stack([np.full_like(paint, 255), 255 - paint], axis=-1)  # white all over: its alpha counts
     PIL.Image.fromarray(clear, "LA").save("clear.png")
     assert main(["infill", run, "p.png", "--mask", "clear.png", *FEW, "--out", "q/"]) == 0
     kept("q", grey, box(0, 0, 2, 2) & box(0, 8, 10, 10))
@@ -122,27 +127,40 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
     assert {json.loads(line)["label"] for line in Path("q/samples.jsonl").read_text().splitlines()} == {"2"}
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["things/3.png"], "things/3.png has no hole; make a part of it transparent, or give --mask"),
-    (["things/3.png", "--mask", "small.png"], "the mask small.png has 4 x 4 pixels and the picture 10 x 10"),
-    (["things/3.png", "--mask", "black.png"], "the mask black.png has no hole; paint white what to draw anew"),
-    (["things/3.png", "--mask", "no.png"], "no.png"),
-    (["things/3.png", "--box", "0,0,10,10"], "the hole is all of things/3.png, so nothing is known"),
-    (["things/3.png", "--box", "5,0,3,10"], "--box 5,0,3,10 is no part of a picture of 10 x 10 pixels"),
-    (["things/3.png", "--box", "0,0,11,10"], "--box 0,0,11,10 is no part"),
-    (["things/3.png", "--box", "0,0,3"], "cannot read --box '0,0,3'; write four whole numbers"),
-    (["things/3.png", "--pad", "0,0,0,0"], "--pad 0,0,0,0: write how many pixels"),
-    (["things/3.png", "--pad=-1,0,0,0"], "--pad -1,0,0,0: write how many pixels"),
-    (["wide.png", "--box", "0,0,5,10"], "the hole lies outside the part of the picture that the model sees"),
-    (["broken.png"], "broken.png: unreadable picture: "),
-    (["cut.png"], "cut.png: unreadable picture: "),
-    (["none.png"], "none.png"),
-    ([], "name a picture: likewise infill r PICTURE"),
-    (["--known", "text=red"], "unknown target 'text'"),
-    (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is of a picture, and none is named"),
-    (["--known", "image=things/3.png"], "every target is known, so there is nothing to draw"),
-    (["things/3.png", "--known", "image=things/3.png"], "unknown target 'image'"),
-    (["things/3.png", "--box", "0,0,1,1", "-n", "0"], "-n must be at least 1")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["things/3.png"], "things/3.png has no hole; make a part of it transparent, or give --mask"),
+        (
+            ["things/3.png", "--mask", "small.png"],
+            "the mask small.png has 4 x 4 pixels and the picture 10 x 10",
+        ),
+        (
+            ["things/3.png", "--mask", "black.png"],
+            "the mask black.png has no hole; paint white what to draw anew",
+        ),
+        (["things/3.png", "--mask", "no.png"], "no.png"),
+        (["things/3.png", "--box", "0,0,10,10"], "the hole is all of things/3.png, so nothing is known"),
+        (["things/3.png", "--box", "5,0,3,10"], "--box 5,0,3,10 is no part of a picture of 10 x 10 pixels"),
+        (["things/3.png", "--box", "0,0,11,10"], "--box 0,0,11,10 is no part"),
+        (["things/3.png", "--box", "0,0,3"], "cannot read --box '0,0,3'; write four whole numbers"),
+        (["things/3.png", "--pad", "0,0,0,0"], "--pad 0,0,0,0: write how many pixels"),
+        (["things/3.png", "--pad=-1,0,0,0"], "--pad -1,0,0,0: write how many pixels"),
+        (
+            ["wide.png", "--box", "0,0,5,10"],
+            "the hole lies outside the part of the picture that the model sees",
+        ),
+        (["broken.png"], "broken.png: unreadable picture: "),
+        (["cut.png"], "cut.png: unreadable picture: "),
+        (["none.png"], "none.png"),
+        ([], "name a picture: likewise infill r PICTURE"),
+        (["--known", "text=red"], "unknown target 'text'"),
+        (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is of a picture, and none is named"),
+        (["--known", "image=things/3.png"], "every target is known, so there is nothing to draw"),
+        (["things/3.png", "--known", "image=things/3.png"], "unknown target 'image'"),
+        (["things/3.png", "--box", "0,0,1,1", "-n", "0"], "-n must be at least 1"),
+    ],
+)
 def test_a_mistake_in_infilling(run: str, capsys, words: list[str], expected: str) -> None:
     PIL.Image.new("L", (4, 4), 255).save("small.png")
     PIL.Image.new("L", (10, 10), 0).save("black.png")
@@ -158,7 +176,7 @@ def test_a_mistake_in_infilling(run: str, capsys, words: list[str], expected: st
     assert expected in said.err and "Traceback" not in said.err and not said.out
 
 
-@pytest.mark.parametrize("limit", [60, 120])    # Pillow warns above its limit, and refuses above twice that
+@pytest.mark.parametrize("limit", [60, 120])  # Pillow warns above its limit, and refuses above twice that
 def test_a_bomb_is_refused_by_name(run: str, capsys, monkeypatch, limit: int) -> None:
     PIL.Image.new("L", (11, 11)).save("bomb.png")
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
@@ -168,10 +186,27 @@ def test_a_bomb_is_refused_by_name(run: str, capsys, monkeypatch, limit: int) ->
 
 def test_a_model_that_draws_no_picture(here: Path, capsys) -> None:
     made("number, label | text", "r")
-    check_error(["infill", "r", "red bar"], 1, "'number, label | text' draws no picture, so say --known number=... or --known label=...", capsys)
-    check_error(["infill", "r", "--box", "0,0,1,1", "--known", "label=1"], 1, "--box is of a picture, and 'number, label | text' draws none", capsys)
-    check_error(["infill", "r", "--known", "lable=1"], 1, "unknown target 'lable': did you mean 'label'?", capsys)
-    check_error(["vary", "r", "things/3.png"], 1, "likewise vary begins with a picture, and 'number, label | text' draws none", capsys)
+    check_error(
+        ["infill", "r", "red bar"],
+        1,
+        "'number, label | text' draws no picture, so say --known number=... or --known label=...",
+        capsys,
+    )
+    check_error(
+        ["infill", "r", "--box", "0,0,1,1", "--known", "label=1"],
+        1,
+        "--box is of a picture, and 'number, label | text' draws none",
+        capsys,
+    )
+    check_error(
+        ["infill", "r", "--known", "lable=1"], 1, "unknown target 'lable': did you mean 'label'?", capsys
+    )
+    check_error(
+        ["vary", "r", "things/3.png"],
+        1,
+        "likewise vary begins with a picture, and 'number, label | text' draws none",
+        capsys,
+    )
 
 
 # ---- vary
@@ -183,7 +218,22 @@ def test_variations(run: str, capsys) -> None:
     text = PIL.Image.open("variations.png").text
     assert text["likewise:strength"] == "0.3" and text["likewise:picture"] == "things/3.png"
     for strength in ("0.1", "1"):
-        assert main(["vary", run, "things/3.png", "red bar", *FEW, "--strength", strength, "--out", f"s{strength}/"]) == 0
+        assert (
+            main(
+                [
+                    "vary",
+                    run,
+                    "things/3.png",
+                    "red bar",
+                    *FEW,
+                    "--strength",
+                    strength,
+                    "--out",
+                    f"s{strength}/",
+                ]
+            )
+            == 0
+        )
     assert main(["sample", run, "red bar", *FEW, "--out", "plain/"]) == 0
     plain, one, near = (pixels(f"{folder}/red-bar-1.png") for folder in ("plain", "s1", "s0.1"))
     assert abs(plain - one).max() <= 1 < abs(plain - near).max()
@@ -195,11 +245,15 @@ def test_a_target_may_be_held_while_another_varies(here: Path) -> None:
     assert {json.loads(line)["label"] for line in Path("o/samples.jsonl").read_text().splitlines()} == {"2"}
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["things/3.png", "--strength", "0"], "strength is in (0, 1], not 0"),
-    (["things/3.png", "--strength", "1.5"], "strength is in (0, 1], not 1.5"),
-    ([], "name a picture: likewise vary r PICTURE"),
-    (["none.png"], "none.png")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["things/3.png", "--strength", "0"], "strength is in (0, 1], not 0"),
+        (["things/3.png", "--strength", "1.5"], "strength is in (0, 1], not 1.5"),
+        ([], "name a picture: likewise vary r PICTURE"),
+        (["none.png"], "none.png"),
+    ],
+)
 def test_a_mistake_in_varying(run: str, capsys, words: list[str], expected: str) -> None:
     check_error(["vary", run, *words], 1, expected, capsys)
 
@@ -213,9 +267,29 @@ def test_every_target_has_a_start(here: Path, capsys) -> None:
 
 
 def test_a_strip(run: str) -> None:
-    assert main(["interpolate", run, "red bar", "blue ring", "-n", "3", "--steps", "2", "--seeds", "1,4", "--out", "o/"]) == 0
+    assert (
+        main(
+            [
+                "interpolate",
+                run,
+                "red bar",
+                "blue ring",
+                "-n",
+                "3",
+                "--steps",
+                "2",
+                "--seeds",
+                "1,4",
+                "--out",
+                "o/",
+            ]
+        )
+        == 0
+    )
     for at, (text, seed) in {0: ("red bar", "1"), 2: ("blue ring", "4")}.items():
-        assert main(["sample", run, text, "--seed", seed, "-n", "1", "--steps", "2", "--out", f"end{at}/"]) == 0
+        assert (
+            main(["sample", run, text, "--seed", seed, "-n", "1", "--steps", "2", "--out", f"end{at}/"]) == 0
+        )
         [end] = Path(f"end{at}").glob("*.png")
         assert abs(pixels(f"o/red-bar-{at}.png") - pixels(end)).max() <= 1
     line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[1])
@@ -225,9 +299,16 @@ def test_a_strip(run: str) -> None:
 
 
 def test_an_animation_goes_there_and_back(run: str) -> None:
-    assert main(["interpolate", run, "red bar", "--seeds", "0,1", "-n", "4", "--steps", "1", "--out", "o.gif"]) == 0
+    assert (
+        main(["interpolate", run, "red bar", "--seeds", "0,1", "-n", "4", "--steps", "1", "--out", "o.gif"])
+        == 0
+    )
     film = PIL.Image.open("o.gif")
-    assert film.n_frames == 6 and film.info["loop"] == 0 and json.loads(film.info["comment"])["formula"] == "image | text"
+    assert (
+        film.n_frames == 6
+        and film.info["loop"] == 0
+        and json.loads(film.info["comment"])["formula"] == "image | text"
+    )
 
 
 def test_sources_of_both_ends(here: Path) -> None:
@@ -238,16 +319,23 @@ def test_sources_of_both_ends(here: Path) -> None:
     assert line["sources"] == {"number": "1", "label": "0"} and line["to"] == {"number": "1", "label": "3"}
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["red bar"], "both ends are the same; give two texts"),
-    (["red bar", "red bar", "--seeds", "3,3"], "both ends are the same"),
-    (["red bar", "blue bar", "red ring"], "an interpolation has two ends; leave 'red ring' out"),
-    (["red bar", "blue bar", "--seeds", "a"], "cannot read --seeds 'a'; write a whole number, or two"),
-    (["red bar", "blue bar", "--seeds", "1,2,3"], "cannot read --seeds '1,2,3'"),
-    (["red bar", "blue bar", "-n", "1"], "at least 2 steps, not 1"),
-    (["--given", "text=red bar", "--to", "text=blue bar"], "--given is of both ends; leave --given text=..."),
-    (["--from", "txt=red bar", "--to", "text=blue bar"], "unknown source 'txt': did you mean 'text'?"),
-    (["red bar", "blue bar", "--out", "o.mp4"], "write a name that ends in .png or .jsonl or .gif")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["red bar"], "both ends are the same; give two texts"),
+        (["red bar", "red bar", "--seeds", "3,3"], "both ends are the same"),
+        (["red bar", "blue bar", "red ring"], "an interpolation has two ends; leave 'red ring' out"),
+        (["red bar", "blue bar", "--seeds", "a"], "cannot read --seeds 'a'; write a whole number, or two"),
+        (["red bar", "blue bar", "--seeds", "1,2,3"], "cannot read --seeds '1,2,3'"),
+        (["red bar", "blue bar", "-n", "1"], "at least 2 steps, not 1"),
+        (
+            ["--given", "text=red bar", "--to", "text=blue bar"],
+            "--given is of both ends; leave --given text=...",
+        ),
+        (["--from", "txt=red bar", "--to", "text=blue bar"], "unknown source 'txt': did you mean 'text'?"),
+        (["red bar", "blue bar", "--out", "o.mp4"], "write a name that ends in .png or .jsonl or .gif"),
+    ],
+)
 def test_a_mistake_in_interpolating(run: str, capsys, words: list[str], expected: str) -> None:
     check_error(["interpolate", run, *words], 1, expected, capsys)
 
@@ -256,7 +344,11 @@ def test_a_mistake_in_interpolating(run: str, capsys, words: list[str], expected
 
 
 def test_a_negative_is_a_text_or_a_source(run: str) -> None:
-    for name, words in {"plain": [], "text": ["--negative", "blue ring"], "named": ["--negative", "text=blue ring"]}.items():
+    for name, words in {
+        "plain": [],
+        "text": ["--negative", "blue ring"],
+        "named": ["--negative", "text=blue ring"],
+    }.items():
         assert main(["sample", run, "red bar", *FEW, *words, "--out", f"{name}/"]) == 0
     plain, text, named = (pixels(f"{name}/red-bar-0.png") for name in ("plain", "text", "named"))
     assert (text == named).all() and (text != plain).any()
@@ -264,9 +356,13 @@ def test_a_negative_is_a_text_or_a_source(run: str) -> None:
     assert line["negative"] == ["blue ring"]
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["--guidance", "1", "--negative", "red bar"], "with guidance 1 a negative has no effect"),
-    (["--negative", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
-    (["--negative", "red bar", "--negative", "text=blue ring"], "--negative names 'text' twice")])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--guidance", "1", "--negative", "red bar"], "with guidance 1 a negative has no effect"),
+        (["--negative", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
+        (["--negative", "red bar", "--negative", "text=blue ring"], "--negative names 'text' twice"),
+    ],
+)
 def test_a_mistake_in_a_negative(run: str, capsys, words: list[str], expected: str) -> None:
     check_error(["sample", run, "blue ring", *words], 1, expected, capsys)

@@ -68,7 +68,9 @@ def test_the_text_says_what_appears_in_the_hole(world: Table, family: str) -> No
         for thing in (1, 3):
             asked += [thing] * 8
             drawn += model.given(text=toy.WORDS[thing]).sample(8, known={"image": (row["image"], mask)})
-            assert all((pixels(d)[:, left] == pixels(row)[:, left]).all() for d in drawn[-8:])  # byte for byte
+            assert all(
+                (pixels(d)[:, left] == pixels(row)[:, left]).all() for d in drawn[-8:]
+            )  # byte for byte
     assert len(empty) > 1 and toy.agreement(asked, "image", drawn) > 0.9
 
 
@@ -114,8 +116,11 @@ def test_strength_is_the_way_from_a_picture(world: Table, family: str) -> None:
 
 @pytest.mark.parametrize("family", [*LED, "autoencoder", "vae"])
 def test_a_strength_of_one_is_a_draw_from_scratch(world: Table, family: str) -> None:
-    given = (learned(world, family).given(text=toy.WORDS[0]) if family in LED
-             else shaken(world, family).given(label="0"))
+    given = (
+        learned(world, family).given(text=toy.WORDS[0])
+        if family in LED
+        else shaken(world, family).given(label="0")
+    )
     plain = given.sample(2)
     near, far = (given.sample(2, start=({"image": REAL[1]["image"]}, s)) for s in (0.05, 1.0))
     assert all(apart(a, b) <= 1 for a, b in zip(plain, far, strict=True))
@@ -133,7 +138,9 @@ def test_a_small_strength_stays_at_the_code(world: Table, family: str) -> None:
             tokens = model.family.decode(model.family.encode(x, c)[0], c)["image"]
         else:
             tokens = model.family.codec.decode(model.family.codec.encode(x))["image"]
-            model.family.prior.denoise = lambda c, known: lambda x_t, t: x_t  # a prior that has nothing to mend
+            model.family.prior.denoise = lambda c, known: (
+                lambda x_t, t: x_t
+            )  # a prior that has nothing to mend
     again = {"image": model.columns["image"].decode(tokens[0])}
     near, far = (model.given().sample(1, start=({"image": row["image"]}, s))[0] for s in (1e-4, 1.0))
     assert np.abs(pixels(near) - pixels(again)).mean() < 0.1 * np.abs(pixels(far) - pixels(again)).mean()
@@ -198,7 +205,9 @@ def test_noise_between_two_seeds_is_noise() -> None:
     assert (uniform >= 0).all() and (uniform < 1).all()
     for at, seed in ((0, 0), (4, 1)):
         plain = Rng([0], "noise", seed)
-        assert (normal[at] == plain.normal(20_000)[0]).all() and (uniform[at] == plain.uniform(20_000)[0]).all()
+        assert (normal[at] == plain.normal(20_000)[0]).all() and (
+            uniform[at] == plain.uniform(20_000)[0]
+        ).all()
     assert torch.corrcoef(normal)[0, 2] == pytest.approx(0.5**0.5, abs=0.03)
     part = Rng.between(*(Rng([0] * 5, "noise", seed) for seed in (0, 1)), share).take(torch.tensor([3, 1]))
     assert (part.normal(20_000) == normal[[3, 1]]).all()
@@ -214,8 +223,11 @@ def test_one_step_is_no_interpolation(world: Table) -> None:
 
 @pytest.mark.parametrize("family", LED)
 def test_not_the_one_of_two_is_the_other(family: str) -> None:
-    two = Table.from_rows([{k: row[k] for k in ("image", "text")} for row in toy.rows(256) if row["label"] in "03"],
-                          {"image": "image", "text": "text"}, holdout=0.0)
+    two = Table.from_rows(
+        [{k: row[k] for k in ("image", "text")} for row in toy.rows(256) if row["label"] in "03"],
+        {"image": "image", "text": "text"},
+        holdout=0.0,
+    )
     model = learned(two, family, 700, "two", drop=0.5)  # half of the rows show what no source looks like
     for thing, other in ((0, 3), (3, 0)):
         drawn = model.sample([{}] * 40, negative={"text": toy.WORDS[thing]}, guidance=6.0)
@@ -234,11 +246,15 @@ def test_a_negative_counts(world: Table, family: str) -> None:
 
 def test_a_negative_of_numbers_drawn_token_by_token(world: Table) -> None:
     with pytest.raises(ValueError, match="every target is a number; take the family flow or diffusion"):
-        shaken(world, "autoregressive", "number | label").given().sample(1, guidance=3.0, negative={"label": "3"})
+        shaken(world, "autoregressive", "number | label").given().sample(
+            1, guidance=3.0, negative={"label": "3"}
+        )
 
 
-@pytest.mark.parametrize(("negative", "expected"), [
-    ({"labl": "1"}, "unknown source 'labl': did you mean 'label'"), ({"label": "9"}, "unknown class '9'")])
+@pytest.mark.parametrize(
+    ("negative", "expected"),
+    [({"labl": "1"}, "unknown source 'labl': did you mean 'label'"), ({"label": "9"}, "unknown class '9'")],
+)
 def test_a_negative_is_made_of_sources(world: Table, negative: dict[str, str], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         shaken(world, "flow").sample([{}], negative=negative)
@@ -247,19 +263,34 @@ def test_a_negative_is_made_of_sources(world: Table, negative: dict[str, str], e
 # ---- families that cannot
 
 
-@pytest.mark.parametrize(("family", "how", "expected"), [
-    ("gan", {"negative": {"label": "1"}}, "the family gan cannot take guidance against a negative; those that can: autoencoder, "
-                                          "diffusion, flow, autoregressive"),
-    ("vae", {"negative": {"label": "1"}}, "the family vae cannot take guidance against a negative"),
-    ("gan", {"start": ({}, 0.5)}, "the family gan cannot start from something given; those that can: autoencoder, vae, diffusion, flow"),
-    ("mixture", {"start": ({}, 0.5)}, "the family mixture cannot start from something given")])
+@pytest.mark.parametrize(
+    ("family", "how", "expected"),
+    [
+        (
+            "gan",
+            {"negative": {"label": "1"}},
+            "the family gan cannot take guidance against a negative; those that can: autoencoder, "
+            "diffusion, flow, autoregressive",
+        ),
+        ("vae", {"negative": {"label": "1"}}, "the family vae cannot take guidance against a negative"),
+        (
+            "gan",
+            {"start": ({}, 0.5)},
+            "the family gan cannot start from something given; those that can: autoencoder, vae, diffusion, flow",
+        ),
+        ("mixture", {"start": ({}, 0.5)}, "the family mixture cannot start from something given"),
+    ],
+)
 def test_what_a_family_cannot_do(world: Table, family: str, how: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         shaken(world, family).given(label="0").sample(1, **how)
 
 
 def test_a_family_that_cannot_go_between_sources(world: Table) -> None:
-    with pytest.raises(ValueError, match="the family gan cannot interpolate between sources; those that can: autoencoder, diffusion, flow"):
+    with pytest.raises(
+        ValueError,
+        match="the family gan cannot interpolate between sources; those that can: autoencoder, diffusion, flow",
+    ):
         shaken(world, "gan").interpolate({"label": "0"}, {"label": "1"})
 
 
@@ -274,15 +305,25 @@ def test_leads_are_no_knobs() -> None:
 def test_bfloat16_draws_the_same_pictures() -> None:
     """Flat areas too: what a picture is made of at last has more digits."""
     model = likewise.load("emoji")
-    rows = [{"text": text, "style": style} for text in ("red apple", "car", "cat face") for style in ("flat", "twemoji")]
-    pictures = {p: np.stack([np.asarray(row["image"].convert("RGB"), dtype=float) for row in model.sample(rows, precision=p)])
-                for p in ("float32", "bfloat16")}
+    rows = [
+        {"text": text, "style": style}
+        for text in ("red apple", "car", "cat face")
+        for style in ("flat", "twemoji")
+    ]
+    pictures = {
+        p: np.stack(
+            [np.asarray(row["image"].convert("RGB"), dtype=float) for row in model.sample(rows, precision=p)]
+        )
+        for p in ("float32", "bfloat16")
+    }
     flat = {p: (np.diff(x, axis=1) == 0).all(-1).mean() for p, x in pictures.items()}
     assert 0 < np.abs(pictures["bfloat16"] - pictures["float32"]).mean() < 2
     assert flat["bfloat16"] == pytest.approx(flat["float32"], rel=0.1)
 
 
-def test_few_numbers_and_what_must_be_exact_stay_in_float32(world: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_numbers_and_what_must_be_exact_stay_in_float32(
+    world: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     picture, label = (shaken(world, "flow", formula).family for formula in ("image | label", "label | image"))
     assert next(picture.working().parameters()).dtype == torch.bfloat16

@@ -81,12 +81,15 @@ def test_only_keeps_its_rows_when_seen(table: Table) -> None:
 # ---- through a model
 
 
-@pytest.mark.parametrize("family, options, spec", [
-    ("autoencoder", {}, ((3, 3), 4, False)),
-    ("autoencoder", {"bottleneck": "fsq"}, ((3, 3), 1, True)),
-    ("autoencoder", {"bottleneck": "rvq", "books": 2, "codebook": 16}, ((3, 3, 2), 1, True)),
-    ("vae", {"latent": 6}, ((1,), 6, False)),
-])
+@pytest.mark.parametrize(
+    "family, options, spec",
+    [
+        ("autoencoder", {}, ((3, 3), 4, False)),
+        ("autoencoder", {"bottleneck": "fsq"}, ((3, 3), 1, True)),
+        ("autoencoder", {"bottleneck": "rvq", "books": 2, "codebook": 16}, ((3, 3, 2), 1, True)),
+        ("vae", {"latent": 6}, ((1,), 6, False)),
+    ],
+)
 def test_the_shape_of_codes(table: Table, family: str, options: dict, spec: tuple) -> None:
     given = CODER if family == "autoencoder" else {"width": 32}
     coder = Model("image", table.columns, family, **{**given, **options})
@@ -108,7 +111,9 @@ def test_codes_are_scaled_and_come_back(table: Table, codes: Model) -> None:
     assert np.mean([toy.seen(image) == thing for image, thing in zip(back, truth, strict=True)]) > 0.9
 
 
-def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(table: Table, codes: Model, tmp_path: Path) -> None:
+def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(
+    table: Table, codes: Model, tmp_path: Path
+) -> None:
     seen = table.see("image@codes | label", codes=codes)
     model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 250)
     things = [i % 4 for i in range(40)]
@@ -117,7 +122,9 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(table: Table, codes:
     model.save(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "moved")
     again = Model.load(tmp_path / "moved").sample([{"label": str(t)} for t in things])
-    assert all(a["image@codes"].tobytes() == b["image@codes"].tobytes() for a, b in zip(drawn, again, strict=True))
+    assert all(
+        a["image@codes"].tobytes() == b["image@codes"].tobytes() for a, b in zip(drawn, again, strict=True)
+    )
     (tmp_path / "moved" / "views" / "codes").rename(tmp_path / "elsewhere")
     with pytest.raises(RunError, match="lacks views/codes"):
         Model.load(tmp_path / "moved")
@@ -158,7 +165,9 @@ def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) ->
 
 def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, codes: Model) -> None:
     seen = table.see("label | image@codes", codes=codes)
-    model = toy.trained(Model("label | image@codes", seen.columns, "autoregressive", width=64, depth=2), table, 250)
+    model = toy.trained(
+        Model("label | image@codes", seen.columns, "autoregressive", width=64, depth=2), table, 250
+    )
     rows = [table.test[i] for i in range(len(table.test))]
     drawn = model.sample([{"image@codes": row["image"]} for row in rows])
     assert np.mean([a["label"] == b["label"] for a, b in zip(drawn, rows, strict=True)]) > 0.8
@@ -170,8 +179,9 @@ def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, co
 # ---- the command line
 
 
-def test_train_finds_runs_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_finds_runs_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     toy.folder(tmp_path / "data", 40)
     assert main(["train", "data", "image@codes | label", "--steps", "2"]) == 1
@@ -179,8 +189,10 @@ def test_train_finds_runs_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     small = ["--steps", "2", "--width", "32", "--depth", "1", "--batch", "8"]
     assert main(["train", "data", "image", "--family", "autoencoder", "--out", "runs/codes", *small]) == 0
     assert main(["train", "data", "image@codes | label", "--out", "runs/latent", *small]) == 0
-    assert main(["train", "data", "image@z | label", "--view", "z=runs/codes", "--out", "runs/other",
-                 *small]) == 0
+    assert (
+        main(["train", "data", "image@z | label", "--view", "z=runs/codes", "--out", "runs/other", *small])
+        == 0
+    )
     assert main(["train", "--resume", "--out", "runs/latent", "--steps", "3"]) == 0
     assert main(["sample", "runs/latent", "--given", "label=1", "-n", "2", "--out", "x.png"]) == 0
     assert (tmp_path / "x.png").exists()

@@ -14,15 +14,20 @@ from likewise.model import Model
 
 def run(argv: Sequence[str]) -> int:
     """`likewise chain RUN RUN ... --out FOLDER`."""
-    parser = Parser("chain", f"{__doc__} The folder is drawn from and evaluated like a run.",
-                    usage="likewise chain RUN RUN [RUN ...] --out FOLDER")
+    parser = Parser(
+        "chain",
+        f"{__doc__} The folder is drawn from and evaluated like a run.",
+        usage="likewise chain RUN RUN [RUN ...] --out FOLDER",
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the folders of runs, in order")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where it is written")
     args = parser.read(argv)
     names = [run.name for run in args.runs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"two runs are called {twice[0]}, and links go by the names of their folders; "
-                         "rename one of the folders")
+        raise ValueError(
+            f"two runs are called {twice[0]}, and links go by the names of their folders; "
+            "rename one of the folders"
+        )
     if is_run(args.out):
         raise RunError(f"{args.out} holds a model already; give another --out")
     chain = Chain({run.name: Model.load(run) for run in args.runs})

@@ -22,25 +22,54 @@ LIKELIHOOD_ROWS, DRAWS = 100, 2
 
 def run(argv: Sequence[str]) -> int:
     """`likewise compare SOURCE FORMULA`."""
-    parser = Parser("compare", f"{__doc__} Of a single label with sources, `label | image`: classifiers.",
-                    usage="likewise compare SOURCE FORMULA [options]")
+    parser = Parser(
+        "compare",
+        f"{__doc__} Of a single label with sources, `label | image`: classifiers.",
+        usage="likewise compare SOURCE FORMULA [options]",
+    )
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | label"')
     parser.add_argument("--families", metavar="A,B,...", help=f"which (default all: {', '.join(drawers())})")
-    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="X",
-                        help=f"of training, for each family (default {MINUTES:g})")
-    parser.add_argument("--n", type=int, default=500, metavar="N",
-                        help="rows held out, at most (default 500)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of training and judging (default 0)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N",
-                        help="runs of each family; of more than one, mean and range are shown (default 1)")
-    parser.add_argument("--likelihood-rows", type=int, default=LIKELIHOOD_ROWS, metavar="N",
-                        help=f"rows, at most, whose likelihood is computed (default {LIKELIHOOD_ROWS})")
-    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N",
-                        help=f"of classifiers: noise levels of a bound, of every class (default {DRAWS})")
-    parser.add_argument("--out", type=Path, metavar="FOLDER",
-                        help="of the runs and the report (default runs/compare-NAME, after the data)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=MINUTES,
+        metavar="X",
+        help=f"of training, for each family (default {MINUTES:g})",
+    )
+    parser.add_argument(
+        "--n", type=int, default=500, metavar="N", help="rows held out, at most (default 500)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of training and judging (default 0)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs of each family; of more than one, mean and range are shown (default 1)",
+    )
+    parser.add_argument(
+        "--likelihood-rows",
+        type=int,
+        default=LIKELIHOOD_ROWS,
+        metavar="N",
+        help=f"rows, at most, whose likelihood is computed (default {LIKELIHOOD_ROWS})",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=DRAWS,
+        metavar="N",
+        help=f"of classifiers: noise levels of a bound, of every class (default {DRAWS})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="of the runs and the report (default runs/compare-NAME, after the data)",
+    )
     table_flags(parser)
     view_flag(parser)
     args = parser.read(argv)
@@ -54,16 +83,36 @@ def run(argv: Sequence[str]) -> int:
         from likewise.evaluation.classify import compare_classifiers
 
         if args.seeds > 1 or args.likelihood_rows != LIKELIHOOD_ROWS:
-            raise ValueError("classifiers are compared with one seed and by no likelihood; "
-                             "leave --seeds and --likelihood-rows out")
-        found = compare_classifiers(formula, table, minutes=args.minutes, folder=folder, seed=args.seed,
-                                    n=args.n, draws=args.draws, methods=names,
-                                    say=lambda text: print(text, file=sys.stderr, flush=True))
+            raise ValueError(
+                "classifiers are compared with one seed and by no likelihood; "
+                "leave --seeds and --likelihood-rows out"
+            )
+        found = compare_classifiers(
+            formula,
+            table,
+            minutes=args.minutes,
+            folder=folder,
+            seed=args.seed,
+            n=args.n,
+            draws=args.draws,
+            methods=names,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+        )
     elif args.draws != DRAWS:
         raise ValueError("--draws are of Bayes' rule, for a formula such as 'label | image'; leave it out")
     else:
-        found = compare(formula, table, names, minutes=args.minutes, folder=folder, n=args.n, seed=args.seed,
-                        seeds=args.seeds, likelihood_rows=args.likelihood_rows, watch=Line())
+        found = compare(
+            formula,
+            table,
+            names,
+            minutes=args.minutes,
+            folder=folder,
+            n=args.n,
+            seed=args.seed,
+            seeds=args.seeds,
+            likelihood_rows=args.likelihood_rows,
+            watch=Line(),
+        )
     print(f"{found}\n\nreport: {folder / 'report.html'}, {folder / 'report.png'}, {folder / 'report.json'}")
     return 0
 
@@ -86,7 +135,12 @@ class Line:
         if run != self.run and not moving:
             print(f"{run}: training", file=sys.stderr)
         if moving and (done or now - self.said > 0.2):
-            print(f"\r{run}: {step.progress:4.0%}  step {step.step:,}  loss {step.loss:.4f}  "
-                  f"{clock(step.eta)} left ", end="\n" if done else "", file=sys.stderr, flush=True)
+            print(
+                f"\r{run}: {step.progress:4.0%}  step {step.step:,}  loss {step.loss:.4f}  "
+                f"{clock(step.eta)} left ",
+                end="\n" if done else "",
+                file=sys.stderr,
+                flush=True,
+            )
             self.said = now
         self.run = run

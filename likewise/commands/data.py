@@ -25,17 +25,24 @@ from likewise.progress import first_process
 from likewise.survey import listed
 from likewise.table import Table
 
-SOURCE = (f"a demo ({', '.join(DEMOS)}), a folder of pictures or texts, a .txt or other text file, a .csv, "
-          ".jsonl or .parquet file, or a hub name")
-ROWS, PICTURES = 5, 64      # that a look shows: as text, on the preview
+SOURCE = (
+    f"a demo ({', '.join(DEMOS)}), a folder of pictures or texts, a .txt or other text file, a .csv, "
+    ".jsonl or .parquet file, or a hub name"
+)
+ROWS, PICTURES = 5, 64  # that a look shows: as text, on the preview
 
 
 def run(argv: Sequence[str]) -> int:
     """`likewise data SOURCE`."""
     parser = Parser("data", __doc__, usage="likewise data SOURCE [options]")
     parser.add_argument("source", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("--preview", type=Path, default=Path("preview.png"), metavar="FILE",
-                        help="the picture that is written (default preview.png)")
+    parser.add_argument(
+        "--preview",
+        type=Path,
+        default=Path("preview.png"),
+        metavar="FILE",
+        help="the picture that is written (default preview.png)",
+    )
     table_flags(parser)
     args = parser.read(argv)
     table = open_table(args, parser)
@@ -60,28 +67,52 @@ def run(argv: Sequence[str]) -> int:
 def table_flags(parser: Parser) -> None:
     """What `Table.open` takes: its own keywords, and the options of demos and modalities."""
     parser.add_argument("--skip-bad", action="store_true", help="go on without the rows that cannot be used")
-    parser.add_argument("--holdout", type=float, metavar="X",
-                        help="share of the rows held out (default 0.1, at most 1,000 rows)")
-    parser.add_argument("--by", metavar="COLUMN",
-                        help="rows equal there are held out together (default: concept, else the first text)")
-    parser.add_argument("--pairs", metavar="COLUMN",
-                        help="hold out pairs of --by and this column too, both halves seen with others: "
-                             "things x styles")
+    parser.add_argument(
+        "--holdout",
+        type=float,
+        metavar="X",
+        help="share of the rows held out (default 0.1, at most 1,000 rows)",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="rows equal there are held out together (default: concept, else the first text)",
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="COLUMN",
+        help="hold out pairs of --by and this column too, both halves seen with others: things x styles",
+    )
     parser.add_argument("--encoding", metavar="NAME", help="of text files and .csv (default UTF-8)")
-    parser.add_argument("--kind", action="append", default=[], metavar="COLUMN=KIND",
-                        help=f"what to take a column for: {', '.join(KINDS)}; may be given several times")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="COLUMN=KIND",
+        help=f"what to take a column for: {', '.join(KINDS)}; may be given several times",
+    )
     parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DEMOS.values()])
 
 
 def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
     """The keywords of `Table.open` that the command line gives."""
-    return {"options": parser.given(args, "data"), "kinds": pairs(args.kind, "--kind"),
-            "skip_bad": args.skip_bad, "holdout": args.holdout, "by": args.by, "pairs": args.pairs,
-            "encoding": args.encoding}
+    return {
+        "options": parser.given(args, "data"),
+        "kinds": pairs(args.kind, "--kind"),
+        "skip_bad": args.skip_bad,
+        "holdout": args.holdout,
+        "by": args.by,
+        "pairs": args.pairs,
+        "encoding": args.encoding,
+    }
 
 
-def open_table(args: Namespace, parser: Parser, formula: Formula | None = None,
-               like: Mapping[str, Modality] | None = None) -> Table:
+def open_table(
+    args: Namespace,
+    parser: Parser,
+    formula: Formula | None = None,
+    like: Mapping[str, Modality] | None = None,
+) -> Table:
     """The table that the command line names; what is worth a look in it goes to stderr.
 
     Needed are the columns of the formula, and those that a model has too are taken for what they are there.
@@ -98,16 +129,23 @@ def opened(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
     data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
     if data["source"] is None:
-        raise RunError(f"{run} was trained on rows in memory, or imported without --data; name the data, or "
-                       "use likewise.train and likewise.evaluate with the table")
+        raise RunError(
+            f"{run} was trained on rows in memory, or imported without --data; name the data, or "
+            "use likewise.train and likewise.evaluate with the table"
+        )
     return data
 
 
 def view_flag(parser: Parser) -> None:
     """Which models columns are seen through."""
-    parser.add_argument("--view", action="append", default=[], metavar="NAME=RUN",
-                        help="the run that @NAME in the formula sees a column through (default runs/NAME; "
-                             f"{', '.join(FROZEN)}: a frozen text encoder)")
+    parser.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="NAME=RUN",
+        help="the run that @NAME in the formula sees a column through (default runs/NAME; "
+        f"{', '.join(FROZEN)}: a frozen text encoder)",
+    )
 
 
 def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
@@ -125,18 +163,25 @@ def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
     for name in [name for name in FROZEN if name in runs and name not in given]:
         run = runs.pop(name)
         if (run / MODEL).exists() and hasattr(family_class(load_state(run)["family"]), "code_spec"):
-            raise FormulaError(f"@{name} in {str(formula)!r} is a frozen encoder, and there is a run {run} "
-                               f"with codes; if that is meant write --view {name}={run}, else rename it")
+            raise FormulaError(
+                f"@{name} in {str(formula)!r} is a frozen encoder, and there is a run {run} "
+                f"with codes; if that is meant write --view {name}={run}, else rename it"
+            )
     for name, run in runs.items():
         if not run.is_dir():
             near = [f"; or write @{n}" for n in difflib.get_close_matches(name, FROZEN, 1, 0.5)]
-            raise FormulaError(f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
-                               f"as an autoencoder, or say where it is: --view {name}=RUN{''.join(near)}")
+            raise FormulaError(
+                f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
+                f"as an autoencoder, or say where it is: --view {name}=RUN{''.join(near)}"
+            )
     table = table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
     specs = {name: table.columns[name].spec for name in formula.given}
-    _say(f"{name} is a document, and as a source {spec.tokens} tokens of it are read: from anywhere in it "
-         "while training, later the first ones of what is given; --length reads more"
-         for name, spec in specs.items() if spec.running)
+    _say(
+        f"{name} is a document, and as a source {spec.tokens} tokens of it are read: from anywhere in it "
+        "while training, later the first ones of what is given; --length reads more"
+        for name, spec in specs.items()
+        if spec.running
+    )
     return table
 
 

@@ -21,15 +21,19 @@ from likewise.training import Plan
 
 TEXTS = ("red apple", "red heart", "grinning face", "cat face")
 STYLES = ("noto", "twemoji", "flat", "blob")
-EACH = 6        # lines of the grid, one digit of every label in each
+EACH = 6  # lines of the grid, one digit of every label in each
 
 
 def run(argv: Sequence[str]) -> int:
     """`likewise demo`."""
     parser = Parser("demo", __doc__, usage="likewise demo [options]")
     parser.add_argument("--minutes", type=float, default=2.0, metavar="X", help="of training (default 2)")
-    parser.add_argument("--out", type=Path, metavar="RUN",
-                        help="the folder of the run (default runs/digits, or the next name that is free)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="RUN",
+        help="the folder of the run (default runs/digits, or the next name that is free)",
+    )
     args = parser.read(argv)
     folder = args.out or free(Path("runs") / "digits")
     emoji(folder.with_name("emoji.png"))
@@ -37,8 +41,14 @@ def run(argv: Sequence[str]) -> int:
     model = Model("image | label", table.columns)
     classes = table.columns["label"].classes
     print(f"learning P(image | label) from {len(table.train):,} digits, {args.minutes:g} minutes")
-    ending = follow(model, table, Plan(minutes=args.minutes), folder, across=len(classes),
-                    rows=[{"label": c} for c in classes * EACH])
+    ending = follow(
+        model,
+        table,
+        Plan(minutes=args.minutes),
+        folder,
+        across=len(classes),
+        rows=[{"label": c} for c in classes * EACH],
+    )
     if ending.stopped or ending.step is None:
         return report(ending, model, table, folder)
     print(f"{ending.step.step:,} steps; the digits it draws, a column for each label: {folder / SAMPLES}\n")
@@ -63,8 +73,10 @@ def emoji(path: Path) -> None:
     seconds = time.perf_counter() - began
     captions = [pictures.caption(row, ["text", "style"]) for row in asked]
     pictures.save(pictures.sheet(drawn, ["image"], captions, len(STYLES)), path)
-    print(f"P(image | text, style), which comes trained: {len(drawn)} pictures in {seconds:.1f} s, {path}\n"
-          '  likewise sample emoji "a red apple, flat style"\n')
+    print(
+        f"P(image | text, style), which comes trained: {len(drawn)} pictures in {seconds:.1f} s, {path}\n"
+        '  likewise sample emoji "a red apple, flat style"\n'
+    )
 
 
 def free(folder: Path) -> Path:

@@ -23,8 +23,10 @@ from likewise.modalities import Modality, Row, Text
 from likewise.model import Model
 from likewise.prompts import Prompt, split, worded
 
-TEXTS = ("values of the model's text source; an ending ', VALUE COLUMN' gives a label source: "
-         "'red apple, flat style'")
+TEXTS = (
+    "values of the model's text source; an ending ', VALUE COLUMN' gives a label source: "
+    "'red apple, flat style'"
+)
 RUN = "the folder of a run, or emoji, the model that comes with likewise"
 SUFFIXES = (".png", ".jsonl")
 
@@ -41,39 +43,67 @@ class Asked:
     @property
     def negative(self) -> Row | None:
         """The sources that guidance goes away from."""
-        words = [named for w in self.args.negative for named in (
-            [w] if re.match(r"[\w.@-]+(\[[^\]]*\])?=", w)
-            else [f"{name}={w}" for name in text_sources(self.model, w, {})])]
+        words = [
+            named
+            for w in self.args.negative
+            for named in (
+                [w]
+                if re.match(r"[\w.@-]+(\[[^\]]*\])?=", w)
+                else [f"{name}={w}" for name in text_sources(self.model, w, {})]
+            )
+        ]
         return values(self.model, pairs(words, "--negative")) if words else None
 
     def known(self, but: Sequence[str] = ()) -> Row:
         """What is made and --known gives. Raises ValueError for a name that is not, or one of `but`."""
         made = self.model.made
-        return {name: value(made[name], written) for name, written in
-                named(pairs(self.args.known, "--known"), "target",
-                      [n for n in made if n not in but]).items()}
+        return {
+            name: value(made[name], written)
+            for name, written in named(
+                pairs(self.args.known, "--known"), "target", [n for n in made if n not in but]
+            ).items()
+        }
 
     def about(self, index: int, sources: Prompt, **more: Any) -> Row:
         """How a draw came to be; what is None is left out."""
         model, negative = self.model, self.args.negative
         known = pairs(getattr(self.args, "known", []), "--known")
         knobs = {n: p.default for n, p in model.knobs().items()} | self.knobs
-        return {"model": str(self.args.run), "formula": str(model.formula), "sources": sources,
-                **{n: v for n, v in {"negative": negative, "known": known}.items() if v},
-                **{n: v for n, v in more.items() if v is not None},
-                "index": index, "knobs": knobs, "version": __version__}
+        return {
+            "model": str(self.args.run),
+            "formula": str(model.formula),
+            "sources": sources,
+            **{n: v for n, v in {"negative": negative, "known": known}.items() if v},
+            **{n: v for n, v in more.items() if v is not None},
+            "index": index,
+            "knobs": knobs,
+            "version": __version__,
+        }
 
 
 def parser(command: str, about: str | None, usage: str, argv: Sequence[str], words: str) -> Parser:
     """The options that all have; the knobs are those of the run's family."""
-    parser = Parser(command, f"{about} Any subset of the model's sources may be given.",
-                    usage=f"likewise {command} RUN {usage} [--given NAME=VALUE ...] [options]")
+    parser = Parser(
+        command,
+        f"{about} Any subset of the model's sources may be given.",
+        usage=f"likewise {command} RUN {usage} [--given NAME=VALUE ...] [options]",
+    )
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("words", nargs="*", metavar=usage.split()[0].strip("[]"), help=words)
-    parser.add_argument("--given", action="append", default=[], metavar="NAME=VALUE",
-                        help="the value of a source, for a picture its file; may be given several times")
-    parser.add_argument("--negative", action="append", default=[], metavar="TEXT",
-                        help="what not to draw, a text or NAME=VALUE of a source: guidance goes away from it")
+    parser.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a source, for a picture its file; may be given several times",
+    )
+    parser.add_argument(
+        "--negative",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what not to draw, a text or NAME=VALUE of a source: guidance goes away from it",
+    )
     parser.derive_knobs(argv)
     return parser
 
@@ -82,20 +112,33 @@ def several(parser: Parser, out: str) -> None:
     """The options of a command that draws several for each prompt; `out` is where they go."""
     parser.add_argument("-n", "--n", type=int, default=4, metavar="N", help="draws of each text (default 4)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another, other draws (default 0)")
-    parser.add_argument("--out", metavar="FILE",
-                        help=f"a .png for a grid (default {out}), a .jsonl for values, a folder/ for files")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=f"a .png for a grid (default {out}), a .jsonl for values, a folder/ for files",
+    )
 
 
 def stops(parser: Parser) -> None:
     """The option that says where texts end."""
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT",
-                        help="of a model that writes: where what is written ends; may be given several times")
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="of a model that writes: where what is written ends; may be given several times",
+    )
 
 
 def known(parser: Parser) -> None:
     """The option that gives targets."""
-    parser.add_argument("--known", action="append", default=[], metavar="NAME=VALUE",
-                        help="the value of a target, which is kept; may be given several times")
+    parser.add_argument(
+        "--known",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a target, which is kept; may be given several times",
+    )
 
 
 def read(parser: Parser, argv: Sequence[str]) -> Asked:
@@ -105,8 +148,14 @@ def read(parser: Parser, argv: Sequence[str]) -> Asked:
     return Asked(args, parser.given(args, "knobs"), model, time.perf_counter() - began)
 
 
-def draw(asked: Asked, texts: Sequence[str], default: str, shown: PIL.Image.Image | None = None,
-         more: Mapping[str, Any] | None = None, **ways: Any) -> int:
+def draw(
+    asked: Asked,
+    texts: Sequence[str],
+    default: str,
+    shown: PIL.Image.Image | None = None,
+    more: Mapping[str, Any] | None = None,
+    **ways: Any,
+) -> int:
     """Draw -n of each prompt and write them; `ways` are keywords of Model.sample.
 
     `shown` is the picture that they come from; `more` of how they came to be goes into the files.
@@ -119,12 +168,14 @@ def draw(asked: Asked, texts: Sequence[str], default: str, shown: PIL.Image.Imag
         raise ValueError(f"-n must be at least 1, not {args.n}")
     began = time.perf_counter()
     wanted = [row for row in sources for _ in range(args.n)]
-    places = list(range(args.n)) * len(prompts)     # its place in its prompt seeds a draw
-    rows = model.sample(wanted, seed=args.seed, indices=places, negative=asked.negative, **ways,
-                        **asked.knobs)
+    places = list(range(args.n)) * len(prompts)  # its place in its prompt seeds a draw
+    rows = model.sample(
+        wanted, seed=args.seed, indices=places, negative=asked.negative, **ways, **asked.knobs
+    )
     seconds = time.perf_counter() - began
-    about = [asked.about(i, prompt, seed=args.seed, **(more or {})) for prompt in prompts
-             for i in range(args.n)]
+    about = [
+        asked.about(i, prompt, seed=args.seed, **(more or {})) for prompt in prompts for i in range(args.n)
+    ]
     captions = [pictures.caption(a["sources"], model.sources) if a["index"] == 0 else "" for a in about]
     write(asked, out, rows, about, captions, {**about[0], "sources": prompts}, seconds, len(prompts), shown)
     return 0
@@ -147,23 +198,25 @@ def _read_text(model: Model, text: str, given: Prompt) -> Prompt:
         if label in given:
             raise ValueError(f"both --given and {text!r} say {label}; say it once")
     learned = [model.columns[n] for n in names if isinstance(model.columns[n], Text)]
-    plain = worded(rest, learned[0]) if learned else rest    # a frozen encoder has read texts of all kinds
+    plain = worded(rest, learned[0]) if learned else rest  # a frozen encoder has read texts of all kinds
     if plain != rest:
-        print(f"note: {rest!r} is read as {plain!r}, as the texts that the model learned from are written",
-              file=sys.stderr)
+        print(
+            f"note: {rest!r} is read as {plain!r}, as the texts that the model learned from are written",
+            file=sys.stderr,
+        )
     return {**dict.fromkeys(names, plain), **labels, **given}
 
 
 def text_sources(model: Model, text: str, given: Prompt) -> list[str]:
-    """The text source that is not given, all views of it. Raises ValueError where there is none, or several.
-    """
+    """The text source that is not given, all its views. Raises ValueError for none, or several."""
     free = [n for n in model.sources if model.columns[n].kind == "text" and n not in given]
     if len(distinct(free)) != 1:
         none = "no text source that is not given already" if given else "no text source"
         what = "several text sources" if free else none
         advice = " ".join(f"--given {n}=..." for n in model.sources) or "nothing, it draws by itself"
-        raise ValueError(f"{str(model.formula)!r} has {what}, so it is not clear what {text!r} is for; "
-                         f"give it {advice}")
+        raise ValueError(
+            f"{str(model.formula)!r} has {what}, so it is not clear what {text!r} is for; give it {advice}"
+        )
     return free
 
 
@@ -206,8 +259,10 @@ def pictured(asked: Asked, verb: str, advice: str) -> tuple[str, str, list[str]]
     """
     names, formula = pictures.visible(asked.model.columns, asked.model.targets), str(asked.model.formula)
     if len(names) != 1:
-        raise ValueError(f"likewise {verb} begins with a picture, and {formula!r} draws "
-                         f"{'several' if names else 'none'}; {advice}")
+        raise ValueError(
+            f"likewise {verb} begins with a picture, and {formula!r} draws "
+            f"{'several' if names else 'none'}; {advice}"
+        )
     if not asked.args.words:
         raise ValueError(f"name a picture: likewise {verb} {asked.args.run} PICTURE")
     return names[0], asked.args.words[0], asked.args.words[1:]
@@ -229,19 +284,31 @@ def place(model: Model, asked: str | None, default: str, *more: str) -> Path | N
     elif out.suffix in (".png", *more) and not visible:
         raise ValueError(f"--out {asked}: {formula!r} draws no pictures; write a name that ends in .jsonl")
     elif out.suffix == ".jsonl" and visible == model.targets:
-        raise ValueError(f"--out {asked}: {formula!r} draws pictures only; write a name ending in .png, or "
-                         f"a folder: {out.stem}/")
+        raise ValueError(
+            f"--out {asked}: {formula!r} draws pictures only; write a name ending in .png, or "
+            f"a folder: {out.stem}/"
+        )
     elif out.suffix not in known:
-        raise ValueError(f"--out {asked}: write a name that ends in {' or '.join(known)}, or a folder: "
-                         f"{asked}/")
+        raise ValueError(
+            f"--out {asked}: write a name that ends in {' or '.join(known)}, or a folder: {asked}/"
+        )
     return out
 
 
 # ---- what is written
 
 
-def write(asked: Asked, out: Path | None, rows: Sequence[Row], about: Sequence[Row], captions: Sequence[str],
-          whole: Row, seconds: float, lines: int = 1, shown: PIL.Image.Image | None = None) -> None:
+def write(
+    asked: Asked,
+    out: Path | None,
+    rows: Sequence[Row],
+    about: Sequence[Row],
+    captions: Sequence[str],
+    whole: Row,
+    seconds: float,
+    lines: int = 1,
+    shown: PIL.Image.Image | None = None,
+) -> None:
     """Print the draws, or write them to `out`: a grid of so many lines, an animation, a list, a folder.
 
     `about` says of each how it came to be, and `whole` of all.
@@ -254,14 +321,16 @@ def write(asked: Asked, out: Path | None, rows: Sequence[Row], about: Sequence[R
         whole = {k: v for k, v in whole.items() if k != "index"}
         names = pictures.visible(model.columns, model.targets)
         others = [n for n in model.targets if n not in names]
-        captions = [": ".join(filter(None, (caption, pictures.caption(row, others))))
-                    for row, caption in zip(rows, captions, strict=True)]
+        captions = [
+            ": ".join(filter(None, (caption, pictures.caption(row, others))))
+            for row, caption in zip(rows, captions, strict=True)
+        ]
         if out.suffix == ".gif":
             frames = [pictures.sheet([row], names, [""], 1) for row in rows]
             pictures.animate(frames, out, whole)
         else:
             cells, across = list(rows), len(rows) // lines
-            if shown is not None:       # before each line
+            if shown is not None:  # before each line
                 for at in range(len(rows) - across, -1, -across):
                     cells.insert(at, {names[0]: shown})
                     captions.insert(at, "given")

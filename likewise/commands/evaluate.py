@@ -27,8 +27,11 @@ def run(argv: Sequence[str]) -> int:
     parser = Parser("evaluate", __doc__, usage="likewise evaluate RUN [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report as JSON (default RUN/{REPORT})")
-    parser.add_argument("--sweep", metavar="KNOB[=V1,V2,...]",
-                        help="fidelity and diversity for several values of a knob, with their curve")
+    parser.add_argument(
+        "--sweep",
+        metavar="KNOB[=V1,V2,...]",
+        help="fidelity and diversity for several values of a knob, with their curve",
+    )
     parser.derive("measures", [evaluate])
     parser.derive_knobs(argv)
     args = parser.read(argv)
@@ -87,6 +90,8 @@ def data_of(run: Path) -> Table:
     data, before = opened(run, state), state["data"]["fingerprint"]
     table = Table.open(**data)
     if table.fingerprint != before:
-        raise RunError(f"{data['source']} is not what {run} was trained on (fingerprint {before}, now "
-                       f"{table.fingerprint}), so what was held out is not known; restore it, or train again")
+        raise RunError(
+            f"{data['source']} is not what {run} was trained on (fingerprint {before}, now "
+            f"{table.fingerprint}), so what was held out is not known; restore it, or train again"
+        )
     return table

@@ -21,6 +21,5 @@ def run(argv: Sequence[str]) -> int:
     written = to_transformers(Model.load(located(args.run)), args.out, name=args.run.name)
     for path in written:
         print(f"  {path.stat().st_size:>12,} bytes  {path}")
-    print("to read it in Python:\n"
-          f"  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
+    print(f"to read it in Python:\n  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
     return 0

@@ -14,18 +14,41 @@ OUT = "strip.png"
 
 def run(argv: Sequence[str]) -> int:
     """`likewise interpolate RUN [TEXT [TEXT]]`."""
-    parser = drawing.parser("interpolate", __doc__, "[TEXT [TEXT]]", argv,
-                            "two values of the model's text source; one, or none, with two --seeds")
-    parser.add_argument("--from", dest="first", action="append", default=[], metavar="NAME=VALUE",
-                        help="the value of a source at the first end; may be given several times")
-    parser.add_argument("--to", dest="last", action="append", default=[], metavar="NAME=VALUE",
-                        help="the same at the last end")
-    parser.add_argument("-n", "--n", type=int, default=7, metavar="N",
-                        help="steps, both ends included (default 7)")
-    parser.add_argument("--seeds", default="0", metavar="A[,B]",
-                        help="the seed, or those of the two ends (default 0)")
-    parser.add_argument("--out", metavar="FILE", help=f"a .png for a strip (default {OUT}), a .gif for an "
-                        "animation, a .jsonl for values, a folder/ for files")
+    parser = drawing.parser(
+        "interpolate",
+        __doc__,
+        "[TEXT [TEXT]]",
+        argv,
+        "two values of the model's text source; one, or none, with two --seeds",
+    )
+    parser.add_argument(
+        "--from",
+        dest="first",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a source at the first end; may be given several times",
+    )
+    parser.add_argument(
+        "--to",
+        dest="last",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the same at the last end",
+    )
+    parser.add_argument(
+        "-n", "--n", type=int, default=7, metavar="N", help="steps, both ends included (default 7)"
+    )
+    parser.add_argument(
+        "--seeds", default="0", metavar="A[,B]", help="the seed, or those of the two ends (default 0)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=f"a .png for a strip (default {OUT}), a .gif for an "
+        "animation, a .jsonl for values, a folder/ for files",
+    )
     asked = drawing.read(parser, argv)
     model, args = asked.model, asked.args
     given, seeds = pairs(args.given, "--given"), _seeds(args.seeds)
@@ -34,19 +57,27 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"--given is of both ends; leave --given {min(twice)}=... or the others of it out")
     if len(args.words) > 2:
         raise ValueError(f"an interpolation has two ends; leave {args.words[2]!r} out")
-    texts = (args.words * 2)[:2]    # one is of both ends
-    first, last = (drawing.prompts_of(model, texts[i : i + 1], given | end)[0]
-                   for i, end in enumerate(ends))
+    texts = (args.words * 2)[:2]  # one is of both ends
+    first, last = (drawing.prompts_of(model, texts[i : i + 1], given | end)[0] for i, end in enumerate(ends))
     if first == last and seeds[0] == seeds[1]:
-        raise ValueError("both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
-                         "two seeds: --seeds 0,1")
+        raise ValueError(
+            "both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
+            "two seeds: --seeds 0,1"
+        )
     out = drawing.place(model, args.out, OUT, ".gif")
     began = time.perf_counter()
-    rows = model.interpolate(drawing.values(model, first), drawing.values(model, last), args.n, seeds=seeds,
-                             negative=asked.negative, **asked.knobs)
+    rows = model.interpolate(
+        drawing.values(model, first),
+        drawing.values(model, last),
+        args.n,
+        seeds=seeds,
+        negative=asked.negative,
+        **asked.knobs,
+    )
     seconds = time.perf_counter() - began
-    about = [asked.about(i, first, to=last, share=round(i / (args.n - 1), 6), seeds=seeds)
-             for i in range(args.n)]
+    about = [
+        asked.about(i, first, to=last, share=round(i / (args.n - 1), 6), seeds=seeds) for i in range(args.n)
+    ]
     captions = [""] * args.n
     captions[0], captions[-1] = (pictures.caption(end, model.sources) for end in (first, last))
     whole = {k: v for k, v in about[0].items() if k != "share"}

@@ -19,11 +19,13 @@ from likewise.model import Model
 from likewise.writing import Prompt, one_text
 
 OUT = "samples.png"
-RULE = "-" * 80     # between texts
-HELP = {"json": ("SCHEMA", "the file of a JSON schema, or the schema, that texts must obey"),
-        "regex": ("PATTERN", "a regular expression that texts must match as a whole"),
-        "choice": ("A,B,C", "the texts to choose from"),
-        "grammar": ("FILE", "the file of a Lark grammar of texts")}
+RULE = "-" * 80  # between texts
+HELP = {
+    "json": ("SCHEMA", "the file of a JSON schema, or the schema, that texts must obey"),
+    "regex": ("PATTERN", "a regular expression that texts must match as a whole"),
+    "choice": ("A,B,C", "the texts to choose from"),
+    "grammar": ("FILE", "the file of a Lark grammar of texts"),
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -32,8 +34,11 @@ def run(argv: Sequence[str]) -> int:
     parser = drawing.parser("sample", __doc__, "[TEXT ...]", argv, words)
     drawing.several(parser, OUT)
     drawing.stops(parser)
-    parser.add_argument("--prompt", metavar="TEXT",
-                        help="of a model that writes and has a text source: what its text begins with")
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="of a model that writes and has a text source: what its text begins with",
+    )
     _constraining(parser)
     asked = drawing.read(parser, argv)
     args, constraint = asked.args, constraints(asked.model, asked.args)
@@ -41,12 +46,19 @@ def run(argv: Sequence[str]) -> int:
         warnings.simplefilter("always", UserWarning)
         if writes(asked.model):
             if args.prompt is not None:
-                raise ValueError(f"--prompt: write it as a word: likewise sample {args.run} "
-                                 f"{shlex.quote(args.prompt)}")
+                raise ValueError(
+                    f"--prompt: write it as a word: likewise sample {args.run} {shlex.quote(args.prompt)}"
+                )
             done = write(asked, args.words, constraint)
         else:
-            done = drawing.draw(asked, args.words, OUT, constraint=constraint, **_led(asked),
-                                more={**_told(constraint), "prompt": args.prompt, "stop": args.stop or None})
+            done = drawing.draw(
+                asked,
+                args.words,
+                OUT,
+                constraint=constraint,
+                **_led(asked),
+                more={**_told(constraint), "prompt": args.prompt, "stop": args.stop or None},
+            )
     for warning in said:
         print(f"note: {warning.message}", file=sys.stderr)
     return done
@@ -87,34 +99,52 @@ def write(asked: drawing.Asked, prompts: Sequence[Prompt], constraint: dict[str,
         [prompt] = prompts or [""]
         prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt
         pieces = model.stream(sources, prompt=prompt, stop=args.stop, seed=args.seed, **asked.knobs)
-        print(prefix + next(pieces, ""), end="", flush=True)    # after what is wrong, if anything, is said
+        print(prefix + next(pieces, ""), end="", flush=True)  # after what is wrong, if anything, is said
         for piece in pieces:
             print(piece, end="", flush=True)
         print(suffix)
         return 0
     began, lines = time.perf_counter(), max(1, len(prompts))
     begun = [prompt for prompt in prompts for _ in range(args.n)]
-    rows = model.sample([sources] * lines * args.n, seed=args.seed, indices=[*range(args.n)] * lines,
-                        prompts=begun or None, stop=args.stop, negative=asked.negative,
-                        constraint=constraint, **asked.knobs)
+    rows = model.sample(
+        [sources] * lines * args.n,
+        seed=args.seed,
+        indices=[*range(args.n)] * lines,
+        prompts=begun or None,
+        stop=args.stop,
+        negative=asked.negative,
+        constraint=constraint,
+        **asked.knobs,
+    )
     seconds = time.perf_counter() - began
     if plain:
         print(f"\n{RULE}\n".join(row[name] for row in rows))
         print(f"{len(rows)} texts in {seconds:.1f} s, loaded in {asked.seconds:.1f} s", file=sys.stderr)
         return 0
-    about = [asked.about(i % args.n, given, seed=args.seed, prompt=prompt or None, stop=args.stop or None,
-                         **_told(constraint)) for i, prompt in enumerate(begun or [None] * args.n)]
+    about = [
+        asked.about(
+            i % args.n,
+            given,
+            seed=args.seed,
+            prompt=prompt or None,
+            stop=args.stop or None,
+            **_told(constraint),
+        )
+        for i, prompt in enumerate(begun or [None] * args.n)
+    ]
     drawing.write(asked, out, rows, about, [""] * len(rows), about[0], seconds, lines)
     return 0
 
 
 def _constraining(parser: Parser) -> None:
     """The options of texts that are drawn under a constraint."""
-    group = parser.add_argument_group("constraints, of models that draw texts; where there are several, as "
-                                      "NAME=VALUE")
+    group = parser.add_argument_group(
+        "constraints, of models that draw texts; where there are several, as NAME=VALUE"
+    )
     for kind in KINDS:
-        group.add_argument(f"--{kind}", action="append", default=[], metavar=HELP[kind][0],
-                           help=HELP[kind][1])
+        group.add_argument(
+            f"--{kind}", action="append", default=[], metavar=HELP[kind][0], help=HELP[kind][1]
+        )
 
 
 def constraints(model: Model | Chain, args: Namespace) -> dict[str, Constraint]:

@@ -18,7 +18,7 @@ from likewise.formula import View
 from likewise.modalities import Row, Text
 from likewise.model import Model
 
-SHOWN = 5       # rows that are printed
+SHOWN = 5  # rows that are printed
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,8 +27,13 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE)
     parser.add_argument("--out", type=Path, metavar="FILE", help="a .jsonl, with a line for each row")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of the noise, in families whose density needs some (default 0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the noise, in families whose density needs some (default 0)",
+    )
     table_flags(parser)
     args = parser.read(argv)
     if args.out and args.out.suffix != ".jsonl":
@@ -39,8 +44,10 @@ def run(argv: Sequence[str]) -> int:
     model.scoring()
     table = open_table(args, parser, model.formula, model.columns)
     if lacks := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
-        raise ValueError(f"{args.source} has no column {lacks[0]!r}, which the model tells the density of; "
-                         f"it has {', '.join(table.kinds)}")
+        raise ValueError(
+            f"{args.source} has no column {lacks[0]!r}, which the model tells the density of; "
+            f"it has {', '.join(table.kinds)}"
+        )
     table = table.with_views({n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds})
     running = [n for n in model.targets if model.columns[n].spec.running]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
@@ -57,8 +64,10 @@ def run(argv: Sequence[str]) -> int:
     print(f"P({model.formula}), {args.source}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
     odd = sorted(zip(lines, rows, strict=True), key=lambda pair: -pair[0][unit])[:SHOWN]
     told, columns = [n for n in lines[0] if n != "row"], model.formula.columns
-    cells = [[str(line["row"]), *(f"{line[n]:.4g}" for n in told), *(brief(row.get(n, "")) for n in columns)]
-             for line, row in odd]
+    cells = [
+        [str(line["row"]), *(f"{line[n]:.4g}" for n in told), *(brief(row.get(n, "")) for n in columns)]
+        for line, row in odd
+    ]
     print("least likely:")
     print(aligned([["row", *told, *columns], *cells]))
     if args.out:
@@ -76,9 +85,17 @@ def scores(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[Row],
     column = model.columns[model.targets[0]]
     if len(model.targets) > 1 or not isinstance(column, Text):
         bits = score.bits_per_dim.double().cpu().numpy()
-        return [{"row": i, "log p": float(p), "bits/dim": float(b)}
-                for i, (p, b) in enumerate(zip(nats, bits, strict=True))], score.kind
+        return [
+            {"row": i, "log p": float(p), "bits/dim": float(b)}
+            for i, (p, b) in enumerate(zip(nats, bits, strict=True))
+        ], score.kind
     texts = [row[model.targets[0]] for row in rows]
-    return [{"row": i, "log p": float(p), "bits/byte": float(-p / np.log(2) / len(text.encode())),
-             "perplexity": float(np.exp(-p / column.told(text)))}
-            for i, (p, text) in enumerate(zip(nats, texts, strict=True))], score.kind
+    return [
+        {
+            "row": i,
+            "log p": float(p),
+            "bits/byte": float(-p / np.log(2) / len(text.encode())),
+            "perplexity": float(np.exp(-p / column.told(text))),
+        }
+        for i, (p, text) in enumerate(zip(nats, texts, strict=True))
+    ], score.kind

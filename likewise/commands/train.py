@@ -22,7 +22,7 @@ from likewise.progress import CURVE, SAMPLES, Ending, clock, first_process, foll
 from likewise.table import Table
 from likewise.training import Plan
 
-MINUTES = 10.0      # of a run that is told neither minutes nor steps
+MINUTES = 10.0  # of a run that is told neither minutes nor steps
 
 
 def run(argv: Sequence[str]) -> int:
@@ -40,8 +40,11 @@ def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
         return 130 if ending.stopped else 0
     if ending.stopped:
         step = saved(folder)
-        print("stopped before there was anything to save" if step is None else
-              f"stopped, and saved at step {step:,}; to go on:\n  likewise train --resume --out {where}")
+        print(
+            "stopped before there was anything to save"
+            if step is None
+            else f"stopped, and saved at step {step:,}; to go on:\n  likewise train --resume --out {where}"
+        )
         return 130
     if ending.step is None:
         print(f"{folder} is finished; to train it on, give --resume more --minutes or --steps than it had")
@@ -66,8 +69,10 @@ def example(model: Model, table: Table) -> str:
     if len(texts) == 1 and set(kinds.values()) <= {"text", "label"}:
         endings = "".join(f", {row[n]} {n}" for n, kind in kinds.items() if kind == "label")
         return " " + shlex.quote(row[texts[0]] + endings)
-    values = {n: f"{View.parse(n).column}.png" if isinstance(row[n], PIL.Image.Image) else str(row[n])
-              for n in kinds}
+    values = {
+        n: f"{View.parse(n).column}.png" if isinstance(row[n], PIL.Image.Image) else str(row[n])
+        for n in kinds
+    }
     return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
 
 
@@ -84,25 +89,42 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     early = early.parse_known_args(argv)[0]
     old = Path(early.out) if early.resume and early.out else early.first and located(early.first)
     family = load_state(old)["family"] if old else early.family
-    parser = Parser("train", f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
-                    usage="likewise train SOURCE FORMULA [options]\n"
-                          "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
-                          "       likewise train --resume --out RUN [options]")
+    parser = Parser(
+        "train",
+        f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
+        usage="likewise train SOURCE FORMULA [options]\n"
+        "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
+        "       likewise train --resume --out RUN [options]",
+    )
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | text"')
-    parser.add_argument("--family", default=family, metavar="NAME",
-                        help=f"how it is learned: {', '.join(FAMILIES)} (default: autoregressive for texts, "
-                             "else flow)")
-    parser.add_argument("--out", metavar="RUN",
-                        help="the folder of the run (default runs/NAME, after the data)")
-    parser.add_argument("--from", dest="first", metavar="RUN", type=Path,
-                        help="begin with the weights of a run; its data and formula may be left out, and "
-                             "options are its own unless given")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on with a run as it was begun; --minutes or --steps may be more than before")
+    parser.add_argument(
+        "--family",
+        default=family,
+        metavar="NAME",
+        help=f"how it is learned: {', '.join(FAMILIES)} (default: autoregressive for texts, else flow)",
+    )
+    parser.add_argument(
+        "--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="first",
+        metavar="RUN",
+        type=Path,
+        help="begin with the weights of a run; its data and formula may be left out, and "
+        "options are its own unless given",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run as it was begun; --minutes or --steps may be more than before",
+    )
     parser.derive("plan", [Plan])
-    parser.derive("family", [family_class(name).__init__ for name in
-                             ([family] if family else ["flow", "autoregressive"])])
+    parser.derive(
+        "family",
+        [family_class(name).__init__ for name in ([family] if family else ["flow", "autoregressive"])],
+    )
     table_flags(parser)
     view_flag(parser)
     return parser, parser.read(argv)
@@ -126,8 +148,10 @@ def _incomplete(source: str | None) -> str:
     if "|" in source:
         return f"name the data before the formula: likewise train DATA {shlex.quote(source)}"
     given = shlex.quote(source)
-    return (f'write a formula after the data, such as: likewise train {given} "image | text"; '
-            f"`likewise data {given}` shows the columns")
+    return (
+        f'write a formula after the data, such as: likewise train {given} "image | text"; '
+        f"`likewise data {given}` shows the columns"
+    )
 
 
 # ---- what is trained
@@ -150,8 +174,10 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     state, asked = load_state(located(args.first)), table_args(args, parser)
     formula = Formula.parse(args.formula or state["formula"])
     if (str(formula), args.family) != (state["formula"], state["family"]):
-        raise RunError(f"{args.first} is {state['formula']!r} of the family {state['family']}; "
-                       "leave formula and family out to begin with it")
+        raise RunError(
+            f"{args.first} is {state['formula']!r} of the family {state['family']}; "
+            "leave formula and family out to begin with it"
+        )
     if args.view:
         raise RunError(f"{args.first} keeps the models that it sees columns through; leave --view out")
     if not args.source and any(asked.values()):
@@ -161,8 +187,11 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if kept := [name for name in asked["options"] if name in read]:
         raise RunError(f"{args.first} reads columns as it did before; leave {flag(kept[0])} out")
     model = Model.load(located(args.first), **parser.given(args, "family"))
-    table = (open_table(args, parser, formula, model.columns) if args.source else
-             Table.open(**opened(args.first, state)))
+    table = (
+        open_table(args, parser, formula, model.columns)
+        if args.source
+        else Table.open(**opened(args.first, state))
+    )
     return model, table.with_views(model.columns), _plan(parser, args)
 
 
@@ -177,8 +206,10 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
         raise RunError(f"{folder} is to go on as it is; leave --from out, or leave --resume out")
     state = load_state(folder)
     if not state["plan"]:
-        raise RunError(f"{folder} was not trained here, so there is nothing to go on with; begin with its "
-                       f"weights: likewise train DATA --from {folder} --out RUN")
+        raise RunError(
+            f"{folder} was not trained here, so there is nothing to go on with; begin with its "
+            f"weights: likewise train DATA --from {folder} --out RUN"
+        )
     plan, data = dict(state["plan"]), opened(folder, state)
     for name, value in parser.given(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
@@ -210,5 +241,7 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
 def _same(folder: Path, what: str, value: Any, before: Any) -> None:
     if value != before:
         was = f"without {what}" if before is None else f"with {what} {shown(before)}"
-        raise RunError(f"{folder} was begun {was}, not {shown(value)}; leave {what} out to go on with it, or "
-                       "give another --out to begin again")
+        raise RunError(
+            f"{folder} was begun {was}, not {shown(value)}; leave {what} out to go on with it, or "
+            "give another --out to begin again"
+        )

@@ -15,11 +15,20 @@ OUT, STRENGTH = "variations.png", 0.5
 
 def run(argv: Sequence[str]) -> int:
     """`likewise vary RUN PICTURE [TEXT ...]`."""
-    parser = drawing.parser("vary", __doc__, "PICTURE [TEXT ...]", argv,
-                            "the file of a picture, then values of the model's text source")
-    parser.add_argument("--strength", type=float, metavar="X",
-                        help="share of noise, in (0, 1]: near 0 the picture stays, 1 is a draw from scratch "
-                             f"(default {STRENGTH:g}; 1 where an embedding says what the picture shows)")
+    parser = drawing.parser(
+        "vary",
+        __doc__,
+        "PICTURE [TEXT ...]",
+        argv,
+        "the file of a picture, then values of the model's text source",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        metavar="X",
+        help="share of noise, in (0, 1]: near 0 the picture stays, 1 is a draw from scratch "
+        f"(default {STRENGTH:g}; 1 where an embedding says what the picture shows)",
+    )
     drawing.known(parser)
     drawing.several(parser, OUT)
     asked = drawing.read(parser, argv)
@@ -36,8 +45,15 @@ def run(argv: Sequence[str]) -> int:
         embedded |= bool(held)
     strength = args.strength if args.strength is not None else 1.0 if embedded else STRENGTH
     shown = column.decode(column.encode(picture))
-    return drawing.draw(asked, texts, OUT, shown, {"picture": file, "strength": strength}, known=known,
-                        start=({name: picture}, strength))
+    return drawing.draw(
+        asked,
+        texts,
+        OUT,
+        shown,
+        {"picture": file, "strength": strength},
+        known=known,
+        start=({name: picture}, strength),
+    )
 
 
 def _read(asked: drawing.Asked, texts: Sequence[str], known: drawing.Row, held: drawing.Row) -> None:
@@ -47,5 +63,7 @@ def _read(asked: drawing.Asked, texts: Sequence[str], known: drawing.Row, held: 
     said = {name for prompt in prompts for name in prompt} | set(asked.negative or {})
     if idle := sorted(said - set(model.reads({*known, *held}))):
         made = ", ".join({**held, **known})
-        raise ValueError(f"{idle[0]} has no part in a variation: it is read to make {made}, which is known "
-                         f"here; leave {idle[0]} out, or draw with likewise sample")
+        raise ValueError(
+            f"{idle[0]} has no part in a variation: it is read to make {made}, which is known "
+            f"here; leave {idle[0]} out, or draw with likewise sample"
+        )

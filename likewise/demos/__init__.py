@@ -14,5 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEMOS", "DIGITS", "NAMES", "TONES", "DemoError", "Package", "cache", "emoji"]
 
-DEMOS: dict[str, Callable[..., Dataset]] = {demo.__name__: demo for demo in (
-    digits, icons, emoji, shakespeare, python, sql, dialects, proteins, molecules, crystals)}
+DEMOS: dict[str, Callable[..., Dataset]] = {
+    demo.__name__: demo
+    for demo in (digits, icons, emoji, shakespeare, python, sql, dialects, proteins, molecules, crystals)
+}

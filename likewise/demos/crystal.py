@@ -18,9 +18,13 @@ from typing import Any
 LENGTHS, ANGLES = ("a", "b", "c"), ("alpha", "beta", "gamma")
 CELL = re.compile(r"(\d{1,3}\.\d{3} ){3}\d{1,3}\.\d\d \d{1,3}\.\d\d \d{1,3}\.\d\d")
 SITE = re.compile(r"[A-Z][a-z]?( 0\.\d{3}){3}")
-SYMBOLS = re.findall(r"[A-Z][a-z]?", (
-    "HHeLiBeBCNOFNeNaMgAlSiPSClArKCaScTiVCrMnFeCoNiCuZnGaGeAsSeBrKrRbSrYZrNbMoTcRuRhPdAgCdInSnSb"
-    "TeIXeCsBaLaCePrNdPmSmEuGdTbDyHoErTmYbLuHfTaWReOsIrPtAuHgTlPbBiPoAtRnFrRaAcThPaUNpPuAmCmBkCfEsFmMdNoLr"))
+SYMBOLS = re.findall(
+    r"[A-Z][a-z]?",
+    (
+        "HHeLiBeBCNOFNeNaMgAlSiPSClArKCaScTiVCrMnFeCoNiCuZnGaGeAsSeBrKrRbSrYZrNbMoTcRuRhPdAgCdInSnSb"
+        "TeIXeCsBaLaCePrNdPmSmEuGdTbDyHoErTmYbLuHfTaWReOsIrPtAuHgTlPbBiPoAtRnFrRaAcThPaUNpPuAmCmBkCfEsFmMdNoLr"
+    ),
+)
 
 
 def crystal_text(structure: Mapping[str, Any]) -> str:
@@ -53,8 +57,10 @@ def read_crystal(text: str) -> dict[str, Any]:
     """
     first, *rest = text.split("\n")
     if not CELL.fullmatch(first):
-        raise ValueError(f"{first!r} is not six numbers a b c alpha beta gamma, such as "
-                         "3.340 3.340 3.340 90.00 90.00 90.00")
+        raise ValueError(
+            f"{first!r} is not six numbers a b c alpha beta gamma, such as "
+            "3.340 3.340 3.340 90.00 90.00 90.00"
+        )
     if not rest:
         raise ValueError("there is no line of a site after the lattice")
     sites = []

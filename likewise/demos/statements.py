@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-ANY = "any"     # the dialect of what every dialect reads
+ANY = "any"  # the dialect of what every dialect reads
 
 
 @dataclass
@@ -34,8 +34,17 @@ def calls(source: str, name: str) -> Iterator[Call]:
     Call(place='hive_3', dialect='hive', statements=['A'], others={'x': 'C'})
     """
     for group in [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]:
-        dialect = next((_text(node.value) for node in group.body if isinstance(node, ast.Assign)
-                        and ast.unparse(node.targets[0]) == "dialect"), None) or ANY
+        dialect = (
+            next(
+                (
+                    _text(node.value)
+                    for node in group.body
+                    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "dialect"
+                ),
+                None,
+            )
+            or ANY
+        )
         for node in ast.walk(group):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called not in ("self.validate_all", "self.validate_identity"):
@@ -45,7 +54,7 @@ def calls(source: str, name: str) -> Iterator[Call]:
             if "check_command_warning" in options or not (arguments and _text(arguments[0])):
                 continue
             found = Call(f"{name}_{node.lineno}", dialect, [s for s in map(_text, arguments) if s])
-            for option in ("read", "write"):    # where both have a dialect the translation is the better one
+            for option in ("read", "write"):  # where both have a dialect the translation is the better one
                 found.others |= dict(_texts(options.get(option)))
             yield found
 
@@ -55,7 +64,7 @@ def _texts(node: ast.expr | None) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
             if key is not None and _text(key) and _text(value):
-                yield _text(key).partition(",")[0], _text(value)    # "spark, version=3.4" is spark
+                yield _text(key).partition(",")[0], _text(value)  # "spark, version=3.4" is spark
 
 
 def _text(node: ast.expr) -> str:

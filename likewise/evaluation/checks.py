@@ -25,8 +25,8 @@ from likewise.demos.statements import ANY
 from likewise.evaluation.report import Better
 
 Row = Mapping[str, Any]
-UNREAD = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)      # of Python's compiler
-ROW = 8     # words that are a copy if they stand so in a training text
+UNREAD = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)  # of Python's compiler
+ROW = 8  # words that are a copy if they stand so in a training text
 
 
 class ToolError(ValueError):
@@ -48,14 +48,16 @@ def tool(name: str, domain: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        raise ToolError(f"{domain} are judged by {name.partition('.')[0]}, which is not installed; "
-                        'pip install "likewise[judges]"') from None
+        raise ToolError(
+            f"{domain} are judged by {name.partition('.')[0]}, which is not installed; "
+            'pip install "likewise[judges]"'
+        ) from None
 
 
 class Check:
     """The texts of a column: which are valid, which are the same, which are new."""
 
-    what = ""       # makes a text valid, in words
+    what = ""  # makes a text valid, in words
 
     def __init__(self, column: str, train: Sequence[str]) -> None:
         """`train` are the training texts. Raises ToolError."""
@@ -83,10 +85,12 @@ class Check:
         found: set[str] = set()
         keys = [self.key(row[self.column]) for row in rows]
         first = np.array([not (key in found or found.add(key)) for key in keys], bool)
-        return [Mark("valid", valid, self.what),
-                Mark("valid, unique", valid & first, "and none before it is the same"),
-                Mark("valid, unique, new", valid & first & self.new(rows), "nor is any training text"),
-                *self.more(rows)]
+        return [
+            Mark("valid", valid, self.what),
+            Mark("valid, unique", valid & first, "and none before it is the same"),
+            Mark("valid, unique, new", valid & first & self.new(rows), "nor is any training text"),
+            *self.more(rows),
+        ]
 
     def real(self, rows: Sequence[Row], drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
         """Rows held out as they are compared with drawn ones."""
@@ -117,8 +121,13 @@ class Functions(Check):
 
     def more(self, rows: Sequence[Row]) -> list[Mark]:
         names = [_function(row[self.column]) for row in rows]
-        found = [Mark("one function", np.array([name is not None for name in names]),
-                      "a whole function and nothing else")]
+        found = [
+            Mark(
+                "one function",
+                np.array([name is not None for name in names]),
+                "a whole function and nothing else",
+            )
+        ]
         if "name" in rows[0]:
             same = [name == row["name"] for name, row in zip(names, rows, strict=True)]
             found.append(Mark("named so", np.array(same), "the function's name is the column name"))
@@ -130,8 +139,9 @@ class Statements(Check):
 
     what = "sqlglot reads it as one statement of its dialect"
 
-    def __init__(self, column: str, train: Sequence[str], named: str | None = None,
-                 source: str | None = None) -> None:
+    def __init__(
+        self, column: str, train: Sequence[str], named: str | None = None, source: str | None = None
+    ) -> None:
         """`source`, a column that is the same statement in the dialect of its name, is translated."""
         super().__init__(column, train)
         self.tool = tool("sqlglot", "SQL statements")
@@ -144,11 +154,21 @@ class Statements(Check):
         return " ".join(text.lower().split()).rstrip("; ")
 
     def more(self, rows: Sequence[Row]) -> list[Mark]:
-        found = [Mark("runs in SQLite", np.array([self.runs(row) for row in rows], bool),
-                      "a query or a value that SQLite prepares, after translation, on empty tables")]
+        found = [
+            Mark(
+                "runs in SQLite",
+                np.array([self.runs(row) for row in rows], bool),
+                "a query or a value that SQLite prepares, after translation, on empty tables",
+            )
+        ]
         if self.source in rows[0]:
-            found.append(Mark("translated", np.array([self.translated(row) for row in rows], bool),
-                              f"the same as sqlglot's translation of {self.source}, but for the spelling"))
+            found.append(
+                Mark(
+                    "translated",
+                    np.array([self.translated(row) for row in rows], bool),
+                    f"the same as sqlglot's translation of {self.source}, but for the spelling",
+                )
+            )
         return found
 
     def parsed(self, text: str, dialect: str | None) -> Any:
@@ -168,14 +188,14 @@ class Statements(Check):
         """
         exp, tree = self.tool.exp, self.parsed(row[self.column], self._dialect(row))
         if isinstance(tree, exp.Condition) and not isinstance(tree, exp.Query):
-            tree = exp.select(tree).from_("x")      # a value alone
+            tree = exp.select(tree).from_("x")  # a value alone
         if not isinstance(tree, exp.Query):
             return False
         made = {cte.alias for cte in tree.find_all(exp.CTE)}
         tables = [table for table in tree.find_all(exp.Table) if table.name and table.name not in made]
         columns: dict[str, set[str]] = {table.name: {"x"} for table in tables}
         called = {table.alias_or_name: table.name for table in tables}
-        for table in tables:        # SQLite has no schemas
+        for table in tables:  # SQLite has no schemas
             table.set("db", None)
             table.set("catalog", None)
         for column in tree.find_all(exp.Column):
@@ -236,10 +256,17 @@ class Plays(Check):
         spelt = [float(np.mean([w in self._words for w in words])) if words else 0.0 for words in said]
         runs = [[*zip(*(words[i:] for i in range(ROW)), strict=False)] for words in said]
         fresh = [float(np.mean([run not in self._runs for run in found])) if found else 1.0 for found in runs]
-        return [Mark("words known", np.array(spelt), "share of a text's words that training works have",
-                     "as real"),
-                Mark(f"{ROW} words new", np.array(fresh),
-                     f"share of a text's rows of {ROW} words that stand in no training work", "as real")]
+        return [
+            Mark(
+                "words known", np.array(spelt), "share of a text's words that training works have", "as real"
+            ),
+            Mark(
+                f"{ROW} words new",
+                np.array(fresh),
+                f"share of a text's rows of {ROW} words that stand in no training work",
+                "as real",
+            ),
+        ]
 
     def real(self, rows: Sequence[Row], drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
         """Passages of rows held out, as long as the drawn texts."""
@@ -247,7 +274,7 @@ class Plays(Check):
         for i, row in enumerate(drawn):
             text, long = rows[i % len(rows)][self.column], len(row[self.column])
             start = int(rng.integers(max(1, len(text) - long + 1)))
-            found.append({self.column: text[start:start + long]})
+            found.append({self.column: text[start : start + long]})
         return found
 
     @cached_property
@@ -256,8 +283,9 @@ class Plays(Check):
 
     @cached_property
     def _runs(self) -> set[tuple[str, ...]]:
-        return {run for text in self.train
-                for run in zip(*(_words(text)[i:] for i in range(ROW)), strict=False)}
+        return {
+            run for text in self.train for run in zip(*(_words(text)[i:] for i in range(ROW)), strict=False)
+        }
 
 
 def _words(text: str) -> list[str]:

@@ -101,16 +101,20 @@ class Classification:
         for title, head, lines in self._tables(("accuracy", "log_loss", "ece")):
             columns = list(zip(head, *lines, strict=True))
             widths = [max(map(len, column)) for column in columns]
-            rows = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-                    for row in (head, *lines)]
+            rows = [
+                "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+                for row in (head, *lines)
+            ]
             blocks.append("\n".join([title, *rows]))
         notes = [textwrap.fill(note, 110, subsequent_indent="    ") for note in self.notes]
         return "\n\n".join([*blocks, "\n".join(notes)]).rstrip()
 
     def _title(self) -> str:
-        return (f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, seed "
-                f"{self.seed}, at most {self.minutes:g} minutes of training; the most frequent class: "
-                f"{short(self.majority)}")
+        return (
+            f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, seed "
+            f"{self.seed}, at most {self.minutes:g} minutes of training; the most frequent class: "
+            f"{short(self.majority)}"
+        )
 
     def _tables(self, measures: tuple[str, ...]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Title, head and lines of a table for each measure and condition; columns are rows a class."""
@@ -142,21 +146,38 @@ class Classification:
             tables.append(f"<h3>{html.escape(title)}</h3><table>{''.join(rows)}</table>")
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         image = base64.b64encode(png).decode()
-        return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Generative or discriminative: '
-                f"{html.escape(self.formula)}</title><style>{STYLE}</style>"
-                f"<h1>Generative or discriminative?</h1><p>{html.escape(self._title())}</p>"
-                f'<img alt="accuracy, log-loss and reliability" src="data:image/png;base64,{image}">'
-                f"<h2>How it was made</h2><ul>{notes}</ul><h2>Numbers, with 95 % intervals</h2>"
-                f"{''.join(tables)}<h2>Models</h2>{self._models()}</html>\n")
+        return (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Generative or discriminative: '
+            f"{html.escape(self.formula)}</title><style>{STYLE}</style>"
+            f"<h1>Generative or discriminative?</h1><p>{html.escape(self._title())}</p>"
+            f'<img alt="accuracy, log-loss and reliability" src="data:image/png;base64,{image}">'
+            f"<h2>How it was made</h2><ul>{notes}</ul><h2>Numbers, with 95 % intervals</h2>"
+            f"{''.join(tables)}<h2>Models</h2>{self._models()}</html>\n"
+        )
 
     def _models(self) -> str:
-        head = ("method", "way", "rows", "parameters", "seconds of training", "ms to score a row", "scores",
-                "temperature")
+        head = (
+            "method",
+            "way",
+            "rows",
+            "parameters",
+            "seconds of training",
+            "ms to score a row",
+            "scores",
+            "temperature",
+        )
         rows = ["<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>"]
         for r in (r for r in self.results if r.condition == self.conditions[0]):
-            cells = (r.method, r.way, f"{r.rows:,}", f"{r.parameters:,}" if r.parameters else "",
-                     f"{r.train_seconds:.0f}", short(1000 * r.score_seconds / self.n), r.score_kind,
-                     short(r.temperature))
+            cells = (
+                r.method,
+                r.way,
+                f"{r.rows:,}",
+                f"{r.parameters:,}" if r.parameters else "",
+                f"{r.train_seconds:.0f}",
+                short(1000 * r.score_seconds / self.n),
+                r.score_kind,
+                short(r.temperature),
+            )
             rows.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
         return f"<table>{''.join(rows)}</table>"
 
@@ -178,8 +199,9 @@ class Classification:
             accuracy.set(title=condition, ylim=(0, 1.02))
             accuracy.axhline(self.majority, color="0.7", linestyle=":", linewidth=1)
             loss.set(yscale="log")
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center",
-                      ncols=len(self.methods))
+        figure.legend(
+            *grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(self.methods)
+        )
         file = io.BytesIO()
         figure.savefig(file, format="png")
         return file.getvalue()
@@ -201,8 +223,15 @@ class Classification:
             shift = 1.03 ** (i - len(self.methods) / 2)  # so that intervals do not lie on each other
             x, values = [r.per_class * shift for r in found], [getattr(r, measure) for r in found]
             spread = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
-            axes.errorbar(x, [v.value for v in values], spread, marker="o", markersize=3, elinewidth=0.8,
-                          **self._look(method))
+            axes.errorbar(
+                x,
+                [v.value for v in values],
+                spread,
+                marker="o",
+                markersize=3,
+                elinewidth=0.8,
+                **self._look(method),
+            )
         sizes = sorted({r.per_class for r in self.results})
         axes.set(xscale="log", xlabel="training rows a class", ylabel=MEASURES[measure])
         axes.set_xticks(sizes, [short(s) for s in sizes])
@@ -213,8 +242,10 @@ class Classification:
         for method in self.methods:
             last = self.of(method, condition)[-1]
             bins = np.array(last.reliability)  # three of the bins together: as many points as can be read
-            points = [np.average(bins[i : i + 3, :2], axis=0, weights=bins[i : i + 3, 2])
-                      for i in range(0, len(bins), 3)]
+            points = [
+                np.average(bins[i : i + 3, :2], axis=0, weights=bins[i : i + 3, 2])
+                for i in range(0, len(bins), 3)
+            ]
             axes.plot(*zip(*points, strict=True), marker=".", **self._look(method))
         axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy, most rows")

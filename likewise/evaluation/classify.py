@@ -51,12 +51,22 @@ class Found:
     score_seconds: dict[str, float]
 
 
-def compare_classifiers(formula: str | Formula, table: Table, *, minutes: float, folder: str | Path,
-                        seed: int = 0, sizes: Sequence[int] = (5, 20, 100, 500), n: int = 300,
-                        calibration: int = 100, draws: int = 2, completions: int = 2,
-                        methods: Sequence[str] | None = None,
-                        options: Mapping[str, Mapping[str, Any]] | None = None,
-                        say: Say | None = None) -> Classification:
+def compare_classifiers(
+    formula: str | Formula,
+    table: Table,
+    *,
+    minutes: float,
+    folder: str | Path,
+    seed: int = 0,
+    sizes: Sequence[int] = (5, 20, 100, 500),
+    n: int = 300,
+    calibration: int = 100,
+    draws: int = 2,
+    completions: int = 2,
+    methods: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    say: Say | None = None,
+) -> Classification:
     """Compare classifiers of the formula "label | sources" and write the report into `folder`.
 
     minutes      of training of each model, however many rows it has
@@ -78,8 +88,19 @@ def compare_classifiers(formula: str | Formula, table: Table, *, minutes: float,
     for method in methods or ():
         if method not in known:
             raise ValueError(unknown("family to compare", method, known))
-    run = _Run(label, sources, table, float(minutes), Path(folder), seed, draws, completions, n, calibration,
-               options or {})
+    run = _Run(
+        label,
+        sources,
+        table,
+        float(minutes),
+        Path(folder),
+        seed,
+        draws,
+        completions,
+        n,
+        calibration,
+        options or {},
+    )
     results: list[Result] = []
     notes = run.notes()
     for few in _subsets(table, label, sizes, seed):
@@ -91,9 +112,17 @@ def compare_classifiers(formula: str | Formula, table: Table, *, minutes: float,
                 notes += [] if str(reason) in notes else [str(reason)]
     if not results:
         raise ValueError("there is nothing to compare: " + "; ".join(notes))
-    report = Classification(f"{label} | {', '.join(sources)}", table.source, len(run.truth), len(run.known),
-                            float(minutes), seed, float(np.bincount(run.truth).max() / len(run.truth)),
-                            tuple(results), tuple(notes))
+    report = Classification(
+        f"{label} | {', '.join(sources)}",
+        table.source,
+        len(run.truth),
+        len(run.known),
+        float(minutes),
+        seed,
+        float(np.bincount(run.truth).max() / len(run.truth)),
+        tuple(results),
+        tuple(notes),
+    )
     report.save(Path(folder))
     return report
 
@@ -105,16 +134,29 @@ class Undefined(ValueError):
 class _Run:
     """One comparison: the rows that all methods are judged on, and what each says of them."""
 
-    def __init__(self, label: str, sources: Sequence[str], table: Table, minutes: float, folder: Path,
-                 seed: int, draws: int, completions: int, n: int, calibration: int,
-                 options: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        label: str,
+        sources: Sequence[str],
+        table: Table,
+        minutes: float,
+        folder: Path,
+        seed: int,
+        draws: int,
+        completions: int,
+        n: int,
+        calibration: int,
+        options: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self.label, self.sources, self.table = label, list(sources), table
         self.minutes, self.folder, self.seed = minutes, folder, seed
         self.draws, self.completions, self.options = draws, completions, options
         held = len(table.test)
         if held < 20:
-            raise ValueError(f"the table holds out {held} rows and this needs at least 20; open it with a "
-                             "larger holdout, or bring more rows")
+            raise ValueError(
+                f"the table holds out {held} rows and this needs at least 20; open it with a "
+                "larger holdout, or bring more rows"
+            )
         order = _rng("held out", seed).permutation(held).tolist()
         calibration = min(calibration, held // 4)
         self.known = [table.test[i] for i in order[:calibration]]  # to fit temperatures on
@@ -128,18 +170,22 @@ class _Run:
     def notes(self) -> list[str]:
         """How it was made."""
         y, x = self.label, ", ".join(self.sources)
-        told = [f"direct: P({y} | {x}), family {DIRECT}; Bayes: P({x} | {y}) with the training rows' P({y}); "
-                f"{PEER}: a support vector machine",
-                f"every model is trained on the same rows for the same {self.minutes:g} minutes; averaged "
-                "weights, no augmentation, no early stopping",
-                "log-loss and calibration error are at a temperature, fitted for each model on "
-                f"{len(self.known)} other held-out rows, not corrupted; accuracy is without"]
+        told = [
+            f"direct: P({y} | {x}), family {DIRECT}; Bayes: P({x} | {y}) with the training rows' P({y}); "
+            f"{PEER}: a support vector machine",
+            f"every model is trained on the same rows for the same {self.minutes:g} minutes; averaged "
+            "weights, no augmentation, no early stopping",
+            "log-loss and calibration error are at a temperature, fitted for each model on "
+            f"{len(self.known)} other held-out rows, not corrupted; accuracy is without",
+        ]
         if len(self.conditions) > 1:
-            told += [f"corrupted: a third of the rows has noise of deviation {NOISE:g} on [-1, 1], a third "
-                     f"is turned by {DEGREES} degrees, and of a third the contrast is halved",
-                     "missing: the direct classifier and the peer see background there, for they have no "
-                     "other way; Bayes' rule leaves it out where the family can sum over it, and else takes "
-                     f"the mean over {self.completions} completions by the model"]
+            told += [
+                f"corrupted: a third of the rows has noise of deviation {NOISE:g} on [-1, 1], a third "
+                f"is turned by {DEGREES} degrees, and of a third the contrast is halved",
+                "missing: the direct classifier and the peer see background there, for they have no "
+                "other way; Bayes' rule leaves it out where the family can sum over it, and else takes "
+                f"the mean over {self.completions} completions by the model",
+            ]
         return told
 
     # ---- methods
@@ -173,13 +219,29 @@ class _Run:
         knobs = {"floor": FLOOR} if "floor" in scoring else {}
         draws = draws * SAMPLES if "samples" in scoring else draws
         observed = None if self.label in bayes.model.targets else condition.observed
-        return bayes.likelihoods(condition.rows, seed=self.seed, draws=draws, observed=observed,
-                                 completions=self.completions, **knobs)
+        return bayes.likelihoods(
+            condition.rows,
+            seed=self.seed,
+            draws=draws,
+            observed=observed,
+            completions=self.completions,
+            **knobs,
+        )
 
     def _scored(self, bayes: Bayes, folder: Path) -> tuple[dict[str, Likelihoods], dict[str, float]]:
         """The scores of all conditions, those that the folder has not yet worked out; seconds of each."""
-        about = json.dumps([self.seed, self.draws, self.completions, FLOOR, SAMPLES, len(self.truth),
-                            len(self.known), self.table.fingerprint])
+        about = json.dumps(
+            [
+                self.seed,
+                self.draws,
+                self.completions,
+                FLOOR,
+                SAMPLES,
+                len(self.truth),
+                len(self.known),
+                self.table.fingerprint,
+            ]
+        )
         path, kept = folder / SCORES, {}
         if path.exists():
             state = json.loads(path.read_text())
@@ -193,8 +255,10 @@ class _Run:
                 kept[condition.name] = {"nats": nats.tolist(), "kind": found.kind, "seconds": seconds}
                 text = json.dumps({"about": about, "scores": kept})
                 checkpoint.replace(path, lambda place, text=text: place.write_text(text))
-        scores = {name: Likelihoods(torch.tensor(kept[name]["nats"], dtype=torch.float64), kept[name]["kind"])
-                  for name in kept}
+        scores = {
+            name: Likelihoods(torch.tensor(kept[name]["nats"], dtype=torch.float64), kept[name]["kind"])
+            for name in kept
+        }
         return scores, {name: kept[name]["seconds"] for name in kept}
 
     def peer(self, few: Table) -> Found:
@@ -247,11 +311,26 @@ class _Run:
             losses = (bootstrap(np.mean, -each[every, self.truth], rng=rng) for each in (logs, raw))
             errors = (ece_estimate(each, self.truth, rng=rng) for each in (logs, raw))
             parts = {p: float(right[np.array(condition.parts) == p].mean()) for p in set(condition.parts)}
-            results.append(Result(
-                name, way, len(few.train) / classes, len(few.train), condition.name, share(right), *losses,
-                *errors, ece_floor(logs, rng=rng), t, dict(sorted(parts.items())),
-                reliability(logs, self.truth), scores.kind, found.parameters, found.train_seconds,
-                found.score_seconds[condition.name]))
+            results.append(
+                Result(
+                    name,
+                    way,
+                    len(few.train) / classes,
+                    len(few.train),
+                    condition.name,
+                    share(right),
+                    *losses,
+                    *errors,
+                    ece_floor(logs, rng=rng),
+                    t,
+                    dict(sorted(parts.items())),
+                    reliability(logs, self.truth),
+                    scores.kind,
+                    found.parameters,
+                    found.train_seconds,
+                    found.score_seconds[condition.name],
+                )
+            )
         return results
 
 
@@ -262,8 +341,9 @@ def _columns(formula: Formula, table: Table) -> tuple[str, list[str]]:
     """The column of classes and the sources. Raises ValueError if the formula is not that of a classifier."""
     targets, sources = formula.learned, formula.given
     if len(targets) != 1 or not sources or table.kinds[targets[0]] != "label":
-        raise ValueError(f"P({formula}) is no classifier's: write 'label | sources', "
-                         "with one column of labels on the left")
+        raise ValueError(
+            f"P({formula}) is no classifier's: write 'label | sources', with one column of labels on the left"
+        )
     return targets[0], sources
 
 
@@ -294,11 +374,17 @@ def _trained(model: Model, few: Table, plan: Plan, folder: Path) -> tuple[Model,
     begun, plan = (folder / checkpoint.MODEL).exists(), plan.settled(model.family)
     if begun:
         state = checkpoint.load_state(folder)
-        same = (state["data"]["fingerprint"] == few.fingerprint and state["plan"] == asdict(plan)
-                and state["formula"] == str(model.formula) and state["options"] == model.options)
+        same = (
+            state["data"]["fingerprint"] == few.fingerprint
+            and state["plan"] == asdict(plan)
+            and state["formula"] == str(model.formula)
+            and state["options"] == model.options
+        )
         if not same:
-            raise RunError(f"{folder} holds a model of another comparison: of other rows, minutes, seed or "
-                           "options; give another folder")
+            raise RunError(
+                f"{folder} holds a model of another comparison: of other rows, minutes, seed or "
+                "options; give another folder"
+            )
     if not begun or (folder / checkpoint.RESUME).exists():
         for _ in train(model, few, plan, folder, resume=begun):
             pass

@@ -24,7 +24,7 @@ from likewise.model import Model
 from likewise.table import Table
 from likewise.training import Plan, Step, train
 
-SHOWN = 16                          # draws of each family that are shown
+SHOWN = 16  # draws of each family that are shown
 LIKELIHOOD, SECONDS = "bits/dim", "s per 1,000"
 ARROWS = {"lower": "↓", "higher": "↑", "as real": "≈", "": ""}
 
@@ -118,8 +118,10 @@ class Comparison:
         """How it was done, in a line."""
         seeds = max((len(e.reports) for e in self.entries), default=1)
         several = f", mean and range of {seeds} seeds" if seeds > 1 else ""
-        return (f"{self.minutes:g} minutes of training each, {self.n} samples against {self.n} rows "
-                f"held out, seed {self.seed}{several}")
+        return (
+            f"{self.minutes:g} minutes of training each, {self.n} samples against {self.n} rows "
+            f"held out, seed {self.seed}{several}"
+        )
 
     @property
     def columns(self) -> list[Column]:
@@ -130,14 +132,24 @@ class Comparison:
         for head in heads:
             line = next((line for line in lines if line.head == head), None)
             if head == LIKELIHOOD:
-                found.append(Column(head, "lower", note="-log2 P of rows held out, over the numbers in "
-                                    "their targets: exact, a bound that the truth is not above, or a noisy "
-                                    "estimate"))
+                found.append(
+                    Column(
+                        head,
+                        "lower",
+                        note="-log2 P of rows held out, over the numbers in "
+                        "their targets: exact, a bound that the truth is not above, or a noisy "
+                        "estimate",
+                    )
+                )
             elif line is not None:
                 note = line.note or f"{line.name.partition(': ')[2]}, of samples against rows held out"
                 found.append(Column(head, line.better, line.real, note))
-        return [*found, Column(SECONDS, "lower", note="seconds to draw 1,000 samples"), Column("parameters"),
-                Column("steps", note="of training, within the minutes")]
+        return [
+            *found,
+            Column(SECONDS, "lower", note="seconds to draw 1,000 samples"),
+            Column("parameters"),
+            Column("steps", note="of training, within the minutes"),
+        ]
 
     def cells(self) -> list[list[Cell]]:
         """A row for each entry, a cell for each column; entries without a report have none."""
@@ -164,12 +176,18 @@ class Comparison:
         rows = [*heads, ["real rows", *(short(f.value) if f else "" for f in floors)]]
         sign = {"best": "*", "near": "~", "": " "}
         for entry, cells in zip(self.entries, self.cells(), strict=True):
-            rows.append([entry.family, *(c.text + sign[c.mark] for c in cells)] if cells else
-                        [entry.family, "—", *[""] * (len(columns) - 1)])
+            rows.append(
+                [entry.family, *(c.text + sign[c.mark] for c in cells)]
+                if cells
+                else [entry.family, "—", *[""] * (len(columns) - 1)]
+            )
         widths = [max(len(row[k]) for row in rows) for k in range(len(columns) + 1)]
-        table = ["  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in
-                                                       zip(row[1:], widths[1:], strict=True))]).rstrip()
-                 for row in rows]
+        table = [
+            "  ".join(
+                [row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))]
+            ).rstrip()
+            for row in rows
+        ]
         marks = "* best; ~ its 95 % interval overlaps the best's"
         return "\n".join([self.title, self.about, "", *table, "", marks, *self.notes()])
 
@@ -178,15 +196,34 @@ class Comparison:
         columns = self.columns
         entries = []
         for entry, cells in zip(self.entries, self.cells(), strict=True):
-            table = {c.head: {"text": cell.text, "mark": cell.mark,
-                              "value": cell.value and dataclasses.asdict(cell.value)}
-                     for c, cell in zip(columns, cells, strict=bool(cells))}
-            entries.append({"family": entry.family, "reason": entry.reason, "parameters": entry.parameters,
-                            "steps": entry.steps, "table": table,
-                            "reports": [r.to_json() for r in entry.reports]})
-        return {"formula": self.formula, "data": self.data, "minutes": self.minutes, "n": self.n,
-                "seed": self.seed, "columns": [dataclasses.asdict(c) for c in columns], "entries": entries,
-                "notes": self.notes()}
+            table = {
+                c.head: {
+                    "text": cell.text,
+                    "mark": cell.mark,
+                    "value": cell.value and dataclasses.asdict(cell.value),
+                }
+                for c, cell in zip(columns, cells, strict=bool(cells))
+            }
+            entries.append(
+                {
+                    "family": entry.family,
+                    "reason": entry.reason,
+                    "parameters": entry.parameters,
+                    "steps": entry.steps,
+                    "table": table,
+                    "reports": [r.to_json() for r in entry.reports],
+                }
+            )
+        return {
+            "formula": self.formula,
+            "data": self.data,
+            "minutes": self.minutes,
+            "n": self.n,
+            "seed": self.seed,
+            "columns": [dataclasses.asdict(c) for c in columns],
+            "entries": entries,
+            "notes": self.notes(),
+        }
 
     def save(self, folder: Path) -> None:
         """Write report.html, which stands alone, report.png and report.json. Raises RunError."""
@@ -200,10 +237,20 @@ class Comparison:
         checkpoint.replace(folder / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
 
 
-def compare(formula: str | Formula, table: Table, families: Sequence[str] | None = None, *, minutes: float,
-            folder: str | Path, n: int = 500, seed: int = 0, seeds: int = 1, likelihood_rows: int = 100,
-            options: Mapping[str, Mapping[str, Any]] | None = None,
-            watch: Watch = lambda run, step: None) -> Comparison:
+def compare(
+    formula: str | Formula,
+    table: Table,
+    families: Sequence[str] | None = None,
+    *,
+    minutes: float,
+    folder: str | Path,
+    n: int = 500,
+    seed: int = 0,
+    seeds: int = 1,
+    likelihood_rows: int = 100,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    watch: Watch = lambda run, step: None,
+) -> Comparison:
     """Train families, one after the other, and measure them; runs and reports go to `folder`.
 
     families  all that draw, unless some are named; minutes: of training, each the same
@@ -245,27 +292,55 @@ def compare(formula: str | Formula, table: Table, families: Sequence[str] | None
         except (ValueError, FloatingPointError) as error:
             entries.append(Entry(family, str(error)))
             continue
-        entries.append(Entry(family, "", tuple(reports), tuple(steps), parameters, tuple(drawn),
-                             tuple(samples)))
+        entries.append(
+            Entry(family, "", tuple(reports), tuple(steps), parameters, tuple(drawn), tuple(samples))
+        )
     held = exam.rows_of(exam.formula.columns, range(len(exam.ground.rows)))
-    found = Comparison(str(formula), table.source, minutes, len(exam.ground.rows), seed, tuple(entries),
-                       tuple(shown), tuple(held), table)
+    found = Comparison(
+        str(formula),
+        table.source,
+        minutes,
+        len(exam.ground.rows),
+        seed,
+        tuple(entries),
+        tuple(shown),
+        tuple(held),
+        table,
+    )
     found.save(Path(folder))
     return found
 
 
-def trained(formula: Formula, table: Table, family: str, options: Mapping[str, Any], plan: Plan, folder: Path,
-            watch: Watch) -> Model:
+def trained(
+    formula: Formula,
+    table: Table,
+    family: str,
+    options: Mapping[str, Any],
+    plan: Plan,
+    folder: Path,
+    watch: Watch,
+) -> Model:
     """A model after `plan`: loaded if it has had that, else trained, from where it was left."""
     resume = (folder / checkpoint.MODEL).exists()
     if resume:
         state = checkpoint.load_state(folder)
-        was, now = _told(state), {"formula": str(formula), "family": family, "minutes": plan.minutes,
-                                  "seed": plan.seed, "fingerprint": table.fingerprint, **options}
+        was, now = (
+            _told(state),
+            {
+                "formula": str(formula),
+                "family": family,
+                "minutes": plan.minutes,
+                "seed": plan.seed,
+                "fingerprint": table.fingerprint,
+                **options,
+            },
+        )
         for name, value in now.items():
             if was.get(name) != value:
-                raise RunError(f"{folder} holds a run with {name} {was.get(name)}, not {value}; give another "
-                               "--out to begin again")
+                raise RunError(
+                    f"{folder} holds a run with {name} {was.get(name)}, not {value}; give another "
+                    "--out to begin again"
+                )
         model = Model.load(folder)
         if state["elapsed"] >= 60 * plan.minutes:
             return model
@@ -279,8 +354,14 @@ def trained(formula: Formula, table: Table, family: str, options: Mapping[str, A
 
 def _told(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a run folder says of how it was begun."""
-    return {"formula": state["formula"], "family": state["family"], "minutes": state["plan"]["minutes"],
-            "seed": state["plan"]["seed"], "fingerprint": state["data"]["fingerprint"], **state["options"]}
+    return {
+        "formula": state["formula"],
+        "family": state["family"],
+        "minutes": state["plan"]["minutes"],
+        "seed": state["plan"]["seed"],
+        "fingerprint": state["data"]["fingerprint"],
+        **state["options"],
+    }
 
 
 def marks(values: Sequence[Estimate | None], column: Column) -> list[str]:
@@ -293,8 +374,9 @@ def marks(values: Sequence[Estimate | None], column: Column) -> list[str]:
     known = [i for i, v in enumerate(values) if v is not None and np.isfinite(v.value)]
     if not column.better or len(known) < 2 or (column.better == "as real" and column.floor is None):
         return [""] * len(values)
-    loss = {"lower": lambda v: v, "higher": lambda v: -v,
-            "as real": lambda v: abs(v - column.floor.value)}[column.better]
+    loss = {"lower": lambda v: v, "higher": lambda v: -v, "as real": lambda v: abs(v - column.floor.value)}[
+        column.better
+    ]
     best = values[min(known, key=lambda i: loss(values[i].value))]
     found = [""] * len(values)
     for i in known:

@@ -28,18 +28,28 @@ class Copies:
     nearer: Estimate
 
 
-def copies(samples: np.ndarray, train: np.ndarray, test: np.ndarray, *, rng: np.random.Generator,
-           paired: bool = False, exact: float = 0.05) -> Copies:
+def copies(
+    samples: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    paired: bool = False,
+    exact: float = 0.05,
+) -> Copies:
     """Compare features (N, F), (M, F) and (K, F); `exact` is 2.5 % of the range of pixels in [-1, 1].
 
     `paired`: sample i was drawn for the sources of test row i, which is then not counted as its neighbour.
     `nearer` may lie under 0.5 all the same, where held-out rows resemble each other more than training rows.
     """
     own, real = nearest(samples, train), nearest(test, train)
-    return Copies(ratio=bootstrap(lambda a, b: np.median(a) / max(np.median(b), 1e-12), own, real, rng=rng),
-                  closer=share(own < np.quantile(real, 0.01)),
-                  exact=share(own < exact), exact_real=share(real < exact),
-                  nearer=_nearer(samples, train[rng.permutation(len(train))[:len(test)]], test, paired, rng))
+    return Copies(
+        ratio=bootstrap(lambda a, b: np.median(a) / max(np.median(b), 1e-12), own, real, rng=rng),
+        closer=share(own < np.quantile(real, 0.01)),
+        exact=share(own < exact),
+        exact_real=share(real < exact),
+        nearer=_nearer(samples, train[rng.permutation(len(train))[: len(test)]], test, paired, rng),
+    )
 
 
 def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -51,8 +61,9 @@ def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return torch.cat(found).numpy() / a.shape[1] ** 0.5
 
 
-def _nearer(samples: np.ndarray, seen: np.ndarray, unseen: np.ndarray, paired: bool,
-            rng: np.random.Generator) -> Estimate:
+def _nearer(
+    samples: np.ndarray, seen: np.ndarray, unseen: np.ndarray, paired: bool, rng: np.random.Generator
+) -> Estimate:
     """The share of samples nearer to `seen` than to `unseen`, with an interval over the choice of all three.
 
     Its width is that of a bootstrap, its place is not: a redrawn set has fewer rows to be near to.

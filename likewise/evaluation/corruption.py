@@ -37,20 +37,31 @@ def conditions(rows: list[Row], table: Table, sources: Sequence[str], seed: int)
     behind = {n: _background(column, table.train.column(n)) for n, column in images.items()}
     kinds = [CORRUPTIONS[i % len(CORRUPTIONS)] for i in range(len(rows))]
     rng = np.random.default_rng(seed_of("corruption", seed))
-    yield Condition("corrupted", [
-        {**row, **{n: corrupted(column, row[n], kind, behind[n], rng) for n, column in images.items()}}
-        for row, kind in zip(rows, kinds, strict=True)], parts=kinds)
+    yield Condition(
+        "corrupted",
+        [
+            {**row, **{n: corrupted(column, row[n], kind, behind[n], rng) for n, column in images.items()}}
+            for row, kind in zip(rows, kinds, strict=True)
+        ],
+        parts=kinds,
+    )
     masks = {}
     for name, column in images.items():
         masks[name] = np.ones(column.spec.grid, dtype=bool)
         masks[name][:, : column.width // 2] = False
-    yield Condition("left half missing", [
-        {**row, **{n: _blanked(column, row[n], masks[n], behind[n]) for n, column in images.items()}}
-        for row in rows], masks)
+    yield Condition(
+        "left half missing",
+        [
+            {**row, **{n: _blanked(column, row[n], masks[n], behind[n]) for n, column in images.items()}}
+            for row in rows
+        ],
+        masks,
+    )
 
 
-def corrupted(column: Image, picture: PIL.Image.Image, kind: str, background: np.ndarray,
-              rng: np.random.Generator) -> PIL.Image.Image:
+def corrupted(
+    column: Image, picture: PIL.Image.Image, kind: str, background: np.ndarray, rng: np.random.Generator
+) -> PIL.Image.Image:
     """A picture with noise, turned over `background` (C,), or with half the contrast about mid-grey."""
     x = _pixels(column, picture)
     if kind == "noise":
@@ -58,13 +69,15 @@ def corrupted(column: Image, picture: PIL.Image.Image, kind: str, background: np
     if kind == "contrast":
         return _picture(column, x / 2)
     fill = tuple(int(v) for v in ((background + 1) * 127.5).round())
-    turned = _picture(column, x).rotate(DEGREES, PIL.Image.Resampling.BILINEAR,
-                                        fillcolor=fill if column.channels > 1 else fill[0])
+    turned = _picture(column, x).rotate(
+        DEGREES, PIL.Image.Resampling.BILINEAR, fillcolor=fill if column.channels > 1 else fill[0]
+    )
     return turned
 
 
-def _blanked(column: Image, picture: PIL.Image.Image, mask: np.ndarray,
-             background: np.ndarray) -> PIL.Image.Image:
+def _blanked(
+    column: Image, picture: PIL.Image.Image, mask: np.ndarray, background: np.ndarray
+) -> PIL.Image.Image:
     return _picture(column, np.where(mask[..., None], _pixels(column, picture), background))
 
 

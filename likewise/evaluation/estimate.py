@@ -37,8 +37,9 @@ def short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, rng: np.random.Generator,
-              repeats: int = 500) -> Estimate:
+def bootstrap(
+    statistic: Callable[..., float], *samples: np.ndarray, rng: np.random.Generator, repeats: int = 500
+) -> Estimate:
     """`statistic(*samples)` and its percentile interval, each (N, ...) redrawn on its own (Efron, 1979).
 
     >>> e = bootstrap(np.mean, np.arange(100.0), rng=np.random.default_rng(0))
@@ -60,4 +61,4 @@ def share(hits: np.ndarray) -> Estimate:
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)    # rounding may overstep 0, 1 and p
+    return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)  # rounding may overstep 0, 1 and p

@@ -43,15 +43,28 @@ class Sampler(Protocol):
 class Exam:
     """The same questions for every model of one formula and table."""
 
-    def __init__(self, formula: Formula, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
-                 candidates: int = 1000, concept: str = "concept") -> None:
+    def __init__(
+        self,
+        formula: Formula,
+        table: Table,
+        *,
+        n: int = 500,
+        seed: int = 0,
+        draws: int = 1,
+        candidates: int = 1000,
+        concept: str = "concept",
+    ) -> None:
         """All that does not depend on a model; see `evaluate`."""
         if n < 2 or draws < 1 or candidates < 1:
-            raise ValueError("evaluate needs n of at least 2 and draws and candidates of at least 1, not "
-                             f"n={n}, draws={draws}, candidates={candidates}")
+            raise ValueError(
+                "evaluate needs n of at least 2 and draws and candidates of at least 1, not "
+                f"n={n}, draws={draws}, candidates={candidates}"
+            )
         if len(table.test) < 2:
-            raise ValueError(f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
-                             "open it with a larger holdout, or bring more rows")
+            raise ValueError(
+                f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
+                "open it with a larger holdout, or bring more rows"
+            )
         self.formula, self.table, self.seed = formula, table, seed
         self.ground = Ground.choose(table, formula, n, draws, seed)
         self._asked = candidates, concept
@@ -74,11 +87,18 @@ class Exam:
     def lines(self, drawn: Sequence[Row]) -> list[Line]:
         """What the judges say of samples."""
         lines = [line for judge in self.judges for line in judge.lines(drawn)]
-        first = drawn[::self.ground.draws]
+        first = drawn[:: self.ground.draws]
         return lines + [line for texts in self.texts for line in texts.lines(first)]
 
-    def report(self, model: Sampler, drawn: Sequence[Row], seconds: float = 0.0, *,
-               likelihood_rows: int = 100, **knobs: Any) -> Report:
+    def report(
+        self,
+        model: Sampler,
+        drawn: Sequence[Row],
+        seconds: float = 0.0,
+        *,
+        likelihood_rows: int = 100,
+        **knobs: Any,
+    ) -> Report:
         """All about a model: its losses, and its samples (of `draw`, with these knobs), judged."""
         from likewise.training import heldout_loss
 
@@ -86,13 +106,23 @@ class Exam:
         lines = []
         if not isinstance(model, Chain):  # which has no one loss
             loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
-            lines.append(Line("held-out loss", loss,
-                              note="comparable between models of one family and formula only"))
+            lines.append(
+                Line("held-out loss", loss, note="comparable between models of one family and formula only")
+            )
         likelihood, reason = self.likelihood(model, likelihood_rows)
         lines += [*likelihood, *self.lines(drawn)]
         notes = [*reason, *(note for judge in self.judges for note in judge.notes), *self.notes]
-        return Report(formula=str(self.formula), data=self.table.source, n=count, draws=self.ground.draws,
-                      seed=self.seed, knobs=knobs, lines=tuple(lines), notes=tuple(notes), seconds=seconds)
+        return Report(
+            formula=str(self.formula),
+            data=self.table.source,
+            n=count,
+            draws=self.ground.draws,
+            seed=self.seed,
+            knobs=knobs,
+            lines=tuple(lines),
+            notes=tuple(notes),
+            seconds=seconds,
+        )
 
     def likelihood(self, model: Sampler, count: int) -> tuple[list[Line], list[str]]:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
@@ -113,13 +143,23 @@ class Exam:
         except ValueError as error:
             return [], [f"{NONE}: {error}"]
         specs = (self.table.columns[c].spec for c in self.ground.targets)
-        dims = sum(spec.tokens * spec.width for spec in specs)      # the same for every family
+        dims = sum(spec.tokens * spec.width for spec in specs)  # the same for every family
         bits = -score.nats.double().cpu().numpy() / (dims * math.log(2))
-        kinds = {"exact": "the model's own, up to the solver's error", "bound": "the truth is not above it",
-                 "estimate": "unbiased for the logarithm or the probability, but noisy"}
+        kinds = {
+            "exact": "the model's own, up to the solver's error",
+            "bound": "the truth is not above it",
+            "estimate": "unbiased for the logarithm or the probability, but noisy",
+        }
         value = bootstrap(np.mean, bits, rng=rng_of("likelihood", self.seed))
-        return [Line("held-out bits/dim", value, note=f"{score.kind}: {kinds.get(score.kind, '')}",
-                     kind=score.kind, head="bits/dim")], []
+        return [
+            Line(
+                "held-out bits/dim",
+                value,
+                note=f"{score.kind}: {kinds.get(score.kind, '')}",
+                kind=score.kind,
+                head="bits/dim",
+            )
+        ], []
 
     def _language(self, model: Model, count: int) -> tuple[list[Line], list[str]]:
         """Bits a byte of the one target, which is a text."""
@@ -137,9 +177,19 @@ class Exam:
         return [{c: v[int(self.ground.rows[i])] for c, v in values.items()} for i in chosen]
 
 
-def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws: int = 1,
-             candidates: int = 1000, concept: str = "concept", likelihood_rows: int = 100,
-             clip: str | Path | Model | None = None, **knobs: Any) -> Report:
+def evaluate(
+    model: Sampler,
+    table: Table,
+    *,
+    n: int = 500,
+    seed: int = 0,
+    draws: int = 1,
+    candidates: int = 1000,
+    concept: str = "concept",
+    likelihood_rows: int = 100,
+    clip: str | Path | Model | None = None,
+    **knobs: Any,
+) -> Report:
     """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
 
     n            rows held out that are drawn for, at most
@@ -156,8 +206,10 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
     table = table.with_views(getattr(model, "columns", {}))
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
         if knobs or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
-            raise ValueError(f"the family {model.family_name} draws nothing, so it is measured with n, seed "
-                             "and concept alone; leave the other options out")
+            raise ValueError(
+                f"the family {model.family_name} draws nothing, so it is measured with n, seed "
+                "and concept alone; leave the other options out"
+            )
         return evaluate_embedding(model, table, n=n, seed=seed, concept=concept)
     exam = Exam(model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept)
     notes = seen_by(load_state(Path(clip))["data"], table) if isinstance(clip, str | Path) else []
@@ -165,5 +217,6 @@ def evaluate(model: Sampler, table: Table, *, n: int = 500, seed: int = 0, draws
     scores = ClipScores(clip, exam.ground) if clip else None
     drawn, seconds = exam.draw(model, **knobs)
     report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)
-    return dataclasses.replace(report, notes=(*report.notes, *notes),
-                               lines=(*report.lines, *(scores.lines(drawn) if scores else ())))
+    return dataclasses.replace(
+        report, notes=(*report.notes, *notes), lines=(*report.lines, *(scores.lines(drawn) if scores else ()))
+    )

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from likewise.modalities import Label, Modality, Number
 
-_CHUNK = 256    # images at a time: keeps the working set of the largest space under 200 MB
+_CHUNK = 256  # images at a time: keeps the working set of the largest space under 200 MB
 
 
 def pixels(images: np.ndarray, *, size: int = 32) -> np.ndarray:
@@ -40,12 +40,12 @@ def edges(images: np.ndarray, *, cells: int = 8, bins: int = 8) -> np.ndarray:
     """
     centre = (torch.arange(bins) * (2 * math.pi / bins)).view(-1, 1, 1, 1, 1)
 
-    def features(x: Tensor) -> Tensor:                                                  # (B, C, H, W)
+    def features(x: Tensor) -> Tensor:  # (B, C, H, W)
         p = F.pad(_shrunk(x, 64), (1, 1, 1, 1), mode="replicate")
         dx, dy = p[..., 1:-1, 2:] - p[..., 1:-1, :-2], p[..., 2:, 1:-1] - p[..., :-2, 1:-1]
-        angle = 2 * torch.atan2(dy, dx)         # doubled: an edge and its negative have one direction
+        angle = 2 * torch.atan2(dy, dx)  # doubled: an edge and its negative have one direction
         apart = (torch.remainder(angle - centre + math.pi, 2 * math.pi) - math.pi).abs()
-        votes = (1 - apart * bins / (2 * math.pi)).clamp_min(0) * torch.hypot(dx, dy)   # (bins, B, C, H, W)
+        votes = (1 - apart * bins / (2 * math.pi)).clamp_min(0) * torch.hypot(dx, dy)  # (bins, B, C, H, W)
         found = F.adaptive_avg_pool2d(votes.sum(2).transpose(0, 1), cells).sqrt().flatten(1)
         return F.normalize(found, dim=1) * found.shape[1] ** 0.5
 
@@ -66,7 +66,7 @@ def random_conv(images: np.ndarray, *, seed: int = 0, widths: tuple[int, ...] = 
         filters.append(w / w.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
         channels = width
 
-    def features(x: Tensor) -> Tensor:                                                  # (B, C, H, W)
+    def features(x: Tensor) -> Tensor:  # (B, C, H, W)
         x = F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)
         scales = [x]
         for w in filters:

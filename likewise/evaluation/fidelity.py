@@ -7,8 +7,9 @@ import numpy as np
 from likewise.evaluation.estimate import Estimate
 
 
-def kid(a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, paired: bool = False,
-        repeats: int = 200) -> Estimate:
+def kid(
+    a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, paired: bool = False, repeats: int = 200
+) -> Estimate:
     """Kernel distance of a (N, F) and b (M, F): on average 0 if they are alike (Binkowski et al., 2018).
 
     The unbiased squared MMD, E k(a, a') + E k(b, b') - 2 E k(a, b), each the mean over pairs of two different
@@ -19,15 +20,17 @@ def kid(a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, paired: bool 
     Raises ValueError for fewer than 2 rows, or shapes that do not fit.
     """
     if len(a) < 2 or len(b) < 2 or a.shape[1:] != b.shape[1:] or (paired and len(a) != len(b)):
-        raise ValueError("KID needs two sets of at least 2 rows in one feature space, as many if paired; "
-                         f"these are {a.shape} and {b.shape}")
+        raise ValueError(
+            "KID needs two sets of at least 2 rows in one feature space, as many if paired; "
+            f"these are {a.shape} and {b.shape}"
+        )
     kernels = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     for kernel, without in zip(kernels, (True, True, paired), strict=True):
         if without:
             np.fill_diagonal(kernel, 0)
     aa, bb, ab = kernels
 
-    def mmd(u: np.ndarray, v: np.ndarray) -> float:     # u (N,), v (M,): how often each row comes
+    def mmd(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): how often each row comes
         cross = (u @ ab @ v) / (u.sum() * v.sum() - (u @ v if paired else 0))
         return (u @ aa @ u) / (u.sum() ** 2 - u @ u) + (v @ bb @ v) / (v.sum() ** 2 - v @ v) - 2 * cross
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from likewise.evaluation.compare import Cell, Comparison
     from likewise.evaluation.sweep import Sweep
 
-WIDTH, NAME, MARGIN = 14.0, 1.35, 0.3           # inches: of a report, of its first column, around it
-HEAD, LINE, TITLE = 0.62, 0.44, 0.8             # inches: heights in a report
+WIDTH, NAME, MARGIN = 14.0, 1.35, 0.3  # inches: of a report, of its first column, around it
+HEAD, LINE, TITLE = 0.62, 0.44, 0.8  # inches: heights in a report
 INK, SOFT, RULE = "#1c1c1c", "#767676", "#d8d8d8"
 SHADES = {"best": "#bfe3c4", "near": "#e6f4e8", "": "none"}
 
@@ -91,8 +91,14 @@ def _table(sheet: _Sheet, found: Comparison) -> None:
     top = TITLE
     for x, column in zip(right, columns, strict=True):
         head = "\n".join(textwrap.wrap(column.head, max(9, int(step * 11))))
-        sheet.text(x, top + HEAD / 2, f"{head} {_arrow(column.title)}".rstrip(), ha="right",
-                   fontweight="bold", fontsize=8.5)
+        sheet.text(
+            x,
+            top + HEAD / 2,
+            f"{head} {_arrow(column.title)}".rstrip(),
+            ha="right",
+            fontweight="bold",
+            fontsize=8.5,
+        )
     y = top + HEAD
     sheet.shade(MARGIN, y, WIDTH - 2 * MARGIN, 0.012, INK)
     sheet.text(MARGIN, y + LINE / 2, "real rows", style="italic", color=SOFT)
@@ -137,13 +143,22 @@ def told_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _strips(sheet: _Sheet, rows: Sequence[tuple[str, Sequence[Row], Any]], image: str,
-            captions: Sequence[str], top: float, side: float, under: float, found: Comparison) -> None:
+def _strips(
+    sheet: _Sheet,
+    rows: Sequence[tuple[str, Sequence[Row], Any]],
+    image: str,
+    captions: Sequence[str],
+    top: float,
+    side: float,
+    under: float,
+    found: Comparison,
+) -> None:
     """A line of pictures for each family, all of a column for the same sources."""
     left = MARGIN + NAME
     for k, caption in enumerate(captions):
-        sheet.text(left + (k + 0.5) * side, top - 0.05, caption, ha="center", va="bottom", fontsize=7,
-                   color=SOFT)
+        sheet.text(
+            left + (k + 0.5) * side, top - 0.05, caption, ha="center", va="bottom", fontsize=7, color=SOFT
+        )
     others = [c for c in found.targets if c != image and found.table.kinds[c] != "image"]
     for i, (name, samples, _) in enumerate(rows):
         y = top + i * (side + under)
@@ -153,8 +168,9 @@ def _strips(sheet: _Sheet, rows: Sequence[tuple[str, Sequence[Row], Any]], image
             picture(sheet.axes(left + k * side + 0.03, y, side - 0.06, side - 0.06), row[image])
             if others:
                 words = textwrap.shorten(", ".join(told_value(row[c]) for c in others), 18)
-                sheet.text(left + (k + 0.5) * side, y + side + 0.02, words, ha="center", fontsize=6,
-                           color=SOFT)
+                sheet.text(
+                    left + (k + 0.5) * side, y + side + 0.02, words, ha="center", fontsize=6, color=SOFT
+                )
 
 
 def picture(axes: Axes, image: PIL.Image.Image) -> None:
@@ -165,15 +181,20 @@ def picture(axes: Axes, image: PIL.Image.Image) -> None:
         spine.set(edgecolor=RULE, linewidth=0.5)
 
 
-def _panels(sheet: _Sheet, rows: Sequence[tuple[str, Any, Sequence[Row]]], found: Comparison,
-            top: float) -> None:
+def _panels(
+    sheet: _Sheet, rows: Sequence[tuple[str, Any, Sequence[Row]]], found: Comparison, top: float
+) -> None:
     """The distribution of the first target, of each family over that of real rows."""
     column, width = found.targets[0], (WIDTH - 2 * MARGIN) / 4
     for i, (name, _, drawn) in enumerate(rows):
         axes = sheet.axes(MARGIN + i % 4 * width + 0.3, top + i // 4 * 2.1 + 0.1, width - 0.5, 1.5)
         axes.set_title(name, fontsize=9, fontweight="bold", color=INK, loc="left")
-        panel(axes, found.table.kinds[column], [r[column] for r in found.held],
-              [r[column] for r in drawn] if i else None)
+        panel(
+            axes,
+            found.table.kinds[column],
+            [r[column] for r in found.held],
+            [r[column] for r in drawn] if i else None,
+        )
 
 
 def panel(axes: Axes, kind: str, real: Sequence[Any], drawn: Sequence[Any] | None) -> None:
@@ -229,16 +250,31 @@ def _plane(axes: Axes, found: Sweep) -> None:
     x, y = ([getattr(p, name).value for p in found.points] for name in ("diversity", "fidelity"))
     _styled(axes, f"{found.diversity_name} →", f"{found.fidelity_name} →")
     axes.plot(x, y, "-", color="#1f77b4", linewidth=1, alpha=0.5)
-    axes.errorbar(x, y, xerr=_bars([p.diversity for p in found.points]),
-                  yerr=_bars([p.fidelity for p in found.points]), fmt="o", color="#1f77b4",
-                  ecolor="#1f77b455", markersize=6, elinewidth=1)
+    axes.errorbar(
+        x,
+        y,
+        xerr=_bars([p.diversity for p in found.points]),
+        yerr=_bars([p.fidelity for p in found.points]),
+        fmt="o",
+        color="#1f77b4",
+        ecolor="#1f77b455",
+        markersize=6,
+        elinewidth=1,
+    )
     for point, a, b in zip(found.points, x, y, strict=True):
         axes.annotate(point.label, (a, b), xytext=(6, 6), textcoords="offset points", fontsize=9)
     if found.floor:
         a, b = found.floor["diversity"].value, found.floor["fidelity"].value
         axes.plot([a], [b], "*", color="#d62728", markersize=13)
-        axes.annotate("real rows", (a, b), xytext=(-8, -12), textcoords="offset points", fontsize=9,
-                      color="#d62728", ha="right")
+        axes.annotate(
+            "real rows",
+            (a, b),
+            xytext=(-8, -12),
+            textcoords="offset points",
+            fontsize=9,
+            color="#d62728",
+            ha="right",
+        )
     axes.margins(0.14)
 
 
@@ -247,15 +283,31 @@ def _distances(axes: Axes, found: Sweep) -> None:
     _styled(axes, found.knob, f"{found.distance_name} (lower is better)")
     values = [p.distance.value for p in found.points]
     places = range(len(values))
-    axes.errorbar(places, values, yerr=_bars([p.distance for p in found.points]), fmt="o-", color="#1f77b4",
-                  ecolor="#1f77b455", markersize=6, linewidth=1)
+    axes.errorbar(
+        places,
+        values,
+        yerr=_bars([p.distance for p in found.points]),
+        fmt="o-",
+        color="#1f77b4",
+        ecolor="#1f77b455",
+        markersize=6,
+        linewidth=1,
+    )
     best = int(np.argmin(values))
     axes.plot([best], [values[best]], "o", markersize=12, markerfacecolor="none", color="#2ca02c")
     axes.set_xticks(places, [p.label for p in found.points])
     if found.floor:
         axes.axhline(found.floor["distance"].value, color="#d62728", linewidth=1, linestyle="--")
-        axes.annotate("real rows", (0.99, found.floor["distance"].value), xycoords=("axes fraction", "data"),
-                      xytext=(0, 4), textcoords="offset points", fontsize=9, color="#d62728", ha="right")
+        axes.annotate(
+            "real rows",
+            (0.99, found.floor["distance"].value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            fontsize=9,
+            color="#d62728",
+            ha="right",
+        )
     axes.margins(0.08)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from likewise.evaluation.estimate import Estimate
 
-POINTS = 15         # sizes through which the line is laid
-SMALLEST = 0.25     # of the rows: below that many, in 64 dimensions, the bias is no longer c / N
+POINTS = 15  # sizes through which the line is laid
+SMALLEST = 0.25  # of the rows: below that many, in 64 dimensions, the bias is no longer c / N
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ def frechet(a: np.ndarray, b: np.ndarray | Moments) -> float:
     12.0
     """
     if len(a) < 2 or (isinstance(b, np.ndarray) and (len(b) < 2 or a.shape[1:] != b.shape[1:])):
-        raise ValueError(f"a Frechet distance needs two sets of at least 2 rows in one feature space; these "
-                         f"are {a.shape} and {getattr(b, 'shape', '...')}")
+        raise ValueError(
+            f"a Frechet distance needs two sets of at least 2 rows in one feature space; these "
+            f"are {a.shape} and {getattr(b, 'shape', '...')}"
+        )
     b = b if isinstance(b, Moments) else Moments.of(b)
     a = a.astype(np.float64)
     covariance = np.atleast_2d(np.cov(a.T))

@@ -21,8 +21,8 @@ from likewise.latent import Latent
 from likewise.rng import seed_of
 from likewise.table import Table
 
-REFERENCE_ROWS = 20_000         # training rows, at most, that samples are held against
-REFERENCE_BYTES = 2**29         # of their encoded images, at most
+REFERENCE_ROWS = 20_000  # training rows, at most, that samples are held against
+REFERENCE_BYTES = 2**29  # of their encoded images, at most
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Ground:
         rows = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         specs = (table.columns[name].spec for name in formula.columns)
         most = min(REFERENCE_BYTES // (4 * spec.tokens * spec.width) for spec in specs)
-        kept = rng_of("reference", seed).permutation(len(table.train))[:max(2, min(REFERENCE_ROWS, most))]
+        kept = rng_of("reference", seed).permutation(len(table.train))[: max(2, min(REFERENCE_ROWS, most))]
         return cls(table, formula, rows, np.sort(kept), draws, seed)
 
     @property
@@ -92,7 +92,7 @@ class Space:
     def __init__(self, name: str, ground: Ground, train: np.ndarray, test: np.ndarray) -> None:
         """`name` seeds the judges; features (M, F) of the reference and (N, F) of the rows held out."""
         self.name, self.ground, self.train, self.test = name, ground, train, test
-        self.others = train[self._rng("others").permutation(len(train))[:len(test)]]
+        self.others = train[self._rng("others").permutation(len(train))[: len(test)]]
         self._c2st: Estimate | None = None
 
     def kid(self, x: np.ndarray) -> tuple[Estimate, Estimate]:
@@ -105,6 +105,7 @@ class Space:
 
     def c2st(self, x: np.ndarray, reduce: bool = True) -> tuple[Estimate, Estimate]:
         """Against held-out rows, on the reduced features or on all."""
+
         def to(v: np.ndarray) -> np.ndarray:
             return self.reduced(v) if reduce else v
 
@@ -146,21 +147,43 @@ class Space:
 def pair(space: Space, x: np.ndarray, name: str, heads: bool) -> list[Line]:
     """Density and coverage as lines."""
     (density, coverage), (real_density, real_coverage) = space.density_coverage(x)
-    return [Line(f"{name}: density", density, real_density, better="higher", head="density" * heads,
-                 note="how many of the real rows' neighbourhoods a sample lies in, over 5: fidelity"),
-            Line(f"{name}: coverage", coverage, real_coverage, better="higher", head="coverage" * heads,
-                 note="share of the real rows' neighbourhoods with a sample in them: diversity")]
+    return [
+        Line(
+            f"{name}: density",
+            density,
+            real_density,
+            better="higher",
+            head="density" * heads,
+            note="how many of the real rows' neighbourhoods a sample lies in, over 5: fidelity",
+        ),
+        Line(
+            f"{name}: coverage",
+            coverage,
+            real_coverage,
+            better="higher",
+            head="coverage" * heads,
+            note="share of the real rows' neighbourhoods with a sample in them: diversity",
+        ),
+    ]
 
 
 def measured(space: Space, x: np.ndarray, name: str, suffix: str, heads: bool) -> list[Line]:
     """KID and FD-infinity as lines."""
     found: list[tuple[str, str, Callable[[np.ndarray], tuple[Estimate, Estimate]]]] = [
-        ("KID", "KID", space.kid), ("FD-infinity", "FD∞", space.fd_infinity)]
+        ("KID", "KID", space.kid),
+        ("FD-infinity", "FD∞", space.fd_infinity),
+    ]
     lines = []
     for long, head, metric in found:
         value, real = metric(x)
-        lines.append(Line(f"{name}: {long}{suffix}", value, real,
-                          head=f"{head}{suffix.replace(' of ', ' ').replace('_', ' ')}" if heads else ""))
+        lines.append(
+            Line(
+                f"{name}: {long}{suffix}",
+                value,
+                real,
+                head=f"{head}{suffix.replace(' of ', ' ').replace('_', ' ')}" if heads else "",
+            )
+        )
     return lines
 
 

@@ -20,8 +20,8 @@ from likewise.modalities import Row
 from likewise.rng import Rng
 from likewise.table import Table
 
-PAINT = "salmon"    # of a hole that is shown
-TRAIN = 1000        # training rows, at most, that are candidates as well
+PAINT = "salmon"  # of a hole that is shown
+TRAIN = 1000  # training rows, at most, that are candidates as well
 
 
 def kept(filled: np.ndarray, given: np.ndarray, holes: np.ndarray) -> Estimate:
@@ -42,8 +42,14 @@ def error(filled: np.ndarray, truth: np.ndarray, holes: np.ndarray, *, rng: np.r
     return bootstrap(lambda p: float(np.sqrt(p[:, 0].sum() / max(p[:, 1].sum(), 1))), parts, rng=rng)
 
 
-def ranks(filled: np.ndarray, given: np.ndarray, asked: np.ndarray, pool: np.ndarray, candidates: np.ndarray,
-          holes: np.ndarray) -> np.ndarray:
+def ranks(
+    filled: np.ndarray,
+    given: np.ndarray,
+    asked: np.ndarray,
+    pool: np.ndarray,
+    candidates: np.ndarray,
+    holes: np.ndarray,
+) -> np.ndarray:
     """The place of the picture that was asked for among candidates, seen from the hole alone: (N,).
 
     Each picture, `asked` (N, H, W, C) and rows `candidates` (N, K) of `pool`, is put into the hole of what is
@@ -60,9 +66,18 @@ def ranks(filled: np.ndarray, given: np.ndarray, asked: np.ndarray, pool: np.nda
 class Holes:
     """Rows held out, a hole in each, and for each the text of another row that is to be asked for as well."""
 
-    def __init__(self, table: Table, n: int = 300, kind: Literal["box", "random"] = "box", *, seed: int = 0,
-                 candidates: int = 100, picture: str = "image", text: str = "text",
-                 concept: str = "concept") -> None:
+    def __init__(
+        self,
+        table: Table,
+        n: int = 300,
+        kind: Literal["box", "random"] = "box",
+        *,
+        seed: int = 0,
+        candidates: int = 100,
+        picture: str = "image",
+        text: str = "text",
+        concept: str = "concept",
+    ) -> None:
         """`kind`: the middle of half the height and width, or what `masks.draw_masks` hides, by (seed, row).
 
         Ranks are among `candidates` rows, held out or of training, none of the concept (or else the text) of
@@ -72,8 +87,10 @@ class Holes:
         for name in (picture, text):
             table.column(name)
         if min(n, len(table.test)) < 4:
-            raise ValueError(f"the table holds out {len(table.test)} rows, n={n}, and holes need at least 4; "
-                             "open it with a larger holdout, or bring more rows")
+            raise ValueError(
+                f"the table holds out {len(table.test)} rows, n={n}, and holes need at least 4; "
+                "open it with a larger holdout, or bring more rows"
+            )
         chosen = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         self.table, self.picture, self.seed = table, picture, seed
         self.rows: list[Row] = [table.test[int(i)] for i in chosen]
@@ -83,12 +100,16 @@ class Holes:
         self.pool = np.concatenate([self.given, pictures_of(table, picture, [train[int(i)] for i in few])])
         self.holes = _middle(self.given.shape[:3]) if kind == "box" else self._random(chosen)
         named = concept if concept in table.kinds else text
-        about, others = (np.array([str(values[int(i)]) for i in rows], object) for values, rows in (
-            (table.test.column(named), chosen), (table.train.column(named), few)))
+        about, others = (
+            np.array([str(values[int(i)]) for i in rows], object)
+            for values, rows in ((table.test.column(named), chosen), (table.train.column(named), few))
+        )
         same = np.equal.outer(about, about)
         if same.all(1).any():
-            raise ValueError(f"no row can be asked for another's {text}, as all {len(chosen)} are of one "
-                             f"{named}; hold more rows out")
+            raise ValueError(
+                f"no row can be asked for another's {text}, as all {len(chosen)} are of one "
+                f"{named}; hold more rows out"
+            )
         self.other = agreement.choose_candidates(same, 1, rng=self._rng("other"))[:, 0]
         self.texts = [row[text] for row in self.rows]
         self.other_texts = [self.texts[i] for i in self.other]
@@ -124,8 +145,13 @@ class Holes:
         n = len(self.rows)
         floor = kid_floor(features.edges(self.pool[n:]), features.edges(self.given), n, rng=self._rng("kid"))
         middle = Estimate(agreement.chance(self.candidates.shape[1])["median rank"])
-        return {"KID, own text": floor, "KID, other text": floor, "rank of own, own text": middle,
-                "rank of other, other text": middle, "rank of other, own text": middle}
+        return {
+            "KID, own text": floor,
+            "KID, other text": floor,
+            "rank of own, own text": middle,
+            "rank of other, other text": middle,
+            "rank of other, own text": middle,
+        }
 
     def _kid(self, filled: np.ndarray) -> Estimate:
         return kid(features.edges(filled), features.edges(self.given), rng=self._rng("kid"), paired=True)

@@ -15,9 +15,9 @@ from likewise.modalities import Row
 from likewise.model import Model
 from likewise.table import Table
 
-PART = 20_000        # characters of a document that are scored as one, for the interval
-MOST = 500_000      # characters that are scored, at most
-READ = 20_000_000   # characters that the compressor reads, at most: it takes a second for each million
+PART = 20_000  # characters of a document that are scored as one, for the interval
+MOST = 500_000  # characters that are scored, at most
+READ = 20_000_000  # characters that the compressor reads, at most: it takes a second for each million
 
 
 def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed: int = 0) -> Line:
@@ -35,9 +35,15 @@ def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed:
     known = _last(train, between).encode()
     test = between.join(row[name] for row in rows).encode()
     baseline = Estimate(8 * (_compressed(known + test) - _compressed(known)) / len(test), n=len(rows))
-    return Line("held-out bits/byte", value, baseline=baseline, better="lower", kind=score.kind,
-                note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
-                head="bits/byte")
+    return Line(
+        "held-out bits/byte",
+        value,
+        baseline=baseline,
+        better="lower",
+        kind=score.kind,
+        note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
+        head="bits/byte",
+    )
 
 
 def held_out_rows(table: Table, name: str, count: int | None = None) -> list[Row]:

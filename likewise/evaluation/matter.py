@@ -17,10 +17,10 @@ from likewise.demos.texts import GLOBINS, TUTORIAL
 from likewise.evaluation.checks import Check, Mark, Row, tool
 
 AMINO_ACIDS = frozenset("ACDEFGHIKLMNPQRSTVWY")
-EXPECTED, AMONG = 1e-3, 1000    # an E-value at most, in a search of so many sequences
-ALIKE = 0.95        # share of places that are the same: a sequence is no new one
-NEAR = 0.7          # Angstrom: two atoms are nearer in no crystal; H-H is 0.74
-ROUNDED = 0.05      # Angstrom by which a place may be off for a symmetry: 3 digits of a cell of some 30
+EXPECTED, AMONG = 1e-3, 1000  # an E-value at most, in a search of so many sequences
+ALIKE = 0.95  # share of places that are the same: a sequence is no new one
+NEAR = 0.7  # Angstrom: two atoms are nearer in no crystal; H-H is 0.74
+ROUNDED = 0.05  # Angstrom by which a place may be off for a symmetry: 3 digits of a cell of some 30
 
 
 class Proteins(Check):
@@ -42,8 +42,11 @@ class Proteins(Check):
     def found(self, texts: Sequence[str]) -> set[int]:
         """The numbers of the sequences, of amino acids, that are of the family."""
         pipeline = self.tool.plan7.Pipeline(self.hmm.alphabet, Z=AMONG, E=EXPECTED)
-        return {int(hit.name) for hit in pipeline.search_hmm(self.hmm, self._block(texts))
-                if hit.evalue <= EXPECTED}
+        return {
+            int(hit.name)
+            for hit in pipeline.search_hmm(self.hmm, self._block(texts))
+            if hit.evalue <= EXPECTED
+        }
 
     def identity(self, texts: Sequence[str]) -> np.ndarray:
         """Share of places where a sequence has the letter of the training sequence nearest to it, (N,).
@@ -57,7 +60,7 @@ class Proteins(Check):
             aligned = self.tool.hmmalign(self.hmm, block).alignment
             # places of the profile are capitals and "-", what is inserted there are small letters and "."
             letters = np.array([[ord(c) for c in line if c.isupper() or c == "-"] for line in aligned])
-            seen, ours = letters[:len(self._sequences)], letters[len(self._sequences):]
+            seen, ours = letters[: len(self._sequences)], letters[len(self._sequences) :]
             for i, own in zip(rows, ours, strict=True):
                 either = (own != ord("-")) | (seen != ord("-"))
                 nearest[i] = (((own == seen) & either).sum(1) / either.sum(1).clip(1)).max()
@@ -68,9 +71,15 @@ class Proteins(Check):
 
     def more(self, rows: Sequence[Row]) -> list[Mark]:
         texts = [row[self.column] for row in rows]
-        return [Mark("amino acids", np.array(list(map(_amino, texts))), "no other letters than the 20"),
-                Mark("identity", self.identity(texts), "with the nearest training sequence, mean; what has "
-                     f"less than {ALIKE} is new", "as real")]
+        return [
+            Mark("amino acids", np.array(list(map(_amino, texts))), "no other letters than the 20"),
+            Mark(
+                "identity",
+                self.identity(texts),
+                f"with the nearest training sequence, mean; what has less than {ALIKE} is new",
+                "as real",
+            ),
+        ]
 
     @cached_property
     def _sequences(self) -> list[str]:
@@ -114,7 +123,7 @@ class Crystals(Check):
             found = self.tool.get_symmetry_dataset((lattice(structure["lattice"]), places, numbers), ROUNDED)
         except self.tool.error.SpglibError:
             return None
-        return None if found is None else int(found.number)     # None where errors are not raised yet
+        return None if found is None else int(found.number)  # None where errors are not raised yet
 
     def key(self, text: str) -> str:
         group = self.group(text)
@@ -123,10 +132,20 @@ class Crystals(Check):
     def more(self, rows: Sequence[Row]) -> list[Mark]:
         texts = [row[self.column] for row in rows]
         groups = [self.group(text) for text in texts]
-        found = [Mark("can be read", np.array([_read(text) is not None for text in texts]),
-                      "a cell, then elements and places")]
-        found.append(Mark("symmetric", np.array([(group or 0) > 1 for group in groups]),
-                          "valid, of another space group than P1, where nothing but translation is left"))
+        found = [
+            Mark(
+                "can be read",
+                np.array([_read(text) is not None for text in texts]),
+                "a cell, then elements and places",
+            )
+        ]
+        found.append(
+            Mark(
+                "symmetric",
+                np.array([(group or 0) > 1 for group in groups]),
+                "valid, of another space group than P1, where nothing but translation is left",
+            )
+        )
         if "caption" in rows[0]:
             same = [_atoms(text) == row["caption"] for text, row in zip(texts, rows, strict=True)]
             found.append(Mark("of the atoms", np.array(same), "the atoms in the cell are the column caption"))
@@ -156,9 +175,9 @@ def distance(structure: Mapping[str, Any]) -> float:
     cell = lattice(structure["lattice"])
     places = np.array([site["abc"] for site in structure["sites"]])
     moves = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=3)))
-    between = (places[:, None] - places)[None] + moves[:, None, None]       # (125, S, S, 3)
+    between = (places[:, None] - places)[None] + moves[:, None, None]  # (125, S, S, 3)
     lengths = np.linalg.norm(between @ cell, axis=-1)
-    lengths[len(moves) // 2][np.diag_indices(len(places))] = np.inf         # of an atom to itself
+    lengths[len(moves) // 2][np.diag_indices(len(places))] = np.inf  # of an atom to itself
     return float(lengths.min())
 
 

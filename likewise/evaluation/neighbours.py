@@ -15,8 +15,15 @@ import torch
 from likewise.evaluation.estimate import Estimate
 
 
-def density_coverage(samples: np.ndarray, real: np.ndarray, *, rng: np.random.Generator, k: int = 5,
-                     paired: bool = False, repeats: int = 200) -> tuple[Estimate, Estimate]:
+def density_coverage(
+    samples: np.ndarray,
+    real: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    k: int = 5,
+    paired: bool = False,
+    repeats: int = 200,
+) -> tuple[Estimate, Estimate]:
     """Density and coverage of samples (N, F) among real rows (M, F), equations 5 and 6 of the paper.
 
     `paired`: sample i was drawn for the sources of real row i, so it does not count in that row's ball. The
@@ -24,24 +31,27 @@ def density_coverage(samples: np.ndarray, real: np.ndarray, *, rng: np.random.Ge
     ValueError for fewer than 2 real rows.
     """
     if len(real) < 2 or samples.shape[1:] != real.shape[1:] or (paired and len(samples) != len(real)):
-        raise ValueError("density and coverage need at least 2 real rows and samples in one feature space, "
-                         f"as many if paired; these are {samples.shape} and {real.shape}")
+        raise ValueError(
+            "density and coverage need at least 2 real rows and samples in one feature space, "
+            f"as many if paired; these are {samples.shape} and {real.shape}"
+        )
     k = min(k, len(real) - 1)
-    inside = (_distances(real, samples) < radii(real, k)[:, None]).astype(np.float64)        # (M, N)
+    inside = (_distances(real, samples) < radii(real, k)[:, None]).astype(np.float64)  # (M, N)
     pairs = np.ones_like(inside)
     if paired:
         np.fill_diagonal(inside, 0)
         np.fill_diagonal(pairs, 0)
 
-    def density(u: np.ndarray, v: np.ndarray) -> float:     # u (M,), v (N,): how often each row comes
+    def density(u: np.ndarray, v: np.ndarray) -> float:  # u (M,), v (N,): how often each row comes
         return float(u @ inside @ v / max(u @ pairs @ v, 1) * u.sum() / k)
 
     def coverage(u: np.ndarray, v: np.ndarray) -> float:
         return float(u @ (inside @ v > 0) / u.sum())
 
     whole = np.ones(len(real)), np.ones(len(samples))
-    redrawn = [[rng.multinomial(len(w), w / len(w)).astype(np.float64) for w in whole]
-               for _ in range(repeats)]
+    redrawn = [
+        [rng.multinomial(len(w), w / len(w)).astype(np.float64) for w in whole] for _ in range(repeats)
+    ]
     found = []
     for statistic, most in ((density, np.inf), (coverage, 1.0)):
         value = statistic(*whole)
@@ -52,7 +62,7 @@ def density_coverage(samples: np.ndarray, real: np.ndarray, *, rng: np.random.Ge
 
 def radii(real: np.ndarray, k: int) -> np.ndarray:
     """The distance of each real row (M, F) to its k-th nearest other one, (M,): 0 where it has k twins."""
-    return np.partition(_distances(real, real), k, axis=1)[:, k]        # the nearest is the row itself
+    return np.partition(_distances(real, real), k, axis=1)[:, k]  # the nearest is the row itself
 
 
 def spread(x: np.ndarray) -> float:

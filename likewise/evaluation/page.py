@@ -58,8 +58,9 @@ def html(found: Comparison) -> str:
     floors = "".join(_cell(c.real, c) for c in columns)
     body = "\n".join(_row(e, cells, columns) for e, cells in zip(found.entries, found.cells(), strict=True))
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes())
-    terms = "".join(f"<dt>{escape(c.title)}</dt><dd class=\"soft\">{escape(c.note)}</dd>"
-                    for c in columns if c.note)
+    terms = "".join(
+        f'<dt>{escape(c.title)}</dt><dd class="soft">{escape(c.note)}</dd>' for c in columns if c.note
+    )
     interval = "range over the seeds" if any(len(e.reports) > 1 for e in found.entries) else "95 % interval"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -76,7 +77,7 @@ the best's. Real rows: what other real rows score in the place of samples. ↓ l
 <h2>Samples, from the same seeds</h2>
 {_samples(found)}
 <h2>What the columns say</h2><dl>{terms}</dl>
-{f'<h2>Notes</h2><ul class="soft">{notes}</ul>' if notes else ''}
+{f'<h2>Notes</h2><ul class="soft">{notes}</ul>' if notes else ""}
 </body></html>
 """
 
@@ -85,14 +86,14 @@ def _row(entry: Entry, cells: Sequence[Cell], columns: Sequence[Column]) -> str:
     """A family's line of the table, or why it has none."""
     head = f"<tr><th>{escape(entry.family)}</th>"
     if not cells:
-        return f"{head}<td class=\"reason\" colspan=\"{len(columns)}\">{escape(entry.reason)}</td></tr>"
+        return f'{head}<td class="reason" colspan="{len(columns)}">{escape(entry.reason)}</td></tr>'
     return f"{head}{''.join(_cell(cell, c) for c, cell in zip(columns, cells, strict=True))}</tr>"
 
 
 def _cell(cell: Cell, column: Column) -> str:
     interval = f"<small>{escape(cell.interval)}</small>" if cell.interval else ""
     inner = f"<span>{escape(cell.text)}{interval}</span>" if cell.text else ""
-    return f"<td class=\"{cell.mark}\" data-head=\"{escape(column.title)}\">{inner}</td>"
+    return f'<td class="{cell.mark}" data-head="{escape(column.title)}">{inner}</td>'
 
 
 def _samples(found: Comparison) -> str:
@@ -102,7 +103,7 @@ def _samples(found: Comparison) -> str:
     rows += [(e.family, e.samples, e.drawn) for e in found.entries if e.reports]
     parts = []
     for i, (name, shown, drawn) in enumerate(rows):
-        parts.append(f"<h3>{escape(name)}</h3><div class=\"strip\">")
+        parts.append(f'<h3>{escape(name)}</h3><div class="strip">')
         if image:
             parts += [_figure(row, image, found) for row in shown]
         else:
@@ -114,7 +115,7 @@ def _samples(found: Comparison) -> str:
 def _figure(row: Row, image: str, found: Comparison) -> str:
     told = [c for c in (*distinct(found.sources), *found.targets) if found.table.kinds[c] != "image"]
     words = escape(", ".join(figures.told_value(row[c]) for c in told if row.get(c) is not None))
-    picture = f"<img alt=\"{words}\" src=\"{_data(row[image])}\">"
+    picture = f'<img alt="{words}" src="{_data(row[image])}">'
     return f"<figure>{picture}<figcaption>{words}</figcaption></figure>"
 
 
@@ -127,9 +128,13 @@ def _panel(found: Comparison, drawn: Sequence[Row] | None) -> str:
     column = found.targets[0]
     figure = Figure(figsize=(4.4, 2.1), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figures.panel(figure.subplots(), found.table.kinds[column], [r[column] for r in found.held],
-                  None if drawn is None else [r[column] for r in drawn])
+    figures.panel(
+        figure.subplots(),
+        found.table.kinds[column],
+        [r[column] for r in found.held],
+        None if drawn is None else [r[column] for r in drawn],
+    )
     file = io.BytesIO()
     figure.savefig(file, format="png")
     source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    return f"<img class=\"panel\" alt=\"distribution of {escape(column)}\" src=\"{source}\">"
+    return f'<img class="panel" alt="distribution of {escape(column)}" src="{source}">'

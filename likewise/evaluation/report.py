@@ -61,14 +61,17 @@ class Report:
 
     def __str__(self) -> str:
         knobs = {"draws": self.draws, "seed": self.seed, **self.knobs}
-        title = (f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, "
-                 + ", ".join(f"{name} {value}" for name, value in knobs.items()))
+        title = (
+            f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, "
+            + ", ".join(f"{name} {value}" for name, value in knobs.items())
+        )
         rows = [("", "model", "real rows", "baseline", "chance", "better")]
         for line in self.lines:
             others = ("" if e is None else str(e) for e in (line.real, line.baseline))
             value = f"{line.value}{f' {line.kind}' if line.kind else ''}"
-            rows.append((line.name, value, *others,
-                         "" if line.chance is None else short(line.chance), line.better))
+            rows.append(
+                (line.name, value, *others, "" if line.chance is None else short(line.chance), line.better)
+            )
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
         table = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]

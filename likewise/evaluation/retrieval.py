@@ -24,8 +24,9 @@ def ranks(queries: np.ndarray, candidates: np.ndarray, right: np.ndarray) -> np.
     """
     if right.shape != (len(queries), len(candidates)) or not right.any(1).all():
         shape = len(queries), len(candidates)
-        raise ValueError(f"every query needs a right answer, and `right` the shape {shape}, "
-                         f"not {right.shape}")
+        raise ValueError(
+            f"every query needs a right answer, and `right` the shape {shape}, not {right.shape}"
+        )
     near = queries.astype(np.float64) @ candidates.astype(np.float64).T
     best = np.where(right, near, -np.inf).max(1, keepdims=True)
     return 1 + (~right & (near > best)).sum(1) + (~right & (near == best)).sum(1) / 2
@@ -36,8 +37,10 @@ def summarise(found: np.ndarray, groups: np.ndarray, *, rng: np.random.Generator
 
     Queries of one of `groups`, (Q,), stand or fall together: see `clustered`.
     """
-    middle = {name: clustered(statistic, found, groups, rng=rng)
-              for name, statistic in (("mean rank", np.mean), ("median rank", np.median))}
+    middle = {
+        name: clustered(statistic, found, groups, rng=rng)
+        for name, statistic in (("mean rank", np.mean), ("median rank", np.median))
+    }
     return {f"recall@{k}": accuracy(found <= k, groups, rng=rng) for k in TOPS} | middle
 
 
@@ -53,7 +56,7 @@ def chance(right: np.ndarray) -> dict[str, float]:
     few, many = right.sum(1), right.shape[1]
     place = np.arange(many)
     missed = np.cumprod(np.maximum(many - few[:, None] - place, 0) / (many - place), axis=1)
-    within = 1 - missed.mean(0)     # P(rank <= 1), P(rank <= 2), ...
+    within = 1 - missed.mean(0)  # P(rank <= 1), P(rank <= 2), ...
     tops = {f"recall@{k}": float(within[min(k, many) - 1]) for k in TOPS}
     median = float(np.argmax(within >= 0.5 - 1e-9) + 1)
     return tops | {"mean rank": float(np.mean(1 + (many - few) / (few + 1))), "median rank": median}
@@ -68,8 +71,9 @@ def classified(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return (rows.astype(np.float64) @ classes.astype(np.float64).T).argmax(1)
 
 
-def clip_score(pictures: np.ndarray, texts: np.ndarray, groups: np.ndarray, *,
-               rng: np.random.Generator) -> Estimate:
+def clip_score(
+    pictures: np.ndarray, texts: np.ndarray, groups: np.ndarray, *, rng: np.random.Generator
+) -> Estimate:
     """The mean cosine of unit vectors (N, F) and those of the same rows in another column (N, F).
 
     Hessel et al. (2021) report 2.5 max(cosine, 0): here it is the plain mean, so that it has a floor.
@@ -92,8 +96,13 @@ def accuracy(hits: np.ndarray, groups: np.ndarray, *, rng: np.random.Generator) 
     return found
 
 
-def clustered(statistic: Callable[[np.ndarray], float], values: np.ndarray, groups: np.ndarray, *,
-              rng: np.random.Generator) -> Estimate:
+def clustered(
+    statistic: Callable[[np.ndarray], float],
+    values: np.ndarray,
+    groups: np.ndarray,
+    *,
+    rng: np.random.Generator,
+) -> Estimate:
     """A statistic of values (N,), and its interval by a bootstrap that redraws whole `groups` (N,).
 
     Seven drawings of one thing are no seven independent rows.

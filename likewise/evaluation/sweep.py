@@ -18,7 +18,7 @@ from likewise.modalities import Row
 from likewise.model import Model
 from likewise.table import Table
 
-VALUES: dict[str, tuple[Any, ...]] = {     # what to try of a knob, by its name
+VALUES: dict[str, tuple[Any, ...]] = {  # what to try of a knob, by its name
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),
     "temperature": (0.5, 0.7, 0.85, 1.0, 1.2),
     "truncation": (0.5, 0.7, 0.85, 1.0),
@@ -29,8 +29,8 @@ VALUES: dict[str, tuple[Any, ...]] = {     # what to try of a knob, by its name
     "steps": (2, 4, 8, 16, 32),
     "shift": (0.5, 1.0, 2.0, 3.0),
 }
-SHOWN = 11      # samples of a value that are shown
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)       # of the default of any other number
+SHOWN = 11  # samples of a value that are shown
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the default of any other number
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ class Sweep:
 
     @property
     def about(self) -> str:
-        return (f"P({self.formula}), {self.n} samples for each value against {self.n} rows held out, "
-                f"seed {self.seed}")
+        return (
+            f"P({self.formula}), {self.n} samples for each value against {self.n} rows held out, "
+            f"seed {self.seed}"
+        )
 
     @property
     def fidelity_name(self) -> str:
@@ -111,15 +113,20 @@ class Sweep:
     def __str__(self) -> str:
         optional = ("density", "coverage", "agreement")
         measures = ["distance", *(m for m in optional if getattr(self.points[0], m))]
-        rows = [[self.knob, *(self.names[m] for m in measures), "spread"],
-                ["real rows", *(str(self.floor.get(m, "")) for m in measures), "1"]]
+        rows = [
+            [self.knob, *(self.names[m] for m in measures), "spread"],
+            ["real rows", *(str(self.floor.get(m, "")) for m in measures), "1"],
+        ]
         for point in self.points:
             rows.append([point.label, *(str(getattr(point, m)) for m in measures), short(point.spread)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         padded = ([cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows)
         lines = ["  ".join(row).rstrip() for row in padded]
-        said = [f"best by {self.names[by]}: {self.knob} {point.label}"
-                for by in ("distance", "agreement") if (point := self.best(by))]
+        said = [
+            f"best by {self.names[by]}: {self.knob} {point.label}"
+            for by in ("distance", "agreement")
+            if (point := self.best(by))
+        ]
         return "\n".join([self.about, "", *lines, "", *said])
 
     def to_json(self) -> dict[str, Any]:
@@ -129,13 +136,30 @@ class Sweep:
             plain = dataclasses.asdict(dataclasses.replace(p, samples=()))
             points.append({name: value for name, value in plain.items() if name != "samples"})
         best = {by: p.value for by in ("distance", "agreement") if (p := self.best(by))}
-        return {"run": self.run, "knob": self.knob, "formula": self.formula, "n": self.n, "seed": self.seed,
-                "points": points, "floor": {k: dataclasses.asdict(v) for k, v in self.floor.items()},
-                "names": self.names, "best": best}
+        return {
+            "run": self.run,
+            "knob": self.knob,
+            "formula": self.formula,
+            "n": self.n,
+            "seed": self.seed,
+            "points": points,
+            "floor": {k: dataclasses.asdict(v) for k, v in self.floor.items()},
+            "names": self.names,
+            "best": best,
+        }
 
 
-def sweep(model: Model, table: Table, knob: str, values: Sequence[Any] | None = None, *, n: int = 300,
-          seed: int = 0, name: str = "the model", **knobs: Any) -> Sweep:
+def sweep(
+    model: Model,
+    table: Table,
+    knob: str,
+    values: Sequence[Any] | None = None,
+    *,
+    n: int = 300,
+    seed: int = 0,
+    name: str = "the model",
+    **knobs: Any,
+) -> Sweep:
     """Draw for n rows held out with each of `values` of a knob (see `tries`) and the other knobs as given.
 
     All values share their seeds, so that differences are the knob's. Raises ValueError for a knob that the
@@ -157,13 +181,34 @@ def sweep(model: Model, table: Table, knob: str, values: Sequence[Any] | None = 
         floor = {m: line.real for m, line in found.items() if line and line.real}
         names = {m: line.name for m, line in found.items() if line}
         own = {m: line.value for m, line in found.items() if line}
-        points.append(Point(value, own["distance"], own.get("density"), own.get("coverage"),
-                            own.get("agreement"), _spread(exam, drawn), tuple(drawn[i] for i in shown)))
-    floor |= {"fidelity": floor.get("density") or floor.get("agreement") or floor["distance"],
-              "diversity": floor.get("coverage") or Estimate(1.0)}
+        points.append(
+            Point(
+                value,
+                own["distance"],
+                own.get("density"),
+                own.get("coverage"),
+                own.get("agreement"),
+                _spread(exam, drawn),
+                tuple(drawn[i] for i in shown),
+            )
+        )
+    floor |= {
+        "fidelity": floor.get("density") or floor.get("agreement") or floor["distance"],
+        "diversity": floor.get("coverage") or Estimate(1.0),
+    }
     rows = exam.rows_of(model.formula.columns, range(len(exam.ground.rows)))
-    return Sweep(name, knob, str(model.formula), len(rows), seed, tuple(points), floor, names,
-                 tuple(rows[i] for i in shown), dict(table.kinds))
+    return Sweep(
+        name,
+        knob,
+        str(model.formula),
+        len(rows),
+        seed,
+        tuple(points),
+        floor,
+        names,
+        tuple(rows[i] for i in shown),
+        dict(table.kinds),
+    )
 
 
 def tries(knob: str, parameter: inspect.Parameter) -> list[Any]:
@@ -202,14 +247,20 @@ def read_values(text: str, parameter: inspect.Parameter) -> list[Any]:
     try:
         return [kind(word) for word in words]
     except ValueError:
-        raise ValueError(f"cannot read {text!r} as values of {parameter.name}; write one {kind.__name__} or "
-                         "more, with commas between them") from None
+        raise ValueError(
+            f"cannot read {text!r} as values of {parameter.name}; write one {kind.__name__} or "
+            "more, with commas between them"
+        ) from None
 
 
 def _line(lines: Sequence[Line], measure: str) -> Line | None:
     """The line of a measure: of the first target if there are several."""
-    ends = {"distance": ("KID of edges", ": KID"), "density": (": density",), "coverage": (": coverage",),
-            "agreement": (": accuracy", ": in top 10")}[measure]
+    ends = {
+        "distance": ("KID of edges", ": KID"),
+        "density": (": density",),
+        "coverage": (": coverage",),
+        "agreement": (": accuracy", ": in top 10"),
+    }[measure]
     return next((line for line in lines if line.name.endswith(ends)), None)
 
 

@@ -17,9 +17,15 @@ from likewise.formula import unknown
 from likewise.table import Table
 
 CHECKS: dict[str, type[Check]] = {
-    "shakespeare": Plays, "python": Functions, "sql": Statements, "dialects": Statements,
-    "proteins": Proteins, "molecules": Molecules, "crystals": Crystals}
-COLUMN = "text"     # that is judged, but of dialects, whose columns are two dialects
+    "shakespeare": Plays,
+    "python": Functions,
+    "sql": Statements,
+    "dialects": Statements,
+    "proteins": Proteins,
+    "molecules": Molecules,
+    "crystals": Crystals,
+}
+COLUMN = "text"  # that is judged, but of dialects, whose columns are two dialects
 
 
 class Texts:
@@ -53,14 +59,20 @@ class Texts:
         letters = self._trigram.draw(len(drawn), seed=self.seed, longest=min(longest, 4000))
         blind = [{**row, self.column: text} for row, text in zip(drawn, letters, strict=True)]
         found = [self.check.marks(rows) for rows in (drawn, self._real(drawn, rng), blind)]
-        return [Line(f"{self.column}: {mark.name}", *(_estimate(m, rng) for m in (mark, real, other)),
-                     better=mark.better, note=mark.note,
-                     head=mark.name * mark.name.startswith("valid"))
-                for mark, real, other in zip(*found, strict=True)]
+        return [
+            Line(
+                f"{self.column}: {mark.name}",
+                *(_estimate(m, rng) for m in (mark, real, other)),
+                better=mark.better,
+                note=mark.note,
+                head=mark.name * mark.name.startswith("valid"),
+            )
+            for mark, real, other in zip(*found, strict=True)
+        ]
 
     def _real(self, drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
         """Rows held out, as many as were drawn or as there are, with the columns that drawn rows have."""
-        rows = rng.permutation(len(self.table.test))[:len(drawn)]
+        rows = rng.permutation(len(self.table.test))[: len(drawn)]
         known = {name: self.table.test.column(name) for name in drawn[0]}
         held = [{name: values[i] for name, values in known.items()} for i in rows]
         return self.check.real(held, drawn, rng)
@@ -74,8 +86,9 @@ class Texts:
         return min(1000, max(map(len, self.check.train)))
 
 
-def judge(domain: str, drawn: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *,
-          seed: int = 0) -> list[Line]:
+def judge(
+    domain: str, drawn: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *, seed: int = 0
+) -> list[Line]:
     """Lines on texts, or rows with a text and what it was drawn for or with, of a demo's table.
 
     `domain` is the name of the demo. Of `dialects` the column is a dialect, and a row has both. Raises

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from likewise.rng import Rng
 
-BEGIN, END = "\x02", ""     # what stands twice before a text, and what is drawn after it
+BEGIN, END = "\x02", ""  # what stands twice before a text, and what is drawn after it
 
 
 class Trigram:
@@ -27,7 +27,7 @@ class Trigram:
         for text in texts:
             padded = BEGIN + BEGIN + text
             for i, letter in enumerate([*text, END]):
-                counts[padded[i:i + 2]][letter] += 1
+                counts[padded[i : i + 2]][letter] += 1
         if not counts:
             raise ValueError("a trigram baseline needs at least one training text")
         self._next = {two: (list(found), list(accumulate(found.values()))) for two, found in counts.items()}

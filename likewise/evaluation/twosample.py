@@ -12,8 +12,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from likewise.evaluation.estimate import Estimate
 
 
-def c2st(samples: np.ndarray, real: np.ndarray, *, rng: np.random.Generator, paired: bool = False,
-         folds: int = 5, repeats: int = 200) -> Estimate:
+def c2st(
+    samples: np.ndarray,
+    real: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    paired: bool = False,
+    folds: int = 5,
+    repeats: int = 200,
+) -> Estimate:
     """P(a sample looks more drawn than a real row does), features (N, F) and (M, F): 0.5 best, 1 worst.
 
     It is the area under the ROC curve on rows that the trees have not seen, averaged over the `folds` of a
@@ -23,14 +30,16 @@ def c2st(samples: np.ndarray, real: np.ndarray, *, rng: np.random.Generator, pai
     """
     n, m = len(samples), len(real)
     if min(n, m) < 2 or samples.shape[1:] != real.shape[1:] or (paired and n != m):
-        raise ValueError("a two-sample test needs two sets of at least 2 rows in one feature space, as many "
-                         f"if paired; these are {samples.shape} and {real.shape}")
+        raise ValueError(
+            "a two-sample test needs two sets of at least 2 rows in one feature space, as many "
+            f"if paired; these are {samples.shape} and {real.shape}"
+        )
     folds = min(folds, n, m)
     mine = rng.permutation(n) % folds
     theirs = mine if paired else rng.permutation(m) % folds
     wins = [_wins(samples, real, mine == fold, theirs == fold) for fold in range(folds)]
 
-    def area(u: np.ndarray, v: np.ndarray) -> float:        # u (N,), v (M,): how often each row comes
+    def area(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): how often each row comes
         areas = []
         for fold, won in enumerate(wins):
             a, b = u[mine == fold], v[theirs == fold]

@@ -15,12 +15,18 @@ from likewise.evaluation.estimate import bootstrap, share
 from likewise.evaluation.ground import rng_of
 from likewise.evaluation.report import Line
 
-GREY = 127.5    # levels of 255 in a unit of [-1, 1]
+GREY = 127.5  # levels of 255 in a unit of [-1, 1]
 Features = Callable[[np.ndarray], np.ndarray]
 
 
-def variations(originals: np.ndarray, drawn: np.ndarray, ceiling: np.ndarray | None = None, *, seed: int = 0,
-               space: Features = features.edges) -> list[Line]:
+def variations(
+    originals: np.ndarray,
+    drawn: np.ndarray,
+    ceiling: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    space: Features = features.edges,
+) -> list[Line]:
     """A variation keeps what the original shows and changes the detail: each in two lines.
 
     `ceiling` (N, H, W, C), shown as of real rows, are the originals as near as the model can draw them, such
@@ -29,34 +35,61 @@ def variations(originals: np.ndarray, drawn: np.ndarray, ceiling: np.ndarray | N
     """
     n, k = drawn.shape[:2]
     if n < 2 or k < 2 or originals.shape != drawn[:, 0].shape:
-        raise ValueError("variations are measured on two originals or more with as many times two variations "
-                         f"or more, of one shape, not {originals.shape} and {drawn.shape}")
+        raise ValueError(
+            "variations are measured on two originals or more with as many times two variations "
+            f"or more, of one shape, not {originals.shape} and {drawn.shape}"
+        )
     real, ours = _unit(space(originals)), _unit(space(drawn.reshape(-1, *drawn.shape[2:]))).reshape(n, k, -1)
     best = None if ceiling is None else _unit(space(ceiling))
-    other = np.roll(np.arange(n), 1)        # another original
+    other = np.roll(np.arange(n), 1)  # another original
     rng = rng_of("variations", seed)
 
     def line(name: str, values: np.ndarray, real: np.ndarray | None, chance: np.ndarray, **more: str) -> Line:
         top = None if real is None else bootstrap(np.mean, real, rng=rng)
         return Line(name, bootstrap(np.mean, values, rng=rng), top, None, float(chance.mean()), **more)
 
-    found = (ours @ real.T).argmax(2) == np.arange(n)[:, None]      # (N, K)
+    found = (ours @ real.T).argmax(2) == np.arange(n)[:, None]  # (N, K)
     hits = bootstrap(np.mean, found.mean(1), rng=rng)
     top = None if best is None else share((best @ real.T).argmax(1) == np.arange(n))
     pairs = np.triu_indices(k, 1)
-    within, across = (rmse(drawn[:, pairs[0]], drawn[rows][:, pairs[1]]).mean(1)
-                      for rows in (np.arange(n), other))
+    within, across = (
+        rmse(drawn[:, pairs[0]], drawn[rows][:, pairs[1]]).mean(1) for rows in (np.arange(n), other)
+    )
     to_own, to_other = (rmse(drawn, originals[rows][:, None]).mean(1) for rows in (np.arange(n), other))
     return [
-        Line("original nearest", hits, top, None, 1 / n, "higher",
-             f"how often a variation is more like its original than like any of {n - 1} others"),
-        line("likeness to the original", (ours * real[:, None]).sum(-1).mean(1),
-             None if best is None else (best * real).sum(-1), (ours * ours[other]).sum(-1), better="higher",
-             note="cosine of edges; chance: of variations of two originals"),
-        line("RMSE to the original", to_own, None if best is None else rmse(ceiling, originals), to_other,
-             better="as real", note="of pixels, in levels of 255; chance: to another original"),
-        line("RMSE among variations", within, None, across, better="higher",
-             note="of one original: above 0 the detail changes; chance: of two originals"),
+        Line(
+            "original nearest",
+            hits,
+            top,
+            None,
+            1 / n,
+            "higher",
+            f"how often a variation is more like its original than like any of {n - 1} others",
+        ),
+        line(
+            "likeness to the original",
+            (ours * real[:, None]).sum(-1).mean(1),
+            None if best is None else (best * real).sum(-1),
+            (ours * ours[other]).sum(-1),
+            better="higher",
+            note="cosine of edges; chance: of variations of two originals",
+        ),
+        line(
+            "RMSE to the original",
+            to_own,
+            None if best is None else rmse(ceiling, originals),
+            to_other,
+            better="as real",
+            note="of pixels, in levels of 255; chance: to another original",
+        ),
+        line(
+            "RMSE among variations",
+            within,
+            None,
+            across,
+            better="higher",
+            note="of one original: above 0 the detail changes; chance: of two originals",
+        ),
     ]
 
 

@@ -30,8 +30,10 @@ def drawing(name: str) -> type[Family]:
     """The class of a family that draws. Raises ValueError for one that does not, and as family_class does."""
     cls = family_class(name)
     if not hasattr(cls, "sample"):
-        raise ValueError(f"the family {name} draws nothing: it says what belongs together; "
-                         "`likewise evaluate RUN` measures that, Model.embed has its vectors")
+        raise ValueError(
+            f"the family {name} draws nothing: it says what belongs together; "
+            "`likewise evaluate RUN` measures that, Model.embed has its vectors"
+        )
     return cls
 
 

@@ -28,7 +28,7 @@ from likewise.rng import Rng
 from likewise.samplers import time_grid
 from likewise.spec import Spec
 
-T_MIN = 0.1    # (2): below this noise a decoder that is trained with noise makes no difference
+T_MIN = 0.1  # (2): below this noise a decoder that is trained with noise makes no difference
 
 
 class Autoencoder(Family):
@@ -36,11 +36,25 @@ class Autoencoder(Family):
 
     phases: ClassVar[tuple[str, ...]] = ("codec", "prior")
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 4, codec_depth: int = 1, stem: Literal["conv", "patch"] = "conv",
-                 bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous", coarse: int = 4,
-                 floats: int = 8, codebook: int = 1000, books: int = 4, settle: float = 0.5,
-                 t_mean: float = 1.0, t_std: float = 1.0, infill: float | None = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 128,
+        depth: int = 4,
+        codec_depth: int = 1,
+        stem: Literal["conv", "patch"] = "conv",
+        bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous",
+        coarse: int = 4,
+        floats: int = 8,
+        codebook: int = 1000,
+        books: int = 4,
+        settle: float = 0.5,
+        t_mean: float = 1.0,
+        t_std: float = 1.0,
+        infill: float | None = None,
+    ) -> None:
         """Build codec and prior.
 
         width   floats a token of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
@@ -58,12 +72,22 @@ class Autoencoder(Family):
         if not several and next(iter(self.targets.values())).tokens == 1:
             self.infill = 0.0  # known, it leaves nothing to tell
         self.settle, self.t_mean, self.t_std = settle, t_mean, t_std
-        self.codec = Codec(targets, bottleneck=bottleneck, width=width, depth=codec_depth, stem=stem,
-                           coarse=coarse, floats=floats, size=codebook, books=books)
+        self.codec = Codec(
+            targets,
+            bottleneck=bottleneck,
+            width=width,
+            depth=codec_depth,
+            stem=stem,
+            coarse=coarse,
+            floats=floats,
+            size=codebook,
+            books=books,
+        )
         known = known_specs(self.codec.columns.specs) if self.infill else {}
         vectors = Spec(self.codec.grid, width=self.codec.bottleneck.floats)
-        self.prior = Denoiser({"z": vectors}, {**self.sources, **known}, width=width, depth=depth,
-                              stem="patch", predict="x")
+        self.prior = Denoiser(
+            {"z": vectors}, {**self.sources, **known}, width=width, depth=depth, stem="patch", predict="x"
+        )
 
     def parameters_of(self, phase: str) -> list[tuple[str, torch.nn.Parameter]]:
         return [(n, p) for n, p in self.named_parameters() if n.startswith(f"{phase}.")]
@@ -89,8 +113,11 @@ class Autoencoder(Family):
         with torch.no_grad():
             z = self.codec.vectors(self.codec.encode(x)).float()
         t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(1))
-        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
-                 else no_masks(self.targets, rows, z.device))
+        masks = (
+            draw_masks(self.targets, self.infill, rng)
+            if self.infill
+            else no_masks(self.targets, rows, z.device)
+        )
         some = torch.stack([m.any(1) for m in masks.values()]).any(0)
         loss = torch.zeros(rows, device=z.device)
         for part in (some, ~some):  # a row of which nothing is known has no known parts to read
@@ -124,12 +151,25 @@ class Autoencoder(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               toward: Toward | None = None, start: Start | None = None, steps: int = 10,
-               sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
-               guidance: float = 1.5, guidance_from: float = 0.0, guidance_to: float = 0.9,
-               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
-               noise: bool = False) -> Batch:
+    def sample(
+        self,
+        c: Context,
+        *,
+        known: Known | None,
+        rng: Rng,
+        against: Context | None = None,
+        toward: Toward | None = None,
+        start: Start | None = None,
+        steps: int = 10,
+        sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
+        guidance: float = 1.5,
+        guidance_from: float = 0.0,
+        guidance_to: float = 0.9,
+        zero_star: bool = True,
+        shift: float = 1.0,
+        eta: float = 1.0,
+        noise: bool = False,
+    ) -> Batch:
         """(3), by `steps` steps of the flow.
 
         steps      more are finer; sampler: solver of the flow
@@ -147,10 +187,21 @@ class Autoencoder(Family):
         if start is not None:  # the path is that of the codes
             z = self.codec.vectors(self.codec.encode(start.values)).float()
             start = Start({"z": z}, start.strength)
-        v = self.prior.draw(self._with(values, masks, c), rng, nothing, none, time_grid(steps, shift),
-                            sampler=sampler, guidance=guidance, interval=(guidance_from, guidance_to),
-                            zero_star=zero_star, eta=eta, against=against, toward=toward,
-                            start=start)["z"]
+        v = self.prior.draw(
+            self._with(values, masks, c),
+            rng,
+            nothing,
+            none,
+            time_grid(steps, shift),
+            sampler=sampler,
+            guidance=guidance,
+            interval=(guidance_from, guidance_to),
+            zero_star=zero_star,
+            eta=eta,
+            against=against,
+            toward=toward,
+            start=start,
+        )["z"]
         says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
         drawn = self.codec.likelihood.draw(says, rng, noise)
         return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}

@@ -39,9 +39,9 @@ from likewise.rng import Rng
 from likewise.spec import Spec
 from likewise.trunks import BASE, EPS, made, refused
 
-READ = 4   # places a side at which a picture is read: every block sees all of them
+READ = 4  # places a side at which a picture is read: every block sees all of them
 STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
-DROP, DROPPED = 0.04, 0.4   # of the tokens of documents: for each pass through the rows, and at most
+DROP, DROPPED = 0.04, 0.4  # of the tokens of documents: for each pass through the rows, and at most
 GUIDANCE = 2.0  # of pictures
 FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of more is coded
 
@@ -49,14 +49,30 @@ FEW = 64  # tokens of floats up to which they are drawn one by one: a grid of mo
 class Autoregressive(Family):
     """P(targets | sources) as a product over tokens."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *,
-                 width: int | None = None, depth: int = 4, components: int = 16, floor: float = 0.01,
-                 codec: Literal["fsq", "vq", "rvq"] = "fsq", coarse: int = 4, codebook: int = 1000,
-                 settle: float = 0.4, infill: float | None = None, grams: int = 0,
-                 fim: float = 0.0, dropout: float | None = None,
-                 compat: Literal["none", "llama", "gpt2"] = "none", heads: int | None = None,
-                 hidden: int | None = None, base: float = BASE, eps: float = EPS,
-                 tied: bool | None = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int | None = None,
+        depth: int = 4,
+        components: int = 16,
+        floor: float = 0.01,
+        codec: Literal["fsq", "vq", "rvq"] = "fsq",
+        coarse: int = 4,
+        codebook: int = 1000,
+        settle: float = 0.4,
+        infill: float | None = None,
+        grams: int = 0,
+        fim: float = 0.0,
+        dropout: float | None = None,
+        compat: Literal["none", "llama", "gpt2"] = "none",
+        heads: int | None = None,
+        hidden: int | None = None,
+        base: float = BASE,
+        eps: float = EPS,
+        tied: bool | None = None,
+    ) -> None:
         """Build the network.
 
         width   floats a token in the trunk (default of documents 256, else 128); depth: blocks of the trunk
@@ -80,8 +96,9 @@ class Autoregressive(Family):
         """
         super().__init__(targets, sources)
         own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps, "tied": tied}
-        if reason := refused(self.targets, self.sources, compat,
-                             {**own, "infill": infill, "grams": grams, "fim": fim}):
+        if reason := refused(
+            self.targets, self.sources, compat, {**own, "infill": infill, "grams": grams, "fim": fim}
+        ):
             raise ValueError(reason)
         self.running = any(s.running for s in self.targets.values())
         self.writes = [s.padded for s in self.targets.values()] == [True]
@@ -100,25 +117,32 @@ class Autoregressive(Family):
             self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
         if self.running and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
-        self.pictures = [n for n, s in self.targets.items()
-                         if not s.categorical and len(s.grid) > 1 and s.tokens > FEW]
-        self.coders = Coders(self.targets, self.pictures, bottleneck=codec, width=min(width, 128),
-                             coarse=coarse, size=codebook)
+        self.pictures = [
+            n for n, s in self.targets.items() if not s.categorical and len(s.grid) > 1 and s.tokens > FEW
+        ]
+        self.coders = Coders(
+            self.targets, self.pictures, bottleneck=codec, width=min(width, 128), coarse=coarse, size=codebook
+        )
         self.settle = settle
         self.tokens = self.coders.specs
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
         specs, self.bare = list(self.tokens.values()), compat != "none"
         ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
-        self.causal = (made(compat, *specs, width, depth, own) if self.bare else
-                       Causal(specs, width, depth, more))
+        self.causal = (
+            made(compat, *specs, width, depth, own) if self.bare else Causal(specs, width, depth, more)
+        )
         last = self.sizes[-1] == 1 and not fim  # that no slot reads
         read = [] if self.bare else specs[:-1] if last else specs
-        self.embeds = nn.ModuleList(ids(s.classes, width) if s.categorical else Numbers(s.width, width)
-                                    for s in read)
-        self.heads = nn.ModuleList(Ids(width, s.classes, not self.bare, self.causal.shared)
-                                   if s.categorical else Gaussians(width, s.width, components, floor)
-                                   for s in self.tokens.values())
+        self.embeds = nn.ModuleList(
+            ids(s.classes, width) if s.categorical else Numbers(s.width, width) for s in read
+        )
+        self.heads = nn.ModuleList(
+            Ids(width, s.classes, not self.bare, self.causal.shared)
+            if s.categorical
+            else Gaussians(width, s.width, components, floor)
+            for s in self.tokens.values()
+        )
         self.grams = Grams(grams, width) if grams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
@@ -138,7 +162,7 @@ class Autoregressive(Family):
         """(1) of the sequence."""
         embeds = [self.causal.embedding] if self.bare else self.embeds
         dropout = 0.0
-        if self.training:   # what is read for the first time cannot have been learned by heart
+        if self.training:  # what is read for the first time cannot have been learned by heart
             again = min(DROPPED, DROP * max(0.0, self.passes - 1))
             dropout = again if self.dropout is None else self.dropout
         return Product(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
@@ -161,8 +185,11 @@ class Autoregressive(Family):
         if len(self.pictures) == len(self.targets) and self.progress < self.settle:  # all tokens still move
             return 0 * self.causal.start.sum() + torch.zeros(len(rng), device=c.present.device)
         rows = len(rng)
-        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
-                 else no_masks(self.targets, rows, c.present.device))
+        masks = (
+            draw_masks(self.targets, self.infill, rng)
+            if self.infill
+            else no_masks(self.targets, rows, c.present.device)
+        )
         z = self.coders.encode(x)
         some = torch.stack([mask.any(1) for mask in masks.values()]).any(0)
         losses = torch.zeros(rows, len(z), device=c.present.device)
@@ -186,8 +213,11 @@ class Autoregressive(Family):
         nats = self._nats(z, self._read(c, x, masks), free).sum(1)
         for name, codec in self.coders.named.items():
             nats = nats + codec.log_prob({name: x[name]}, z[name])
-        return Score(nats, "bound" if self.pictures else "exact",
-                     sum(s.tokens * s.width for s in self.targets.values()))
+        return Score(
+            nats,
+            "bound" if self.pictures else "exact",
+            sum(s.tokens * s.width for s in self.targets.values()),
+        )
 
     def token_log_prob(self, x: Batch, c: Context) -> Batch:
         """log p of each token given those before it, column -> (B, T) nats, 0 after the end; no pictures."""
@@ -203,12 +233,26 @@ class Autoregressive(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               prompt: Batch | None = None, suffix: Batch | None = None, owed: Owed | None = None,
-               watch: Watch | None = None, constraint: Mapping[str, Bound] | None = None,
-               temperature: float = 1.0, top_p: float = 1.0, min_p: float = 0.0,
-               guidance: float | None = None, presence: float = 0.0, frequency: float = 0.0,
-               tokens: int | None = None) -> Batch:
+    def sample(
+        self,
+        c: Context,
+        *,
+        known: Known | None,
+        rng: Rng,
+        against: Context | None = None,
+        prompt: Batch | None = None,
+        suffix: Batch | None = None,
+        owed: Owed | None = None,
+        watch: Watch | None = None,
+        constraint: Mapping[str, Bound] | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        guidance: float | None = None,
+        presence: float = 0.0,
+        frequency: float = 0.0,
+        tokens: int | None = None,
+    ) -> Batch:
         """Draw (1) token by token; of each target under a `constraint`, what it allows.
 
         temperature  below 1, more of what is likely; 0 is the most likely token each time
@@ -227,26 +271,38 @@ class Autoregressive(Family):
         Raises ValueError for a negative where nothing is guided, a suffix without `fim`, known parts of a
         document, and a knob out of its range.
         """
-        for name, value, fine in (("temperature", temperature, 0 <= temperature < math.inf),
-                                  ("top_p", top_p, 0 < top_p <= 1), ("min_p", min_p, 0 <= min_p <= 1)):
+        for name, value, fine in (
+            ("temperature", temperature, 0 <= temperature < math.inf),
+            ("top_p", top_p, 0 < top_p <= 1),
+            ("min_p", min_p, 0 <= min_p <= 1),
+        ):
             if not fine:
-                raise ValueError(f"{name}={value:g}: temperature is 0 or more, top_p is above 0 and at most "
-                                 "1, min_p is from 0 to 1")
+                raise ValueError(
+                    f"{name}={value:g}: temperature is 0 or more, top_p is above 0 and at most "
+                    "1, min_p is from 0 to 1"
+                )
         if known and self.running:
-            raise ValueError("parts of a document cannot be known, as it has no places of its own; give a "
-                             "prompt, or a prompt and a suffix to a model that was trained with fim")
+            raise ValueError(
+                "parts of a document cannot be known, as it has no places of its own; give a "
+                "prompt, or a prompt and a suffix to a model that was trained with fim"
+            )
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
             if value is not None and not self.writes:
                 raise ValueError(f"{name} is for a model whose one target is a text")
         if self.bare and (known or against or suffix is not None or guidance not in (None, 1.0)):
-            raise ValueError("a model with another library's trunk (compat) reads nothing but what stands "
-                             "before a place: no suffix, no known parts, no guidance, no negative; give it a "
-                             "prompt, or train one without compat")
+            raise ValueError(
+                "a model with another library's trunk (compat) reads nothing but what stands "
+                "before a place: no suffix, no known parts, no guidance, no negative; give it a "
+                "prompt, or train one without compat"
+            )
         if suffix is not None and (known or not self.fim):
-            raise ValueError("known parts and a suffix are two ways to fill in a text; leave one out" if known
-                             else "this model cannot fill in the middle of a text, as it was trained without "
-                             "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
-                             "likewise train --from RUN --fim 0.5 --out ANOTHER")
+            raise ValueError(
+                "known parts and a suffix are two ways to fill in a text; leave one out"
+                if known
+                else "this model cannot fill in the middle of a text, as it was trained without "
+                "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
+                "likewise train --from RUN --fim 0.5 --out ANOTHER"
+            )
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
         rows, device = len(rng), c.present.device
@@ -255,8 +311,10 @@ class Autoregressive(Family):
         usual = {n: GUIDANCE if n in self.pictures else 1.0 for n, s in self.tokens.items() if s.categorical}
         weight = usual if guidance is None else dict.fromkeys(usual, guidance)
         if against is not None and not weight:
-            raise ValueError("a negative has no effect here: the family autoregressive guides ids, and every "
-                             "target is a number; take the family flow or diffusion")
+            raise ValueError(
+                "a negative has no effect here: the family autoregressive guides ids, and every "
+                "target is a number; take the family flow or diffusion"
+            )
         other = opposite([c], against, next((w for w in weight.values() if w != 1), 1.0))
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
@@ -266,9 +324,18 @@ class Autoregressive(Family):
             choice = Choice(temperature, top_p, min_p, weight.get(name, 1.0), presence, frequency)
             forced = self._forced(name, masks[name])
             if spec.padded:
-                drawing.text(name, z[name], forced, choice, prompt=(prompt or {}).get(name),
-                             suffix=(suffix or {}).get(name), owed=owed, watch=watch, tokens=tokens,
-                             bound=(constraint or {}).get(name))
+                drawing.text(
+                    name,
+                    z[name],
+                    forced,
+                    choice,
+                    prompt=(prompt or {}).get(name),
+                    suffix=(suffix or {}).get(name),
+                    owed=owed,
+                    watch=watch,
+                    tokens=tokens,
+                    bound=(constraint or {}).get(name),
+                )
             else:
                 drawing.column(name, z[name], forced, choice)
         out = drawing.out

@@ -157,8 +157,9 @@ class Family(nn.Module, ABC):
 def alone(name: str, targets: Mapping[str, Spec]) -> None:
     """Raise ValueError unless `name` is the only target: codes of several are of none of them alone."""
     if list(targets) != [name]:
-        raise ValueError(f"{name} cannot be seen through a model of {', '.join(targets)}: "
-                         f"train one of {name} alone")
+        raise ValueError(
+            f"{name} cannot be seen through a model of {', '.join(targets)}: train one of {name} alone"
+        )
 
 
 def keywords(function: Any) -> dict[str, inspect.Parameter]:

@@ -40,9 +40,18 @@ class Contrastive(Family):
 
     apart: ClassVar[bool] = False
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 2, stem: Literal["conv", "patch"] = "conv", coarse: int = 8, floats: int = 64,
-                 objective: Literal["infonce", "siglip"] = "infonce") -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 128,
+        depth: int = 2,
+        stem: Literal["conv", "patch"] = "conv",
+        coarse: int = 8,
+        floats: int = 64,
+        objective: Literal["infonce", "siglip"] = "infonce",
+    ) -> None:
         """An encoder for each column. Raises ValueError for fewer than two targets, and for sources.
 
         width   floats a token; depth: blocks of each encoder
@@ -52,16 +61,21 @@ class Contrastive(Family):
         """
         super().__init__(targets, sources)
         if sources:
-            raise ValueError("the family contrastive aligns targets and takes no sources; write "
-                             f"{', '.join([*targets, *sources])!r} in place of "
-                             f"'{', '.join(targets)} | {', '.join(sources)}'")
+            raise ValueError(
+                "the family contrastive aligns targets and takes no sources; write "
+                f"{', '.join([*targets, *sources])!r} in place of "
+                f"'{', '.join(targets)} | {', '.join(sources)}'"
+            )
         if len(targets) < 2:
-            raise ValueError("the family contrastive aligns two columns or more; write them with a comma, as "
-                             f"in '{next(iter(targets))}, text'")
+            raise ValueError(
+                "the family contrastive aligns two columns or more; write them with a comma, as "
+                f"in '{next(iter(targets))}, text'"
+            )
         self.objective, self.pairs = objective, list(itertools.combinations(targets, 2))
         self.towers = nn.ModuleList(
             Tower(name, spec, width=width, depth=depth, stem=stem, coarse=coarse, floats=floats)
-            for name, spec in targets.items())
+            for name, spec in targets.items()
+        )
         scale, bias = START[objective]
         self.log_scale = nn.Parameter(torch.full((len(self.pairs),), math.log(scale)))
         self.bias = nn.Parameter(torch.full((len(self.pairs),), bias), requires_grad=objective == "siglip")
@@ -106,8 +120,9 @@ class Tower(nn.Module):
     end what they are together, so that the padding of a short text counts nowhere.
     """
 
-    def __init__(self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int,
-                 floats: int) -> None:
+    def __init__(
+        self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int, floats: int
+    ) -> None:
         super().__init__()
         self.name, self.categorical = name, spec.categorical
         if spec.categorical:

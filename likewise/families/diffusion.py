@@ -33,12 +33,20 @@ GAMMA = 5.0  # where Hang et al. (2023), "Min-SNR", cut the weight off
 class Diffusion(Family):
     """P(targets | sources) as a chain that takes noise off, step by step."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
-                 depth: int = 6, stem: Literal["conv", "patch"] = "conv",
-                 schedule: Literal["cosine", "linear", "even"] = "cosine",
-                 predict: Literal["v", "noise", "x"] = "v",
-                 weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
-                 infill: float | None = None, source_noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 192,
+        depth: int = 6,
+        stem: Literal["conv", "patch"] = "conv",
+        schedule: Literal["cosine", "linear", "even"] = "cosine",
+        predict: Literal["v", "noise", "x"] = "v",
+        weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
+        infill: float | None = None,
+        source_noise: float = 0.0,
+    ) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -53,8 +61,9 @@ class Diffusion(Family):
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         self.schedule, self.weighting = schedule, weighting
-        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict,
-                                 source_noise=source_noise)
+        self.denoiser = Denoiser(
+            targets, sources, width=width, depth=depth, stem=stem, predict=predict, source_noise=source_noise
+        )
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """(2), the mean of each column, summed over columns: (B,)."""
@@ -62,8 +71,11 @@ class Diffusion(Family):
         # Half of the rows have one time for all columns, as in sampling.
         u = torch.where(rng.uniform(1) < 0.5, u[:, :1], u[:, 1:])
         t = scheduled("even" if self.weighting == "bound" else self.schedule, u)
-        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
-                 else no_masks(self.targets, len(rng), t.device))
+        masks = (
+            draw_masks(self.targets, self.infill, rng)
+            if self.infill
+            else no_masks(self.targets, len(rng), t.device)
+        )
         return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight)
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
@@ -77,11 +89,24 @@ class Diffusion(Family):
         return snr
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               toward: Toward | None = None, start: Start | None = None, steps: int = 20,
-               sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
-               eta: float = 1.0, guidance: float = 3.0, guidance_from: float = 0.0,
-               guidance_to: float = 0.9, zero_star: bool = True, source_noise: float = 0.0) -> Batch:
+    def sample(
+        self,
+        c: Context,
+        *,
+        known: Known | None,
+        rng: Rng,
+        against: Context | None = None,
+        toward: Toward | None = None,
+        start: Start | None = None,
+        steps: int = 20,
+        sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
+        eta: float = 1.0,
+        guidance: float = 3.0,
+        guidance_from: float = 0.0,
+        guidance_to: float = 0.9,
+        zero_star: bool = True,
+        source_noise: float = 0.0,
+    ) -> Batch:
         """Walk down the schedule in `steps` steps.
 
         steps      more are finer; sampler: of (3), stochastic, or a solver of the ODE with the same marginals
@@ -91,9 +116,22 @@ class Diffusion(Family):
         source_noise  noise that is put on sources that are pictures, up to that of training
         """
         value, mask = self.denoiser.clamped(known, len(rng))
-        return self.denoiser.draw(c, rng, value, mask, self.grid(steps), sampler=sampler, guidance=guidance,
-                                  interval=(guidance_from, guidance_to), zero_star=zero_star, eta=eta,
-                                  against=against, toward=toward, start=start, source_noise=source_noise)
+        return self.denoiser.draw(
+            c,
+            rng,
+            value,
+            mask,
+            self.grid(steps),
+            sampler=sampler,
+            guidance=guidance,
+            interval=(guidance_from, guidance_to),
+            zero_star=zero_star,
+            eta=eta,
+            against=against,
+            toward=toward,
+            start=start,
+            source_noise=source_noise,
+        )
 
     def grid(self, steps: int) -> list[float]:
         """Times from noise to 0, even in u. Raises ValueError for less than one step."""
@@ -102,8 +140,17 @@ class Diffusion(Family):
         u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
         return [*scheduled(self.schedule, u).tolist(), 0.0]
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
-                 steps: int | None = None, draws: int = 64, floor: float | None = None) -> Score:
+    def log_prob(
+        self,
+        x: Batch,
+        c: Context,
+        *,
+        rng: Rng,
+        method: Literal["auto", "ode", "bound"] = "auto",
+        steps: int | None = None,
+        draws: int = 64,
+        floor: float | None = None,
+    ) -> Score:
         """The density of numbers: the bound (4), or that of the ODE with the same marginals (Denoiser.ode).
 
         method  "auto" is the ODE's up to 64 numbers a row, where it is exact, and (4) above or with `steps`

@@ -28,17 +28,27 @@ from likewise.rng import Rng
 from likewise.samplers import fine_grid, time_grid
 from likewise.spec import Spec
 
-JUMPS = 4   # steps up to which jumps are better than a solver, where they were learned
+JUMPS = 4  # steps up to which jumps are better than a solver, where they were learned
 
 
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 192,
-                 depth: int = 6, stem: Literal["conv", "patch"] = "conv",
-                 t_mean: float | None = None, t_std: float | None = None,
-                 predict: Literal["auto", "x", "v"] = "auto", infill: float | None = None,
-                 source_noise: float = 0.0, few_step: bool = False) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 192,
+        depth: int = 6,
+        stem: Literal["conv", "patch"] = "conv",
+        t_mean: float | None = None,
+        t_std: float | None = None,
+        predict: Literal["auto", "x", "v"] = "auto",
+        infill: float | None = None,
+        source_noise: float = 0.0,
+        few_step: bool = False,
+    ) -> None:
         """Build the network.
 
         width   floats a token in the trunk; depth: blocks of the trunk
@@ -51,8 +61,16 @@ class Flow(Family):
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
-        self.denoiser = Denoiser(targets, sources, width=width, depth=depth, stem=stem, predict=predict,
-                                 source_noise=source_noise, jumps=few_step)
+        self.denoiser = Denoiser(
+            targets,
+            sources,
+            width=width,
+            depth=depth,
+            stem=stem,
+            predict=predict,
+            source_noise=source_noise,
+            jumps=few_step,
+        )
         few = self.denoiser.layout.size <= FEW
         self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
         self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
@@ -64,22 +82,39 @@ class Flow(Family):
         t, jump = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
         if self.denoiser.jumps:
             t, jump = drawn(t, times, rng)
-        masks = (draw_masks(self.targets, self.infill, rng) if self.infill
-                 else no_masks(self.targets, len(rng), t.device))
-        return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight, jump,
-                                  self.progress)
+        masks = (
+            draw_masks(self.targets, self.infill, rng)
+            if self.infill
+            else no_masks(self.targets, len(rng), t.device)
+        )
+        return self.denoiser.loss(
+            x, c, t, self.denoiser.spread(masks), rng, self._weight, jump, self.progress
+        )
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
         """1 / t^2 of (2), cut off where x^_0 is what the network says."""
         return 1 / t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0) ** 2
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, against: Context | None = None,
-               toward: Toward | None = None, start: Start | None = None, steps: int = 8,
-               sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
-               guidance: float = 2.0, guidance_from: float = 0.0, guidance_to: float = 0.9,
-               zero_star: bool = True, shift: float = 1.0, eta: float = 1.0,
-               source_noise: float = 0.0) -> Batch:
+    def sample(
+        self,
+        c: Context,
+        *,
+        known: Known | None,
+        rng: Rng,
+        against: Context | None = None,
+        toward: Toward | None = None,
+        start: Start | None = None,
+        steps: int = 8,
+        sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
+        guidance: float = 2.0,
+        guidance_from: float = 0.0,
+        guidance_to: float = 0.9,
+        zero_star: bool = True,
+        shift: float = 1.0,
+        eta: float = 1.0,
+        source_noise: float = 0.0,
+    ) -> Batch:
         """Solve (3) in `steps` steps.
 
         steps      more are finer; sampler: solver of (3), auto: dpmpp_2m, but jump for at most 4 steps of
@@ -94,19 +129,41 @@ class Flow(Family):
         if sampler == "auto":
             few = steps <= JUMPS and self.denoiser.can_jump(guidance, against)
             sampler = "jump" if few else "dpmpp_2m"
-        return self.denoiser.draw(c, rng, value, mask, self.grid(steps, shift), sampler=sampler,
-                                  guidance=guidance, interval=(guidance_from, guidance_to),
-                                  zero_star=zero_star, eta=eta, against=against, toward=toward,
-                                  start=start, source_noise=source_noise)
+        return self.denoiser.draw(
+            c,
+            rng,
+            value,
+            mask,
+            self.grid(steps, shift),
+            sampler=sampler,
+            guidance=guidance,
+            interval=(guidance_from, guidance_to),
+            zero_star=zero_star,
+            eta=eta,
+            against=against,
+            toward=toward,
+            start=start,
+            source_noise=source_noise,
+        )
 
     def grid(self, steps: int, shift: float = 1.0) -> list[float]:
         """Fine for pictures alone: of a category times near data, which training hardly sees, say nothing."""
         fine = all(predicts == "x" for predicts in self.denoiser.predicts.values())
         return (fine_grid if fine and not self.denoiser.floats.categorical else time_grid)(steps, shift)
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, method: Literal["auto", "ode", "bound"] = "auto",
-                 draws: int = 64, floor: float | None = None, steps: int = 96, probes: int = 1,
-                 exact: int = 64) -> Score:
+    def log_prob(
+        self,
+        x: Batch,
+        c: Context,
+        *,
+        rng: Rng,
+        method: Literal["auto", "ode", "bound"] = "auto",
+        draws: int = 64,
+        floor: float | None = None,
+        steps: int = 96,
+        probes: int = 1,
+        exact: int = 64,
+    ) -> Score:
         """The density of numbers: by (4), or the variational bound of the same x^_0 (Kingma et al., 2021).
 
         method  "auto" is (4) up to 64 numbers a row, where it is exact, and the bound above

@@ -44,9 +44,20 @@ class GAN(Family):
     rate: ClassVar[float] = 0.25  # at the whole rate the game breaks out now and then, and may not come back
     muon: ClassVar[bool] = False
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 2, latent: int = 64, loss: Game = "relativistic", penalty: float = 1.0,
-                 penalised: float = 0.25, augment: float = 0.0, infill: float | None = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 128,
+        depth: int = 2,
+        latent: int = 64,
+        loss: Game = "relativistic",
+        penalty: float = 1.0,
+        penalised: float = 0.25,
+        augment: float = 0.0,
+        infill: float | None = None,
+    ) -> None:
         """Build both networks.
 
         width    floats a token of the generator's trunk and of the critic's vectors; depth: blocks of both
@@ -70,9 +81,14 @@ class GAN(Family):
         # One token that stands alone is known or not; there is nothing to draw beside it.
         partly = {n: s for n, s in self.floats.specs.items() if several or s.tokens > 1}
         self.parts = partly if self.infill else {}
-        self.generator = Generator(self.floats.specs, self.floats.outputs,
-                                   {**sources, **known_specs(self.parts)}, latent=latent, width=width,
-                                   depth=depth)
+        self.generator = Generator(
+            self.floats.specs,
+            self.floats.outputs,
+            {**sources, **known_specs(self.parts)},
+            latent=latent,
+            width=width,
+            depth=depth,
+        )
         self.critic = Critic(self.floats.specs, sources, width=width, depth=depth)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
@@ -84,8 +100,11 @@ class GAN(Family):
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """One side of the game, (B,): the critic's with (5) where there are gradients, or the generator's."""
         real = self.floats.encode(x)
-        masks = (draw_masks(self.targets, self.infill, rng) if self.parts
-                 else no_masks(self.targets, len(rng), rng.device))
+        masks = (
+            draw_masks(self.targets, self.infill, rng)
+            if self.parts
+            else no_masks(self.targets, len(rng), rng.device)
+        )
         z = rng.normal(self.latent)
         with torch.set_grad_enabled(phase == "generator" and torch.is_grad_enabled()):
             drawn = self.draw(z, c, real, masks)

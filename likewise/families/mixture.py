@@ -32,12 +32,12 @@ from likewise.layout import Batch, Context, Layout
 from likewise.rng import Rng
 from likewise.spec import Spec
 
-FEW = 32        # numbers a row up to which covariances are full and components are counted by held-out rows
-ROWS = 10       # rows a component at least: of fewer rows, fewer components are made
-CLASS = 10.0    # how much more a categorical column counts then than one of numbers
-COARSE = 0.25   # `floor` of many numbers while EM finds which rows go together, see Fit.sharpen
-RESTARTS = 3    # fits of few numbers of which the best is taken
-WORK = 1e11     # multiplications that EM may take: of many numbers a row, fewer rounds
+FEW = 32  # numbers a row up to which covariances are full and components are counted by held-out rows
+ROWS = 10  # rows a component at least: of fewer rows, fewer components are made
+CLASS = 10.0  # how much more a categorical column counts then than one of numbers
+COARSE = 0.25  # `floor` of many numbers while EM finds which rows go together, see Fit.sharpen
+RESTARTS = 3  # fits of few numbers of which the best is taken
+WORK = 1e11  # multiplications that EM may take: of many numbers a row, fewer rounds
 
 
 class Mixture(Family):
@@ -46,10 +46,19 @@ class Mixture(Family):
     precise: ClassVar[bool] = True
     muon: ClassVar[bool] = False
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, components: int = 100,
-                 covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto", rank: int = 8,
-                 method: Literal["em", "gradient"] = "em", floor: float = 0.01,
-                 shrink: float | None = None, count: float = 0.01) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        components: int = 100,
+        covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto",
+        rank: int = 8,
+        method: Literal["em", "gradient"] = "em",
+        floor: float = 0.01,
+        shrink: float | None = None,
+        count: float = 0.01,
+    ) -> None:
         """Make room for the components.
 
         components  at most: fewer if there are fewer than 10 rows for each, or if, up to 32 numbers a row,
@@ -91,8 +100,13 @@ class Mixture(Family):
     def parts(self) -> Parts:
         """The parameters as (1) and (2) mean them."""
         noise = (2 * self.log_std.double()).exp() + (2 * self.log_floor.double()).exp()
-        return Parts(self.logits.double().log_softmax(0), [t.double().log_softmax(-1) for t in self.tables],
-                     self.mean.double(), self.factor.double(), noise)
+        return Parts(
+            self.logits.double().log_softmax(0),
+            [t.double().log_softmax(-1) for t in self.tables],
+            self.mean.double(),
+            self.factor.double(),
+            noise,
+        )
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-log p(x | c) / dims, what `log_prob` says: (B,)."""
@@ -116,8 +130,13 @@ class Mixture(Family):
         rows, device = len(c.present), self.logits.device
         given = {n: c.present[:, i, None] for i, n in enumerate(c.values)}
         for name, spec in self.columns.items():
-            blank = torch.zeros(rows, spec.tokens, *(() if spec.categorical else (spec.width,)),
-                                dtype=torch.int64 if spec.categorical else torch.float64, device=device)
+            blank = torch.zeros(
+                rows,
+                spec.tokens,
+                *(() if spec.categorical else (spec.width,)),
+                dtype=torch.int64 if spec.categorical else torch.float64,
+                device=device,
+            )
             mask = torch.zeros(rows, spec.tokens, dtype=torch.bool, device=device)
             value = blank
             if name in self.sources:
@@ -150,8 +169,9 @@ class Mixture(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0,
-               noise: bool = True) -> Batch:
+    def sample(
+        self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0, noise: bool = True
+    ) -> Batch:
         """Draw by (4): exact, whatever is known.
 
         temperature  scales deviations within a component; 1 is the model as it is
@@ -173,8 +193,9 @@ class Mixture(Family):
                 drawn[name] = torch.where(masks[name][..., None], values[name].float(), value)
         return {n: drawn[n] for n in self.targets}
 
-    def _draw(self, parts: Parts, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float,
-              noise: float) -> Tensor:
+    def _draw(
+        self, parts: Parts, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float, noise: float
+    ) -> Tensor:
         """(4) for one component k (B,) a row, (B, N)."""
         mean, factor, variance = parts.mean[k], parts.factor[k], parts.noise[k]
         weighed = factor * (known / variance)[..., None]  # D^-1 W over what is known
@@ -201,8 +222,13 @@ class Mixture(Family):
             return
         self._measure(values)
         flat, _ = self._flat(values, _whole(values))
-        data = Rows(flat, {n: values[n] for n in self.classes}, self._features(values),
-                    rng.uniform(1)[whole, 0], rng.normal(self.factor.shape[2])[whole].double())
+        data = Rows(
+            flat,
+            {n: values[n] for n in self.classes},
+            self._features(values),
+            rng.uniform(1)[whole, 0],
+            rng.normal(self.factor.shape[2])[whole].double(),
+        )
         most = min(len(self.logits), max(1, rows // ROWS))
         if self.em and not self.many:
             most = self._counted(data, most)
@@ -231,8 +257,15 @@ class Mixture(Family):
         """Components grouped, and, by the method "em", EM until a round gains next to nothing."""
         floor = (2 * self.log_floor.double()).exp()
         coarse = floor * (COARSE / self.floor) ** 2 if self.many else floor
-        fit = Fit(data, self.classes, used, coarse.clamp(max=1.0).maximum(floor), full=self.full,
-                  shrink=self.shrink, count=self.count)
+        fit = Fit(
+            data,
+            self.classes,
+            used,
+            coarse.clamp(max=1.0).maximum(floor),
+            full=self.full,
+            shrink=self.shrink,
+            count=self.count,
+        )
         size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.factor.shape[2])
         least = 1e-3 + 1e-5 * data.x.shape[1]  # nats a row
         for _ in range(min(100, max(5, int(WORK / size))) if self.em else 0):

@@ -40,12 +40,24 @@ CHUNK = 768  # rows decoded at a time by (3) and (4)
 class VAE(Family):
     """P(targets | sources) by one vector z a row."""
 
-    def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int = 128,
-                 depth: int = 1, stem: Literal["conv", "patch"] = "patch", coarse: int = 4, latent: int = 16,
-                 decoder: Literal["gaussian", "bernoulli"] = "gaussian",
-                 prior: Literal["standard", "learned", "mixture", "vamp"] = "learned", components: int = 50,
-                 beta: float = 1.0, free_bits: float = 0.0,
-                 kl_warmup: float = 0.3, infill: float | None = None) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int = 128,
+        depth: int = 1,
+        stem: Literal["conv", "patch"] = "patch",
+        coarse: int = 4,
+        latent: int = 16,
+        decoder: Literal["gaussian", "bernoulli"] = "gaussian",
+        prior: Literal["standard", "learned", "mixture", "vamp"] = "learned",
+        components: int = 50,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        kl_warmup: float = 0.3,
+        infill: float | None = None,
+    ) -> None:
         """Build encoder, prior and decoder.
 
         width   floats a token; depth: blocks of encoder and of decoder
@@ -73,12 +85,14 @@ class VAE(Family):
             self.whole.bias[latent:] = NARROW
         self.part = nn.Linear(self.encoder.tokens * width, 2 * latent) if self.infill else None  # r
         self.prior = Prior(prior, latent, components, width)
-        self.pseudo = nn.ParameterList(torch.randn(components, s.tokens, s.width)
-                                       for s in self.columns.specs.values() if prior == "vamp")  # u_k
+        self.pseudo = nn.ParameterList(
+            torch.randn(components, s.tokens, s.width) for s in self.columns.specs.values() if prior == "vamp"
+        )  # u_k
         self.likelihood = Likelihood(targets, decoder)
         self.up = nn.Linear(latent, self.encoder.tokens * width)
-        self.decoder = Decoder(self.columns.specs, self.likelihood.outputs, width=width, depth=depth,
-                               stem=stem, coarse=coarse)
+        self.decoder = Decoder(
+            self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
+        )
 
     # ---- the parts of (1)
 
@@ -98,8 +112,10 @@ class VAE(Family):
 
     def _r(self, floats: Batch, masks: Batch, reading: Reading) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
-        seen = {n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
-                for n, v in floats.items()}
+        seen = {
+            n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
+            for n, v in floats.items()
+        }
         return self._gaussian(self.part, seen, reading)
 
     def _gaussian(self, head: nn.Linear, seen: Batch, reading: Reading) -> Gaussians:
@@ -179,8 +195,17 @@ class VAE(Family):
     # ---- drawing
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, start: Start | None = None,
-               temperature: float = 0.8, noise: bool = False, candidates: int = 16) -> Batch:
+    def sample(
+        self,
+        c: Context,
+        *,
+        known: Known | None,
+        rng: Rng,
+        start: Start | None = None,
+        temperature: float = 0.8,
+        noise: bool = False,
+        candidates: int = 16,
+    ) -> Batch:
         """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
 
         With a start x_0 of strength s, and m the mean of p(z | c), z becomes
@@ -209,8 +234,9 @@ class VAE(Family):
         mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
         return mean + math.sqrt(1 - s**2) * (self.encode(start.values, c)[0] - mean) + s * (z - mean)
 
-    def _picked(self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng,
-                candidates: int) -> Tensor:
+    def _picked(
+        self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng, candidates: int
+    ) -> Tensor:
         """(4): one z a row, (B, latent)."""
         z, weight = self._weighted(x, masks, c, reading, rng, candidates)
         gumbel = -(-rng.uniform(candidates).clamp(1e-9, 1 - 1e-7).log()).log()
@@ -219,8 +245,9 @@ class VAE(Family):
 
     # ---- scoring
 
-    def log_prob(self, x: Batch, c: Context, *, rng: Rng, samples: int = 64,
-                 observed: Batch | None = None) -> Score:
+    def log_prob(
+        self, x: Batch, c: Context, *, rng: Rng, samples: int = 64, observed: Batch | None = None
+    ) -> Score:
         """(3): a bound from `samples` draws of z; 1 is the ELBO.
 
         samples   more are tighter
@@ -232,8 +259,9 @@ class VAE(Family):
         weight = self._weighted(x, masks, c, self.reader(c), rng, samples)[1]
         return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
 
-    def _weighted(self, x: Batch, masks: Batch | None, c: Context, reading: Reading, rng: Rng,
-                  draws: int) -> tuple[Tensor, Tensor]:
+    def _weighted(
+        self, x: Batch, masks: Batch | None, c: Context, reading: Reading, rng: Rng, draws: int
+    ) -> tuple[Tensor, Tensor]:
         """z (B, K, latent) from q, or from r of what is in `masks`, and log p(x, z | c) / q(z), (B, K).
 
         Without an r they come from the prior.
@@ -255,10 +283,12 @@ class VAE(Family):
     def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, reading: Reading) -> Tensor:
         """log p(x | z, c), of what is in `masks`, z (B, k, latent) -> (B, k)."""
         k = z.shape[1]
-        read = Reading(*(v.repeat_interleave(k, dim=0) for v in
-                         (reading.tokens, reading.bias, reading.pooled)))
-        nats = self.likelihood.nats({n: v.repeat_interleave(k, dim=0) for n, v in x.items()},
-                                    self._says(z.flatten(0, 1), read))
+        read = Reading(
+            *(v.repeat_interleave(k, dim=0) for v in (reading.tokens, reading.bias, reading.pooled))
+        )
+        nats = self.likelihood.nats(
+            {n: v.repeat_interleave(k, dim=0) for n, v in x.items()}, self._says(z.flatten(0, 1), read)
+        )
         if masks is not None:
             nats = {n: v * masks[n].repeat_interleave(k, dim=0) for n, v in nats.items()}
         return sum(v.sum(1) for v in nats.values()).unflatten(0, (-1, k))

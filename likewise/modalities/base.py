@@ -19,19 +19,19 @@ from torch import Tensor
 
 from likewise.spec import Spec
 
-Row = dict[str, Any]    # column -> a value a person can look at
+Row = dict[str, Any]  # column -> a value a person can look at
 
 
 class Modality(ABC):
     """One kind of column. Subclasses are frozen dataclasses and are final."""
 
-    kind: ClassVar[str]          # the name in schemas and messages: "image", "text", "label", "number"
-    media_type: ClassVar[str]    # of the bytes that `dump` writes
-    suffix: ClassVar[str]        # of a file with those bytes, with the dot
+    kind: ClassVar[str]  # the name in schemas and messages: "image", "text", "label", "number"
+    media_type: ClassVar[str]  # of the bytes that `dump` writes
+    suffix: ClassVar[str]  # of a file with those bytes, with the dot
 
-    faithful: ClassVar[bool] = True   # whether tokens tell the value, so that a density of them is one of it
+    faithful: ClassVar[bool] = True  # whether tokens tell the value, so that a density of them is one of it
     log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
-    cell: ClassVar[float] = 0.0       # width, in tokens' units, of what `decode` rounds to one value, or 0
+    cell: ClassVar[float] = 0.0  # width, in tokens' units, of what `decode` rounds to one value, or 0
 
     @classmethod
     @abstractmethod
@@ -70,8 +70,9 @@ class Modality(ABC):
     def places(self, mask: Tensor) -> Tensor:
         """A mask of bool over a value's grid -> which tokens hold, (T,). Raises ValueError for its size."""
         if mask.numel() != self.spec.tokens:
-            raise ValueError(f"the mask has {mask.numel()} places, the column {self.spec.tokens} "
-                             f"({self.spec.grid})")
+            raise ValueError(
+                f"the mask has {mask.numel()} places, the column {self.spec.tokens} ({self.spec.grid})"
+            )
         return mask.flatten()
 
     def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:

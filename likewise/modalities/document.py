@@ -14,10 +14,10 @@ from torch import Tensor
 from likewise.modalities.text import BYTES, Text, learn
 from likewise.spec import Spec
 
-WINDOW = 256        # tokens
-PASSAGE = 800       # characters of a row, at most: about as much as a window of pairs holds
-SMALL = 500_000     # characters below which bytes, of which each is seen often, beat pairs
-MOST = 4096         # pairs
+WINDOW = 256  # tokens
+PASSAGE = 800  # characters of a row, at most: about as much as a window of pairs holds
+SMALL = 500_000  # characters below which bytes, of which each is seen often, beat pairs
+MOST = 4096  # pairs
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Document(Text):
         return cls(learn(values, vocabulary).to_str(), length or WINDOW)
 
     def roomy(self, values: Sequence[str]) -> Self:
-        return self     # a window ends where it ends
+        return self  # a window ends where it ends
 
     @property
     def spec(self) -> Spec:
         return replace(super().spec, running=True)
 
     def told(self, value: str) -> int:
-        return self.tokens(value)       # it may go on
+        return self.tokens(value)  # it may go on
 
     def check(self, value: str) -> str | None:
         return self.fault(value)
@@ -83,7 +83,7 @@ def passages(document: str, most: int = PASSAGE) -> Iterator[str]:
     """
     at = 0
     while (rest := len(document) - at) > most:
-        size = math.ceil(rest / math.ceil(rest / most))     # so that no small part is left in the end
+        size = math.ceil(rest / math.ceil(rest / most))  # so that no small part is left in the end
         part = document[at : at + size]
         lines = [m.end() for m in re.finditer(r"\n+", part) if size // 2 <= m.end() < size]
         words = [m.start() for m in re.finditer(r"\s+", part) if m.start() > size // 2]

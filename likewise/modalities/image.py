@@ -20,9 +20,9 @@ from torch import Tensor
 from likewise.modalities.base import Modality
 from likewise.spec import Spec
 
-LARGEST = 64     # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
+LARGEST = 64  # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
 BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
-UNREADABLE = (OSError, ValueError, SyntaxError, *BOMBS)     # what Pillow raises
+UNREADABLE = (OSError, ValueError, SyntaxError, *BOMBS)  # what Pillow raises
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class Image(Modality):
     cell: ClassVar[float] = 1 / 127.5
 
     @classmethod
-    def fit(cls, values: Iterable[PIL.Image.Image], *, size: int | None = None,
-            channels: int | None = None) -> Self:
+    def fit(
+        cls, values: Iterable[PIL.Image.Image], *, size: int | None = None, channels: int | None = None
+    ) -> Self:
         """A square of `size` pixels with 1 or 3 `channels`. Raises ValueError for other options.
 
         Without `size`: that of the pictures if they share one of at most 64 pixels a side, else a square of
@@ -101,8 +102,10 @@ class Image(Modality):
         if known.shape != (self.height, self.width):
             weight = known.astype(np.float32)
             near = self._fit(weight, PIL.Image.Resampling.LANCZOS).clip(min=0.1)
-            channels = (self._fit(channel * weight, PIL.Image.Resampling.LANCZOS) / near
-                        for channel in np.atleast_3d(pixels).transpose(2, 0, 1))
+            channels = (
+                self._fit(channel * weight, PIL.Image.Resampling.LANCZOS) / near
+                for channel in np.atleast_3d(pixels).transpose(2, 0, 1)
+            )
             pixels = np.stack(list(channels), axis=-1).reshape(self.height, self.width, *pixels.shape[2:])
             known = self._fit(weight, PIL.Image.Resampling.BOX) > 0.999
         return PIL.Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), known
@@ -127,7 +130,7 @@ class Image(Modality):
 def peek(data: bytes) -> PIL.Image.Image:
     """The bytes of a picture file -> its size and mode; pixels are read when asked for. Raises ValueError."""
     try:
-        with warnings.catch_warnings():     # a picture that is too large is refused, whatever Pillow calls it
+        with warnings.catch_warnings():  # a picture that is too large is refused, whatever Pillow calls it
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             return PIL.Image.open(io.BytesIO(data))
     except BOMBS as error:
@@ -175,7 +178,7 @@ def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
 def _flat(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     """The picture in `mode`, without transparency."""
     image = _upright(image)
-    if image.mode.startswith("I"):      # 16 bits a pixel: Pillow's own conversion clips at 255
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
         image = PIL.Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -40,8 +40,13 @@ class Number(Modality):
     def fit(cls, values: Sequence[float]) -> Self:
         """Mean, deviation and range of `values`; a constant column gets deviation 1."""
         array = np.asarray(values, dtype=np.float64)
-        return cls(float(array.mean()), float(array.std()) or 1.0, bool((array == array.round()).all()),
-                   float(array.min()), float(array.max()))
+        return cls(
+            float(array.mean()),
+            float(array.std()) or 1.0,
+            bool((array == array.round()).all()),
+            float(array.min()),
+            float(array.max()),
+        )
 
     @property
     def spec(self) -> Spec:

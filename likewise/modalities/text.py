@@ -18,12 +18,12 @@ from torch import Tensor
 from likewise.modalities.base import Modality
 from likewise.spec import Spec
 
-BYTES = 257             # ids of a vocabulary without merges: the end, and every byte
-TINY = 10_000           # bytes of text below which merges are not worth learning
-LONGEST = 1024          # tokens that a text may take unless the option `length` says more
-WORDS = 20_000          # words of the training texts that are remembered
+BYTES = 257  # ids of a vocabulary without merges: the end, and every byte
+TINY = 10_000  # bytes of text below which merges are not worth learning
+LONGEST = 1024  # tokens that a text may take unless the option `length` says more
+WORDS = 20_000  # words of the training texts that are remembered
 ARTICLES = ("a", "an", "the")
-RARE = 0.01             # of the texts: what fewer open with is no habit of theirs
+RARE = 0.01  # of the texts: what fewer open with is no habit of theirs
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
     suffix: ClassVar[str] = ".txt"
-    opening: ClassVar[str] = " "     # so that a word is the same token at the beginning as anywhere else
+    opening: ClassVar[str] = " "  # so that a word is the same token at the beginning as anywhere else
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -67,13 +67,19 @@ class Text(Modality):
         if length is None:
             length = max((len(e.ids) for e in tokenizer.encode_batch(opened)), default=1)
             if length > LONGEST:
-                raise ValueError(f"a text has {length} tokens; shorten it, give --length {length}, or learn "
-                                 "texts in windows: --kind COLUMN=document")
+                raise ValueError(
+                    f"a text has {length} tokens; shorten it, give --length {length}, or learn "
+                    "texts in windows: --kind COLUMN=document"
+                )
         found = set().union(*map(_words, values)) if values else set()
         openings = Counter(value.lower().partition(" ")[0] for value in values)
-        return cls(tokenizer.to_str(), length, tuple(sorted(found)) if len(found) <= WORDS else None,
-                   lower=all(value == value.lower() for value in values),
-                   articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)))
+        return cls(
+            tokenizer.to_str(),
+            length,
+            tuple(sorted(found)) if len(found) <= WORDS else None,
+            lower=all(value == value.lower() for value in values),
+            articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)),
+        )
 
     def roomy(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.tokens, values)]))
@@ -138,7 +144,7 @@ class Text(Modality):
     def decode(self, tokens: Tensor) -> str:
         """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
-        return self.letters(ids[:ids.index(0)] if 0 in ids else ids).removeprefix(self.opening)
+        return self.letters(ids[: ids.index(0)] if 0 in ids else ids).removeprefix(self.opening)
 
     def letters(self, ids: Sequence[int]) -> str:
         """What ids other than 0 spell, wherever they stand in a text."""
@@ -169,13 +175,14 @@ class Text(Modality):
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes of each id; none of 0, the end. Those of a text's ids are `opening` and the text."""
-        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]   # as byte-level pairs write bytes
+        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]  # as byte-level pairs write bytes
         rest = [b for b in range(256) if b not in plain]
         byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
         tokens = {i: token for token, i in self._tokenizer.get_vocab().items()}
         words = (tokens[i] for i in self.theirs(range(1, self.spec.classes)))
-        return b"", *(bytes(byte[c] for c in word) if byte.keys() >= {*word} else word.encode()
-                      for word in words)      # what was added to the pairs is written as it is
+        return b"", *(
+            bytes(byte[c] for c in word) if byte.keys() >= {*word} else word.encode() for word in words
+        )  # what was added to the pairs is written as it is
 
     @cached_property
     def longest(self) -> int:
@@ -209,8 +216,9 @@ def learn(values: Iterable[str], vocabulary: int) -> tokenizers.Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary - 1, min_frequency=3, initial_alphabet=alphabet,
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - 1, min_frequency=3, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(values, trainer)
     return tokenizer
 

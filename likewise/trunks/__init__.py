@@ -11,7 +11,7 @@ from likewise.trunks.gpt2 import GPT2
 from likewise.trunks.llama import BASE, Llama
 
 TRUNKS: dict[str, type[Peer]] = {trunk.theirs.kind: trunk for trunk in (Llama, GPT2)}
-OWN = {"heads": None, "hidden": None, "base": BASE, "eps": EPS, "tied": None}   # options of trunks alone
+OWN = {"heads": None, "hidden": None, "base": BASE, "eps": EPS, "tied": None}  # options of trunks alone
 
 
 def made(compat: str, spec: Spec, width: int, depth: int, options: Mapping[str, Any]) -> Peer:
@@ -20,8 +20,9 @@ def made(compat: str, spec: Spec, width: int, depth: int, options: Mapping[str, 
     return cls(spec, width, depth, **{name: v for name, v in options.items() if name in cls.theirs.fields})
 
 
-def refused(targets: Mapping[str, Spec], sources: Mapping[str, Spec], compat: str,
-            options: Mapping[str, Any]) -> str | None:
+def refused(
+    targets: Mapping[str, Spec], sources: Mapping[str, Spec], compat: str, options: Mapping[str, Any]
+) -> str | None:
     """Why a model cannot have this trunk, or options of it without it; None if all is well."""
     has = TRUNKS[compat].theirs.fields if compat in TRUNKS else ()
     for name, default in OWN.items():
@@ -31,8 +32,10 @@ def refused(targets: Mapping[str, Spec], sources: Mapping[str, Spec], compat: st
     if compat not in TRUNKS:
         return None
     if sources or [s.padded and s.categorical for s in targets.values()] != [True]:
-        return (f"compat={compat} is for one target that is a text or a document, and no sources, not for "
-                f"{', '.join(targets)}{' | ' if sources else ''}{', '.join(sources)}")
+        return (
+            f"compat={compat} is for one target that is a text or a document, and no sources, not for "
+            f"{', '.join(targets)}{' | ' if sources else ''}{', '.join(sources)}"
+        )
     if options["infill"]:
         return f"compat={compat} reads nothing but what stands before a place; leave infill out"
     if options["grams"]:

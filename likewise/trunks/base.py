@@ -22,9 +22,9 @@ from likewise.causal import Slots
 from likewise.nets import HEAD, Cache, Reading
 from likewise.spec import Spec
 
-EPS = 1e-5      # of norms, unless options say otherwise
-STD = 0.1       # of embeddings at first: nothing normalises the stream that blocks add to
-TIED = 0.02     # of those that are the head too
+EPS = 1e-5  # of norms, unless options say otherwise
+STD = 0.1  # of embeddings at first: nothing normalises the stream that blocks add to
+TIED = 0.02  # of those that are the head too
 
 
 class Attention(nets.Attention):
@@ -47,8 +47,9 @@ class Block(nn.Module):
         self.before, self.between = self.norm(width, eps=eps), self.norm(width, eps=eps)
         self.attention = Attention(width, heads, self.biased)
 
-    def modulated(self, x: Tensor, m: None, table: Tensor, bias: Tensor | None,
-                  cache: Cache | None = None) -> Tensor:
+    def modulated(
+        self, x: Tensor, m: None, table: Tensor, bias: Tensor | None, cache: Cache | None = None
+    ) -> Tensor:
         """The same as nets.Block where nothing modulates: (B, T, D) -> (B, T, D)."""
         x = x + self.attention(self.before(x), table, bias, cache)
         return x + self.mlp(self.between(x))
@@ -95,8 +96,9 @@ class Peer(Slots):
     block: ClassVar[type[Block]]
     theirs: ClassVar[Theirs]
 
-    def __init__(self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int, eps: float,
-                 tied: bool) -> None:
+    def __init__(
+        self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int, eps: float, tied: bool
+    ) -> None:
         """heads: default one for every 64 floats; hidden: floats inside of the mlp.
 
         Raises ValueError for a width that heads cannot share.
@@ -105,8 +107,14 @@ class Peer(Slots):
         if width % heads:
             raise ValueError(f"width={width} is no multiple of heads={heads}")
         super().__init__([spec], width, width // heads)
-        self.options = {"width": width, "depth": depth, "heads": heads, "hidden": hidden, "eps": eps,
-                        "tied": tied}
+        self.options = {
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "hidden": hidden,
+            "eps": eps,
+            "tied": tied,
+        }
         self.embedding = nn.Embedding(spec.classes, width)
         nn.init.normal_(self.embedding.weight, std=TIED if tied else STD)
         self.blocks = nn.ModuleList(self.block(width, heads, hidden, eps) for _ in range(depth))

@@ -16,7 +16,7 @@ from likewise.nets import zero
 from likewise.spec import Spec
 from likewise.trunks.base import Block, Peer, Theirs
 
-STD = 0.02      # of places at first
+STD = 0.02  # of places at first
 
 
 class GPT2Block(Block):
@@ -37,26 +37,65 @@ class GPT2(Peer):
 
     block = GPT2Block
     theirs = Theirs(
-        called="GPT-2", kind="gpt2", model="GPT2LMHeadModel",
-        fields={"width": "n_embd", "depth": "n_layer", "heads": "n_head", "hidden": "n_inner",
-                "eps": "layer_norm_epsilon", "tied": "tie_word_embeddings", "length": "n_positions"},
-        absent={"n_inner": None, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True,
-                "n_positions": 1024},
-        only={"activation_function": ("gelu_new", "gelu_pytorch_tanh"), "scale_attn_weights": (True,),
-              "scale_attn_by_inverse_layer_idx": (False,), "add_cross_attention": (False,)},
-        prefix="transformer.", layers="h",
-        outside={"embedding.weight": "wte.weight", "place": "wpe.weight", "last.weight": "ln_f.weight",
-                 "last.bias": "ln_f.bias"},
-        inside={"before": ["ln_1"], "between": ["ln_2"], "attention.qkv": ["attn.c_attn"],
-                "attention.out": ["attn.c_proj"], "up": ["mlp.c_fc"], "down": ["mlp.c_proj"]},
+        called="GPT-2",
+        kind="gpt2",
+        model="GPT2LMHeadModel",
+        fields={
+            "width": "n_embd",
+            "depth": "n_layer",
+            "heads": "n_head",
+            "hidden": "n_inner",
+            "eps": "layer_norm_epsilon",
+            "tied": "tie_word_embeddings",
+            "length": "n_positions",
+        },
+        absent={
+            "n_inner": None,
+            "layer_norm_epsilon": 1e-5,
+            "tie_word_embeddings": True,
+            "n_positions": 1024,
+        },
+        only={
+            "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+            "scale_attn_weights": (True,),
+            "scale_attn_by_inverse_layer_idx": (False,),
+            "add_cross_attention": (False,),
+        },
+        prefix="transformer.",
+        layers="h",
+        outside={
+            "embedding.weight": "wte.weight",
+            "place": "wpe.weight",
+            "last.weight": "ln_f.weight",
+            "last.bias": "ln_f.bias",
+        },
+        inside={
+            "before": ["ln_1"],
+            "between": ["ln_2"],
+            "attention.qkv": ["attn.c_attn"],
+            "attention.out": ["attn.c_proj"],
+            "up": ["mlp.c_fc"],
+            "down": ["mlp.c_proj"],
+        },
         flipped=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
-        idle=(".attn.bias", ".attn.masked_bias"))
+        idle=(".attn.bias", ".attn.masked_bias"),
+    )
 
-    def __init__(self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int | None,
-                 eps: float, tied: bool | None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        depth: int,
+        *,
+        heads: int | None,
+        hidden: int | None,
+        eps: float,
+        tied: bool | None,
+    ) -> None:
         """hidden: default 4 times the width; tied: default yes."""
-        super().__init__(spec, width, depth, heads=heads, hidden=hidden or 4 * width, eps=eps,
-                         tied=tied is None or tied)
+        super().__init__(
+            spec, width, depth, heads=heads, hidden=hidden or 4 * width, eps=eps, tied=tied is None or tied
+        )
         self.place = nn.Parameter(STD * torch.randn(spec.tokens, width))
 
     def _turned(self, spots: Tensor) -> Tensor:

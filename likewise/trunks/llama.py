@@ -18,7 +18,7 @@ from likewise.nets import turned, zero
 from likewise.spec import Spec
 from likewise.trunks.base import Block, Peer, Theirs, refusal
 
-BASE = 1e4      # of wavelengths, unless options say otherwise
+BASE = 1e4  # of wavelengths, unless options say otherwise
 
 
 class LlamaBlock(Block):
@@ -28,7 +28,7 @@ class LlamaBlock(Block):
 
     def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
         super().__init__(width, heads, hidden, eps)
-        self.up = nn.Linear(width, 2 * hidden, bias=False)     # gate and up of (1)
+        self.up = nn.Linear(width, 2 * hidden, bias=False)  # gate and up of (1)
         self.down = zero(nn.Linear(hidden, width, bias=False))
 
     def mlp(self, h: Tensor) -> Tensor:
@@ -41,33 +41,71 @@ class Llama(Peer):
 
     block = LlamaBlock
     theirs = Theirs(
-        called="Llama", kind="llama", model="LlamaForCausalLM",
-        fields={"width": "hidden_size", "depth": "num_hidden_layers", "heads": "num_attention_heads",
-                "hidden": "intermediate_size", "base": "rope_theta", "eps": "rms_norm_eps",
-                "tied": "tie_word_embeddings", "length": "max_position_embeddings"},
-        absent={"rope_theta": 1e4, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
-                "max_position_embeddings": 2048},
+        called="Llama",
+        kind="llama",
+        model="LlamaForCausalLM",
+        fields={
+            "width": "hidden_size",
+            "depth": "num_hidden_layers",
+            "heads": "num_attention_heads",
+            "hidden": "intermediate_size",
+            "base": "rope_theta",
+            "eps": "rms_norm_eps",
+            "tied": "tie_word_embeddings",
+            "length": "max_position_embeddings",
+        },
+        absent={
+            "rope_theta": 1e4,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": False,
+            "max_position_embeddings": 2048,
+        },
         only={"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)},
-        prefix="model.", layers="layers",
+        prefix="model.",
+        layers="layers",
         outside={"embedding.weight": "embed_tokens.weight", "last.weight": "norm.weight"},
-        inside={"before": ["input_layernorm"], "between": ["post_attention_layernorm"],
-                "attention.qkv": [f"self_attn.{x}_proj" for x in "qkv"],
-                "attention.out": ["self_attn.o_proj"], "up": ["mlp.gate_proj", "mlp.up_proj"],
-                "down": ["mlp.down_proj"]},
+        inside={
+            "before": ["input_layernorm"],
+            "between": ["post_attention_layernorm"],
+            "attention.qkv": [f"self_attn.{x}_proj" for x in "qkv"],
+            "attention.out": ["self_attn.o_proj"],
+            "up": ["mlp.gate_proj", "mlp.up_proj"],
+            "down": ["mlp.down_proj"],
+        },
         grouped=("k_proj.weight", "v_proj.weight"),
-        idle=("rotary_emb.inv_freq",))
+        idle=("rotary_emb.inv_freq",),
+    )
 
-    def __init__(self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int | None,
-                 base: float, eps: float, tied: bool | None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        depth: int,
+        *,
+        heads: int | None,
+        hidden: int | None,
+        base: float,
+        eps: float,
+        tied: bool | None,
+    ) -> None:
         """hidden: default 8/3 of the width, in sixteens; tied: default no.
 
         Raises ValueError for a width that heads cannot share in even parts.
         """
-        super().__init__(spec, width, depth, heads=heads, hidden=hidden or 16 * math.ceil(width / 6), eps=eps,
-                         tied=bool(tied))
+        super().__init__(
+            spec,
+            width,
+            depth,
+            heads=heads,
+            hidden=hidden or 16 * math.ceil(width / 6),
+            eps=eps,
+            tied=bool(tied),
+        )
         if self.head % 2:
-            raise ValueError(f"width={width} is no multiple of twice heads={self.options['heads']}: the "
-                             "place of a token turns pairs of floats of each head")
+            raise ValueError(
+                f"width={width} is no multiple of twice heads={self.options['heads']}: the "
+                "place of a token turns pairs of floats of each head"
+            )
         self.options["base"] = base
 
     def _turned(self, spots: Tensor) -> Tensor:
@@ -83,10 +121,17 @@ class Llama(Peer):
             found["base"] = float(rope.get("rope_theta", found["base"]))
         width, heads = found["width"], found["heads"]
         if (config.get("head_dim") or width // heads) * heads != width:
-            raise refusal(config, "head_dim", "heads of likewise share the width, hidden_size / "
-                                              f"num_attention_heads = {width}/{heads}")
+            raise refusal(
+                config,
+                "head_dim",
+                f"heads of likewise share the width, hidden_size / num_attention_heads = {width}/{heads}",
+            )
         return found
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "num_key_value_heads": self.options["heads"], "head_dim": self.head,
-                "rope_scaling": None}
+        return {
+            **super().config(),
+            "num_key_value_heads": self.options["heads"],
+            "head_dim": self.head,
+            "rope_scaling": None,
+        }
