@@ -15,9 +15,9 @@ import ast
 import time
 
 from likewise import Model, Plan, Table, evaluate, train
-from likewise.evaluation import Report
-from likewise.evaluation.language import bits_per_byte, held_out_rows
-from likewise.families import family_class
+from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
+from likewise.evaluation.report import Report
+from likewise.families.registry import family_class
 from likewise.modalities import KINDS
 
 

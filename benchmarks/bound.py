@@ -14,7 +14,7 @@ import argparse
 from ablate import parse
 
 from likewise import Model, Plan, Table, train
-from likewise.machine import keep_memory
+from likewise.training.process import tune_malloc
 
 FLOORS = (0.001, 0.002, 0.004, 0.01, 0.03, 0.07, 0.1, 0.15)
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="held out, that are scored")
     parser.add_argument("--draws", type=int, default=32, help="noise levels of the bound")
     args = parser.parse_args()
-    keep_memory()
+    tune_malloc()
     table = Table.open(args.data)
     count = min(args.rows, len(table.test))
     rows = [table.test[i * len(table.test) // count] for i in range(count)]

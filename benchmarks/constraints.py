@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable
 
 from likewise import Model
-from likewise.constraints import Constraint
-from likewise.modalities import Text
+from likewise.generation.sequence.constraints import Constraint
+from likewise.modalities.text import Text
 
 SCHEMA = {
     "type": "object",

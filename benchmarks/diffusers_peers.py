@@ -26,7 +26,8 @@ from peers import DEVICE, clocked, descend, square
 from texts import Painter, Pictures, compare, likewise_of, options, parameters
 from torch import Tensor, nn
 
-from likewise import Table, machine
+from likewise import Table
+from likewise.core.device import preferred_dtype
 
 BATCH = 96  # rows a step, as likewise has
 WIDTH = 192  # floats of a word, and of the transformer
@@ -151,7 +152,7 @@ def peer(network: Callable[[int, int], nn.Module], process: Callable[[], Process
         weights = list(whole.parameters())
         optimiser = torch.optim.AdamW(weights, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
         ema = EMAModel(weights, decay=0.999, use_ema_warmup=True, power=0.75)
-        half = machine.fast(spec.tokens, DEVICE) == torch.bfloat16
+        half = preferred_dtype(spec.tokens, DEVICE) == torch.bfloat16
         batches = table.train.batches(["image", "text"], BATCH, seed=args.seed)
 
         def predict(x: Tensor, t: Tensor, read: tuple[Tensor, Tensor]) -> Tensor:

@@ -11,20 +11,20 @@ import argparse
 import time
 
 from likewise import Table
-from likewise.commands.data import aligned
-from likewise.evaluation.ground import rng_of
-from likewise.evaluation.report import Line
-from likewise.evaluation.texts import CHECKS, judge, judged
+from likewise.cli.commands.data import aligned
+from likewise.evaluation.evaluators.text import CHECKS, check_metrics, domain_check
+from likewise.evaluation.reference import rng_of
+from likewise.evaluation.report import MetricResult
 
 ROOM = {"length": 10**6}  # tokens of a text: nothing is encoded here
 
 
-def lines(domain: str, table: Table, n: int, seed: int) -> list[Line]:
+def lines(domain: str, table: Table, n: int, seed: int) -> list[MetricResult]:
     """The judge's lines on rows held out."""
     test = table.test
     rows = [test[int(i)] for i in rng_of("rows", seed).permutation(len(test))[:n]]
-    columns = judged(domain, table)
-    return [line for column in columns for line in judge(domain, rows, table, column, seed=seed)]
+    columns = check_metrics(domain, table)
+    return [line for column in columns for line in domain_check(domain, rows, table, column, seed=seed)]
 
 
 def main() -> None:

@@ -32,14 +32,15 @@ from peers import DEVICE, Maker, Method, Task, Values, likewise_of
 from torch import Tensor
 
 from likewise import Table
-from likewise.evaluation import features
-from likewise.evaluation.agreement import Classifier
-from likewise.evaluation.estimate import Estimate, bootstrap, share
-from likewise.evaluation.fidelity import kid, kid_floor
-from likewise.evaluation.neighbours import density_coverage
-from likewise.machine import keep_memory
-from likewise.pictures import put, save
-from likewise.preview import grid
+from likewise.evaluation.features.image import edge_features, random_conv_features
+from likewise.evaluation.features.values import text_features
+from likewise.evaluation.metrics.agreement import Classifier
+from likewise.evaluation.metrics.density_coverage import density_coverage
+from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
+from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.training.process import tune_malloc
+from likewise.viz.grid import grid
+from likewise.viz.images import save, write_file
 
 LATENT, DRAWS = 16, 100  # numbers in z of a VAE, and draws of z for its likelihood: of both sides
 PACKAGES = (
@@ -177,11 +178,11 @@ class Judge:
         columns = [self.task.table.columns[name] for name in self.task.targets]
         if columns[0].kind == "image":
             return {
-                "edges": lambda v: features.edges(self._images(v)),
-                "random_conv": lambda v: features.random_conv(self._images(v)),
+                "edges": lambda v: edge_features(self._images(v)),
+                "random_conv": lambda v: random_conv_features(self._images(v)),
             }
         if columns[0].kind == "text":
-            return {"n-grams": features.texts}
+            return {"n-grams": text_features}
         return {
             "numbers": lambda rows: np.stack(
                 [
@@ -411,7 +412,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     args = options()
-    keep_memory()  # makes the peers faster as well
+    tune_malloc()  # makes the peers faster as well
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     threads = torch.get_num_threads()
     about = {"setting": vars(args), "device": DEVICE.type, "versions": versions, "threads": threads}
@@ -420,7 +421,7 @@ def main() -> None:
         for name, case in CASES[args.family].items()
         if args.data in (None, name)
     }
-    put(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
+    write_file(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
     print(f"{args.out} and what is beside it: {args.minutes:g} minutes each, {threads} threads")
 
 

@@ -28,8 +28,8 @@ from family_peers import show
 from peers import DEVICE
 
 from likewise import Model
-from likewise.machine import keep_memory
-from likewise.pictures import put
+from likewise.training.process import tune_malloc
+from likewise.viz.images import write_file
 
 WAYS = {"greedy": {"temperature": 0.0}, "sampling": {}, "top_p 0.9": {"top_p": 0.9}}
 Draw = Callable[[int, int, str, int], int]  # (batch, tokens, way, seed) -> tokens drawn
@@ -118,9 +118,9 @@ def main() -> None:
     parser.add_argument("--prompt", default=" the ")
     parser.add_argument("--out", type=Path, default=Path("runs/peers_generation.json"))
     args = parser.parse_args()
-    from likewise.export import to_transformers
+    from likewise.interop.transformers_export import to_transformers
 
-    keep_memory()
+    tune_malloc()
     model = Model.load(args.run).to(DEVICE).eval()
     [column] = model.made.values()
     tokens = min(args.tokens, column.length - len(column.ids(args.prompt)) - 1)
@@ -149,7 +149,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "options": model.options,
     }
-    put(args.out, json.dumps({**about, "lines": lines}, indent=1, default=str).encode())
+    write_file(args.out, json.dumps({**about, "lines": lines}, indent=1, default=str).encode())
     print(f"{args.out}: {tokens} tokens, {args.repeats} repeats, {about['threads']} threads")
 
 

@@ -28,28 +28,31 @@ from texts import Pictures, fit, parameters, plain, table_of
 from torch import Tensor
 
 from likewise import Model, Table
-from likewise.denoiser import Denoiser
-from likewise.evaluation.infilling import Holes
-from likewise.layout import Context
-from likewise.machine import keep_memory
-from likewise.masks import Known
-from likewise.paths import noised
-from likewise.pictures import put, save
-from likewise.preview import grid
-from likewise.rng import Rng
-from likewise.samplers import SAMPLERS, Denoise, guide
+from likewise.core.batch import Context
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.evaluation.tasks.inpainting import Holes
+from likewise.generation.denoising.denoiser import Denoiser
+from likewise.generation.denoising.guidance import classifier_free_guidance
+from likewise.generation.denoising.paths import add_noise
+from likewise.generation.denoising.samplers import SAMPLERS, Denoise
+from likewise.training.process import tune_malloc
+from likewise.viz.grid import grid
+from likewise.viz.images import save, write_file
 
-Way = Callable[[Model, Context, Known, Rng, int], Tensor]  # sources, what is known, noise, steps -> tokens
+Way = Callable[
+    [Model, Context, KnownParts, Rng, int], Tensor
+]  # sources, what is known, noise, steps -> tokens
 
 
-def by_masks(model: Model, c: Context, known: Known, rng: Rng, steps: int) -> Tensor:
+def by_masks(model: Model, c: Context, known: KnownParts, rng: Rng, steps: int) -> Tensor:
     return model.family.sample(c, known=known, rng=rng, steps=steps)["image"]
 
 
 def by_replacement(sampler: str, fresh: bool) -> Way:
     """What is known overwrites x_t, noised, before each look and x^_0 after it; no mask is told."""
 
-    def draw(model: Model, c: Context, known: Known, rng: Rng, steps: int) -> Tensor:
+    def draw(model: Model, c: Context, known: KnownParts, rng: Rng, steps: int) -> Tensor:
         denoiser: Denoiser = model.family.denoiser
         value, mask = denoiser.clamped(known, len(rng))
         size = denoiser.layout.size
@@ -57,7 +60,7 @@ def by_replacement(sampler: str, fresh: bool) -> Way:
 
         def look(x_t: Tensor, t: float) -> Tensor:
             e = rng.normal(size) if fresh else start
-            return torch.where(mask, value, asked(torch.where(mask, noised(value, e, t), x_t), t))
+            return torch.where(mask, value, asked(torch.where(mask, add_noise(value, e, t), x_t), t))
 
         x = SAMPLERS[sampler](look, start, model.family.grid(steps), lambda: rng.normal(size), 1.0)
         return denoiser.layout.unpack(x)["image"]
@@ -75,7 +78,7 @@ def guided(model: Model, c: Context, mask: Tensor) -> Denoise:
         if not knobs["guidance_from"] <= t <= knobs["guidance_to"]:
             return plain(x_t, t)
         with_text, without = both(x_t.repeat(2, 1), t).chunk(2)
-        return guide(x_t, with_text, without, knobs["guidance"], knobs["zero_star"])
+        return classifier_free_guidance(x_t, with_text, without, knobs["guidance"], knobs["zero_star"])
 
     return asked
 
@@ -96,7 +99,7 @@ def fill(model: Model, exam: Holes, texts: Sequence[str], way: Way, steps: int, 
         value = model.encode("image", [exam.rows[i]["image"] for i in rows.tolist()])
         mask = torch.from_numpy(~exam.holes[rows.numpy()]).flatten(1).to(model.device)
         c = model.context([{"text": texts[i]} for i in rows.tolist()])
-        tokens = way(model, c, Known({"image": value}, {"image": mask}), rng, steps)
+        tokens = way(model, c, KnownParts({"image": value}, {"image": mask}), rng, steps)
         drawn += model.columns["image"].decode_all(tokens.cpu())
     return drawn
 
@@ -168,7 +171,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     args = options()
-    keep_memory()
+    tune_malloc()
     table = Table.open(args.data)
     for name in ("image", "text"):
         table.train.encoded(name)  # once, and on nobody's clock
@@ -181,7 +184,7 @@ def main() -> None:
         lines += found
         save(sheet(exam, shown), args.out.with_name(f"{args.out.stem}_{kind}.png"))
     about = {"setting": vars(args), "threads": torch.get_num_threads(), "training": notes, "lines": lines}
-    put(args.out, json.dumps(about, indent=1, default=plain).encode())
+    write_file(args.out, json.dumps(about, indent=1, default=plain).encode())
     print(f"{args.out} and what is beside it")
 
 

@@ -33,12 +33,13 @@ from family_peers import show
 from peers import DEVICE, count
 
 from likewise import Model, Plan, Table, train
-from likewise.evaluation.estimate import bootstrap
-from likewise.evaluation.language import held_out_rows
-from likewise.machine import keep_memory
-from likewise.modalities.document import BYTES, MOST, Document
-from likewise.pictures import put
-from likewise.scores import windows
+from likewise.evaluation.metrics.bits_per_byte import held_out_rows
+from likewise.evaluation.metrics.estimate import bootstrap
+from likewise.modalities.document import MOST, Document
+from likewise.modalities.text import BYTES
+from likewise.models.scoring import windows
+from likewise.training.process import tune_malloc
+from likewise.viz.images import write_file
 
 BATCH = 64  # windows that are scored at once
 PAIRS = 32  # characters of text, at least, for each byte pair of a peer
@@ -247,7 +248,7 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     args = options()
-    keep_memory()  # makes the peers faster as well
+    tune_malloc()  # makes the peers faster as well
     table = Table.open(args.text)
     names = [name for name, kind in table.kinds.items() if kind == "document"]
     if len(names) != 1 or not len(table.test):
@@ -278,7 +279,7 @@ def main() -> None:
                 "bytes": task.sizes.tolist(),
                 "versions": {n: importlib.metadata.version(n) for n in gpt.packages(name)},
             }
-            put(path, json.dumps(line, indent=1).encode())
+            write_file(path, json.dumps(line, indent=1).encode())
         lines.append(line)
         print(table_of(lines), end="\n\n", flush=True)
     print(

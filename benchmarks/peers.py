@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise import Model, Plan, Table, train
-from likewise.rng import Rng
+from likewise.core.rng import Rng
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Values = list[Any]  # what is drawn: pictures, texts, or the numbers of a row (N,)

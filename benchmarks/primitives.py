@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likewise.machine import keep_memory
+from likewise.training.process import tune_malloc
 
 B, T, D, H = 96, 41, 192, 3
 BF16 = torch.bfloat16
@@ -58,7 +58,7 @@ def main() -> None:
 
     shapes = ((24, 24), (48, 12), (96, 24))
     rows += [(f"3x3 convolution, {c} channels, {s} px", convolution(c, s)) for c, s in shapes]
-    keep_memory()
+    tune_malloc()
     rows += [(f"3x3 convolution, {c} channels, {s} px, memory kept", convolution(c, s)) for c, s in shapes]
     for name, milliseconds in rows:
         print(f"{name:55}{milliseconds:8.2f} ms")

@@ -22,14 +22,14 @@ import torch
 from family_peers import sheet, show
 
 from likewise import Model, Plan, Table, train
-from likewise.evaluation import features
-from likewise.evaluation.estimate import Estimate
-from likewise.evaluation.fidelity import kid
-from likewise.evaluation.ground import Ground, pictures_of
-from likewise.evaluation.judges import Images
-from likewise.formula import Formula
-from likewise.machine import keep_memory
-from likewise.pictures import put, save
+from likewise.core.formula import Formula
+from likewise.evaluation.evaluators.image import ImageMetrics
+from likewise.evaluation.features.image import edge_features, random_conv_features
+from likewise.evaluation.metrics.estimate import Estimate
+from likewise.evaluation.metrics.kid import kid
+from likewise.evaluation.reference import ReferenceSet, pictures_of
+from likewise.training.process import tune_malloc
+from likewise.viz.images import save, write_file
 
 Pictures = list[PIL.Image.Image]
 RANKS = ("median rank", "in top 10")
@@ -61,8 +61,8 @@ class Judge:
 
     def __init__(self, table: Table, n: int, seed: int = 0) -> None:
         self.table = table
-        self.ground = Ground.choose(table, Formula.parse("image | text"), n, 1, seed)
-        self.images = Images(self.ground, "image", 1000, "concept", main=True, alone=False)
+        self.ground = ReferenceSet.choose(table, Formula.parse("image | text"), n, 1, seed)
+        self.images = ImageMetrics(self.ground, "image", 1000, "concept", main=True, alone=False)
         self.texts, self.truth = self.ground.held("text"), self.ground.held("image")
 
     def __call__(self, drawn: Pictures) -> dict[str, Estimate]:
@@ -76,7 +76,7 @@ class Judge:
     def pilot(self, draw: Callable[[Sequence[str], int], Pictures], steps: int, rows: int) -> float:
         """KID of edges of a few, by which a way to draw is chosen: lower is better."""
         few = range(0, len(self.texts), max(1, len(self.texts) // rows))
-        x = features.edges(self._seen(draw([self.texts[i] for i in few], steps)))
+        x = edge_features(self._seen(draw([self.texts[i] for i in few], steps)))
         real = self.images.real[list(few)]
         return kid(x, real, rng=self.ground.rng("pilot"), paired=True, repeats=2).value
 
@@ -86,9 +86,9 @@ class Judge:
     def _measured(self, drawn: Pictures) -> dict[str, tuple[Estimate, Estimate | None]]:
         """Measure -> of what was drawn, and of real rows."""
         x, found = self._seen(drawn), {}
-        for space in (features.edges, features.random_conv):
+        for space in (edge_features, random_conv_features):
             found[f"KID of {space.__name__}"] = self.images.spaces[space].kid(space(x))
-        balls = self.images.spaces[features.edges].density_coverage(features.edges(x))
+        balls = self.images.spaces[edge_features].density_coverage(edge_features(x))
         found["coverage"] = balls[0][1], balls[1][1]
         for line in (line for finder in self.images.texts for line in finder.lines(x)):
             if (name := line.name.partition(": ")[2]) in RANKS:
@@ -218,7 +218,7 @@ def equal(lines: Sequence[dict[str, Any]], own: str) -> list[dict[str, Any]]:
 
 def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
     """All methods, one after the other; prints after each, and writes JSON and a picture."""
-    keep_memory()  # makes the peers faster as well
+    tune_malloc()  # makes the peers faster as well
     table = Table.open(args.data)
     for name in ("image", "text"):
         table.train.encoded(name)  # once, and on nobody's clock
@@ -239,7 +239,7 @@ def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
             "lines": lines,
             "at equal KID": at_equal,
         }
-        put(args.out, json.dumps(about, indent=1, default=plain).encode())
+        write_file(args.out, json.dumps(about, indent=1, default=plain).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
     print(f"{args.out}, {args.out.with_suffix('.png')}: {args.minutes:g} minutes each, seed {args.seed}")
 

@@ -20,8 +20,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from likewise import Model, Plan, Table
-from likewise.machine import keep_memory
-from likewise.training import Trainer
+from likewise.training.process import tune_malloc
+from likewise.training.trainer import Trainer
 
 
 def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--width", type=int)
     parser.add_argument("--depth", type=int)
     args = parser.parse_args()
-    keep_memory()
+    tune_malloc()
     table = Table.open(args.data)
     options = {name: value for name in ("width", "depth") if (value := getattr(args, name))}
     model = Model(args.formula, table.columns, **options)

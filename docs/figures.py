@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from PIL.Image import Image
 from torch import Tensor
 
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.core.rng import Rng
+from likewise.data.table import Table
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 HERE = Path(__file__).parent / "families"
 LABELS = [str(i) for i in range(10)]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from likewise._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from likewise.core.formula import Formula
+    from likewise.data.table import Table
+    from likewise.evaluation.comparison.families import compare
+    from likewise.evaluation.evaluator import evaluate
+    from likewise.models.bayes import Bayes
+    from likewise.models.io import load
+    from likewise.models.model import Model
+    from likewise.models.pipeline import Pipeline
+    from likewise.training.loss import heldout_loss
+    from likewise.training.plan import Plan
+    from likewise.training.trainer import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Bayes",
-    "Chain",
     "Formula",
     "Model",
+    "Pipeline",
     "Plan",
     "Table",
     "compare",
@@ -21,23 +35,19 @@ __all__ = [
     "train",
 ]
 
-_HOME = {
-    "Bayes": "bayes",
-    "Chain": "chain",
-    "Formula": "formula",
-    "Model": "model",
-    "Plan": "training",
-    "Table": "table",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
-    "heldout_loss": "training",
-    "load": "chain",
-    "train": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import likewise` and `likewise --help` do not wait for PyTorch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'likewise' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"likewise.{_HOME[name]}"), name)
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Bayes": "models.bayes",
+        "Formula": "core.formula",
+        "Model": "models.model",
+        "Pipeline": "models.pipeline",
+        "Plan": "training.plan",
+        "Table": "data.table",
+        "compare": "evaluation.comparison.families",
+        "evaluate": "evaluation.evaluator",
+        "heldout_loss": "training.loss",
+        "load": "models.io",
+        "train": "training.trainer",
+    },
+)

@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.families.base import Family, Known, Score
-from likewise.layout import Batch, Context
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
 
 CLOSE = 1e-4  # how far two computations of one number may differ, in the units of tokens
 ROWS = 6  # of the batch that the checks use
@@ -97,7 +99,7 @@ class Subject:
         self,
         *,
         c: Context | None = None,
-        known: Known | None = None,
+        known: KnownParts | None = None,
         rows: Iterable[int] = range(ROWS),
         seed: int = 0,
         family: Family | None = None,
@@ -296,7 +298,7 @@ def known_parts(s: Subject) -> None:
         if spec.tokens > 1:
             parts.append(torch.arange(spec.tokens).expand(ROWS, -1) % 3 == torch.arange(ROWS)[:, None] % 3)
         for mask in parts:
-            drawn = s.sample(known=Known({name: s.x[name]}, {name: mask}))[name]
+            drawn = s.sample(known=KnownParts({name: s.x[name]}, {name: mask}))[name]
             near = (drawn == s.x[name]) if spec.categorical else (drawn - s.x[name]).abs() < CLOSE
             same = near.reshape(ROWS, spec.tokens, -1).all(-1)  # (B, T)
             assert (same | ~mask).all(), f"known parts of {name} are changed"

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from kit import asked, learn
 
-from likewise import Model, Table, pictures
-from likewise.chain import load
-from likewise.table import Row
+from likewise import Model, Table
+from likewise.modalities.base import Row
+from likewise.models.io import load
+from likewise.viz import images
 
 
 def common(said: list[str], true: list[str]) -> float:
@@ -50,8 +51,8 @@ def main() -> None:
         read(model, load(args.first).sample([{"text": text} for text in true]), true, "texts, drawn")
     few = list(range(0, len(rows), max(1, len(rows) // 24)))[:24]
     captions = [f"{said[i]} ({true[i]})" for i in few]
-    pictures.save(
-        pictures.sheet([rows[i] for i in few], ["image"], captions, 6), args.picture or out / "picture.png"
+    images.save(
+        images.sheet([rows[i] for i in few], ["image"], captions, 6), args.picture or out / "picture.png"
     )
 
 

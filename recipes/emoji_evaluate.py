@@ -23,13 +23,15 @@ import numpy as np
 import PIL.Image
 from emoji_judge import Judge
 
-from likewise import Model, Table, pictures, prompts
-from likewise.checkpoint import load_state
-from likewise.evaluation.agreement import nearest_caption
-from likewise.evaluation.estimate import Estimate, bootstrap, share
-from likewise.evaluation.features import edges
-from likewise.evaluation.fidelity import kid, kid_floor
-from likewise.preview import grid
+from likewise import Model, Table
+from likewise.evaluation.features.image import edge_features
+from likewise.evaluation.metrics.agreement import nearest_caption
+from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
+from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.models import prompts
+from likewise.models.checkpoint import load_state
+from likewise.viz import images
+from likewise.viz.grid import grid
 
 Pictures = Sequence[PIL.Image.Image]
 ACROSS = 12  # prompts in a line of the picture of held-out rows
@@ -137,7 +139,7 @@ def chance(judge: Judge, rows: Sequence[dict]) -> dict[str, Estimate]:
 
 
 def features(images: Pictures) -> np.ndarray:
-    return edges(np.stack([np.asarray(image.convert("RGB")) for image in images]) / 127.5 - 1)
+    return edge_features(np.stack([np.asarray(image.convert("RGB")) for image in images]) / 127.5 - 1)
 
 
 def group_report(
@@ -165,8 +167,10 @@ def probes(model: Model, seed: int, knobs: dict) -> PIL.Image.Image:
     written = [text for line in PROBES.values() for text in line]
     asked = []
     for text in written:
-        plain, labels = prompts.split(text, model.columns, model.sources)
-        asked.append({"text": prompts.worded(plain, model.columns["text"]), "style": "twemoji", **labels})
+        plain, labels = prompts.split_labels(text, model.columns, model.sources)
+        asked.append(
+            {"text": prompts.normalize_prompt(plain, model.columns["text"]), "style": "twemoji", **labels}
+        )
     drawn = [row["image"] for row in model.sample(asked, seed=seed, indices=[0] * len(asked), **knobs)]
     return grid(drawn, columns=8, captions=written)
 
@@ -196,7 +200,7 @@ def main() -> None:
         report[group], drawn = group_report(model, table, judge, rows, args.seed, knobs)
         shown = rows[:ACROSS]
         lines += [row["image"] for row in shown] + drawn[:ACROSS]
-        captions += [""] * len(shown) + [pictures.caption(row, ["text", "style"]) for row in shown]
+        captions += [""] * len(shown) + [images.caption(row, ["text", "style"]) for row in shown]
         print(f"\n| {group}, n = {len(rows)} | {' | '.join(report[group])} |")
         print("|---" * (len(report[group]) + 1) + "|")
         for measure in report[group]["drawn"]:
@@ -206,9 +210,9 @@ def main() -> None:
         for group, found in report.items()
     }
     state = {"run": str(args.run), "seed": args.seed, "knobs": knobs, "groups": told}
-    pictures.put(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
-    pictures.save(grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
-    pictures.save(probes(model, args.seed, knobs), args.run / "probes.png")
+    images.write_file(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
+    images.save(grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
+    images.save(probes(model, args.seed, knobs), args.run / "probes.png")
     print(f"\n{args.run}/heldout.json, heldout.png (real above drawn), probes.png")
 
 

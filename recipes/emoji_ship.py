@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from likewise import Model
-from likewise.checkpoint import SHIPPED, load_weights, save_weights
+from likewise.models.checkpoint import PRETRAINED, load_weights, save_weights
 
 REPORT = "heldout.json"  # of recipes/emoji_evaluate.py
 
@@ -23,7 +23,7 @@ REPORT = "heldout.json"  # of recipes/emoji_evaluate.py
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("--out", type=Path, default=SHIPPED / "emoji")
+    parser.add_argument("--out", type=Path, default=PRETRAINED / "emoji")
     args = parser.parse_args()
     state, weights = load_weights(args.run)
     del state["format"]  # which is written anew

@@ -16,9 +16,10 @@ from pathlib import Path
 import PIL.Image
 from kit import asked, learn
 
-from likewise import Model, Table, pictures
-from likewise.commands.evaluate import data_of
-from likewise.evaluation.infilling import Holes
+from likewise import Model, Table
+from likewise.cli.commands.evaluate import data_of
+from likewise.evaluation.tasks.inpainting import Holes
+from likewise.viz import images
 
 
 def fill(model: Model, exam: Holes) -> tuple[list[PIL.Image.Image], list[PIL.Image.Image]]:
@@ -39,7 +40,7 @@ def show(exams: list[Holes], filled: list, path: Path, count: int = 8) -> None:
         for i in range(0, len(exam.rows), max(1, len(exam.rows) // count))[:count]:
             shown += [{"image": image} for image in (*exam.before(i), own[i], other[i])]
             captions += ["", "", exam.texts[i], exam.other_texts[i]]
-    pictures.save(pictures.sheet(shown, ["image"], captions, 8), path)
+    images.save(images.sheet(shown, ["image"], captions, 8), path)
     print(f"picture: {path}")
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from likewise import Model, Plan, Table, evaluate, pictures
-from likewise.chain import Chain
-from likewise.checkpoint import MODEL, located
-from likewise.evaluation import Report
-from likewise.evaluation.ground import pictures_of
-from likewise.evaluation.variations import variations
-from likewise.progress import follow
-from likewise.table import Row
+from likewise import Model, Plan, Table, evaluate
+from likewise.cli.progress import train_with_progress
+from likewise.evaluation.reference import pictures_of
+from likewise.evaluation.report import Report
+from likewise.evaluation.tasks.variations import variations
+from likewise.modalities.base import Row
+from likewise.models.checkpoint import MODEL, resolve_run
+from likewise.models.pipeline import Pipeline
+from likewise.viz import images
 
 EMOJI_JUDGE = Path("runs/emoji-judge")  # of emoji_judge.py, if it is there
 
@@ -68,38 +69,38 @@ def learn(
     model = (
         Model.load(folder)
         if begun
-        else Model.load(located(first), **options)
+        else Model.load(resolve_run(first), **options)
         if first
         else Model(formula, table.columns, family, **options)
     )
     print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
-    ending = follow(model, table, Plan(minutes=minutes), folder, resume=begun)
+    ending = train_with_progress(model, table, Plan(minutes=minutes), folder, resume=begun)
     if ending.stopped:
         raise SystemExit("stopped; the same command goes on")
     return model.eval()
 
 
-def show(model: Model | Chain, prompts: Sequence[str], path: Path, n: int = 4, **knobs: Any) -> None:
+def show(model: Model | Pipeline, prompts: Sequence[str], path: Path, n: int = 4, **knobs: Any) -> None:
     """`n` draws of each prompt, a prompt a line; what lies on the way to a picture stands before it."""
     rows = [{"text": prompt} for prompt in prompts for _ in range(n)]
     drawn = model.sample(rows, seed=0, indices=list(range(n)) * len(prompts), **knobs)
     steps = [t for link in getattr(model, "links", {"": model}).values() for t in link.targets]
     names = [t for t in steps if not hasattr(drawn[0][t], "ndim")]
     captions = [prompt if i % n == 0 else "" for i, prompt in enumerate(p for p in prompts for _ in range(n))]
-    pictures.save(pictures.sheet(drawn, names, captions, n), path)
+    images.save(images.sheet(drawn, names, captions, n), path)
     print(f"picture: {path}")
 
 
-def judge(model: Model | Chain, table: Table, folder: Path, n: int, **knobs: Any) -> None:
+def judge(model: Model | Pipeline, table: Table, folder: Path, n: int, **knobs: Any) -> None:
     """The report of `likewise evaluate`, beside the model."""
     report = evaluate(model, table, n=n, likelihood_rows=0, **knobs)
     (folder / "report.txt").write_text(f"{report}\n")
     print(report)
 
 
-def vary(chain: Chain, upsampler: Model, table: Table, folder: Path, n: int, each: int = 4) -> None:
+def vary(chain: Pipeline, upsampler: Model, table: Table, folder: Path, n: int, each: int = 4) -> None:
     """Variations of `n` pictures held out through image@clip: what stays, what changes, and how they look."""
-    rows = pictures.spread(table.test, n)
+    rows = images.evenly_spaced(table.test, n)
     drawn = chain.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
     large = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
     real, varied, best = (
@@ -111,7 +112,7 @@ def vary(chain: Chain, upsampler: Model, table: Table, folder: Path, n: int, eac
     print(report)
     cells = [of for i, row in enumerate(rows[:8]) for of in (row, *drawn[each * i : each * (i + 1)])]
     captions = [row["text"] if k == 0 else "" for row in rows[:8] for k in range(each + 1)]
-    pictures.save(pictures.sheet(cells, ["image"], captions, each + 1), folder / "variations.png")
+    images.save(images.sheet(cells, ["image"], captions, each + 1), folder / "variations.png")
     if table.source == "emoji" and EMOJI_JUDGE.exists():
         same_emoji({"variations": drawn, "upsampled": large, "originals": rows}, rows)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from kit import asked, learn
 
 from likewise import Table, evaluate
-from likewise.commands.data import aligned
+from likewise.cli.commands.data import aligned
 
 WAYS = {"learned": "image | text", "frozen": "image | text@minilm", "both": "image | text, text@minilm"}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import toy
 
-from likewise.table import Table
+from likewise.data.table import Table
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,18 +12,21 @@ import toy
 from PIL import Image
 from torch import Tensor
 
-from likewise.causal import Decoding
+from likewise.core.batch import Batch, Context
+from likewise.core.categorical import filter_logits, inverse_cdf_sample
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.data.table import Table
 from likewise.families.autoregressive import Autoregressive
-from likewise.families.base import Known
-from likewise.heads import Gaussians, Ids, draw_ids, filtered
-from likewise.layout import Batch, Context
-from likewise.modalities import Number
-from likewise.model import Model
-from likewise.nets import Attention, Cache, rotations
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.table import Table
-from likewise.training import Plan, optimisers, train
+from likewise.modalities.number import Number
+from likewise.models.model import Model
+from likewise.nets.attention import Attention, KVCache, rotary_grid
+from likewise.nets.causal import IncrementalState
+from likewise.nets.heads import CategoricalHead, MixtureHead
+from likewise.training.optim import make_optimizers
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 TEXT = Spec((3,), classes=4, padded=True)
 SOURCES = {"from": Spec((5,), classes=9, padded=True), "photo": Spec((9, 10), width=3)}
@@ -66,9 +69,9 @@ def score(model: Autoregressive, x: Batch, c: Context | None = None) -> Tensor:
 def test_attention_with_a_cache_is_attention() -> None:
     attention = Attention(64)
     torch.nn.init.normal_(attention.out.weight, std=0.1)
-    x, table = torch.randn(3, 7, 64, generator=torch.Generator().manual_seed(0)), rotations((7,), 64)
+    x, table = torch.randn(3, 7, 64, generator=torch.Generator().manual_seed(0)), rotary_grid((7,), 64)
     ahead = torch.full((7, 7), -1e4).triu(1)
-    whole, cache = attention(x, table, ahead), Cache(7)
+    whole, cache = attention(x, table, ahead), KVCache(7)
     parts = [
         attention(x[:, i], table[:, i], None if len(x[0, i]) == 1 else ahead[i, : i.stop], cache)
         for i in (slice(0, 2), slice(2, 3), slice(3, 7))
@@ -100,7 +103,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
     )
     parts = [model.product.embed(k, z[n]) for k, n in enumerate(z)]
     whole = torch.cat(list(model.causal(parts, used, reading)), dim=1)
-    state, tokens = Decoding(model.causal, reading), torch.cat(parts, dim=1)
+    state, tokens = IncrementalState(model.causal, reading), torch.cat(parts, dim=1)
     for i in range(6):
         apart = (state.slot(i, used[:, i]) - whole[:, i]).abs()[used[:, i]].max()
         assert apart < 1e-4, f"slot {i} differs by {apart:.2g}"
@@ -159,7 +162,7 @@ def test_all_texts_and_labels_together_have_probability_one() -> None:
 
 @torch.no_grad()
 def test_a_mixture_of_gaussians_integrates_to_one() -> None:
-    head = Gaussians(8, 2, 3, 0.05)
+    head = MixtureHead(8, 2, 3, 0.05)
     torch.nn.init.normal_(head.out.weight, std=0.2, generator=torch.Generator().manual_seed(1))
     side = torch.linspace(-12, 12, 301)
     grid = torch.cartesian_prod(side, side)
@@ -170,7 +173,7 @@ def test_a_mixture_of_gaussians_integrates_to_one() -> None:
 
 
 def test_a_mixture_draws_what_it_scores() -> None:
-    head = Gaussians(8, 1, 3, 0.01)
+    head = MixtureHead(8, 1, 3, 0.01)
     torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(1))
     h = torch.ones(1, 8)
     rng = Rng(range(20000), "mixture")
@@ -186,7 +189,7 @@ def test_a_mixture_draws_what_it_scores() -> None:
 
 @torch.no_grad()
 def test_heads_begin_at_the_marginal() -> None:
-    ids, floats = Ids(8, 3), Gaussians(8, 2, 4, 0.01)
+    ids, floats = CategoricalHead(8, 3), MixtureHead(8, 2, 4, 0.01)
     ids.begin(torch.tensor([0, 0, 0, 0, 2]))
     shares = ids(torch.zeros(8)).softmax(-1)
     assert torch.allclose(shares, torch.tensor([5.0, 1.0, 2.0]) / 8)
@@ -204,7 +207,7 @@ def test_heads_begin_at_the_marginal() -> None:
 @pytest.mark.parametrize("classes", [9, 500])
 def test_filters_keep_what_they_should(classes: int, top_p: float, min_p: float, temperature: float) -> None:
     logits = 2 * torch.randn(200, classes, generator=torch.Generator().manual_seed(2))
-    kept = filtered(logits / temperature, top_p, min_p).isfinite()
+    kept = filter_logits(logits / temperature, top_p, min_p).isfinite()
     for row, found in zip((logits / temperature).double().softmax(-1).numpy(), kept.numpy(), strict=True):
         order, total, allowed = np.argsort(-row), 0.0, set()
         for k in order:
@@ -219,7 +222,7 @@ def test_filters_keep_what_they_should(classes: int, top_p: float, min_p: float,
 def test_ids_are_drawn_by_inversion() -> None:
     logits = torch.tensor([[0.0, -torch.inf, math.log(3.0), -torch.inf]]).expand(5, -1)
     u = torch.tensor([0.0, 0.2499, 0.2501, 0.9, 1 - 2**-24])
-    assert draw_ids(logits, u).tolist() == [0, 0, 2, 2, 2]
+    assert inverse_cdf_sample(logits, u).tolist() == [0, 0, 2, 2, 2]
 
 
 def test_temperature_zero_is_the_most_likely_token_each_time() -> None:
@@ -264,7 +267,9 @@ def test_a_text_does_not_end_before_what_is_known_of_it() -> None:
     model = family({"text": Spec((5,), classes=3, padded=True)})
     value = torch.tensor([0, 0, 0, 2, 0]).expand(200, -1)
     mask = torch.tensor([0, 0, 0, 1, 0]).bool().expand(200, -1)
-    drawn = model.sample(context(200), known=Known({"text": value}, {"text": mask}), rng=Rng(range(200), "k"))
+    drawn = model.sample(
+        context(200), known=KnownParts({"text": value}, {"text": mask}), rng=Rng(range(200), "k")
+    )
     assert (drawn["text"][:, :3] != 0).all() and (drawn["text"][:, 3] == 2).all()
     assert (drawn["text"][:, 4] == 0).any() and (drawn["text"][:, 4] != 0).any()
 
@@ -272,13 +277,13 @@ def test_a_text_does_not_end_before_what_is_known_of_it() -> None:
 def test_a_prompt_keeps_what_is_known_after_it_whatever_its_neighbours_are() -> None:
     model = family({"text": Spec((6,), classes=4, padded=True)})
     prompts = torch.tensor([[1, 0, 0, 0], [2, 3, 1, 2], [0, 0, 0, 0]])
-    part = Known(
+    part = KnownParts(
         {"text": torch.tensor([0, 3, 0, 0, 1, 0]).expand(3, -1)},
         {"text": torch.tensor([0, 1, 0, 0, 1, 0]).bool().expand(3, -1)},
     )
 
     def drawn(rows: list[int], width: int) -> Tensor:
-        known = Known(
+        known = KnownParts(
             {n: v[rows] for n, v in part.values.items()}, {n: m[rows] for n, m in part.masks.items()}
         )
         return model.sample(
@@ -304,7 +309,7 @@ def learn(model: Autoregressive, x: Batch, steps: int, batch: int = 128, lr: flo
     """Plain training on encoded rows."""
     rows = len(next(iter(x.values())))
     model.begin(x, context(rows), Rng(range(rows), "begin"))
-    made = optimisers(model, "model", Plan(steps=steps, lr=lr))
+    made = make_optimizers(model, "model", Plan(steps=steps, lr=lr))
     draw = torch.Generator().manual_seed(0)
     for step in range(steps):
         index = torch.randint(rows, (batch,), generator=draw)

@@ -7,25 +7,30 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+import likewise.model
 import numpy as np
 import pytest
 import torch
 import toy
 from torch import Tensor, nn
 
-import likewise.model
-from likewise.bayes import Bayes, Likelihoods, fit_temperature, posterior
-from likewise.checkpoint import RunError
-from likewise.evaluation.calibration import ece, ece_estimate, ece_floor, log_loss, reliability
-from likewise.evaluation.classification import Classification
-from likewise.evaluation.classify import _subsets, compare_classifiers
-from likewise.families.base import Family, Known, Score
-from likewise.layout import Batch, Context
-from likewise.modalities import Label, Number
-from likewise.model import Model, Row
-from likewise.rng import Rng
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.data.table import Table
+from likewise.evaluation.comparison.classifier_results import Classification
+from likewise.evaluation.comparison.classifiers import _subsets, compare_classifiers
+from likewise.evaluation.metrics.calibration import ece, ece_estimate, ece_floor, log_loss, reliability
+from likewise.families.base import Family
+from likewise.modalities.base import Row
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.models.bayes import Bayes, Likelihoods, fit_temperature, posterior
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 CLASSES = tuple("abcdefgh")
 MEANS = np.linspace(-2, 2, len(CLASSES))
@@ -54,7 +59,7 @@ class Gaussians(Family):
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         raise NotImplementedError
 
-    def sample(self, c: Context, *, known: Known | None, rng: Rng) -> Batch:
+    def sample(self, c: Context, *, known: KnownParts | None, rng: Rng) -> Batch:
         """Columns are independent given the class, so what is missing is drawn from the class that is known."""
         value, mask = (known.values, known.masks)
         names = list(self.targets)

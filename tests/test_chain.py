@@ -10,14 +10,16 @@ import PIL.Image
 import pytest
 import toy
 
-from likewise.chain import Chain, load
-from likewise.checkpoint import RunError
-from likewise.cli import main
-from likewise.evaluation import evaluate
-from likewise.formula import FormulaError
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.cli.main import main
+from likewise.core.formula import FormulaError
+from likewise.data.table import Table
+from likewise.evaluation.evaluator import evaluate
+from likewise.models.checkpoint import RunError
+from likewise.models.io import load
+from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +41,14 @@ def trained(model: Model, table: Table, steps: int) -> Model:
 
 
 @pytest.fixture(scope="module")
-def cascade(table: Table) -> Chain:
+def cascade(table: Table) -> Pipeline:
     """A small picture of a label, and a larger one of the small one."""
     small = Model("image[size=7] | label", table.columns, width=64, depth=2)
     large = Model("image | image[size=7]", table.columns, width=64, depth=1)
-    return Chain({"small": trained(small, table, 250), "large": trained(large, table, 250)})
+    return Pipeline({"small": trained(small, table, 250), "large": trained(large, table, 250)})
 
 
-def test_a_cascade_draws_what_was_asked(cascade: Chain) -> None:
+def test_a_cascade_draws_what_was_asked(cascade: Pipeline) -> None:
     assert str(cascade.formula) == "image | label" and list(cascade.columns) == ["image", "label"]
     things = [i % 4 for i in range(40)]
     drawn = cascade.sample([{"label": str(t)} for t in things])
@@ -60,7 +62,7 @@ def test_a_cascade_draws_what_was_asked(cascade: Chain) -> None:
     assert one[0]["image"].tobytes() == drawn[0]["image"].tobytes()
 
 
-def test_knobs_are_for_all_links_or_for_one(cascade: Chain) -> None:
+def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
     rows = [{"label": "2"}]
 
     def pair(**knobs) -> tuple[bytes, bytes]:
@@ -82,7 +84,7 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Chain) -> None:
         cascade.given(lable="2")
 
 
-def test_a_variation_starts_every_picture_of_a_cascade(cascade: Chain) -> None:
+def test_a_variation_starts_every_picture_of_a_cascade(cascade: Pipeline) -> None:
     square = toy.rows(2)[1]["image"]
     near = cascade.sample([{}] * 8, start=({"image": square}, 0.05))
     assert toy.agreement([1] * 8, "image", near) > 0.8
@@ -105,7 +107,7 @@ def test_a_variation_starts_every_picture_of_a_cascade(cascade: Chain) -> None:
         cascade.links["small"].sample([{}], start=({}, 0.5))
 
 
-def test_a_chain_goes_from_one_source_to_another(cascade: Chain) -> None:
+def test_a_chain_goes_from_one_source_to_another(cascade: Pipeline) -> None:
     rows = cascade.interpolate({"label": "0"}, {"label": "3"}, 5, seeds=(0, 4))
     for row, label, seed in ((rows[0], "0", 0), (rows[-1], "3", 4)):
         end = cascade.sample([{"label": label}], seed=seed)[0]
@@ -116,18 +118,18 @@ def test_a_chain_goes_from_one_source_to_another(cascade: Chain) -> None:
         cascade.interpolate({"label": "0"}, {"label": "3"}, 1)
 
 
-def test_a_chain_is_one_folder_and_is_judged(cascade: Chain, table: Table, tmp_path: Path) -> None:
+def test_a_chain_is_one_folder_and_is_judged(cascade: Pipeline, table: Table, tmp_path: Path) -> None:
     cascade.save(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
     again = load(tmp_path / "b")
-    assert isinstance(again, Chain) and list(again.links) == ["small", "large"]
+    assert isinstance(again, Pipeline) and list(again.links) == ["small", "large"]
     rows = [{"label": "3"}]
     assert again.sample(rows)[0]["image"].tobytes() == cascade.sample(rows)[0]["image"].tobytes()
     report = evaluate(again, table, n=20)
     assert any("KID" in line.name for line in report.lines)
     assert all(line.name != "held-out loss" for line in report.lines)
     with pytest.raises(RunError, match=r"holds no chain\.json"):
-        Chain.load(tmp_path)
+        Pipeline.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +146,11 @@ def test_a_chain_is_one_folder_and_is_judged(cascade: Chain, table: Table, tmp_p
 )
 def test_links_that_do_not_fit_are_said(table: Table, formulas: list[str], says: str) -> None:
     with pytest.raises(FormulaError, match=says):
-        Chain({"abc"[i]: raw(table, formula) for i, formula in enumerate(formulas)})
+        Pipeline({"abc"[i]: raw(table, formula) for i, formula in enumerate(formulas)})
 
 
 def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) -> None:
-    chain = Chain({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
+    chain = Pipeline({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
     assert chain.wires == {"a": {}, "b": {"image[size=7]": "image"}}
     assert str(chain.formula) == "number | label"
     assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)

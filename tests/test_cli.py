@@ -15,14 +15,18 @@ import pytest
 import torch
 import toy
 
-from likewise import checkpoint, memory, progress, prompts, reading
-from likewise.cli import COMMANDS, main
-from likewise.demos import DEMOS
-from likewise.evaluation import agreement
-from likewise.families import FAMILIES
-from likewise.modalities import Label, Text
-from likewise.model import Model
-from likewise.table import Table
+from likewise.cli import progress
+from likewise.cli.main import COMMANDS, main
+from likewise.data.arrow import from_rows
+from likewise.data.datasets import DATASETS
+from likewise.data.table import Table
+from likewise.evaluation.metrics import agreement
+from likewise.families.registry import FAMILIES
+from likewise.modalities.label import Label
+from likewise.modalities.text import Text
+from likewise.models import checkpoint, prompts
+from likewise.models.model import Model
+from likewise.training import memory
 
 TINY = ["--width", "64", "--depth", "1", "--batch", "4", "--steps", "3"]
 SHAPES = ("bar", "post", "ring", "cross")
@@ -238,7 +242,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path, capsys, monkeypatch) -> 
 
 def test_demo(here: Path, capsys, monkeypatch) -> None:
     rows = [{"image": row["image"], "label": row["label"]} for row in toy.rows(40)]
-    monkeypatch.setitem(DEMOS, "digits", lambda: reading.from_rows(rows))
+    monkeypatch.setitem(DATASETS, "digits", lambda: from_rows(rows))
     monkeypatch.setattr(agreement.Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 5})
     Path("runs/digits").mkdir(parents=True)
     assert main(["demo", "--minutes", "0.002"]) == 0
@@ -327,17 +331,17 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
 def test_endings_of_a_prompt_are_label_sources() -> None:
     columns = {"style": Label(("flat", "Line art")), "size": Label(("s", "l")), "text": Text.fit(["a ring"])}
     known = ["text", "style", "size"]
-    assert prompts.split("ring, line art style, S size", columns, known) == (
+    assert prompts.split_labels("ring, line art style, S size", columns, known) == (
         "ring",
         {"size": "s", "style": "Line art"},
     )
     for text in ("flat style", "ring, style", "ring, flat", "ring, flat Style here", "ring flat style"):
-        assert prompts.split(text, columns, known) == (text, {})
-    assert prompts.split("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
+        assert prompts.split_labels(text, columns, known) == (text, {})
+    assert prompts.split_labels("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
     with pytest.raises(ValueError, match="did you mean 'flat'"):
-        prompts.split("ring, flta style", columns, known)
+        prompts.split_labels("ring, flta style", columns, known)
     with pytest.raises(ValueError, match="says style twice"):
-        prompts.split("ring, flat style, flat style", columns, known)
+        prompts.split_labels("ring, flat style, flat style", columns, known)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +355,7 @@ def test_endings_of_a_prompt_are_label_sources() -> None:
     ],
 )
 def test_a_text_is_put_as_those_that_were_learned(texts: list[str], written: str, read: str) -> None:
-    assert prompts.worded(written, Text.fit(texts)) == read
+    assert prompts.normalize_prompt(written, Text.fit(texts)) == read
 
 
 def test_sources_are_given_by_name(here: Path) -> None:

@@ -9,14 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from likewise.codec import Codec, perplexity
+from likewise.core.batch import Context
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.data.table import Table
 from likewise.families.autoencoder import Autoencoder
-from likewise.layout import Context
-from likewise.quantise import LEVELS, NOISE, Books, Bottleneck, Scalar, bottleneck
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.stems import Picture
-from likewise.table import Table
+from likewise.generation.latents.bottlenecks import (
+    FSQ,
+    LEVELS,
+    NOISE,
+    Bottleneck,
+    ResidualVQ,
+    make_bottleneck,
+)
+from likewise.generation.latents.codec import Codec, perplexity
+from likewise.nets.stems.conv import ConvStem
 from likewise.testing import check_family
 
 ROWS = 32
@@ -29,7 +36,7 @@ def vectors(floats: int, places: int = 9, scale: float = 1.0) -> Tensor:
 
 def made(kind: str, size: int = 60, floats: int = 6) -> Bottleneck:
     torch.manual_seed(0)
-    return bottleneck(kind, floats, size, 3)
+    return make_bottleneck(kind, floats, size, 3)
 
 
 # ---- quantisers
@@ -63,7 +70,7 @@ def test_ids_stand_for_the_nearest_code(kind: str) -> None:
 
 @pytest.mark.parametrize("levels", LEVELS.values(), ids=str)
 def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tuple[int, ...]) -> None:
-    own = Scalar(math.prod(levels))
+    own = FSQ(math.prod(levels))
     assert own.classes == math.prod(levels) and own.levels.tolist() == list(levels)
     for i, count in enumerate(levels):
         stride = math.prod(levels[:i])
@@ -108,7 +115,7 @@ def test_further_books_say_what_is_left() -> None:
     left = []
     for books in (1, 2, 3, 4):
         torch.manual_seed(0)
-        own, v = Books(6, 64, books), vectors(6)
+        own, v = ResidualVQ(6, 64, books), vectors(6)
         left.append(float((own.squash(v) - own.snap(own.squash(v))).square().mean().detach()))
     assert left == sorted(left, reverse=True) and left[-1] < 0.35 * left[0]
 
@@ -197,7 +204,7 @@ def period_two(x: Tensor) -> float:
 
 def test_up_sampling_leaves_no_checkerboard() -> None:
     """A constant through equal weights stays constant, as each pixel has as many inputs; not so by kernel 3."""
-    ups = Picture((32, 32), None, 1, 16, skips=False, coarse=4).ups
+    ups = ConvStem((32, 32), None, 1, 16, skips=False, coarse=4).ups
     bad = nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1)
     found = []
     for layer in (*ups, bad):

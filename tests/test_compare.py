@@ -18,15 +18,17 @@ import torch
 import toy
 from torch import Tensor, nn
 
-from likewise.checkpoint import RunError
-from likewise.evaluation import agreement, compare, sweep
-from likewise.evaluation.compare import Column, marks
-from likewise.evaluation.estimate import Estimate
-from likewise.evaluation.sweep import read_values, tries
-from likewise.families import FAMILIES
-from likewise.families.base import Family, Score
-from likewise.model import Model
-from likewise.table import Table
+from likewise.core.score import Score
+from likewise.data.table import Table
+from likewise.evaluation.comparison.families import compare
+from likewise.evaluation.comparison.results import Column, marks
+from likewise.evaluation.comparison.sweep import parse_trials, read_values, sweep
+from likewise.evaluation.metrics import agreement
+from likewise.evaluation.metrics.estimate import Estimate
+from likewise.families.base import Family
+from likewise.families.registry import FAMILIES
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
 
 MINUTES = 0.002
 
@@ -322,15 +324,17 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
 
 def test_values_to_try(families) -> None:
     knobs = Gauss.knobs()
-    assert tries("temperature", knobs["temperature"])[0] < 1 and tries("twice", knobs["twice"]) == [
+    assert parse_trials("temperature", knobs["temperature"])[0] < 1 and parse_trials(
+        "twice", knobs["twice"]
+    ) == [
         False,
         True,
     ]
-    assert tries("way", knobs["way"]) == ["one", "other"]
+    assert parse_trials("way", knobs["way"]) == ["one", "other"]
     other = inspect.Parameter("noise", inspect.Parameter.KEYWORD_ONLY, default=0.8, annotation=float)
-    assert tries("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]
+    assert parse_trials("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]
     with pytest.raises(ValueError, match="--sweep odd=V1,V2"):
-        tries("odd", knobs["odd"])
+        parse_trials("odd", knobs["odd"])
     assert read_values("1, 0.5", knobs["temperature"]) == [1.0, 0.5]
     assert read_values("one,other", knobs["way"]) == ["one", "other"]
     with pytest.raises(ValueError, match="cannot read 'cold' as values of temperature"):

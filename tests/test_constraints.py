@@ -12,11 +12,13 @@ import toy
 
 pytest.importorskip("llguidance")
 
-from likewise.cli import main
-from likewise.constraints import Constraint
-from likewise.modalities import Document, Label, Text
-from likewise.model import Model
-from likewise.table import Table
+from likewise.cli.main import main
+from likewise.data.table import Table
+from likewise.generation.sequence.constraints import Constraint
+from likewise.modalities.document import Document
+from likewise.modalities.label import Label
+from likewise.modalities.text import Text
+from likewise.models.model import Model
 
 SCHEMA = {
     "type": "object",

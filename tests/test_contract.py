@@ -13,14 +13,19 @@ import torch.nn.functional as F
 import toy
 from torch import Tensor, nn
 
-from likewise.families import FAMILIES, drawers, family_class
-from likewise.families.base import Family, Known, Score
-from likewise.layout import Batch, Context
-from likewise.masks import draw_masks
-from likewise.modalities import Image, Label, Modality, Number, Text
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts, sample_masks
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.families.registry import FAMILIES, family_class, sampling_families
+from likewise.modalities.base import Modality
+from likewise.modalities.image import Image
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.modalities.text import Text
+from likewise.models.model import Model
 from likewise.testing import CASES, CHECKS, check_family, run_check
 
 ALIGNED = ["several", "captioned"]  # cases of two columns or more and no source: all that contrastive takes
@@ -81,7 +86,9 @@ FORMULAS = [
 ]
 
 
-@pytest.fixture(params=[(family, formula) for family in drawers() for formula in FORMULAS], ids=" ".join)
+@pytest.fixture(
+    params=[(family, formula) for family in sampling_families() for formula in FORMULAS], ids=" ".join
+)
 def model(request: pytest.FixtureRequest) -> Model:
     """A small model whose weights have been moved off their starting point."""
     family, formula = request.param
@@ -140,7 +147,7 @@ def test_known_values_come_back(model: Model) -> None:
 
 
 def test_known_part_of_a_picture_comes_back() -> None:
-    for family in drawers():
+    for family in sampling_families():
         model = Model("colour | kind", COLUMNS, family, **small(family))
         mask = torch.zeros(9, 13, dtype=torch.bool)
         mask[2:5, 3:] = True
@@ -159,7 +166,7 @@ def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
         )
 
 
-@pytest.mark.parametrize("family", drawers())
+@pytest.mark.parametrize("family", sampling_families())
 def test_errors_name_the_nearest(family: str) -> None:
     model = Model("grey, label | kind", COLUMNS, family, **small(family))
     knob, option = next(iter(type(model.family).knobs())), next(iter(type(model.family).options()))
@@ -215,7 +222,7 @@ def test_the_model_leaves_the_global_generator_alone() -> None:
 def test_what_is_known_in_training() -> None:
     """A share `infill` of the rows has known parts, never all of them; every column is sometimes the one that is known."""
     family = Model("grey, label, number", COLUMNS, infill=0.5, **SMALL).family
-    known = draw_masks(family.targets, family.infill, Rng(range(4000), "known"))
+    known = sample_masks(family.targets, family.infill, Rng(range(4000), "known"))
     whole = torch.stack([known[n].all(1) for n in known], dim=1)
     some = torch.stack([known[n].any(1) for n in known], dim=1)
     assert not whole.all(1).any(), "a row with nothing left to learn"
@@ -283,12 +290,12 @@ class Tiny(Family):
     def noise(self, rng: Rng, shape: torch.Size) -> Tensor:
         return rng.normal(*shape[1:])
 
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, noise: float = 1.0) -> Batch:
+    def sample(self, c: Context, *, known: KnownParts | None, rng: Rng, noise: float = 1.0) -> Batch:
         drawn = {n: m + noise * self.noise(rng, m.shape) for n, m in self.means(c).items()}
         drawn = {n: v.argmax(-1) if self.targets[n].categorical else v for n, v in drawn.items()}
         return self.keep(drawn, known) if known else drawn
 
-    def keep(self, drawn: Batch, known: Known) -> Batch:
+    def keep(self, drawn: Batch, known: KnownParts) -> Batch:
         masks = {n: m if self.targets[n].categorical else m[..., None] for n, m in known.masks.items()}
         return {n: torch.where(masks[n], known.values[n], v) if n in masks else v for n, v in drawn.items()}
 

@@ -14,18 +14,21 @@ import toy
 from sklearn.metrics import accuracy_score, coverage_error, top_k_accuracy_score
 from torch import Tensor
 
-from likewise.cli import main
-from likewise.evaluation import evaluate, retrieval
-from likewise.evaluation.alignment import ClipScores, seen_by
-from likewise.evaluation.ground import Ground
+from likewise.cli.main import main
+from likewise.core.batch import Context
+from likewise.core.formula import Formula
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.data.table import Table
+from likewise.evaluation.evaluator import evaluate
+from likewise.evaluation.evaluators.embedding import ClipScores, overlap_notes
+from likewise.evaluation.metrics import retrieval
+from likewise.evaluation.reference import ReferenceSet
 from likewise.families.contrastive import Contrastive, equal, info_nce, siglip
-from likewise.formula import Formula
-from likewise.layout import Context
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.table import Table
-from likewise.training import Plan, heldout_loss, train
+from likewise.models.model import Model
+from likewise.training.loss import heldout_loss
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 THINGS = np.array([i % 4 for i in range(80)])
@@ -309,7 +312,7 @@ def test_the_report_of_a_run(held: Table) -> None:
 
 
 def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
-    ground = Ground.choose(held, Formula.parse("image | text"), 40, 1, 0)
+    ground = ReferenceSet.choose(held, Formula.parse("image | text"), 40, 1, 0)
     judge = ClipScores(learned(held, "image, text"), ground)
     asked = ground.held("text")
     drawn = [
@@ -324,7 +327,7 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
     assert right.value.value > right.chance + 0.3
     assert wrong.value.value < right.value.value - 0.2 and wrong.real == right.real
     seen = held.see("image[size=7] | text")
-    small = ClipScores(judge.clip, Ground.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0))
+    small = ClipScores(judge.clip, ReferenceSet.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0))
     resized = [{"text": row["text"], "image[size=7]": row["image"].resize((7, 7))} for row in drawn]
     (line,) = small.lines(resized)
     assert line.name == "image[size=7], text: CLIP score" and line.value.value > line.chance + 0.3
@@ -333,10 +336,10 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
 
 def test_a_clip_model_that_may_have_seen_what_is_held_out_is_said(held: Table) -> None:
     own = {"source": None, "fingerprint": held.fingerprint}
-    assert seen_by(own, held) == []
+    assert overlap_notes(own, held) == []
     assert (
         "trained with fingerprint abc and the rows here have"
-        in seen_by({**own, "fingerprint": "abc"}, held)[0]
+        in overlap_notes({**own, "fingerprint": "abc"}, held)[0]
     )
 
 

@@ -13,16 +13,17 @@ import toy
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from likewise import paths
+from likewise.core.batch import Context
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.data.table import Table
 from likewise.families.diffusion import Diffusion
-from likewise.layout import Context
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.samplers import SAMPLERS, Denoise
-from likewise.spec import Spec
-from likewise.table import Table
+from likewise.generation.denoising import paths
+from likewise.generation.denoising.samplers import SAMPLERS, Denoise
+from likewise.models.model import Model
 from likewise.testing import check_family
-from likewise.training import Plan, train
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 MEAN, STD, ROWS = 0.2, 0.3, 400
 
@@ -122,10 +123,10 @@ def test_the_bound_is_the_sum_of_its_kl_terms() -> None:
     rng.uniform(1)  # log_prob's offset, which does not matter where there are as many draws as steps
     total = torch.zeros(6, dtype=torch.float64)
     for t, s in itertools.pairwise(times):
-        x_t = paths.noised(x0, rng.normal(3), t)
+        x_t = paths.add_noise(x0, rng.normal(3), t)
         rho = (1 - t) * s / ((1 - s) * t)  # e of x_t goes over into x_s by this share
         q, p = (
-            Normal((1 - s) * x + s * rho * paths.noise_of(x_t, x, t), s * math.sqrt(1 - rho**2))
+            Normal((1 - s) * x + s * rho * paths.predicted_noise(x_t, x, t), s * math.sqrt(1 - rho**2))
             for x in (x0, gaussian(x_t, t))
         )
         total += kl_divergence(q, p).sum(1)

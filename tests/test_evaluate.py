@@ -10,19 +10,27 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise.evaluation import agreement, evaluate, features, judges
-from likewise.evaluation.copies import copies, nearest
-from likewise.evaluation.estimate import bootstrap, share
-from likewise.evaluation.fidelity import kid, kid_floor
-from likewise.evaluation.frechet import fd_infinity, frechet
-from likewise.evaluation.ground import Ground
-from likewise.evaluation.neighbours import density_coverage, radii, spread
-from likewise.evaluation.twosample import c2st
-from likewise.families.base import Score
-from likewise.formula import Formula
-from likewise.modalities import Label, Number, Text
-from likewise.model import Model
-from likewise.table import Row, Table
+from likewise.core.formula import Formula
+from likewise.core.score import Score
+from likewise.data.table import Table
+from likewise.evaluation.evaluator import evaluate
+from likewise.evaluation.evaluators.table import TableMetrics
+from likewise.evaluation.features.image import edge_features, pixel_features, random_conv_features
+from likewise.evaluation.features.reduce import Reduced
+from likewise.evaluation.features.values import value_features
+from likewise.evaluation.metrics import agreement
+from likewise.evaluation.metrics.c2st import c2st
+from likewise.evaluation.metrics.density_coverage import density_coverage, radii, spread
+from likewise.evaluation.metrics.estimate import bootstrap, share
+from likewise.evaluation.metrics.frechet import fd_infinity, frechet
+from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.evaluation.metrics.memorization import copies, nearest
+from likewise.evaluation.reference import ReferenceSet
+from likewise.modalities.base import Row
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.modalities.text import Text
+from likewise.models.model import Model
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -269,7 +277,7 @@ def image_column():
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8, 1), (2, 24, 24, 1), (2, 40, 70, 3)])
-@pytest.mark.parametrize("space", [features.pixels, features.edges, features.random_conv])
+@pytest.mark.parametrize("space", [pixel_features, edge_features, random_conv_features])
 def test_features_of_any_image(space, shape):
     images = rng().uniform(-1, 1, shape).astype(np.float32)
     found = space(images)
@@ -280,34 +288,34 @@ def test_features_of_any_image(space, shape):
 
 def test_features_refuse_what_is_no_batch_of_images():
     with pytest.raises(ValueError, match="N, H, W, C"):
-        features.edges(np.zeros((8, 8)))
+        edge_features(np.zeros((8, 8)))
 
 
 def test_edges_take_an_outline_for_its_shape_and_random_conv_sees_colour():
     disc, square = disc_at(12, 12), np.where(np.maximum(*np.abs(np.mgrid[:24, :24] - 12)) < 6, -1.0, 1.0)
     ring = np.where((disc < 0) & (disc_at(12, 12, 4) > 0), -1.0, 1.0)
-    f = features.edges(np.stack([disc, ring, square, -disc])[..., None])
+    f = edge_features(np.stack([disc, ring, square, -disc])[..., None])
     assert np.linalg.norm(f[0] - f[1]) < np.linalg.norm(f[0] - f[2]) and np.allclose(f[0], f[3], atol=0.05)
     red, blue = np.full((2, 1, 16, 16, 3), -1.0)
     red[..., 0], blue[..., 2] = 1, 1
-    assert np.abs(features.random_conv(red) - features.random_conv(blue)).max() > 0.1
+    assert np.abs(random_conv_features(red) - random_conv_features(blue)).max() > 0.1
 
 
 def test_features_of_values():
-    assert features.values(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
-    assert features.values(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
-    words = features.values(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
+    assert value_features(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
+    assert value_features(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
+    words = value_features(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
     assert words.dtype == np.float32 and np.isfinite(words).all()
     assert np.linalg.norm(words[0] - words[1]) < np.linalg.norm(words[0] - words[2])
     with pytest.raises(ValueError, match="no features of images"):
-        features.values(Model("image", {"image": image_column()}).columns["image"], [])
+        value_features(Model("image", {"image": image_column()}).columns["image"], [])
 
 
 def test_reduced_keeps_the_largest_directions():
     x = rng().normal(size=(200, 100)).astype(np.float32) * np.r_[[9.0] * 4, [0.1] * 96]
-    few = features.Reduced(x, 4)(x)
+    few = Reduced(x, 4)(x)
     assert few.shape == (200, 4) and few.var(0).sum() > 0.99 * x.var(0).sum()
-    assert features.Reduced(x[:, :3])(x[:, :3]) is not None and features.Reduced(x[:5])(x).shape == (200, 5)
+    assert Reduced(x[:, :3])(x[:, :3]) is not None and Reduced(x[:5])(x).shape == (200, 5)
 
 
 # ---- agreement
@@ -520,8 +528,8 @@ def test_a_text_is_a_copy_if_it_is_the_same():
         return [{"text": " ".join(rng(i).choice([*"abcdefgh"], 12))} for i in range(first, last)]
 
     own = Table.from_rows(texts(0, 100), {"text": "text"}, holdout=0.3)
-    ground = Ground.choose(own, Formula.parse("text"), 30, 1, 0)
-    judge = judges.Values(ground, ["text"], main=True, alone=True)
+    ground = ReferenceSet.choose(own, Formula.parse("text"), 30, 1, 0)
+    judge = TableMetrics(ground, ["text"], main=True, alone=True)
     for drawn, truth in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
         [line] = [line for line in judge.lines(drawn) if line.name == "text: copies"]
         assert line.value.value == truth and line.real.value == 0

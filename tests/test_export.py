@@ -17,14 +17,17 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from likewise.adopt import from_transformers
-from likewise.checkpoint import RunError
-from likewise.cli import main
-from likewise.export import to_transformers
-from likewise.modalities import Document, Text
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, optimisers, train
+from likewise.cli.main import main
+from likewise.data.table import Table
+from likewise.interop.transformers_export import to_transformers
+from likewise.interop.transformers_import import from_transformers
+from likewise.modalities.document import Document
+from likewise.modalities.text import Text
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.training.optim import make_optimizers
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 transformers = pytest.importorskip("transformers")
 TEXTS = ("To be, or not to be", "  two before", "after  ", "\na\n\nb\n", "naïve 日本 🙂", " one", "\t", "x")
@@ -143,7 +146,7 @@ def test_a_second_export_is_the_first(options, tmp_path: Path) -> None:
 
 def test_the_matrices_of_blocks_are_muons() -> None:
     model = Model("text", {"text": Document.fit(LINES, length=16)}, compat="llama", width=64, depth=2)
-    muon, adam = optimisers(model.family, "model", Plan(steps=1))
+    muon, adam = make_optimizers(model.family, "model", Plan(steps=1))
     assert len(muon.param_groups[0]["params"]) == 2 * 4 and all(
         p.ndim == 2 for p in muon.param_groups[0]["params"]
     )
@@ -157,7 +160,7 @@ def test_the_matrices_of_blocks_are_muons() -> None:
 def test_a_tied_head_learns_as_the_embedding(tmp_path: Path) -> None:
     """Once, by both of its uses; no weight of its own is stored, and it stays tied in a run that is read."""
     model = Model("text", {"text": Document.fit(LINES, length=16)}, compat="gpt2", width=64, depth=2)
-    muon, adam = optimisers(model.family, "model", Plan(steps=1))
+    muon, adam = make_optimizers(model.family, "model", Plan(steps=1))
     assert len(muon.param_groups[0]["params"]) == 2 * 4
     assert sum(p is model.family.causal.embedding.weight for p in adam.param_groups[0]["params"]) == 1
     model.family.heads[0].log_prob(torch.ones(1, 64), torch.tensor([7])).sum().backward()

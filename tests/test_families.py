@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.families import FAMILIES, family_class
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.data.table import Table
+from likewise.families.registry import FAMILIES, family_class
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 SCORED = [name for name in FAMILIES if hasattr(family_class(name), "log_prob")]
 STEPS = 600

@@ -10,12 +10,12 @@ import pytest
 import torch
 import toy
 
-from likewise.cli import main
-from likewise.layout import Context
-from likewise.middle import MARKS, PRE, asked, rearranged, restored
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.table import Table
+from likewise.cli.main import main
+from likewise.core.batch import Context
+from likewise.core.rng import Rng
+from likewise.data.table import Table
+from likewise.generation.sequence.fim import PRE, SENTINELS, from_psm, psm_prompt, to_psm
+from likewise.models.model import Model
 
 SMALL: dict[str, Any] = {"width": 64, "depth": 2}
 LOOP = "abcdefgh"
@@ -62,25 +62,27 @@ def shaken(model: Model) -> Model:
 def test_what_is_rearranged_can_be_restored() -> None:
     classes, seen = 10, set()
     ids = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 0, 0, 0], [8, 0, 0, 0, 0], [0, 0, 0, 0, 0]]).repeat(200, 1)
-    told = rearranged(ids, Rng(range(len(ids)), "cuts", 0).uniform(2), classes)
-    assert told.shape == (len(ids), ids.shape[1] + MARKS) and torch.equal(restored(told, classes)[:, :5], ids)
+    told = to_psm(ids, Rng(range(len(ids)), "cuts", 0).uniform(2), classes)
+    assert told.shape == (len(ids), ids.shape[1] + SENTINELS) and torch.equal(
+        from_psm(told, classes)[:, :5], ids
+    )
     for row, line in zip(told.tolist(), ids.tolist(), strict=True):
         used = [i for i in line if i]
         first, second = row.index(11), row.index(12)
         prefix, suffix, middle = row[:first], row[first + 1 : second], row[second + 1 : len(used) + 2]
         assert prefix + middle + suffix == used and row[len(used) + 2 :] == [0] * (6 - len(used))
-        begun = asked(*(torch.tensor([[*part, 0]]) for part in (prefix, suffix)), classes)[0]
+        begun = psm_prompt(*(torch.tensor([[*part, 0]]) for part in (prefix, suffix)), classes)[0]
         assert [i for i in begun.tolist() if i] == row[: second + 1]
         if len(used) == 5:
             seen.add((len(prefix), len(middle)))
     assert len(seen) == 21  # every pair of cuts
-    assert torch.equal(told[0], rearranged(ids[:1], Rng([0], "cuts", 0).uniform(2), classes)[0])
+    assert torch.equal(told[0], to_psm(ids[:1], Rng([0], "cuts", 0).uniform(2), classes)[0])
 
 
 def test_windows_are_shortened() -> None:
     """Else the lengths of prefix and suffix would tell that of the middle."""
     ids = torch.tensor([[1, 2, 3, 4, 5]]).repeat(300, 1)
-    back = restored(rearranged(ids, Rng(range(300), "cuts", 0).uniform(3), 10), 10)[:, :5]
+    back = from_psm(to_psm(ids, Rng(range(300), "cuts", 0).uniform(3), 10), 10)[:, :5]
     lengths = (back != 0).sum(1)
     assert lengths.unique().tolist() == [0, 1, 2, 3, 4, 5]
     assert torch.equal(back, ids * (torch.arange(5) < lengths[:, None]))
@@ -88,7 +90,7 @@ def test_windows_are_shortened() -> None:
 
 def test_what_ends_nowhere_is_restored_too() -> None:
     told = torch.tensor([[1, 11, 4, 5, 12, 2, 3], [11, 12, 0, 0, 0, 0, 0]])
-    assert restored(told, 10).tolist() == [[1, 2, 3, 4, 5, 0, 0], [0] * 7]
+    assert from_psm(told, 10).tolist() == [[1, 2, 3, 4, 5, 0, 0], [0] * 7]
 
 
 # ---- the loss
@@ -114,7 +116,7 @@ def test_the_loss_counts_every_token_once_and_no_mark(table: Table, kind: str) -
     nats = head.out.bias.detach().log_softmax(0)
     rng = Rng(range(2), "train", 0)
     if kind == "document":  # what is left of it after the third cut
-        told = restored(rearranged(ids, rng.uniform(4)[:, 1:], column.spec.classes), column.spec.classes)
+        told = from_psm(to_psm(ids, rng.uniform(4)[:, 1:], column.spec.classes), column.spec.classes)
     else:
         told = ids
     expected = [float(-(nats[row[row != 0]].sum() + nats[0]) / column.length) for row in told]
@@ -185,7 +187,7 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
         and torch.equal(drawn[:, :n], parts[0])
         and int(drawn[0, -1]) == int(parts[1][0, 0])
     )
-    told = torch.cat([asked(*parts, classes), drawn[:, n : n + 4]], dim=1)
+    told = torch.cat([psm_prompt(*parts, classes), drawn[:, n : n + 4]], dim=1)
     with torch.no_grad():
         masks = {"text": torch.zeros(1, column.length, dtype=torch.bool)}
         reading = family._read(nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks)

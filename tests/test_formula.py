@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 
-from likewise.formula import Formula, FormulaError, View, unknown
-from likewise.layout import Context, Layout
-from likewise.rng import Rng, seed_of
-from likewise.spec import Spec
+from likewise.core.batch import Context, Layout
+from likewise.core.errors import did_you_mean
+from likewise.core.formula import Formula, FormulaError, View
+from likewise.core.rng import Rng, seed_of
+from likewise.core.spec import Spec
 
 
 @pytest.mark.parametrize(
@@ -86,10 +87,10 @@ def test_check_names_the_nearest_column() -> None:
 
 def test_unknown_lists_what_there_is() -> None:
     assert (
-        unknown("knob", "stepz", ["steps", "eta"])
+        did_you_mean("knob", "stepz", ["steps", "eta"])
         == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
     )
-    assert unknown("knob", "xyz", []).endswith("There are: none")
+    assert did_you_mean("knob", "xyz", []).endswith("There are: none")
 
 
 @pytest.mark.parametrize(

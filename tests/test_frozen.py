@@ -13,17 +13,18 @@ import toy
 from safetensors.torch import save_file
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from likewise import Chain, frozen
-from likewise.checkpoint import RunError
-from likewise.cli import main
-from likewise.evaluation import evaluate
-from likewise.formula import FormulaError
-from likewise.frozen import FROZEN, Bert, Frozen
-from likewise.layout import Context
-from likewise.model import Model
-from likewise.nets import Reader
-from likewise.spec import Spec
-from likewise.table import Table
+from likewise import Chain
+from likewise.cli.main import main
+from likewise.core.batch import Context
+from likewise.core.formula import FormulaError
+from likewise.core.spec import Spec
+from likewise.data.encoders import ENCODERS, FrozenEncoder, _opened
+from likewise.data.table import Table
+from likewise.evaluation.evaluator import evaluate
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.nets.bert import Bert
+from likewise.nets.conditioning import ContextEncoder
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "disc", "box", "ring", "x")
 CONFIG = {
@@ -42,7 +43,7 @@ SMALL = {"width": 32, "depth": 1}
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package of minilm, with an encoder of 8 floats in it; its folder `model`."""
-    folder = tmp_path / "site" / FROZEN["minilm"] / "model"
+    folder = tmp_path / "site" / ENCODERS["minilm"] / "model"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").touch()
     pieces = tokenizers.Tokenizer(models.WordPiece({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
@@ -112,7 +113,7 @@ def test_it_is_the_bert_of_transformers(package: Path) -> None:
 def test_a_text_has_the_same_code_in_any_company_and_is_encoded_once(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, coder = Frozen("minilm", package), Frozen("minilm", package)
+    alone, coder = FrozenEncoder("minilm", package), FrozenEncoder("minilm", package)
     codes = coder.to_codes("text", ["box", "a red disc", "box"])
     assert codes.shape == (3, 5, 9) and codes[..., -1].tolist() == [[1, 1, 1, 0, 0], [1] * 5, [1, 1, 1, 0, 0]]
     assert not codes[0, 3:].any() and torch.equal(codes[0], codes[2])
@@ -133,7 +134,7 @@ def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest
     )
     assert [path.name for path in sorted(Path("run").iterdir())] == ["model.json", "weights.safetensors"]
     save_file(weights(1), package / "model.safetensors")
-    frozen._opened.cache_clear()
+    _opened.cache_clear()
     with pytest.raises(
         RunError, match="run cannot be read: the frozen encoder minilm is another than before"
     ):
@@ -174,7 +175,7 @@ def test_a_reader_does_not_see_the_padding() -> None:
     values[..., -1] = 1.0
     values[0, 2:] = 0.0
     present = torch.tensor([[True], [True], [False]])
-    short, long = (Reader({"text": Spec((n,), width=5, padded=True)}, 32) for n in (4, 9))
+    short, long = (ContextEncoder({"text": Spec((n,), width=5, padded=True)}, 32) for n in (4, 9))
     long.load_state_dict(short.state_dict())
     a, b = (
         short(Context({"text": values}, present)),

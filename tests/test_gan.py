@@ -10,15 +10,17 @@ import torch
 import toy
 from torch import Tensor, nn
 
-from likewise.adversaries import augment
+from likewise.core.batch import Batch, Context
+from likewise.core.known import no_masks
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.data.table import Table
 from likewise.families.gan import GAN, critic_loss, generator_loss, gradient_norms
-from likewise.layout import Batch, Context
-from likewise.masks import no_masks
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.table import Table
-from likewise.training import Plan, heldout_loss, train
+from likewise.models.model import Model
+from likewise.nets.adversarial import augment
+from likewise.training.loss import heldout_loss
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 GAMES = ("minimax", "nonsaturating", "hinge", "relativistic")
 SMALL = {"width": 32, "depth": 1}

@@ -10,11 +10,13 @@ import tokenizers
 import torch
 from tokenizers import decoders, models, pre_tokenizers
 
-from likewise.layout import Context
-from likewise.modalities import Document, Text
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.writing import Writing, streamed
+from likewise.core.batch import Context
+from likewise.core.rng import Rng
+from likewise.modalities.document import Document
+from likewise.modalities.text import Text
+from likewise.models.model import Model
+from likewise.models.text_prompt import TextPrompts
+from likewise.models.text_stream import stream_text
 
 PAIRS = [
     ("Ġ", "H"),
@@ -54,7 +56,7 @@ def model(text: Text, likes: Mapping[bytes, float], spread: float = 0.0, **optio
 
 def drawn(made: Model, prompts: list[Any], **knobs: Any) -> list[list[bytes]]:
     """The ids that come after a prompt's own, as bytes."""
-    writing, text = Writing(made.made, prompts), made.columns["text"]
+    writing, text = TextPrompts(made.made, prompts), made.columns["text"]
     rows = made.family.sample(
         Context({}, torch.zeros(len(prompts), 0, dtype=torch.bool)),
         known=None,
@@ -129,7 +131,7 @@ def test_stops_are_looked_for_in_what_is_new() -> None:
             == row["text"]
         )
     ids = column(Document).ids("to Hamle mx")
-    writing = Writing(made.made, ["to Hamle", "to Hamlet"], ["m"])
+    writing = TextPrompts(made.made, ["to Hamle", "to Hamlet"], ["m"])
     ends = [writing.watch("text", ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
     assert [end[0] for end in ends] == [False] * 5 + [True] * 2  # not where am of Hamle is drawn
     longer = [torch.cat([ids[:4], ids[-1:].repeat(n)]) for n in range(20)]
@@ -140,9 +142,9 @@ def test_stops_are_looked_for_in_what_is_new() -> None:
 def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
     """Of a token that is the end of a letter, which is owed, and the beginning of the next."""
     text = column(Document, pairs=[("¬", "â")])  # € is the bytes E2 82 AC
-    ids, writing = text.ids("€€")[None], Writing({"text": text}, ["€"])
+    ids, writing = text.ids("€€")[None], TextPrompts({"text": text}, ["€"])
     assert ids.shape[1] == 5 and writing.begun(0) == 2 and writing.said(0) == b"\xac"
-    assert list(streamed(writing, lambda watch: [watch("text", ids[:, :n]) for n in range(1, 6)])) == ["€"]
+    assert list(stream_text(writing, lambda watch: [watch("text", ids[:, :n]) for n in range(1, 6)])) == ["€"]
 
 
 def test_a_middle_heals_its_prefix() -> None:
@@ -165,7 +167,7 @@ def test_a_middle_heals_its_prefix() -> None:
 
 def test_nothing_is_owed_of_bytes_nor_beside_known_parts() -> None:
     plain = column(Document, pairs=[])
-    writing = Writing({"text": plain}, PROMPTS)
+    writing = TextPrompts({"text": plain}, PROMPTS)
     assert set(writing.leads) == {"prompt"}
     assert [writing.begun(k) for k in range(len(PROMPTS))] == [len(prompt.encode()) for prompt in PROMPTS]
     text = column(Text)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import toy
 
-from likewise.evaluation.infilling import Holes, error, kept, ranks
-from likewise.table import Table
+from likewise.data.table import Table
+from likewise.evaluation.tasks.inpainting import Holes, error, kept, ranks
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,23 @@ import torch
 import toy
 from torch import Tensor
 
-from likewise import jumps, samplers
-from likewise.checkpoint import RunError
-from likewise.cli import main
-from likewise.jumps import Jump
-from likewise.modalities import Number
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.table import Table, TableError
-from likewise.training import Plan, train
+from likewise.cli.main import main
+from likewise.core.rng import Rng
+from likewise.data.arrow import TableError
+from likewise.data.table import Table
+from likewise.generation.denoising import meanflow
+from likewise.generation.denoising.guidance import classifier_free_guidance
+from likewise.generation.denoising.meanflow import StepCondition
+from likewise.modalities.number import Number
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 MEAN, STD = 0.7, 0.3
 
 
-def true_hat(x_t: Tensor, t: Tensor, jump: Jump) -> Tensor:
+def true_hat(x_t: Tensor, t: Tensor, jump: StepCondition) -> Tensor:
     """x^ of the flow of N(MEAN, STD^2), whose points keep their number of deviations."""
     r = t - jump.span
     z = (x_t - (1 - t) * MEAN) / deviation(t)
@@ -42,8 +45,10 @@ def missed(progress: float) -> float:
     """How far `aim` is from the true x^, where the network is right already."""
     t = torch.linspace(0.2, 1, 50)[:, None]
     x_t = (1 - t) * MEAN + deviation(t) * torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
-    jump = Jump(0.9 * t, torch.ones_like(t))
-    found = jumps.aim(x_t, t, jump, true_hat, true_hat, torch.zeros(50, 1, dtype=torch.bool), progress)
+    jump = StepCondition(0.9 * t, torch.ones_like(t))
+    found = meanflow.meanflow_target(
+        x_t, t, jump, true_hat, true_hat, torch.zeros(50, 1, dtype=torch.bool), progress
+    )
     return float((found - true_hat(x_t, t, jump)).abs().mean())
 
 
@@ -56,9 +61,9 @@ def test_a_right_network_stays_right_as_a_falls() -> None:
 def test_the_aim_is_guided_below_the_time_where_guidance_ends() -> None:
     """Where the flow is straight, the aim is the guided point itself: 1 + 2 (1 - 0.5) of the way from 0.5."""
     t = torch.tensor([[0.5], [0.95]])
-    jump = Jump(t / 2, torch.full_like(t, 3.0))
+    jump = StepCondition(t / 2, torch.full_like(t, 3.0))
     x_t, none = torch.tensor([[0.3], [0.3]]), torch.zeros(2, 1, dtype=torch.bool)
-    found = jumps.aim(
+    found = meanflow.meanflow_target(
         x_t,
         t,
         jump,
@@ -67,19 +72,21 @@ def test_the_aim_is_guided_below_the_time_where_guidance_ends() -> None:
         none,
         0.0,
     )
-    guided = samplers.guide(x_t, torch.ones(2, 1), torch.full((2, 1), 0.5), torch.tensor(3.0), zero_star=True)
+    guided = classifier_free_guidance(
+        x_t, torch.ones(2, 1), torch.full((2, 1), 0.5), torch.tensor(3.0), zero_star=True
+    )
     assert found[:, 0].tolist() == pytest.approx([guided[0].item(), 1.0], abs=1e-5)
 
 
 def test_half_of_the_rows_jump_within_their_times() -> None:
     rng = Rng(range(4000), "test", 0)
     other = torch.sigmoid(rng.normal(2))
-    t, jump = jumps.drawn(other[:, 1:], other, rng)
+    t, jump = meanflow.sample_intervals(other[:, 1:], other, rng)
     assert abs((jump.span > 0).float().mean() - 0.5) < 0.03
     assert ((t - jump.span) >= -1e-6).all() and (t <= 1).all()
     still = jump.span.squeeze(1) == 0
     assert torch.equal(t[still], other[:, 1:][still]) and (jump.guidance[still] == 1).all()
-    assert jump.guidance.min() >= 1 and jump.guidance.max() <= jumps.MOST
+    assert jump.guidance.min() >= 1 and jump.guidance.max() <= meanflow.MAX_GUIDANCE
 
 
 @pytest.fixture(scope="module")

@@ -15,21 +15,21 @@ import pytest
 import torch
 import toy
 
-from likewise import reading, stream
-from likewise.cli import main
-from likewise.commands.data import seen
-from likewise.evaluation import language
-from likewise.evaluation.language import bits_per_byte, held_out_rows
-from likewise.formula import Formula
-from likewise.layout import Context
-from likewise.modalities import Document, Text
-from likewise.modalities.document import passages
-from likewise.model import Model
-from likewise.reading import TableError
-from likewise.scores import windows
-from likewise.stream import Stream
-from likewise.table import Table
-from likewise.writing import Writing, streamed
+from likewise.cli.commands.data import seen
+from likewise.cli.main import main
+from likewise.core.batch import Context
+from likewise.core.formula import Formula
+from likewise.data import token_stream
+from likewise.data.arrow import LONG_TEXT, TableError
+from likewise.data.table import Table
+from likewise.data.token_stream import TokenStream
+from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
+from likewise.modalities.document import Document, passages
+from likewise.modalities.text import Text
+from likewise.models.model import Model
+from likewise.models.scoring import windows
+from likewise.models.text_prompt import TextPrompts
+from likewise.models.text_stream import stream_text
 
 SMALL: dict[str, Any] = {"width": 64, "depth": 2}
 VERSE = "".join(
@@ -191,9 +191,9 @@ def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
     places = list(reversed(range(len(values))))
     column = Document.fit(values, length=48)
     rows, shares = list(range(len(values) - 2)), [0.999] * (len(values) - 2)
-    assert (Stream.of(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
-    assert (Stream.of(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
-    lone = Stream.of(column, ["short"], [3]).windows([0], [0.5])[0]  # there is no more of it
+    assert (TokenStream.of(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
+    assert (TokenStream.of(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
+    lone = TokenStream.of(column, ["short"], [3]).windows([0], [0.5])[0]  # there is no more of it
     assert lone.tolist() == [*column.ids("short").tolist(), *[0] * 43]
 
 
@@ -218,10 +218,10 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
 def test_a_mapped_file_gives_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     values, places = list(passages(VERSE)), list(reversed(range(len(list(passages(VERSE))))))
     column = Document.fit(values, length=16)
-    plain = Stream.of(column, values, places)
-    monkeypatch.setattr(stream, "IN_MEMORY", 1000)
-    monkeypatch.setattr(stream, "AT_ONCE", 2)
-    mapped = Stream.of(column, values, places)
+    plain = TokenStream.of(column, values, places)
+    monkeypatch.setattr(token_stream, "IN_MEMORY", 1000)
+    monkeypatch.setattr(token_stream, "AT_ONCE", 2)
+    mapped = TokenStream.of(column, values, places)
     rows, shares = list(range(len(values))), [i / len(values) for i in range(len(values))]
     assert type(mapped.ids).__name__ == "memmap" and type(plain.ids).__name__ != "memmap"
     assert torch.equal(plain.windows(rows, shares), mapped.windows(rows, shares))
@@ -242,7 +242,7 @@ def test_every_id_is_new_once() -> None:
 @pytest.mark.parametrize(("dropout", "again"), [(None, True), (0.0, False), (0.3, True)])
 def test_holes_are_read_from_the_second_pass_on(table: Table, dropout: float | None, again: bool) -> None:
     """In training, and where none are asked for never; a share that is asked for is that from the beginning."""
-    from likewise.rng import Rng
+    from likewise.core.rng import Rng
 
     torch.manual_seed(0)
     family = Model("text", table.columns, dropout=dropout, **SMALL).family
@@ -330,7 +330,7 @@ def test_what_is_fed_at_once_is_what_training_sees(table: Table, grams: int) -> 
 
 
 def toy_rng() -> Any:
-    from likewise.rng import Rng
+    from likewise.core.rng import Rng
 
     return Rng([0], "sample", 0)
 
@@ -378,11 +378,11 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
             for n in range(1, len(ids) + 1):
                 watch("text", ids[None, :n])
 
-        assert "".join(streamed(Writing({"text": column}, [""]), draw)) == text
+        assert "".join(stream_text(TextPrompts({"text": column}, [""]), draw)) == text
     spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"  # no letter, a letter, another, and the beginning of one
     ids = torch.tensor([[column.pieces.index(bytes([b])) for b in spelled]])
-    pieces = streamed(
-        Writing({"text": column}, [""]), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)]
+    pieces = stream_text(
+        TextPrompts({"text": column}, [""]), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)]
     )
     assert "".join(pieces) == column.letters(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
@@ -398,10 +398,10 @@ def test_a_stream_that_is_left_alone_ends() -> None:
                 return
 
     before = threading.active_count()
-    unread = streamed(Writing({"text": column}, [""]), draw)
+    unread = stream_text(TextPrompts({"text": column}, [""]), draw)
     assert threading.active_count() == before and not drawn
     del unread
-    pieces = streamed(Writing({"text": column}, [""], ["b"]), draw)
+    pieces = stream_text(TextPrompts({"text": column}, [""], ["b"]), draw)
     assert list(pieces) == ["a"]
     assert threading.active_count() <= before
 
@@ -410,7 +410,7 @@ def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
     """Texts have a blank before them that no one wrote: it is no stop."""
     table = Table.from_rows([{"text": f"red circle {n}"} for n in range(20)])
     column = table.columns["text"]
-    writing = Writing({"text": column}, None, [" "])
+    writing = TextPrompts({"text": column}, None, [" "])
     ids = column.ids("red circle")[None]
     ends = [bool(writing.watch("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
     assert True in ends and column.letters(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith(
@@ -489,7 +489,7 @@ def test_other_families_say_that_they_cannot(table: Table) -> None:
 
 
 def test_parts_that_are_scored_are_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language, "MOST", 2000)
+    monkeypatch.setattr(bits_per_byte, "MOST", 2000)
     table = Table.from_rows([{"text": f"{n} {VERSE}"} for n in range(40)], holdout=0.5)
     rows = held_out_rows(table, "text")
     assert len(rows) > 5 and 1900 <= sum(len(row["text"]) for row in rows) <= 2000
@@ -519,7 +519,7 @@ def test_a_trained_model_beats_the_compressor_it_is_shown_beside(model: Model, t
 
 
 def toy_report(model: Model, table: Table) -> Any:
-    from likewise.evaluation import evaluate
+    from likewise.evaluation.evaluator import evaluate
 
     return evaluate(model, table, n=20)
 
@@ -539,7 +539,7 @@ def test_the_command_writes(model: Model, tmp_path: Path, capsys: pytest.Capture
 def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     rows = [{"text": f"word {n}"} for n in range(12)]
     assert Table.from_rows(rows).kinds == {"text": "text"}
-    assert Table.from_rows([*rows, {"text": "x" * (reading.LONG + 1)}]).kinds == {"text": "document"}
+    assert Table.from_rows([*rows, {"text": "x" * (LONG_TEXT + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
 
 

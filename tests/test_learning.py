@@ -9,17 +9,18 @@ import pytest
 import torch
 import toy
 
-from likewise.families import drawers, family_class
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.data.table import Table
+from likewise.families.registry import family_class, sampling_families
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 ENOUGH = 0.9  # chance is 0.25
 THINGS = [i % 4 for i in range(80)]
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 
 # A GAN needs other steps and rates: it has such tests in test_gan.py.
-pytestmark = pytest.mark.parametrize("family", [n for n in drawers() if n != "gan"])
+pytestmark = pytest.mark.parametrize("family", [n for n in sampling_families() if n != "gan"])
 CACHE: dict[tuple[str, str], Model] = {}
 SHAPE = {"width": 64, "depth": 2}
 PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32"}

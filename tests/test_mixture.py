@@ -13,16 +13,17 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
-from likewise.em import Fit, Rows, grouped
-from likewise.families.base import Known
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
 from likewise.families.mixture import Mixture
-from likewise.gaussians import Parts, gaussian
-from likewise.layout import Batch, Context
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.generation.mixtures.em import EMFit, Rows, grouped
+from likewise.generation.mixtures.gaussians import Components, gaussian
+from likewise.models.model import Model
 from likewise.testing import check_family
-from likewise.training import Plan, train
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 NUMBER = Spec((1,))
 COVARIANCES = ("diagonal", "low_rank", "full")
@@ -150,7 +151,7 @@ def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
         factor = torch.linalg.cholesky(covariance - noise.diag_embed())
     else:
         noise, factor = covariance, torch.zeros(3, 4, 0, dtype=torch.float64)
-    parts = Parts(torch.tensor(theirs.weights_).log(), [], torch.tensor(theirs.means_), factor, noise)
+    parts = Components(torch.tensor(theirs.weights_).log(), [], torch.tensor(theirs.means_), factor, noise)
     ours = (parts.weight + gaussian(torch.tensor(x), parts)).logsumexp(1)
     assert np.abs(ours.numpy() - theirs.score_samples(x)).max() < 1e-8
 
@@ -176,7 +177,7 @@ def test_draws_have_the_moments_of_the_conditional(covariance: str) -> None:
     parts, unit, centre = family.parts(), family.log_unit.double().exp(), family.centre.double()
     n, x, mask = 40_000, torch.tensor([0.5, -1.0, 2.0, 0.1]), torch.zeros(2, 4, dtype=torch.bool)
     mask[0, 0], mask[1, 1:3] = True, True
-    known = Known({"x": x[:, None].expand(n, 4, 1)}, {"x": mask.repeat(n // 2, 1)})
+    known = KnownParts({"x": x[:, None].expand(n, 4, 1)}, {"x": mask.repeat(n // 2, 1)})
     drawn = family.sample(
         Context.full({"a": torch.ones(n, 1, dtype=torch.int64)}, n), known=known, rng=Rng(range(n), "draw")
     )["x"][..., 0]
@@ -212,12 +213,12 @@ def test_knobs_of_drawing() -> None:
 # ---- EM
 
 
-def fit(x: Tensor, ids: Tensor, used: int, full: bool) -> Fit:
+def fit(x: Tensor, ids: Tensor, used: int, full: bool) -> EMFit:
     rng = Rng(range(len(x)), "fit")
     draw = rng.normal(x.shape[1] if full else 2).double()
     data = Rows(x, {"a": ids}, x, rng.uniform(1)[:, 0], draw)
     floor = torch.full((x.shape[1],), 1e-4, dtype=torch.float64)
-    return Fit(data, {"a": Spec((1,), classes=3)}, used, floor, full=full, shrink=2.0, count=0.1)
+    return EMFit(data, {"a": Spec((1,), classes=3)}, used, floor, full=full, shrink=2.0, count=0.1)
 
 
 @pytest.mark.parametrize("full", [True, False])

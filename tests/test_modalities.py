@@ -11,7 +11,12 @@ import pytest
 import tokenizers
 import torch
 
-from likewise.modalities import KINDS, Image, Label, Modality, Number, Text, modality_from_json
+from likewise.modalities import KINDS, modality_from_json
+from likewise.modalities.base import Modality
+from likewise.modalities.image import Image
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.modalities.text import Text
 
 CAPTIONS = [
     f"{thing} {change}{style}"

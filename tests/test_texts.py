@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
 import io
 import itertools
 import json
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from likewise.demos import DEMOS, DemoError, Package, packages
-from likewise.demos.crystal import crystal_text, read_crystal
-from likewise.demos.statements import calls
-from likewise.evaluation.checks import Functions, Plays, ToolError
-from likewise.evaluation.exam import Exam
-from likewise.evaluation.texts import CHECKS, judge
-from likewise.evaluation.trigram import Trigram
-from likewise.formula import Formula
-from likewise.table import Row, Table
+from likewise.core.formula import Formula
+from likewise.data.datasets import DATASETS
+from likewise.data.datasets.crystal import crystal_text, read_crystal
+from likewise.data.datasets.download import DatasetError, Package
+from likewise.data.datasets.sql import calls
+from likewise.data.table import Table
+from likewise.evaluation.domains.base import ToolError
+from likewise.evaluation.domains.code import Functions
+from likewise.evaluation.domains.plays import Plays
+from likewise.evaluation.evaluator import Evaluator
+from likewise.evaluation.evaluators.text import CHECKS, domain_check
+from likewise.evaluation.metrics.trigram import Trigram
+from likewise.modalities.base import Row
 
 ROCK_SALT = "\n".join(["3.988 3.988 3.988 60.00 60.00 60.00", "Na 0.000 0.000 0.000", "Cl 0.500 0.500 0.500"])
 GLOBIN = (
@@ -70,14 +76,14 @@ class TestHive(Validator):
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def members(package: Package, pattern: str) -> dict[str, bytes]:
-        return {name: file for name, file in sorted(FILES.items()) if packages.fnmatch.fnmatch(name, pattern)}
+        return {name: file for name, file in sorted(FILES.items()) if fnmatch.fnmatch(name, pattern)}
 
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setattr(Package, "members", members)
 
 
 def rows(name: str, **options: object) -> list[Row]:
-    return DEMOS[name](**options).to_list()
+    return DATASETS[name](**options).to_list()
 
 
 # ---- demos
@@ -101,9 +107,9 @@ def test_statements_are_read_not_run_and_each_is_there_once(archives: None) -> N
     assert rows("dialects", read="hive", write="duckdb") == [
         {"hive": "INT(x)", "duckdb": "x::INT", "concept": "hive_8"}
     ]
-    with pytest.raises(DemoError, match=r"unknown dialect 'hiv'.*hive"):
+    with pytest.raises(DatasetError, match=r"unknown dialect 'hiv'.*hive"):
         rows("dialects", read="hiv")
-    with pytest.raises(DemoError, match="name two dialects"):
+    with pytest.raises(DatasetError, match="name two dialects"):
         rows("dialects", read="hive", write="hive")
     assert not list(calls("raise SystemExit", "hive"))
 
@@ -128,7 +134,7 @@ def test_crystals_are_the_same_moved_and_in_another_order(archives: None) -> Non
         a, b = (np.array(site["abc"]) for site in read_crystal(row["text"])["sites"])
         assert np.round(abs(a - b), 3).tolist() in ([0.25, 0, 0], [0.75, 0, 0])
     assert len(rows("crystals", sites=13, copies=1)) == 2
-    with pytest.raises(DemoError, match="sites=0"):
+    with pytest.raises(DatasetError, match="sites=0"):
         rows("crystals", sites=0)
 
 
@@ -144,9 +150,7 @@ def test_functions_are_those_of_the_library_without_their_docstrings(
     (tmp_path / "lib" / "one" / "tests" / "b.py").write_text(body)
     (tmp_path / "lib" / "wrong.py").write_text("def f(:")
     (tmp_path / "lib" / "two.py").write_text("def k():\n    'Do.'\n    return " + "+".join(["1"] * 500))
-    monkeypatch.setattr(
-        packages.sys.modules["likewise.demos.texts"].sysconfig, "get_path", lambda _: str(tmp_path / "lib")
-    )
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "lib"))
     assert rows("python") == [
         {
             "text": "@staticmethod\ndef f(x,\n      y):\n    return x + y",
@@ -182,7 +186,7 @@ def test_source_and_debian_archives_are_read(tmp_path: Path, monkeypatch: pytest
         assert package.member("p-1/c.bin") == b"p-1/c.bin"
     (tmp_path / "none").write_bytes(b"!<arch>\n" + member("debian-binary", b"2.0"))
     monkeypatch.setattr(Package, "archive", lambda package: tmp_path / "none")
-    with pytest.raises(DemoError, match=r"no data\.tar"):
+    with pytest.raises(DatasetError, match=r"no data\.tar"):
         Package("apt-get", "p", "1", "").member("a")
 
 
@@ -281,7 +285,7 @@ def table(domain: str, held: int = 2) -> Table:
 def shares(domain: str, drawn: list, kept: Table | None = None, column: str = "text") -> dict[str, float]:
     return {
         line.name.removeprefix(f"{column}: "): line.value.value
-        for line in judge(domain, drawn, kept or table(domain), column)
+        for line in domain_check(domain, drawn, kept or table(domain), column)
     }
 
 
@@ -302,7 +306,7 @@ def test_a_judge_tells_valid_unique_and_new(domain: str, request: pytest.Fixture
         request.getfixturevalue("small")
     found = shares(domain, [GOOD[domain], AGAIN[domain], OTHER[domain], BAD[domain]])
     assert (found["valid"], found["valid, unique"], found["valid, unique, new"]) == (0.75, 0.5, 0.25)
-    lines = {line.name: line for line in judge(domain, [BAD[domain]] * 2, table(domain))}
+    lines = {line.name: line for line in domain_check(domain, [BAD[domain]] * 2, table(domain))}
     valid = lines["text: valid"]
     assert (valid.value.value, valid.real.value, valid.real.n, valid.value.n) == (0, 1, 2, 2)
     assert lines["text: valid, unique, new"].real.value == 0.5  # the two rows held out are one text
@@ -398,16 +402,16 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
             )
         )
         with pytest.raises(ToolError, match=rf'{name}.*pip install "likewise\[judges\]"'):
-            judge(domain, ["x"], kept, column)
+            domain_check(domain, ["x"], kept, column)
 
 
 def test_what_cannot_be_judged_is_said() -> None:
     with pytest.raises(ValueError, match=r"unknown domain 'pyton'.*python"):
-        judge("pyton", ["x"], table("python"))
+        domain_check("pyton", ["x"], table("python"))
     with pytest.raises(ValueError, match="unknown judged column"):
-        judge("python", ["x"], table("python"), "concept")
+        domain_check("python", ["x"], table("python"), "concept")
     with pytest.raises(ValueError, match="no text to judge"):
-        judge("python", [], table("python"))
+        domain_check("python", [], table("python"))
 
 
 def demo(name: str, made: list[str]) -> Table:
@@ -420,9 +424,9 @@ def demo(name: str, made: list[str]) -> Table:
 def test_an_exam_has_the_judge_of_the_demo_that_a_table_is_of() -> None:
     made = [f"def f{i}(x):\n    return x + {i}" for i in range(40)]
     drawn = [{"text": f"def f():\n    return {i % 2}"} for i in range(16)]
-    plain = Exam(Formula.parse("text"), demo("another", made), n=8, draws=2)
+    plain = Evaluator(Formula.parse("text"), demo("another", made), n=8, draws=2)
     assert not any(line.name == "text: valid" for line in plain.lines(drawn))
-    exam = Exam(Formula.parse("text"), demo("python", made), n=8, draws=2)
+    exam = Evaluator(Formula.parse("text"), demo("python", made), n=8, draws=2)
     found = {line.name: line for line in exam.lines(drawn)}
     assert (found["text: valid"].value.value, found["text: valid"].value.n) == (1, 8)
     assert found["text: valid, unique"].value.value == 1 / 8  # of two draws for a row the first counts
@@ -432,6 +436,6 @@ def test_an_exam_has_the_judge_of_the_demo_that_a_table_is_of() -> None:
 
 def test_an_exam_says_which_tool_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlglot", None)
-    exam = Exam(Formula.parse("text"), demo("sql", [f"SELECT a{i}" for i in range(40)]), n=8)
+    exam = Evaluator(Formula.parse("text"), demo("sql", [f"SELECT a{i}" for i in range(40)]), n=8)
     assert not any(line.name == "text: valid" for line in exam.lines([{"text": "SELECT"}] * 8))
     assert any("likewise[judges]" in note for note in exam.notes)

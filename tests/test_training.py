@@ -22,11 +22,14 @@ import toy
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from likewise import checkpoint
-from likewise.checkpoint import RunError
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, Step, Trainer, _gamma, heldout_loss, optimisers, train
+from likewise.data.table import Table
+from likewise.models import checkpoint
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.training.loss import heldout_loss
+from likewise.training.optim import ema_gamma, make_optimizers
+from likewise.training.plan import Plan
+from likewise.training.trainer import Step, Trainer, train
 
 SMALL = {"width": 32, "depth": 1}
 PLAN: dict[str, Any] = {"steps": 6, "batch": 8, "precision": "float32", "warmup": 2}
@@ -436,7 +439,9 @@ def test_the_average_has_the_width_that_is_asked_for() -> None:
     for width, steps in ((0.08, 800), (0.15, 400)):
         average, raw = nn.Module(), nn.Module()
         average.p, raw.p = nn.Parameter(torch.ones(steps)), nn.Parameter(torch.zeros(steps))
-        state = SimpleNamespace(step=0, gamma=_gamma(width), model=SimpleNamespace(family=average), raw=raw)
+        state = SimpleNamespace(
+            step=0, gamma=ema_gamma(width), model=SimpleNamespace(family=average), raw=raw
+        )
         for step in range(steps):
             state.step, raw.p.data = step, torch.eye(steps)[step]
             Trainer._average(state)
@@ -448,7 +453,7 @@ def test_the_average_has_the_width_that_is_asked_for() -> None:
 
 def test_every_parameter_has_one_optimiser(world: Table) -> None:
     family = Model("image, label | text", world.columns, **SMALL).family
-    made = optimisers(family, "model", Plan(**PLAN))
+    made = make_optimizers(family, "model", Plan(**PLAN))
     ids = [id(p) for o in made for group in o.param_groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in family.parameters())
     muon = {

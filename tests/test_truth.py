@@ -10,13 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.families.base import Score
-from likewise.modalities import Image, Label, Number
-from likewise.model import Model
-from likewise.paths import noise_of, noised, velocity
-from likewise.samplers import SAMPLERS, Denoise, clamp, fine_grid, guide, time_grid
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.core.score import Score
+from likewise.data.table import Table
+from likewise.generation.denoising.guidance import clamp_known, classifier_free_guidance
+from likewise.generation.denoising.paths import add_noise, predicted_noise, velocity
+from likewise.generation.denoising.samplers import SAMPLERS, Denoise, log_snr_grid, time_grid
+from likewise.modalities.image import Image
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 # ---- samplers on a Gaussian
 
@@ -76,7 +80,7 @@ def test_order_of_convergence(sampler: str, order: int, std: float, end: float) 
 
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("grid", [time_grid, fine_grid])
+@pytest.mark.parametrize("grid", [time_grid, log_snr_grid])
 def test_many_steps_end_at_the_truth(sampler: str, shift: float, grid: Callable[..., list[float]]) -> None:
     assert error(sampler, 500, -0.4, 0.3, shift=shift, grid=grid) < (
         0.01 if sampler in ("euler", "stochastic") else 2e-3
@@ -92,7 +96,7 @@ def test_second_order_pays_at_few_steps() -> None:
 
 def test_times_even_in_log_snr_pay_where_data_are_fine() -> None:
     """Of narrow data the last steps matter: the reason that times are as they are."""
-    assert error("dpmpp_2m", 8, 0.7, 0.1, grid=fine_grid) < error("dpmpp_2m", 8, 0.7, 0.1) / 5
+    assert error("dpmpp_2m", 8, 0.7, 0.1, grid=log_snr_grid) < error("dpmpp_2m", 8, 0.7, 0.1) / 5
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -131,7 +135,7 @@ def test_samplers_never_ask_at_t_zero(sampler: str) -> None:
     assert asked[0] == 1.0 and min(asked) > 0 and len(asked) == (9 if sampler == "heun" else 5)
 
 
-@pytest.mark.parametrize("grid", [time_grid, fine_grid])
+@pytest.mark.parametrize("grid", [time_grid, log_snr_grid])
 def test_time_grid(grid: Callable[..., list[float]]) -> None:
     for shift in (0.5, 1.0, 4.0):
         times = grid(9, shift)
@@ -144,10 +148,10 @@ def test_time_grid(grid: Callable[..., list[float]]) -> None:
 
 def test_path() -> None:
     x_0, e, t = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([[0.1], [0.5], [1.0]])
-    x_t = noised(x_0, e, t)
-    assert torch.equal(noised(x_0, e, torch.zeros(3, 1)), x_0) and torch.allclose(x_t[2], e[2])
+    x_t = add_noise(x_0, e, t)
+    assert torch.equal(add_noise(x_0, e, torch.zeros(3, 1)), x_0) and torch.allclose(x_t[2], e[2])
     assert torch.allclose(velocity(x_t, x_0, t), e - x_0, atol=1e-5)
-    assert torch.allclose(noise_of(x_t[1], x_0[1], 0.5), e[1], atol=1e-5)
+    assert torch.allclose(predicted_noise(x_t[1], x_0[1], 0.5), e[1], atol=1e-5)
 
 
 # ---- guidance and clamping
@@ -157,28 +161,30 @@ def test_guidance() -> None:
     draw = torch.Generator().manual_seed(0)
     x_t, x_0, without = (torch.randn(5, 8, generator=draw) for _ in range(3))
     for zero_star in (False, True):
-        assert torch.allclose(guide(x_t, x_0, without, 1.0, zero_star), x_0, atol=1e-6), (
+        assert torch.allclose(classifier_free_guidance(x_t, x_0, without, 1.0, zero_star), x_0, atol=1e-6), (
             "scale 1 is the model as it is"
         )
-        assert torch.allclose(guide(x_t, x_0, x_0, 3.0, zero_star), x_0, atol=1e-5), (
+        assert torch.allclose(classifier_free_guidance(x_t, x_0, x_0, 3.0, zero_star), x_0, atol=1e-5), (
             "sources that change nothing guide nowhere"
         )
-    assert torch.allclose(guide(x_t, x_0, without, 0.0, False), without, atol=1e-6)
-    assert torch.allclose(guide(x_t, x_0, without, 3.0, False), x_0 + 2 * (x_0 - without), atol=1e-5)
+    assert torch.allclose(classifier_free_guidance(x_t, x_0, without, 0.0, False), without, atol=1e-6)
+    assert torch.allclose(
+        classifier_free_guidance(x_t, x_0, without, 3.0, False), x_0 + 2 * (x_0 - without), atol=1e-5
+    )
 
 
 def test_zero_star_fits_before_it_guides() -> None:
     """What is left of the direction with the sources is at right angles to the one without; a mere change of size guides nowhere."""
     draw = torch.Generator().manual_seed(0)
     x_t, x_0, without = (torch.randn(5, 8, generator=draw) for _ in range(3))
-    fitted = x_t - guide(
+    fitted = x_t - classifier_free_guidance(
         x_t, x_0, without, 0.0, True
     )  # the multiple of (x_t - without) nearest to (x_t - x_0)
     d, d_without = x_t - x_0, x_t - without
     assert ((d - fitted) * d_without).sum(1).abs().max() < 1e-4
     assert torch.allclose(fitted / d_without, (fitted / d_without)[:, :1].expand(-1, 8), atol=1e-4)
     scaled = x_t - 0.4 * d
-    assert torch.allclose(guide(x_t, x_0, scaled, 5.0, True), x_0, atol=1e-4)
+    assert torch.allclose(classifier_free_guidance(x_t, x_0, scaled, 5.0, True), x_0, atol=1e-4)
 
 
 def test_guidance_sharpens_a_gaussian() -> None:
@@ -187,7 +193,7 @@ def test_guidance_sharpens_a_gaussian() -> None:
     means = [
         float(
             SAMPLERS["ab2"](
-                lambda x, t, w=w: guide(x, classes(x, t), mixed(x, t), w, False),
+                lambda x, t, w=w: classifier_free_guidance(x, classes(x, t), mixed(x, t), w, False),
                 X_1,
                 time_grid(20),
                 no_noise,
@@ -207,7 +213,7 @@ def test_clamping() -> None:
         seen.append(x_t)
         return torch.full_like(x_t, 9.0)
 
-    out = clamp(denoise, value, known)(torch.zeros(3, 4), 0.5)
+    out = clamp_known(denoise, value, known)(torch.zeros(3, 4), 0.5)
     assert torch.equal(seen[0], torch.where(known, value, 0.0)) and torch.equal(
         out, torch.where(known, value, 9.0)
     )

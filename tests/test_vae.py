@@ -11,14 +11,21 @@ import torch
 import torch.distributions as D
 from torch import Tensor
 
-from likewise.families.base import Known
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
 from likewise.families.vae import VAE
-from likewise.layout import Batch, Context
-from likewise.likelihood import LEAST, LIMIT, RATE, Likelihood, bounded_mean, log_normaliser
-from likewise.nets import Reading
-from likewise.priors import Gaussians, Prior, kl_normal
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.generation.latents.decoder_likelihood import (
+    LEAST,
+    LIMIT,
+    RATE,
+    DecoderLikelihood,
+    bounded_mean,
+    log_normaliser,
+)
+from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
+from likewise.nets.conditioning import EncodedContext
 from likewise.testing import check_family
 
 SMALL = {"width": 32, "depth": 1, "latent": 2}
@@ -28,8 +35,8 @@ def nothing(rows: int) -> Context:
     return Context({}, torch.ones(rows, 0, dtype=torch.bool))
 
 
-def unread(rows: int) -> Reading:
-    return Reading(torch.zeros(rows, 0, 32), torch.zeros(rows, 0), torch.zeros(rows, 32))
+def unread(rows: int) -> EncodedContext:
+    return EncodedContext(torch.zeros(rows, 0, 32), torch.zeros(rows, 0), torch.zeros(rows, 32))
 
 
 # ---- a model whose density has a formula: x = W z + b + s e, columns of W orthogonal, so that q can be exact
@@ -48,11 +55,11 @@ def linear(too_wide: float = 1.0) -> VAE:
         vae.likelihood.spread.fill_((math.log(math.expm1(math.log(S2) - LEAST)) + LEAST) / RATE)
     assert abs(float(vae.likelihood.log_var("a").detach()) - math.log(S2)) < 1e-5
 
-    def says(z: Tensor, reading: Reading) -> Batch:
+    def says(z: Tensor, reading: EncodedContext) -> Batch:
         x = z @ W.T + SHIFT
         return {"a": x[:, None, :3], "b": x[:, None, 3:]}
 
-    def q(floats: Batch, reading: Reading) -> Gaussians:
+    def q(floats: Batch, reading: EncodedContext) -> Gaussians:
         x = torch.cat([floats["a"], floats["b"]], dim=-1) - SHIFT
         precision = 1 + W.square().sum(0) / S2
         log_var = (-precision.log() + 2 * math.log(too_wide)).expand(len(x), 1, -1)
@@ -115,7 +122,7 @@ def test_a_known_part_is_conditioned_on() -> None:
     rest = W @ W.T + S2 * torch.eye(4)
     gain = rest[3, :3] @ rest[:3, :3].inverse()
     mean, std = float(SHIFT[3] + gain @ (a - SHIFT[:3])), float((rest[3, 3] - gain @ rest[:3, 3]).sqrt())
-    known = Known({"a": a.expand(1500, 1, 3)}, {"a": torch.ones(1500, 1, dtype=torch.bool)})
+    known = KnownParts({"a": a.expand(1500, 1, 3)}, {"a": torch.ones(1500, 1, dtype=torch.bool)})
     x = linear().sample(nothing(1500), known=known, rng=Rng(range(1500), "known"), candidates=256)
     assert abs(float(x["b"].mean()) - mean) < 0.06 and abs(float(x["b"].std()) - std) < 0.06
     assert torch.equal(x["a"], known.values["a"])
@@ -250,7 +257,7 @@ def test_the_continuous_bernoulli() -> None:
 
 
 def test_a_picture_of_the_continuous_bernoulli() -> None:
-    own = Likelihood({"x": Spec((1, 4)), "n": Spec((1,))}, "bernoulli")
+    own = DecoderLikelihood({"x": Spec((1, 4)), "n": Spec((1,))}, "bernoulli")
     assert own.gaussian == ["n"]  # a number has no bounds
     out = {"x": torch.tensor([-4.0, 0.0, 1.0, 6.0])[None, :, None].expand(6000, -1, -1)}
     x = own.draw(out, Rng(range(6000)))["x"]
@@ -264,7 +271,7 @@ def test_a_picture_of_the_continuous_bernoulli() -> None:
 
 
 def test_numbers_are_gaussian_and_ids_have_all_of_the_mass() -> None:
-    own = Likelihood({"x": Spec((2,), width=3), "k": Spec((1,), classes=4)})
+    own = DecoderLikelihood({"x": Spec((2,), width=3), "k": Spec((1,), classes=4)})
     x, out = torch.randn(5, 2, 3), {"x": torch.randn(5, 2, 3), "k": torch.randn(5, 1, 4)}
     all_ids = [own.nats({"x": x, "k": torch.full((5, 1), k)}, out) for k in range(4)]
     assert torch.allclose(sum(n["k"].exp() for n in all_ids), torch.ones(5, 1), atol=1e-6)

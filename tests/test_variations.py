@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from likewise.evaluation.variations import rmse, variations
+from likewise.evaluation.tasks.variations import rmse, variations
 
 
 def world(keep: bool, noise: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 import test_cli
 from test_cli import check_error, made, pixels
 
-from likewise.cli import main
+from likewise.cli.main import main
 
 here = test_cli.here  # a fixture
 FEW = ["-n", "2", "--steps", "2"]

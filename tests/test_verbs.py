@@ -12,12 +12,13 @@ import torch
 import toy
 
 import likewise
-from likewise.families import FAMILIES, drawers, family_class
-from likewise.modalities import Image
-from likewise.model import Model
-from likewise.rng import Rng
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.core.rng import Rng
+from likewise.data.table import Table
+from likewise.families.registry import FAMILIES, family_class, sampling_families
+from likewise.modalities.image import Image
+from likewise.models.model import Model
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 LED = ["flow", "diffusion"]
 REAL = toy.rows(16, seed=9)  # rows that no model has seen
@@ -74,7 +75,7 @@ def test_the_text_says_what_appears_in_the_hole(world: Table, family: str) -> No
     assert len(empty) > 1 and toy.agreement(asked, "image", drawn) > 0.9
 
 
-@pytest.mark.parametrize("family", [f for f in drawers() if f != "mixture"])
+@pytest.mark.parametrize("family", [f for f in sampling_families() if f != "mixture"])
 def test_known_pixels_come_back_exactly(world: Table, family: str) -> None:
     mask = np.zeros((toy.SIZE, toy.SIZE), dtype=bool)
     mask[3:8, :6] = True
@@ -176,7 +177,7 @@ def test_the_ends_are_plain_samples(world: Table, family: str) -> None:
     assert apart(*ends) > 10 and all(apart(a, b) > 1 for a, b in itertools.pairwise(rows))
 
 
-@pytest.mark.parametrize("family", drawers())
+@pytest.mark.parametrize("family", sampling_families())
 def test_every_family_goes_from_one_seed_to_another(world: Table, family: str) -> None:
     model = shaken(world, family, "number, label")
     rows = model.interpolate({}, {}, 9, seeds=(0, 5))

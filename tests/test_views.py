@@ -9,14 +9,14 @@ import pytest
 import torch
 import toy
 
-from likewise.checkpoint import RunError
-from likewise.cli import main
-from likewise.evaluation import evaluate
-from likewise.formula import FormulaError
-from likewise.latent import Latent
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import heldout_loss
+from likewise.cli.main import main
+from likewise.core.formula import FormulaError
+from likewise.data.table import Table
+from likewise.evaluation.evaluator import evaluate
+from likewise.modalities.latent import Latent
+from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
+from likewise.training.loss import heldout_loss
 
 CODER = {"width": 32, "codec_depth": 1, "depth": 1, "coarse": 4, "floats": 4}
 

@@ -19,10 +19,11 @@ import numpy as np
 import PIL.Image
 import torch
 
-from likewise import machine
-from likewise.model import Model
-from likewise.table import Table
-from likewise.training import Plan, train
+from likewise.data.table import Table
+from likewise.models.model import Model
+from likewise.training.distributed import shutdown
+from likewise.training.plan import Plan
+from likewise.training.trainer import train
 
 SIZE = 10
 WORDS = ("a disc", "box", "ring", "x")
@@ -145,4 +146,4 @@ if __name__ == "__main__":  # a process of its own, to be killed, or one of seve
     torch.set_num_threads(1)
     for where, options in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
         run(where, 12, **json.loads(options))
-    machine.leave()
+    shutdown()

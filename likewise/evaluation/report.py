@@ -7,13 +7,13 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from likewise.evaluation.estimate import Estimate, short
+from likewise.evaluation.metrics.estimate import Estimate, short
 
 Better = Literal["lower", "higher", "as real"]
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricResult:
     """One metric: of the model, of real rows in the place of its samples, of a baseline, and of chance.
 
     kind  of a likelihood: exact, bound or estimate
@@ -44,11 +44,11 @@ class Report:
     draws: int
     seed: int
     knobs: dict[str, Any]
-    lines: tuple[Line, ...]
+    lines: tuple[MetricResult, ...]
     notes: tuple[str, ...] = ()
     seconds: float = dataclasses.field(default=0.0, compare=False)
 
-    def __getitem__(self, name: str) -> Line:
+    def __getitem__(self, name: str) -> MetricResult:
         """The line of a metric. Raises KeyError that names those there are."""
         for line in self.lines:
             if line.name == name:

@@ -1,42 +1,12 @@
-"""The families by name. A family's file is imported when it is asked for."""
+"""The families of models, one file each; no family imports another or knows a modality.
+
+To add one, subclass `Family` (base.py) in a file of its own and name it in registry.py. A family's file is
+imported when it is first used.
+"""
 
 from __future__ import annotations
 
-import importlib
-
 from likewise.families.base import Family
-from likewise.formula import unknown
+from likewise.families.registry import FAMILIES, family_class, sampling_families
 
-FAMILIES: dict[str, str] = {  # the module in this folder -> the class in it
-    "autoencoder": "Autoencoder",
-    "vae": "VAE",
-    "gan": "GAN",
-    "diffusion": "Diffusion",
-    "flow": "Flow",
-    "autoregressive": "Autoregressive",
-    "mixture": "Mixture",
-    "contrastive": "Contrastive",
-}
-
-
-def family_class(name: str) -> type[Family]:
-    """The class of a family. Raises ValueError that names the nearest one."""
-    if name not in FAMILIES:
-        raise ValueError(unknown("family", name, FAMILIES))
-    return getattr(importlib.import_module(f"likewise.families.{name}"), FAMILIES[name])
-
-
-def drawing(name: str) -> type[Family]:
-    """The class of a family that draws. Raises ValueError for one that does not, and as family_class does."""
-    cls = family_class(name)
-    if not hasattr(cls, "sample"):
-        raise ValueError(
-            f"the family {name} draws nothing: it says what belongs together; "
-            "`likewise evaluate RUN` measures that, Model.embed has its vectors"
-        )
-    return cls
-
-
-def drawers() -> list[str]:
-    """The families that draw."""
-    return [name for name in FAMILIES if hasattr(family_class(name), "sample")]
+__all__ = ["FAMILIES", "Family", "family_class", "sampling_families"]

@@ -18,15 +18,23 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from likewise.codec import Codec
-from likewise.denoiser import Denoiser
-from likewise.families.base import Family, Known, alone
-from likewise.layout import Batch, Context, take
-from likewise.leads import Start, Toward
-from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
-from likewise.rng import Rng
-from likewise.samplers import time_grid
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context, take
+from likewise.core.known import (
+    KnownParts,
+    append_known,
+    fill_unknown,
+    known_specs,
+    no_masks,
+    sample_masks,
+    where_known,
+)
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.families.base import Family, require_single_target
+from likewise.generation.controls import Init, InterpolateTo
+from likewise.generation.denoising.denoiser import Denoiser
+from likewise.generation.denoising.samplers import time_grid
+from likewise.generation.latents.codec import Codec
 
 T_MIN = 0.1  # (2): below this noise a decoder that is trained with noise makes no difference
 
@@ -114,7 +122,7 @@ class Autoencoder(Family):
             z = self.codec.vectors(self.codec.encode(x)).float()
         t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(1))
         masks = (
-            draw_masks(self.targets, self.infill, rng)
+            sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, rows, z.device)
         )
@@ -131,13 +139,13 @@ class Autoencoder(Family):
 
     def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
         """The sources, and what is known of x beside them."""
-        return with_known(c, self.codec.columns.encode(x), masks) if self.infill else c
+        return append_known(c, self.codec.columns.encode(x), masks) if self.infill else c
 
     # ---- the codec as a view
 
     def code_spec(self, name: str) -> Spec:
         """Of the codes of the one target."""
-        alone(name, self.targets)
+        require_single_target(name, self.targets)
         return self.codec.spec
 
     @torch.no_grad()
@@ -155,11 +163,11 @@ class Autoencoder(Family):
         self,
         c: Context,
         *,
-        known: Known | None,
+        known: KnownParts | None,
         rng: Rng,
         against: Context | None = None,
-        toward: Toward | None = None,
-        start: Start | None = None,
+        toward: InterpolateTo | None = None,
+        start: Init | None = None,
         steps: int = 10,
         sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
         guidance: float = 1.5,
@@ -178,15 +186,15 @@ class Autoencoder(Family):
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         noise      whether many numbers, as of a picture, are drawn too; else their means are shown
         """
-        values, masks = completed(self.targets, known, len(rng), rng.device)
+        values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         nothing, none = self.prior.clamped(None, len(rng))
         if against is not None:
             against = self._with(values, masks, against)
         if toward is not None:
-            toward = Toward(self._with(values, masks, toward.sources), toward.share)
+            toward = InterpolateTo(self._with(values, masks, toward.sources), toward.share)
         if start is not None:  # the path is that of the codes
             z = self.codec.vectors(self.codec.encode(start.values)).float()
-            start = Start({"z": z}, start.strength)
+            start = Init({"z": z}, start.strength)
         v = self.prior.draw(
             self._with(values, masks, c),
             rng,
@@ -204,7 +212,7 @@ class Autoencoder(Family):
         )["z"]
         says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
         drawn = self.codec.likelihood.draw(says, rng, noise)
-        return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}
+        return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
 
 
 def _weight(column: str, t: Tensor) -> Tensor:

@@ -21,23 +21,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.ancestral import Choice, Drawing, Watch
-from likewise.causal import Causal, Grams, Numbers
-from likewise.codec import Coders
-from likewise.constraints import Bound
-from likewise.families.base import Family, Known, Score
-from likewise.floats import Floats
-from likewise.heads import Gaussians, Ids
-from likewise.healing import Owed
-from likewise.layout import Batch, Context, take
-from likewise.leads import opposite
-from likewise.masks import blank, completed, draw_masks, known_specs, no_masks, pasted, with_known
-from likewise.middle import MARKS, PRE, Marked
-from likewise.nets import Reader, Reading
-from likewise.product import Product, through_end
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.trunks import BASE, EPS, made, refused
+from likewise.core.batch import Batch, Context, take
+from likewise.core.known import (
+    KnownParts,
+    append_known,
+    blank_values,
+    fill_unknown,
+    known_specs,
+    no_masks,
+    sample_masks,
+    where_known,
+)
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.generation.controls import negative_context
+from likewise.generation.latents.codec import MultiColumnCodec
+from likewise.generation.sequence.constraints import TokenConstraint
+from likewise.generation.sequence.decoding import SamplingParams, SequenceSampler, StopFn
+from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentinels
+from likewise.generation.sequence.likelihood import SequenceLikelihood, valid_mask
+from likewise.generation.sequence.token_healing import HealingMask
+from likewise.nets.causal import CausalTransformer
+from likewise.nets.compat.base import EPS
+from likewise.nets.compat.llama import BASE
+from likewise.nets.compat.registry import build, why_unsupported
+from likewise.nets.conditioning import ContextEncoder, EncodedContext
+from likewise.nets.continuous import ContinuousCodes
+from likewise.nets.embeddings import FourierNumberEmbedding, HashedNGrams
+from likewise.nets.heads import CategoricalHead, MixtureHead
 
 READ = 4  # places a side at which a picture is read: every block sees all of them
 STEP = 6144  # tokens of a training step, where rows are long texts: more steps are better than larger ones
@@ -96,7 +109,7 @@ class Autoregressive(Family):
         """
         super().__init__(targets, sources)
         own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps, "tied": tied}
-        if reason := refused(
+        if reason := why_unsupported(
             self.targets, self.sources, compat, {**own, "infill": infill, "grams": grams, "fim": fim}
         ):
             raise ValueError(reason)
@@ -120,7 +133,7 @@ class Autoregressive(Family):
         self.pictures = [
             n for n, s in self.targets.items() if not s.categorical and len(s.grid) > 1 and s.tokens > FEW
         ]
-        self.coders = Coders(
+        self.coders = MultiColumnCodec(
             self.targets, self.pictures, bottleneck=codec, width=min(width, 128), coarse=coarse, size=codebook
         )
         self.settle = settle
@@ -128,44 +141,46 @@ class Autoregressive(Family):
         self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
         specs, self.bare = list(self.tokens.values()), compat != "none"
-        ids, more = (Marked, MARKS) if fim else (nn.Embedding, 0)
+        ids, more = (EmbeddingWithSentinels, SENTINELS) if fim else (nn.Embedding, 0)
         self.causal = (
-            made(compat, *specs, width, depth, own) if self.bare else Causal(specs, width, depth, more)
+            build(compat, *specs, width, depth, own)
+            if self.bare
+            else CausalTransformer(specs, width, depth, more)
         )
         last = self.sizes[-1] == 1 and not fim  # that no slot reads
         read = [] if self.bare else specs[:-1] if last else specs
         self.embeds = nn.ModuleList(
-            ids(s.classes, width) if s.categorical else Numbers(s.width, width) for s in read
+            ids(s.classes, width) if s.categorical else FourierNumberEmbedding(s.width, width) for s in read
         )
         self.heads = nn.ModuleList(
-            Ids(width, s.classes, not self.bare, self.causal.shared)
+            CategoricalHead(width, s.classes, not self.bare, self.causal.shared)
             if s.categorical
-            else Gaussians(width, s.width, components, floor)
+            else MixtureHead(width, s.width, components, floor)
             for s in self.tokens.values()
         )
-        self.grams = Grams(grams, width) if grams else None
+        self.grams = HashedNGrams(grams, width) if grams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if self.running and infill:
             raise ValueError("parts of a document cannot be known; leave infill out")
         if self.running or self.bare or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # known, it leaves nothing to tell
-        self.floats = Floats(self.targets)
+        self.floats = ContinuousCodes(self.targets)
         known = known_specs(self.floats.specs) if self.infill else {}
-        self.reader = Reader({**self.sources, **known}, width, coarse=READ)
+        self.reader = ContextEncoder({**self.sources, **known}, width, coarse=READ)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.named_parameters() if n.startswith("coders.") == (phase == "codec")]
 
     @property
-    def product(self) -> Product:
+    def product(self) -> SequenceLikelihood:
         """(1) of the sequence."""
         embeds = [self.causal.embedding] if self.bare else self.embeds
         dropout = 0.0
         if self.training:  # what is read for the first time cannot have been learned by heart
             again = min(DROPPED, DROP * max(0.0, self.passes - 1))
             dropout = again if self.dropout is None else self.dropout
-        return Product(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
+        return SequenceLikelihood(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
 
     # ---- learning
 
@@ -174,7 +189,7 @@ class Autoregressive(Family):
         self.coders.begin(x)
         for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
             if name not in self.pictures:
-                head.begin(x[name][through_end(x[name], spec)])
+                head.begin(x[name][valid_mask(x[name], spec)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-log p of what is unknown, the mean over each column's tokens, summed over columns: (B,)."""
@@ -186,7 +201,7 @@ class Autoregressive(Family):
             return 0 * self.causal.start.sum() + torch.zeros(len(rng), device=c.present.device)
         rows = len(rng)
         masks = (
-            draw_masks(self.targets, self.infill, rng)
+            sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, rows, c.present.device)
         )
@@ -209,7 +224,7 @@ class Autoregressive(Family):
         """(1), exact; a bound by (3) where there are pictures. A padded text ends once, with certainty."""
         masks = no_masks(self.targets, len(rng), c.present.device)
         z = self.coders.encode(x)
-        free = {n: torch.ones_like(through_end(v, self.tokens[n])) for n, v in z.items()}
+        free = {n: torch.ones_like(valid_mask(v, self.tokens[n])) for n, v in z.items()}
         nats = self._nats(z, self._read(c, x, masks), free).sum(1)
         for name, codec in self.coders.named.items():
             nats = nats + codec.log_prob({name: x[name]}, z[name])
@@ -225,7 +240,7 @@ class Autoregressive(Family):
         nats = self.product.told(x, self._read(c, x, masks))
         return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
 
-    def _nats(self, z: Batch, reading: Reading, free: Batch, rng: Rng | None = None) -> Tensor:
+    def _nats(self, z: Batch, reading: EncodedContext, free: Batch, rng: Rng | None = None) -> Tensor:
         """log p of each column's tokens that are `free`, (B, K), by (1)."""
         nats = self.product.told(z, reading, rng)
         return torch.stack([(v * free[n][:, : v.shape[1]]).sum(1) for n, v in nats.items()], dim=1)
@@ -237,14 +252,14 @@ class Autoregressive(Family):
         self,
         c: Context,
         *,
-        known: Known | None,
+        known: KnownParts | None,
         rng: Rng,
         against: Context | None = None,
         prompt: Batch | None = None,
         suffix: Batch | None = None,
-        owed: Owed | None = None,
-        watch: Watch | None = None,
-        constraint: Mapping[str, Bound] | None = None,
+        owed: HealingMask | None = None,
+        watch: StopFn | None = None,
+        constraint: Mapping[str, TokenConstraint] | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
         min_p: float = 0.0,
@@ -306,8 +321,12 @@ class Autoregressive(Family):
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens must be at least 1, not {tokens}")
         rows, device = len(rng), c.present.device
-        x, masks = completed(self.targets, known, rows, device)
-        z = self.coders.encode(x) if known else {n: blank(s, rows, device) for n, s in self.tokens.items()}
+        x, masks = fill_unknown(self.targets, known, rows, device)
+        z = (
+            self.coders.encode(x)
+            if known
+            else {n: blank_values(s, rows, device) for n, s in self.tokens.items()}
+        )
         usual = {n: GUIDANCE if n in self.pictures else 1.0 for n, s in self.tokens.items() if s.categorical}
         weight = usual if guidance is None else dict.fromkeys(usual, guidance)
         if against is not None and not weight:
@@ -315,13 +334,13 @@ class Autoregressive(Family):
                 "a negative has no effect here: the family autoregressive guides ids, and every "
                 "target is a number; take the family flow or diffusion"
             )
-        other = opposite([c], against, next((w for w in weight.values() if w != 1), 1.0))
+        other = negative_context([c], against, next((w for w in weight.values() if w != 1), 1.0))
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
         start = None if suffix is None else self.embeds[0].marks[PRE]
-        drawing = Drawing(self.product, reading, rng, start)
+        drawing = SequenceSampler(self.product, reading, rng, start)
         for name, spec in self.tokens.items():
-            choice = Choice(temperature, top_p, min_p, weight.get(name, 1.0), presence, frequency)
+            choice = SamplingParams(temperature, top_p, min_p, weight.get(name, 1.0), presence, frequency)
             forced = self._forced(name, masks[name])
             if spec.padded:
                 drawing.text(
@@ -340,13 +359,13 @@ class Autoregressive(Family):
                 drawing.column(name, z[name], forced, choice)
         out = drawing.out
         for name, codec in self.coders.named.items():
-            out[name] = pasted(codec.decode(out[name])[name], x[name], masks[name])
+            out[name] = where_known(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
     # ---- targets, their tokens, and what is known of them
 
-    def _read(self, c: Context, x: Batch, masks: Batch) -> Reading:
-        return self.reader(with_known(c, self.floats.encode(x), masks) if self.infill else c)
+    def _read(self, c: Context, x: Batch, masks: Batch) -> EncodedContext:
+        return self.reader(append_known(c, self.floats.encode(x), masks) if self.infill else c)
 
     def _forced(self, name: str, mask: Tensor) -> Tensor:
         """Which tokens of a column are known, (B, n); codes of a picture are if all of it is."""

@@ -7,54 +7,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from likewise import machine
-from likewise.formula import unknown
-from likewise.layout import Batch, Context
-from likewise.masks import Known as Known  # families import it from here
-from likewise.rng import Rng
-from likewise.spec import Spec
-
-# What may lead a draw beside its sources (leads.py), for families whose `sample` has the keyword.
-LEADS = {
-    "against": "take guidance against a negative",
-    "toward": "interpolate between sources",
-    "start": "start from something given",
-    "prompt": "go on from a beginning",
-    "suffix": "fill in the middle of a text",
-    "owed": "draw the end of a beginning anew",
-    "constraint": "draw texts under a constraint",
-    "watch": "be stopped by what they have drawn",
-}
-
-
-@dataclass(frozen=True)
-class Score:
-    """log p, one number a row, and what kind of number it is.
-
-    nats  (B,) natural logarithms
-    kind  "exact" up to the solver's error, "bound" (the truth is not below it),
-          or "estimate" (unbiased, but noisy)
-    dims  how many numbers a row has, for bits/dim; of documents how many bytes each has, (B,)
-    """
-
-    nats: Tensor
-    kind: str
-    dims: int | Tensor
-
-    @property
-    def bits_per_dim(self) -> Tensor:
-        """-log2 p / dims, (B,): lower is better."""
-        return -self.nats / (self.dims * math.log(2))
+from likewise.core.batch import Batch, Context
+from likewise.core.device import preferred_dtype
+from likewise.core.rng import Rng
+from likewise.core.signatures import keyword_parameters
+from likewise.core.spec import Spec
+from likewise.generation.controls import SAMPLING_CONTROLS
 
 
 class Family(nn.Module, ABC):
@@ -128,7 +93,7 @@ class Family(nn.Module, ABC):
         if precision == "auto":
             numbers = sum(spec.tokens for spec in self.targets.values())
             on = next(self.parameters()).device
-            dtype = torch.float32 if self.precise else machine.fast(numbers, on)
+            dtype = torch.float32 if self.precise else preferred_dtype(numbers, on)
         else:
             dtype = getattr(torch, precision)
         return self if dtype == torch.float32 else copy.deepcopy(self).to(dtype)
@@ -136,7 +101,7 @@ class Family(nn.Module, ABC):
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:
         """The family's own configuration: keyword-only parameters of its `__init__`."""
-        return keywords(cls.__init__)
+        return keyword_parameters(cls.__init__)
 
     @classmethod
     def knobs(cls) -> dict[str, inspect.Parameter]:
@@ -145,35 +110,26 @@ class Family(nn.Module, ABC):
         """
         if not hasattr(cls, "sample"):
             return {}
-        own = {n: p for n, p in keywords(cls.sample).items() if n not in ("known", "rng", *LEADS)}
-        return own | keywords(cls.working)
+        own = {
+            n: p
+            for n, p in keyword_parameters(cls.sample).items()
+            if n not in ("known", "rng", *SAMPLING_CONTROLS)
+        }
+        return own | keyword_parameters(cls.working)
 
     @classmethod
     def leads(cls) -> list[str]:
         """Those of LEADS that its `sample` takes."""
-        return [n for n in keywords(cls.sample) if n in LEADS] if hasattr(cls, "sample") else []
+        return (
+            [n for n in keyword_parameters(cls.sample) if n in SAMPLING_CONTROLS]
+            if hasattr(cls, "sample")
+            else []
+        )
 
 
-def alone(name: str, targets: Mapping[str, Spec]) -> None:
+def require_single_target(name: str, targets: Mapping[str, Spec]) -> None:
     """Raise ValueError unless `name` is the only target: codes of several are of none of them alone."""
     if list(targets) != [name]:
         raise ValueError(
             f"{name} cannot be seen through a model of {', '.join(targets)}: train one of {name} alone"
         )
-
-
-def keywords(function: Any) -> dict[str, inspect.Parameter]:
-    """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
-    parameters = inspect.signature(function, eval_str=True).parameters
-    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-
-def checked(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`given`, if every name in it is in `known` and every choice one of its Literal's. Raises ValueError."""
-    for name, value in given.items():
-        if name not in known:
-            raise ValueError(unknown(what, name, known))
-        choices = typing.get_args(known[name].annotation)
-        if typing.get_origin(known[name].annotation) is typing.Literal and value not in choices:
-            raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}")
-    return dict(given)

@@ -23,13 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likewise.core.batch import Batch, Context
+from likewise.core.errors import did_you_mean
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
 from likewise.families.base import Family
-from likewise.formula import unknown
-from likewise.layout import Batch, Context
-from likewise.nets import Encoder, Reader, Trunk, conditions
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.stems import norm
+from likewise.nets.conditioning import ContextEncoder, column_conditions
+from likewise.nets.stems.base import norm
+from likewise.nets.transformer import Encoder, Trunk
 
 SHARPEST = 100.0  # the most that exp(log_scale) may be: beyond it a loss is a matter of single pairs
 START = {"infonce": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}  # scale and b at first, as in the papers
@@ -86,7 +87,7 @@ class Contrastive(Family):
         Raises ValueError for a column that is no target.
         """
         if name not in self.targets:
-            raise ValueError(unknown("target", name, self.targets))
+            raise ValueError(did_you_mean("target", name, self.targets))
         return F.normalize(self.towers[list(self.targets).index(name)](x).float(), dim=1)
 
     def code_spec(self, name: str) -> Spec:
@@ -126,7 +127,7 @@ class Tower(nn.Module):
         super().__init__()
         self.name, self.categorical = name, spec.categorical
         if spec.categorical:
-            self.reader = Reader({name: spec}, width)
+            self.reader = ContextEncoder({name: spec}, width)
             self.reader.missing.requires_grad_(False)  # of a column that is always there
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
@@ -139,7 +140,7 @@ class Tower(nn.Module):
             return self.head(norm(self.encoder({self.name: x})).mean(1))
         present = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         reading = self.reader(Context({self.name: x}, present))
-        e = conditions(self.condition, reading, len(x))
+        e = column_conditions(self.condition, reading, len(x))
         return self.head(norm(self.trunk([reading.pooled[:, None]], e, reading)[0][:, 0]))
 
 

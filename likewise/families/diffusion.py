@@ -18,14 +18,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from likewise.denoiser import FEW, T_0, Denoiser
-from likewise.families.base import Family, Known, Score
-from likewise.layout import Batch, Context
-from likewise.leads import Start, Toward
-from likewise.masks import draw_masks, no_masks
-from likewise.paths import T_MIN, log_snr, scheduled
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.generation.controls import Init, InterpolateTo
+from likewise.generation.denoising.denoiser import FEW, T_0, Denoiser
+from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
 
 GAMMA = 5.0  # where Hang et al. (2023), "Min-SNR", cut the weight off
 
@@ -72,7 +73,7 @@ class Diffusion(Family):
         u = torch.where(rng.uniform(1) < 0.5, u[:, :1], u[:, 1:])
         t = scheduled("even" if self.weighting == "bound" else self.schedule, u)
         masks = (
-            draw_masks(self.targets, self.infill, rng)
+            sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, len(rng), t.device)
         )
@@ -93,11 +94,11 @@ class Diffusion(Family):
         self,
         c: Context,
         *,
-        known: Known | None,
+        known: KnownParts | None,
         rng: Rng,
         against: Context | None = None,
-        toward: Toward | None = None,
-        start: Start | None = None,
+        toward: InterpolateTo | None = None,
+        start: Init | None = None,
         steps: int = 20,
         sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
         eta: float = 1.0,

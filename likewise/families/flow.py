@@ -17,16 +17,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from likewise.denoiser import FEW, T_0, Denoiser
-from likewise.families.base import Family, Known, Score
-from likewise.jumps import drawn
-from likewise.layout import Batch, Context
-from likewise.leads import Start, Toward
-from likewise.masks import draw_masks, no_masks
-from likewise.paths import T_MIN
-from likewise.rng import Rng
-from likewise.samplers import fine_grid, time_grid
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context
+from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.generation.controls import Init, InterpolateTo
+from likewise.generation.denoising.denoiser import FEW, T_0, Denoiser
+from likewise.generation.denoising.meanflow import sample_intervals
+from likewise.generation.denoising.paths import T_MIN
+from likewise.generation.denoising.samplers import log_snr_grid, time_grid
 
 JUMPS = 4  # steps up to which jumps are better than a solver, where they were learned
 
@@ -81,9 +82,9 @@ class Flow(Family):
         # Half of the rows have one time for all columns, as in sampling.
         t, jump = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
         if self.denoiser.jumps:
-            t, jump = drawn(t, times, rng)
+            t, jump = sample_intervals(t, times, rng)
         masks = (
-            draw_masks(self.targets, self.infill, rng)
+            sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, len(rng), t.device)
         )
@@ -100,11 +101,11 @@ class Flow(Family):
         self,
         c: Context,
         *,
-        known: Known | None,
+        known: KnownParts | None,
         rng: Rng,
         against: Context | None = None,
-        toward: Toward | None = None,
-        start: Start | None = None,
+        toward: InterpolateTo | None = None,
+        start: Init | None = None,
         steps: int = 8,
         sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
         guidance: float = 2.0,
@@ -149,7 +150,7 @@ class Flow(Family):
     def grid(self, steps: int, shift: float = 1.0) -> list[float]:
         """Fine for pictures alone: of a category times near data, which training hardly sees, say nothing."""
         fine = all(predicts == "x" for predicts in self.denoiser.predicts.values())
-        return (fine_grid if fine and not self.denoiser.floats.categorical else time_grid)(steps, shift)
+        return (log_snr_grid if fine and not self.denoiser.floats.categorical else time_grid)(steps, shift)
 
     def log_prob(
         self,

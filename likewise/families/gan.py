@@ -25,13 +25,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.adversaries import Critic, Generator, augment
-from likewise.families.base import Family, Known
-from likewise.floats import Floats
-from likewise.layout import Batch, Context
-from likewise.masks import completed, draw_masks, known_specs, no_masks, pasted, with_known
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context
+from likewise.core.known import (
+    KnownParts,
+    append_known,
+    fill_unknown,
+    known_specs,
+    no_masks,
+    sample_masks,
+    where_known,
+)
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.nets.adversarial import Critic, Generator, augment
+from likewise.nets.continuous import ContinuousCodes
 
 Game = Literal["minimax", "nonsaturating", "hinge", "relativistic"]
 
@@ -75,7 +83,7 @@ class GAN(Family):
             raise ValueError(f"penalised is a share of rows, in (0, 1], not {penalised}")
         self.game, self.latent, self.augment = loss, latent, augment
         self.penalty, self.penalised = penalty, penalised
-        self.floats = Floats(targets)
+        self.floats = ContinuousCodes(targets)
         several = len(targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         # One token that stands alone is known or not; there is nothing to draw beside it.
@@ -101,7 +109,7 @@ class GAN(Family):
         """One side of the game, (B,): the critic's with (5) where there are gradients, or the generator's."""
         real = self.floats.encode(x)
         masks = (
-            draw_masks(self.targets, self.infill, rng)
+            sample_masks(self.targets, self.infill, rng)
             if self.parts
             else no_masks(self.targets, len(rng), rng.device)
         )
@@ -141,13 +149,15 @@ class GAN(Family):
 
         known column -> (B, T, C) floats, of which those in masks, column -> (B, T) bool, hold.
         """
-        out = self._generated(z, with_known(c, {n: known[n] for n in self.parts}, masks) if self.parts else c)
+        out = self._generated(
+            z, append_known(c, {n: known[n] for n in self.parts}, masks) if self.parts else c
+        )
         drawn = {}
         for name, value in self.floats.mean(out).items():
             if name in self.floats.categorical:  # the likeliest code, with the gradient of the mean code
                 code = self.floats.codes(name).to(value)[out[name].argmax(-1)]
                 value = value + (code - value).detach()
-            drawn[name] = pasted(value, known[name], masks[name])
+            drawn[name] = where_known(value, known[name], masks[name])
         return drawn
 
     def _generated(self, z: Tensor, c: Context) -> Batch:
@@ -161,15 +171,15 @@ class GAN(Family):
         return {n: torch.cat([part[n] for part in out])[back] for n in out[0]}
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: Known | None, rng: Rng, truncation: float = 1.0) -> Batch:
+    def sample(self, c: Context, *, known: KnownParts | None, rng: Rng, truncation: float = 1.0) -> Batch:
         """G(z, c) of one z a row.
 
         truncation  factor of z: below 1 the draws are more alike and nearer to the usual
         """
-        values, masks = completed(self.targets, known, len(rng), rng.device)
+        values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         z = truncation * rng.normal(self.latent)
         drawn = self.floats.decode(self.draw(z, c, self.floats.encode(values), masks))
-        return {n: pasted(drawn[n], values[n], masks[n]) for n in self.targets}
+        return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
 
 
 def critic_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:

@@ -24,13 +24,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.em import Fit, Rows
-from likewise.families.base import Family, Known, Score
-from likewise.floats import CODE, fixed_codes
-from likewise.gaussians import Parts, eye, marginal
-from likewise.layout import Batch, Context, Layout
-from likewise.rng import Rng
-from likewise.spec import Spec
+from likewise.core.batch import Batch, Context, Layout
+from likewise.core.known import KnownParts
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family
+from likewise.generation.mixtures.em import EMFit, Rows
+from likewise.generation.mixtures.gaussians import Components, eye, marginal
+from likewise.nets.continuous import CODE, fixed_codes
 
 FEW = 32  # numbers a row up to which covariances are full and components are counted by held-out rows
 ROWS = 10  # rows a component at least: of fewer rows, fewer components are made
@@ -97,10 +99,10 @@ class Mixture(Family):
 
     # ---- the density
 
-    def parts(self) -> Parts:
+    def parts(self) -> Components:
         """The parameters as (1) and (2) mean them."""
         noise = (2 * self.log_std.double()).exp() + (2 * self.log_floor.double()).exp()
-        return Parts(
+        return Components(
             self.logits.double().log_softmax(0),
             [t.double().log_softmax(-1) for t in self.tables],
             self.mean.double(),
@@ -120,11 +122,11 @@ class Mixture(Family):
         """
         parts, masks = self.parts(), _whole(x) if observed is None else observed
         given = self._evidence(parts, *self._seen(c, None))
-        both = self._evidence(parts, *self._seen(c, Known(x, masks)))
+        both = self._evidence(parts, *self._seen(c, KnownParts(x, masks)))
         nats = (parts.weight + both).logsumexp(1) - (parts.weight + given).logsumexp(1)
         return Score(nats.float(), "exact", sum(s.tokens * s.width for s in self.targets.values()))
 
-    def _seen(self, c: Context, known: Known | None) -> tuple[Batch, Batch]:
+    def _seen(self, c: Context, known: KnownParts | None) -> tuple[Batch, Batch]:
         """Values of all columns, zero where nothing is known, and where something is: (B, T, ...), (B, T)."""
         values, masks = {}, {}
         rows, device = len(c.present), self.logits.device
@@ -156,7 +158,7 @@ class Mixture(Family):
         flat = (self.floats.pack(values) - self.centre.double()) * (-self.log_unit.double()).exp()
         return flat, self.floats.pack(wide)
 
-    def _evidence(self, parts: Parts, values: Batch, masks: Batch) -> Tensor:
+    def _evidence(self, parts: Components, values: Batch, masks: Batch) -> Tensor:
         """log p_k(what is known), (B, K)."""
         x, known = self._flat(values, masks)
         total = marginal(x, known, parts) - (known * self.log_unit.double()).sum(1, keepdim=True)
@@ -170,7 +172,7 @@ class Mixture(Family):
 
     @torch.no_grad()
     def sample(
-        self, c: Context, *, known: Known | None, rng: Rng, temperature: float = 1.0, noise: bool = True
+        self, c: Context, *, known: KnownParts | None, rng: Rng, temperature: float = 1.0, noise: bool = True
     ) -> Batch:
         """Draw by (4): exact, whatever is known.
 
@@ -194,7 +196,7 @@ class Mixture(Family):
         return {n: drawn[n] for n in self.targets}
 
     def _draw(
-        self, parts: Parts, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float, noise: float
+        self, parts: Components, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float, noise: float
     ) -> Tensor:
         """(4) for one component k (B,) a row, (B, N)."""
         mean, factor, variance = parts.mean[k], parts.factor[k], parts.noise[k]
@@ -247,17 +249,17 @@ class Mixture(Family):
             used = min(2 * used, most)
         return chosen
 
-    def _fit(self, data: Rows, used: int) -> Fit:
+    def _fit(self, data: Rows, used: int) -> EMFit:
         """The best of a few fits where it costs little: EM finds a summit, not always the highest."""
         again = RESTARTS if self.em and not self.many and used <= FEW else 1
         fits = [self._climb(replace(data, pick=data.pick.roll(i)), used) for i in range(again)]
         return max(fits, key=lambda fit: fit.reached)
 
-    def _climb(self, data: Rows, used: int) -> Fit:
+    def _climb(self, data: Rows, used: int) -> EMFit:
         """Components grouped, and, by the method "em", EM until a round gains next to nothing."""
         floor = (2 * self.log_floor.double()).exp()
         coarse = floor * (COARSE / self.floor) ** 2 if self.many else floor
-        fit = Fit(
+        fit = EMFit(
             data,
             self.classes,
             used,
@@ -309,7 +311,7 @@ class Mixture(Family):
             parts.append(part * (CLASS if spec.categorical else 1.0))
         return torch.cat(parts, dim=1)
 
-    def _keep(self, parts: Parts) -> None:
+    def _keep(self, parts: Components) -> None:
         """What EM has found becomes the parameters; components that it has not used: copies of no weight."""
         place = torch.arange(len(self.logits), device=parts.weight.device)
         index = place % len(parts.weight)

@@ -21,17 +21,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.families.base import Family, Known, Score, alone
-from likewise.floats import Floats
-from likewise.layout import Batch, Context, take
-from likewise.leads import Start
-from likewise.likelihood import Likelihood
-from likewise.masks import blank, completed, draw_masks, no_masks, pasted
-from likewise.nets import Decoder, Encoder, Reader, Reading
-from likewise.priors import Gaussians, Prior, kl_normal
-from likewise.rng import Rng
-from likewise.spec import Spec
-from likewise.stems import norm
+from likewise.core.batch import Batch, Context, take
+from likewise.core.known import KnownParts, blank_values, fill_unknown, no_masks, sample_masks, where_known
+from likewise.core.rng import Rng
+from likewise.core.score import Score
+from likewise.core.spec import Spec
+from likewise.families.base import Family, require_single_target
+from likewise.generation.controls import Init
+from likewise.generation.latents.decoder_likelihood import DecoderLikelihood
+from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
+from likewise.nets.conditioning import ContextEncoder, EncodedContext
+from likewise.nets.continuous import ContinuousCodes
+from likewise.nets.stems.base import norm
+from likewise.nets.transformer import Decoder, Encoder
 
 NARROW = -4.0  # log sigma^2 of q at first
 CHUNK = 768  # rows decoded at a time by (3) and (4)
@@ -76,9 +78,9 @@ class VAE(Family):
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and self.dims == 1:
             self.infill = 0.0  # known, it leaves nothing to tell
-        self.columns = Floats(targets)
+        self.columns = ContinuousCodes(targets)
         seen = {n: Spec(s.grid, s.width + 1) for n, s in self.columns.specs.items()}  # with a mask
-        self.reader = Reader(sources, width)
+        self.reader = ContextEncoder(sources, width)
         self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=coarse)
         self.whole = nn.Linear(self.encoder.tokens * width, 2 * latent)  # q
         with torch.no_grad():  # little noise at first, lest z is ignored before it says anything
@@ -88,7 +90,7 @@ class VAE(Family):
         self.pseudo = nn.ParameterList(
             torch.randn(components, s.tokens, s.width) for s in self.columns.specs.values() if prior == "vamp"
         )  # u_k
-        self.likelihood = Likelihood(targets, decoder)
+        self.likelihood = DecoderLikelihood(targets, decoder)
         self.up = nn.Linear(latent, self.encoder.tokens * width)
         self.decoder = Decoder(
             self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
@@ -105,12 +107,12 @@ class VAE(Family):
         """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
         return self.likelihood.mode(self._says(z, self.reader(c)))
 
-    def _q(self, floats: Batch, reading: Reading) -> Gaussians:
+    def _q(self, floats: Batch, reading: EncodedContext) -> Gaussians:
         """q(z | x, c), floats column -> (B, T, C)."""
         seen = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
         return self._gaussian(self.whole, seen, reading)
 
-    def _r(self, floats: Batch, masks: Batch, reading: Reading) -> Gaussians:
+    def _r(self, floats: Batch, masks: Batch, reading: EncodedContext) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
         seen = {
             n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
@@ -118,10 +120,10 @@ class VAE(Family):
         }
         return self._gaussian(self.part, seen, reading)
 
-    def _gaussian(self, head: nn.Linear, seen: Batch, reading: Reading) -> Gaussians:
+    def _gaussian(self, head: nn.Linear, seen: Batch, reading: EncodedContext) -> Gaussians:
         return Gaussians.one(head(norm(self.encoder(seen, reading)).flatten(1)))
 
-    def _p(self, c: Context, reading: Reading) -> Gaussians:
+    def _p(self, c: Context, reading: EncodedContext) -> Gaussians:
         """p(z | c)."""
         encoded = None
         if self.pseudo:
@@ -131,7 +133,7 @@ class VAE(Family):
             encoded = self._q(dict(zip(self.columns.specs, self.pseudo, strict=True)), self.reader(nothing))
         return self.prior(reading, len(c.present), encoded)
 
-    def _says(self, z: Tensor, reading: Reading) -> Batch:
+    def _says(self, z: Tensor, reading: EncodedContext) -> Batch:
         h = self.up(z.to(self.up.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
         return self.decoder(h, reading)
 
@@ -139,7 +141,7 @@ class VAE(Family):
 
     def code_spec(self, name: str) -> Spec:
         """Of the mean of q(z | x), of the one target."""
-        alone(name, self.targets)
+        require_single_target(name, self.targets)
         return Spec((1,), width=self.latent)
 
     @torch.no_grad()
@@ -152,7 +154,7 @@ class VAE(Family):
 
     def _nothing(self, x: Tensor) -> Context:
         """No source given, for as many rows."""
-        values = {n: blank(s, len(x), x.device) for n, s in self.sources.items()}
+        values = {n: blank_values(s, len(x), x.device) for n, s in self.sources.items()}
         return Context(values, torch.zeros(len(x), len(values), dtype=torch.bool, device=x.device))
 
     # ---- learning
@@ -178,16 +180,16 @@ class VAE(Family):
         self.terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
         loss = self.beta * min(1.0, self.progress / max(self.kl_warmup, 1e-9)) * paid - nats
         if self.part is not None:
-            loss = loss + self._partly(floats, draw_masks(self.targets, self.infill, rng), reading, q)
+            loss = loss + self._partly(floats, sample_masks(self.targets, self.infill, rng), reading, q)
         return loss / self.dims
 
-    def _partly(self, floats: Batch, masks: Batch, reading: Reading, q: Gaussians) -> Tensor:
+    def _partly(self, floats: Batch, masks: Batch, reading: EncodedContext, q: Gaussians) -> Tensor:
         """KL(q || r) of the rows of which something is known, 0 of the others: (B,)."""
         rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
         gap = q.mean.new_zeros(len(q.mean))
         if not len(rows):
             return gap + 0 * self.part.bias.sum()  # which DistributedDataParallel waits for
-        read = Reading(reading.tokens[rows], reading.bias[rows], reading.pooled[rows])
+        read = EncodedContext(reading.tokens[rows], reading.bias[rows], reading.pooled[rows])
         r = self._r(take(floats, rows), take(masks, rows), read)
         still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
         return gap.index_put((rows,), kl_normal(still, r).sum(1))
@@ -199,9 +201,9 @@ class VAE(Family):
         self,
         c: Context,
         *,
-        known: Known | None,
+        known: KnownParts | None,
         rng: Rng,
-        start: Start | None = None,
+        start: Init | None = None,
         temperature: float = 0.8,
         noise: bool = False,
         candidates: int = 16,
@@ -218,24 +220,24 @@ class VAE(Family):
         reading = self.reader(c)
         z = self._p(c, reading).draw(rng, temperature)
         if known:
-            values, masks = completed(self.targets, known, len(rng), z.device)
+            values, masks = fill_unknown(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
             z = torch.where(some[:, None], self._picked(values, masks, c, reading, rng, candidates), z)
         if start is not None:
             z = self._near(start, z, c, reading)
         x = self.likelihood.draw(self._says(z, reading), rng, noise)
         if known:
-            x = {n: pasted(v, values[n], masks[n]) for n, v in x.items()}
+            x = {n: where_known(v, values[n], masks[n]) for n, v in x.items()}
         return x
 
-    def _near(self, start: Start, z: Tensor, c: Context, reading: Reading) -> Tensor:
+    def _near(self, start: Init, z: Tensor, c: Context, reading: EncodedContext) -> Tensor:
         """(5), (B, latent)."""
         p, s = self._p(c, reading), start.strength
         mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
         return mean + math.sqrt(1 - s**2) * (self.encode(start.values, c)[0] - mean) + s * (z - mean)
 
     def _picked(
-        self, x: Batch, masks: Batch, c: Context, reading: Reading, rng: Rng, candidates: int
+        self, x: Batch, masks: Batch, c: Context, reading: EncodedContext, rng: Rng, candidates: int
     ) -> Tensor:
         """(4): one z a row, (B, latent)."""
         z, weight = self._weighted(x, masks, c, reading, rng, candidates)
@@ -260,7 +262,7 @@ class VAE(Family):
         return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
 
     def _weighted(
-        self, x: Batch, masks: Batch | None, c: Context, reading: Reading, rng: Rng, draws: int
+        self, x: Batch, masks: Batch | None, c: Context, reading: EncodedContext, rng: Rng, draws: int
     ) -> tuple[Tensor, Tensor]:
         """z (B, K, latent) from q, or from r of what is in `masks`, and log p(x, z | c) / q(z), (B, K).
 
@@ -280,10 +282,10 @@ class VAE(Family):
         nats = torch.cat([self._nats_of(x, masks, part, reading) for part in z.split(step, dim=1)], dim=1)
         return z, nats + weight
 
-    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, reading: Reading) -> Tensor:
+    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, reading: EncodedContext) -> Tensor:
         """log p(x | z, c), of what is in `masks`, z (B, k, latent) -> (B, k)."""
         k = z.shape[1]
-        read = Reading(
+        read = EncodedContext(
             *(v.repeat_interleave(k, dim=0) for v in (reading.tokens, reading.bias, reading.pooled))
         )
         nats = self.likelihood.nats(

@@ -1,32 +1,31 @@
-"""The kinds of column: `KINDS` by name, and how one is read back from a checkpoint."""
+"""The kinds of column, one file each: how a value becomes tokens and how tokens become a value.
+
+A modality knows no network and no family. To add one, write a frozen dataclass that implements `Modality`
+(base.py) and register it with `register` (registry.py); see docs/contributing.md. A vocabulary of text is in
+tokenizer.py, a column seen through a trained model in latent.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from likewise.formula import unknown
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.document import Document
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
+from likewise.modalities.latent import Coder, Latent
 from likewise.modalities.number import Number
+from likewise.modalities.registry import KINDS, modality_from_json
 from likewise.modalities.text import Text
 
-KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Document, Label, Number)}
-
-
-def modality_from_json(data: Mapping[str, Any]) -> Modality:
-    """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind.
-
-    >>> modality_from_json(Label(("cat", "dog")).to_json())
-    Label(classes=('cat', 'dog'))
-    """
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-    kind = fields.pop("kind", None)
-    if kind not in KINDS:
-        raise ValueError(unknown("kind of column", str(kind), KINDS))
-    return KINDS[kind](**fields)
-
-
-__all__ = ["KINDS", "Document", "Image", "Label", "Modality", "Number", "Row", "Text", "modality_from_json"]
+__all__ = [
+    "KINDS",
+    "Coder",
+    "Document",
+    "Image",
+    "Label",
+    "Latent",
+    "Modality",
+    "Number",
+    "Row",
+    "Text",
+    "modality_from_json",
+]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from likewise.spec import Spec
+from likewise.core.spec import Spec
 
 Row = dict[str, Any]  # column -> a value a person can look at
 

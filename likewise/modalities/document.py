@@ -11,8 +11,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from likewise.core.spec import Spec
 from likewise.modalities.text import BYTES, Text, learn
-from likewise.spec import Spec
 
 WINDOW = 256  # tokens
 PASSAGE = 800  # characters of a row, at most: about as much as a window of pairs holds

@@ -17,8 +17,8 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
+from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
-from likewise.spec import Spec
 
 LARGEST = 64  # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
 BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)

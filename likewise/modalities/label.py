@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from likewise.formula import unknown
+from likewise.core.errors import did_you_mean
+from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
-from likewise.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Label(Modality):
         return Spec((1,), classes=len(self.classes))
 
     def check(self, value: Any) -> str | None:
-        return None if str(value) in self._ids else unknown("class", str(value), self.classes)
+        return None if str(value) in self._ids else did_you_mean("class", str(value), self.classes)
 
     def encode(self, value: Any) -> Tensor:
         """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest."""

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
-from likewise.spec import Spec
 
 
 @dataclass(frozen=True)

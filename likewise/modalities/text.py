@@ -15,8 +15,8 @@ import torch
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
-from likewise.spec import Spec
 
 BYTES = 257  # ids of a vocabulary without merges: the end, and every byte
 TINY = 10_000  # bytes of text below which merges are not worth learning

@@ -1,0 +1,38 @@
+"""Put trained models one after another: each draws what the next one needs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from likewise.cli.flags import Parser
+from likewise.models.checkpoint import RunError, is_run, load_state
+from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
+
+
+def run(argv: Sequence[str]) -> int:
+    """`likewise chain RUN RUN ... --out FOLDER`."""
+    parser = Parser(
+        "chain",
+        f"{__doc__} The folder is drawn from and evaluated like a run.",
+        usage="likewise chain RUN RUN [RUN ...] --out FOLDER",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the folders of runs, in order")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where it is written")
+    args = parser.read(argv)
+    names = [run.name for run in args.runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"two runs are called {twice[0]}, and links go by the names of their folders; "
+            "rename one of the folders"
+        )
+    if is_run(args.out):
+        raise RunError(f"{args.out} holds a model already; give another --out")
+    chain = Pipeline({run.name: Model.load(run) for run in args.runs})
+    chain.save(args.out, data=load_state(args.runs[-1])["data"])
+    for name, link in chain.links.items():
+        print(f"  {name}: P({link.formula})")
+    print(f"{args.out}: P({chain.formula})\nto draw from it:\n  likewise sample {shlex.quote(str(args.out))}")
+    return 0

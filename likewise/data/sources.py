@@ -1,0 +1,259 @@
+"""Reading: any source of rows -> a Hugging Face data set, and the kind of each of its columns.
+
+`datasets` is imported inside the functions: it takes a second, and a misspelled name should be told at once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from likewise.core.errors import did_you_mean
+from likewise.data.arrow import (
+    FILE,
+    LONG_TEXT,
+    PASSAGE,
+    TableError,
+    first_line,
+    image_feature,
+    parse_numbers,
+    quiet,
+    replace_column,
+)
+from likewise.data.datasets import DATASETS
+from likewise.modalities.document import passages
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+TABLES = (".csv", ".jsonl", ".parquet")
+TEXTS = (
+    ".txt",
+    ".md",
+    ".rst",
+    ".tex",
+    ".html",
+    ".py",
+    ".sql",
+    ".js",
+    ".ts",
+    ".c",
+    ".h",
+    ".cpp",
+    ".java",
+    ".go",
+    ".rs",
+    ".sh",
+    ".r",
+    ".jl",
+)
+MAX_CHARS_IN_MEMORY = 2**26  # characters of texts that are kept in memory; more go into files that are mapped
+BYTE_ORDER_MARK = "\ufeff"  # of the order of bytes, which some files begin with
+
+
+def read_source(
+    source: str | Path,
+    options: Mapping[str, Any] | None = None,
+    encoding: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Dataset:
+    """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
+
+    `encoding` is that of text files and of .csv, UTF-8 unless given. What `kinds` says is no number is read
+    from a .csv as it is written.
+    """
+    path = Path(source).expanduser()
+    if encoding and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
+        raise TableError(f"{source}: an encoding is one of texts and .csv; leave --encoding out")
+    if str(source) in DATASETS:
+        with quiet():
+            return DATASETS[str(source)](**(options or {}))
+    if path.is_dir() or path.is_file():
+        with quiet():
+            return (_folder if path.is_dir() else _file)(path, encoding, kinds or {})
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix not in TABLES + TEXTS:
+        with quiet():
+            return _hub(str(source))
+    if path.suffix or len(path.parts) > 1:
+        raise TableError(
+            f"there is no folder or file {str(source)!r}; mend the path, or take a demo: {', '.join(DATASETS)}"
+        )
+    raise TableError(did_you_mean("folder, file or demo", str(source), DATASETS))
+
+
+def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
+    """A metadata file with a column file_name; pictures, each with a .txt or in class folders; texts."""
+    from datasets import Dataset, Features, Value
+
+    for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
+        if metadata.is_file():
+            return _file(metadata, encoding, kinds)
+    files, texts = _files(path, PICTURES), _files(path, TEXTS)
+    if not files:
+        if texts:
+            return _texts(texts, path, encoding)
+        raise TableError(
+            f"the folder {str(path)!r} has no pictures, no texts and no metadata.csv, .jsonl or "
+            ".parquet; put some in, or give a table file by its name"
+        )
+    columns: dict[str, list[Any]] = {
+        "image": [{"bytes": None, "path": str(p)} for p in files],
+        FILE: [str(p.relative_to(path)) for p in files],
+    }
+    captions = [p.with_suffix(".txt") for p in files]
+    if len(alone := {*texts} - {*captions}) > len(files):
+        raise TableError(
+            f"the folder {str(path)!r} holds more texts that stand beside no picture "
+            f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one "
+            "of the two elsewhere"
+        )
+    if any(p.is_file() for p in captions):
+        columns["text"] = [_decode(p, encoding).strip() if p.is_file() else None for p in captions]
+    if all(p.parent != path for p in files):
+        columns["label"] = [p.parent.name for p in files]
+    features = {name: image_feature() if name == "image" else Value("string") for name in columns}
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files that end so, anywhere in a folder but in what is hidden there."""
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in endings
+        and p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
+
+
+def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:
+    """Text files: a row each if all are short, else a row a passage; `label` where folders are classes."""
+    from datasets import Dataset, concatenate_datasets
+
+    classes, size, parts = all(p.parent != folder for p in files), 0, []
+    columns: dict[str, list[Any]] = {}
+    whole = all(p.stat().st_size <= LONG_TEXT for p in files)
+    for i, path in enumerate(files):
+        text = _decode(path, encoding)
+        cut = [text] if whole else list(passages(text)) or [text]  # an empty one is a row that is not right
+        columns.setdefault("text", []).extend(cut)
+        columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(cut))
+        if classes:
+            columns.setdefault("label", []).extend([path.parent.name] * len(cut))
+        if not whole:
+            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(cut))))
+        size += len(text)
+        if (
+            size > MAX_CHARS_IN_MEMORY or path is files[-1]
+        ):  # a column of Arrow has its limits, and so has memory
+            parts.append(_memory_map(columns) if size > MAX_CHARS_IN_MEMORY else Dataset.from_dict(columns))
+            columns, size = {}, 0
+    return concatenate_datasets(parts)
+
+
+def _memory_map(columns: Mapping[str, list[Any]]) -> Dataset:
+    """Rows in a file that is mapped, and gone when nobody reads it."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    rows = pa.table(dict(columns))
+    with tempfile.NamedTemporaryFile(suffix=".arrow") as file:
+        with pa.ipc.new_stream(file, rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=1000)
+        file.flush()
+        return Dataset.from_file(file.name)
+
+
+def _decode(path: Path, encoding: str | None) -> str:
+    """The text of a file, its lines ended by a newline each. Raises TableError that names the byte."""
+    try:
+        text = path.read_bytes().decode(encoding or "utf-8").removeprefix(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise TableError(
+            f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
+            f"0x{error.object[error.start]:02x}; say what it is, such as "
+            f"--encoding {'utf-16' if wide else 'latin-1'}"
+        ) from None
+    except LookupError:
+        raise TableError(
+            f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that Python knows"
+        ) from None
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
+    """One text; or one table file, where names of pictures become these, and file_name becomes image."""
+    from datasets import Dataset
+
+    if path.suffix.lower() in TEXTS:
+        data = _texts([path], path.parent, encoding)
+        if not any(text.strip() for text in data["text"]):
+            raise TableError(f"{path} is empty")
+        return data
+    readers = {
+        ".csv": partial(_csv, encoding=encoding, kinds=kinds),
+        ".jsonl": Dataset.from_json,
+        ".parquet": Dataset.from_parquet,
+    }
+    if path.suffix.lower() not in readers:
+        raise TableError(
+            f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
+            f"ends in {', '.join(TABLES)} or .txt"
+        )
+    try:
+        data = readers[path.suffix.lower()](str(path))
+    except Exception as error:  # pyarrow, pandas and datasets each have their own
+        reason = "it has no rows" if "corresponds to no data" in str(error) else first_line(error)
+        raise TableError(f"cannot read {str(path)!r}: {reason}") from error
+    for name, feature in data.features.items():
+        values = data[name][:] if getattr(feature, "dtype", "").endswith("string") else []
+        if any(values) and all(Path(value).suffix.lower() in PICTURES for value in values if value):
+            cells = [value and {"bytes": None, "path": str(path.parent / value)} for value in values]
+            data = replace_column(data, name, cells, image_feature())
+    free = "file_name" in data.column_names and "image" not in data.column_names
+    return data.rename_column("file_name", "image") if free else data
+
+
+def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
+    """Every value as it is written, but for columns of numbers alone, and of truth values."""
+    import pandas
+    from datasets import Dataset, Features, Value
+
+    names = pandas.read_csv(path, nrows=0, encoding=encoding).columns
+    data = Dataset.from_csv(
+        path,
+        features=Features({name: Value("string") for name in names}),
+        keep_default_na=False,
+        na_values=[""],
+        encoding=encoding,
+    )
+    for name in names:
+        if kinds.get(name, "number") == "number" and (found := parse_numbers(data[name][:])):
+            data = replace_column(data, name, found[1], Value(found[0]))
+    return data
+
+
+def _hub(name: str) -> Dataset:
+    """The training split of a data set on the hub."""
+    import datasets
+    import huggingface_hub
+
+    try:
+        if not huggingface_hub.constants.HF_HUB_OFFLINE:
+            huggingface_hub.HfApi().dataset_info(name, timeout=10)  # says no sooner than load_dataset
+        return datasets.load_dataset(name, split="train")
+    except Exception as error:  # of the hub, its client, the network, the reader
+        raise TableError(
+            f"there is no folder or file {name!r}, and the hub gave no data set of that name "
+            f"({first_line(error)}); mend the name, see that the network is up, or take a demo: "
+            f"{', '.join(DATASETS)}"
+        ) from error

@@ -1,0 +1,58 @@
+"""TODO evaluation.evaluators.table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from likewise.evaluation.evaluators.base import copy_metrics
+from likewise.evaluation.features.values import value_features
+from likewise.evaluation.reference import FeatureSpace, ReferenceSet, measured, pair
+from likewise.evaluation.report import MetricResult
+from likewise.modalities.base import Row
+
+
+class TableMetrics:
+    """All targets that are labels, numbers or texts, as one row of features."""
+
+    def __init__(self, ground: ReferenceSet, columns: Sequence[str], *, main: bool, alone: bool) -> None:
+        self.ground, self.columns, self.main, self.alone = ground, list(columns), main, alone
+        self.notes: list[str] = []
+        kept, held = (
+            [dict(zip(columns, row, strict=True)) for row in zip(*map(of, columns), strict=True)]
+            for of in (ground.kept, ground.held)
+        )
+        self.name = ", ".join(columns)
+        self.space = FeatureSpace(self.name, ground, self.features(kept), self.features(held))
+        if not self.space.has_balls:
+            self.notes.append(
+                f"of {self.name} density, coverage and copies are not measured, as most rows have twins"
+            )
+
+    @property
+    def real(self) -> np.ndarray:
+        return self.space.test
+
+    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+        x, name, main = self.features(drawn[:: self.ground.draws]), self.name, self.main
+        lines = measured(self.space, x, name, "", main)
+        if self.space.has_balls:
+            lines += pair(self.space, x, name, main)
+        value, real = self.space.c2st(x)
+        lines.append(
+            MetricResult(
+                f"{name}: C2ST",
+                value,
+                real,
+                chance=0.5,
+                head="C2ST" * (main and self.alone),
+                note="how often boosted trees take a sample, and not a real row, for the sample",
+            )
+        )
+        return lines + (copy_metrics(self.space, x, name, main) if self.space.has_balls else [])
+
+    def features(self, rows: Sequence[Row]) -> np.ndarray:
+        known = self.ground.table.columns
+        parts = [value_features(known[c], [row[c] for row in rows]) for c in self.columns]
+        return np.concatenate(parts, 1)

@@ -1,0 +1,116 @@
+"""Likelihood: p(x | what a decoder says), of columns of numbers and of ids.
+
+a number  N(x; m, s^2), m from the decoder, s^2 one learned variance a column (Rybkin et al., 2021)  (1)
+          or, of a picture, the continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019), eq. 6 and 8:
+          p(y) = C(l) l^y (1 - l)^(1 - y), C(l) = 2 artanh(1 - 2 l) / (1 - 2 l), y in [0, 1]         (2)
+an id     softmax of K logits                                                                       (3)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.core.batch import Batch
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+
+RATE = 16.0  # log s^2 = 16 p: a variance falls by orders of magnitude while a weight moves by tenths
+FIRST = -2.4  # log s^2 at first: less than data's, so that reconstruction counts from the beginning
+LEAST = -10.0  # log s^2 does not fall below it: a deviation of 0.007, under a level of 8-bit pictures
+LIMIT = 256 / 255  # (2): levels of 8-bit pictures in [-1, 1], each spread over its cell, fill +- LIMIT
+
+
+class DecoderLikelihood(nn.Module):
+    """log p(x | out) of every token, its mean and draws from it.
+
+    outputs  column -> numbers a token that a decoder says of it
+    """
+
+    def __init__(self, targets: Mapping[str, Spec], kind: str = "gaussian") -> None:
+        super().__init__()
+        self.outputs = {n: s.classes or s.width for n, s in targets.items()}
+        self.categorical = {n for n, s in targets.items() if s.categorical}
+        self.bounded = {
+            n
+            for n, s in targets.items()
+            if kind == "bernoulli" and len(s.grid) == 2 and n not in self.categorical
+        }
+        self.gaussian = [n for n in targets if n not in self.categorical | self.bounded]
+        some = bool(self.gaussian)  # DistributedDataParallel waits for the gradient of whatever requires one
+        self.spread = nn.Parameter(torch.full((len(self.gaussian),), FIRST / RATE), requires_grad=some)
+
+    def log_var(self, name: str) -> Tensor:
+        """log s^2 of (1) of a column, ()."""
+        return LEAST + F.softplus(RATE * self.spread[self.gaussian.index(name)].float() - LEAST)
+
+    def nats(self, x: Batch, out: Batch) -> Batch:
+        """log p of every token: column -> (B, T), in the tokens' units; out column -> (B, T, outputs)."""
+        return {n: self._nats(n, x[n], out[n]) for n in self.outputs}
+
+    def mean_nats(self, x: Batch, out: Batch) -> Tensor:
+        """The mean of log p over the numbers of each column, summed over columns, (B,)."""
+        return sum(
+            v.mean(1) / (1 if n in self.categorical else self.outputs[n])
+            for n, v in self.nats(x, out).items()
+        )
+
+    def sum_nats(self, x: Batch, out: Batch) -> Tensor:
+        """log p(x | out), (B,)."""
+        return sum(v.sum(1) for v in self.nats(x, out).values())
+
+    def mode(self, out: Batch) -> Batch:
+        """What a decoder says -> encoded columns: the mean of a number, the most likely class."""
+        return {n: self._mode(n, v) for n, v in out.items()}
+
+    def draw(self, out: Batch, rng: Rng, noise: bool = True) -> Batch:
+        """Encoded columns drawn from p(x | out); without noise those of one token alone, else their modes."""
+        return {
+            n: self._draw(n, v, rng) if noise or v.shape[1] == 1 else self._mode(n, v) for n, v in out.items()
+        }
+
+    def _nats(self, name: str, x: Tensor, out: Tensor) -> Tensor:
+        if name in self.categorical:  # (3)
+            return -F.cross_entropy(out.flatten(0, 1), x.flatten(), reduction="none").view_as(x)
+        if name in self.bounded:  # (2), log density of x = LIMIT (2 y - 1)
+            y = (x / LIMIT + 1) / 2
+            return (y * out - F.softplus(out) + log_normaliser(out) - math.log(2 * LIMIT)).sum(-1)
+        log_var = self.log_var(name)  # (1)
+        return -0.5 * ((x - out).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(-1)
+
+    def _mode(self, name: str, out: Tensor) -> Tensor:
+        if name in self.categorical:
+            return out.argmax(-1)
+        return LIMIT * (2 * bounded_mean(out) - 1) if name in self.bounded else out
+
+    def _draw(self, name: str, out: Tensor, rng: Rng) -> Tensor:
+        shape = out.shape[1:]
+        if name in self.categorical:  # Gumbel's trick
+            u = rng.uniform(*shape).clamp(1e-9, 1 - 1e-7)
+            return (out - (-u.log()).log()).argmax(-1)
+        if name in self.bounded:  # the inverse of the distribution function of (2), eq. 12 of its source
+            u = rng.uniform(*shape).double()
+            a = torch.where(out.abs() < 1e-4, 1e-4, out.double())
+            y = torch.where(
+                a < 0, torch.log1p(u * torch.expm1(a)) / a, 1 + torch.log(u + (1 - u) * torch.exp(-a)) / a
+            )
+            return LIMIT * (2 * y.clamp(0, 1).float() - 1)
+        return out + (0.5 * self.log_var(name)).exp() * rng.normal(*shape)
+
+
+def log_normaliser(a: Tensor) -> Tensor:
+    """log C of (2) where l = sigmoid(a): log (a / tanh(a / 2)), by its series around a = 0."""
+    wide = torch.where(a.abs() < 0.1, 1.0, a)
+    return torch.where(
+        a.abs() < 0.1, math.log(2) + a.square() / 12, wide.abs().log() - torch.tanh(wide.abs() / 2).log()
+    )
+
+
+def bounded_mean(a: Tensor) -> Tensor:
+    """E y of (2) where l = sigmoid(a): l / (2 l - 1) + 1 / (2 artanh(1 - 2 l)) = 1 / (1 - e^-a) - 1 / a."""
+    wide = torch.where(a.abs() < 0.1, 1.0, a)
+    return torch.where(a.abs() < 0.1, 0.5 + a / 12, 0.5 / torch.tanh(wide / 2) + 0.5 - 1 / wide)

@@ -1,0 +1,229 @@
+"""EM: a mixture of Gaussians and classes, fitted to rows (Dempster et al., 1977).
+
+It looks for the largest posterior density, not likelihood, so that a component of few rows is safe: each has
+beside its own rows `shrink` more that are scattered as the rows of all components are about their means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.core.batch import Batch
+from likewise.core.spec import Spec
+from likewise.generation.mixtures.gaussians import Components, eye, gaussian, log_det, root_of
+
+CHUNK = 512  # rows at a time in the E-step
+SWEEPS = 10  # of k-means, and of what the rows of all groups have in common
+TRIES = 4  # seeds of k-means of which the best is taken
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to fit, of which everything is known.
+
+    x (n, N) in the units of (2); ids column -> (n, T); features (n, F), to group them by;
+    pick (n,) uniform and draw (n, R) normal numbers.
+    """
+
+    x: Tensor
+    ids: Batch
+    features: Tensor
+    pick: Tensor
+    draw: Tensor
+
+    def of(self, which: Tensor) -> Rows:
+        """Some of the rows."""
+        return Rows(
+            self.x[which],
+            {n: v[which] for n, v in self.ids.items()},
+            self.features[which],
+            self.pick[which],
+            self.draw[which],
+        )
+
+
+class EMFit:
+    """EM for (1), beginning with `used` groups of rows.
+
+    prior   of S_k: as if `shrink` more rows with covariance W_0 W_0^T + d_0 belonged to it, where that is the
+            covariance of all rows about the means of their groups; of the classes: `count` more rows with
+            the frequencies of all; of the weights: one more row for all components together
+    """
+
+    def __init__(
+        self,
+        data: Rows,
+        classes: Mapping[str, Spec],
+        used: int,
+        floor: Tensor,
+        *,
+        full: bool,
+        shrink: float,
+        count: float,
+    ) -> None:
+        """`floor` (N,): the least variance of a number."""
+        self.data, self.classes = data, classes
+        self.floor, self.full, self.shrink, self.count = floor, full, shrink, count
+        x, group = data.x, grouped(data.features, used, data.pick)
+        share = x.new_zeros(len(x), used)
+        share[torch.arange(len(x), device=x.device), group] = 1.0
+        size = share.sum(0)
+        mean = share.T @ x / size.clamp(min=1)[:, None]
+        self.common = [self._table(x.new_ones(len(x), 1), n, s, None) for n, s in classes.items()]
+        self.prior = self._pooled(x - mean[group])
+        factor, noise = (p.expand(used, *p.shape).clone() for p in self.prior)
+        self.parts = Components(x.new_zeros(used), [], mean, factor, noise)
+        self.reached = -math.inf  # what `round` has said last
+        self.maximise(share)
+
+    def _pooled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """W_0 (N, R) and d_0 (N,) of residuals x (n, N)."""
+        if self.full:
+            return _split(x.T @ x / len(x), self.floor)
+        one, directions = x.new_ones(len(x)), x.T @ self.data.draw
+        for _ in range(SWEEPS):  # subspace iteration: the leading eigenvectors of x^T x
+            directions = torch.linalg.qr(directions).Q
+            directions = x.T @ (x @ directions) / len(x)
+        factor, noise = directions / directions.norm(dim=0).clamp(min=1e-9).sqrt(), x.square().mean(0)
+        noise = (noise - factor.square().sum(1)).maximum(self.floor)
+        for _ in range(SWEEPS):
+            factor, noise = _analysed(x, one, factor, noise, self.floor, 0.0, (factor, noise))
+        return factor, noise
+
+    def round(self) -> float:
+        """One round of EM; the logarithm of the posterior density a row before it, up to a constant."""
+        joint = self.parts.weight + self.evidence(self.data)
+        evidence = joint.logsumexp(1)
+        objective = float(evidence.sum() + self._log_prior()) / len(joint)
+        self.maximise((joint - evidence[:, None]).exp())
+        self.reached = objective
+        return objective
+
+    def sharpen(self, floor: Tensor) -> None:
+        """Rows stay where they are, and M-steps go down to a lower floor.
+
+        Of hundreds of numbers, those that hardly vary, such as the border of pictures, would decide by their
+        log-determinant which rows go together: so they may not, until that is decided.
+        """
+        share = (self.parts.weight + self.evidence(self.data)).softmax(1)
+        self.floor = floor
+        self.prior = self._pooled(self.data.x - share @ self.parts.mean)
+        for _ in range(3):
+            self.maximise(share)
+
+    def evidence(self, data: Rows) -> Tensor:
+        """log p_k(row), (n, K)."""
+        total = torch.cat([gaussian(x, self.parts) for x in data.x.split(CHUNK)])
+        for table, ids in zip(self.parts.tables, data.ids.values(), strict=True):
+            for t in range(ids.shape[1]):
+                total += table[:, t].T[ids[:, t]]
+        return total
+
+    def _log_prior(self) -> Tensor:
+        """What `maximise` adds to the log-likelihood."""
+        parts, (factor, noise) = self.parts, self.prior
+        root, weighed = root_of(parts)
+        within = (weighed.square() * noise[:, None]).sum((1, 2)) + (factor.T @ weighed).square().sum((1, 2))
+        trace = ((factor.square().sum(1) + noise) / parts.noise).sum(1) - within
+        total = -self.shrink / 2 * (trace + log_det(parts, root)).sum() + parts.weight.mean()
+        for table, common in zip(parts.tables, self.common, strict=True):
+            total = total + self.count * (common.exp() * table).sum()
+        return total
+
+    def maximise(self, share: Tensor) -> None:
+        """The M-step, for responsibilities (n, K)."""
+        parts, size = self.parts, share.sum(0)
+        parts.weight = ((size + 1 / len(size)) / (len(share) + 1)).log()
+        parts.tables = [
+            self._table(share, n, s, common)
+            for (n, s), common in zip(self.classes.items(), self.common, strict=True)
+        ]
+        for k in range(len(size)):
+            rows = (share[:, k] > 1e-9).nonzero()[:, 0]  # in many dimensions, few
+            x, r = self.data.x[rows], share[rows, k]
+            if size[k] > 1e-3:
+                parts.mean[k] = r @ x / r.sum()
+            x = x - parts.mean[k]
+            if self.full:
+                factor, noise = self.prior
+                scatter = x.T @ (r[:, None] * x) + self.shrink * (factor @ factor.T + noise.diag())
+                found = _split(scatter / (r.sum() + self.shrink), self.floor)
+            else:
+                found = _analysed(x, r, parts.factor[k], parts.noise[k], self.floor, self.shrink, self.prior)
+            parts.factor[k], parts.noise[k] = found
+
+    def _table(self, share: Tensor, name: str, spec: Spec, common: Tensor | None) -> Tensor:
+        """log p_k of every class, (K, T, V): frequencies, and `count` rows of the common ones."""
+        counts = share.new_zeros(spec.tokens, spec.classes, share.shape[1])
+        for t in range(spec.tokens):
+            counts[t].index_add_(0, self.data.ids[name][:, t], share)
+        counts = counts.permute(2, 0, 1)
+        if common is None:  # no class is impossible
+            counts = counts + 1 / spec.classes
+        else:
+            counts = counts + self.count * common.exp()
+        return (counts / counts.sum(-1, keepdim=True)).log()
+
+
+def _split(covariance: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """The covariance nearest in likelihood that is nowhere below diag(floor), as W (N, N) and d = floor.
+
+    In units of the floor its eigenvalues below 1 become 1.
+    """
+    std = floor.sqrt()
+    values, vectors = torch.linalg.eigh(covariance / std[:, None] / std)
+    return std[:, None] * vectors * (values - 1).clamp(min=0).sqrt(), floor
+
+
+def _analysed(
+    x: Tensor,
+    r: Tensor,
+    factor: Tensor,
+    noise: Tensor,
+    floor: Tensor,
+    shrink: float,
+    prior: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """One EM step of factor analysis (Rubin & Thayer, 1982) for rows x (n, N) of weights r (n,).
+
+    `shrink` rows of the covariance `prior` count among them.
+    """
+    weighed = factor / noise[:, None]
+    inverse = torch.linalg.inv(eye(factor) + factor.T @ weighed)  # M^-1, the covariance of z
+    beta = weighed @ inverse  # E[z | x] = beta^T x
+    z = x @ beta
+    w_0, d_0 = prior
+    common = w_0 @ (w_0.T @ beta) + d_0[:, None] * beta  # S_0 beta
+    x_z = x.T @ (r[:, None] * z) + shrink * common
+    z_z = (r.sum() + shrink) * inverse + z.T @ (r[:, None] * z) + shrink * beta.T @ common
+    factor = torch.linalg.solve(z_z, x_z, left=False)
+    x_x = r @ x.square() + shrink * (w_0.square().sum(1) + d_0)
+    noise = (x_x - (factor * x_z).sum(1)) / (r.sum() + shrink)
+    return factor, noise.maximum(floor)
+
+
+def grouped(x: Tensor, groups: int, draw: Tensor) -> Tensor:
+    """k-means of rows x (n, F) from the seeds of k-means++ (Arthur & Vassilvitskii, 2007): (n,) groups.
+
+    Each seed is the best of a few; `draw` are as many uniform numbers at least as there are groups.
+    """
+    centres = x[int(draw[0] * len(x))][None]
+    nearest = (x - centres[0]).square().sum(1)
+    tries = torch.arange(TRIES, device=x.device) / TRIES
+    for u in draw[1:groups]:
+        total = nearest.cumsum(0)
+        pick = torch.searchsorted(total, (u + tries) % 1 * total[-1]).clamp(max=len(x) - 1)
+        lower = nearest.minimum(torch.cdist(x[pick], x).square())  # (TRIES, n)
+        best = lower.sum(1).argmin()
+        nearest, centres = lower[best], torch.cat([centres, x[pick[best]][None]])
+    for _ in range(SWEEPS):
+        group = torch.cdist(x, centres).argmin(1)
+        size = torch.bincount(group, minlength=groups).to(x)[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, group, x)
+        centres = torch.where(size > 0, sums / size.clamp(min=1), centres)
+    return group

@@ -1,0 +1,99 @@
+"""Product: the distribution of a sequence of columns as the product of those of its tokens.
+
+    log p(x) = sum_i log p(x_i | x_1, ..., x_{i-1}), each by a head, of what a slot of causal.py says    (1)
+
+Legend: B rows, T tokens of a column, n those that are looked at, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.core.batch import Batch
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
+from likewise.generation.sequence.fim import PRE, SENTINELS, to_psm
+from likewise.nets.causal import CausalBackbone
+from likewise.nets.conditioning import EncodedContext
+from likewise.nets.embeddings import HashedNGrams
+
+
+@dataclass(frozen=True)
+class SequenceLikelihood:
+    """(1), with the parts of a network that read and tell tokens.
+
+    specs    of the tokens of each column, in their order
+    causal   what stands between embedding and head
+    embeds   tokens of a column -> (B, n, D); the last column may have none, if no slot reads it
+    heads    of each column
+    grams    what is added to the embeddings of the ids of a text
+    dropout  share of the tokens that are read as nothing
+    """
+
+    specs: Mapping[str, Spec]
+    causal: CausalBackbone
+    embeds: Sequence[nn.Module]
+    heads: Sequence[nn.Module]
+    grams: HashedNGrams | None
+    dropout: float
+
+    def embed(self, k: int, tokens: Tensor) -> Tensor:
+        """Tokens of column k, (B, n, ...) -> (B, n, D); the last of all, where it has no embedding, as 0."""
+        if k < len(self.embeds):
+            e = self.embeds[k](tokens)
+            return e if self.grams is None else e + self.grams(tokens)
+        return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
+
+    def told(self, z: Batch, reading: EncodedContext, rng: Rng | None = None) -> Batch:
+        """log p of each token, (B, n) with n up to the last that is used; with `rng`, some are dropped."""
+        used = {n: valid_mask(z[n], spec) for n, spec in self.specs.items()}
+        lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
+        parts = [
+            self._read(k, z[n][:, : lengths[n]], spec.tokens, rng)
+            for k, (n, spec) in enumerate(self.specs.items())
+        ]
+        seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
+        slots = self.causal(parts, seen, reading)
+        return {
+            name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
+            for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)
+        }
+
+    def rearranged(self, z: Batch, reading: EncodedContext, share: float, rng: Rng) -> Tensor:
+        """log p of the tokens of a text, (B, 1), in a share of rows rearranged; marks cost nothing."""
+        [ids], [spec] = z.values(), self.specs.values()
+        u = rng.uniform(1 + (3 if spec.running else 2))
+        some, other = u[:, :1] < share, to_psm(ids, u[:, 1:], spec.classes)
+        used = torch.where(some, valid_mask(other, spec), F.pad(valid_mask(ids, spec), (0, SENTINELS)))
+        n = max(1, int(used.any(0).sum()))
+        used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, SENTINELS)))[:, :n]
+        start = torch.where(some[..., None], self.embeds[0].marks[PRE], self.causal.start)
+        [h] = self.causal([self._read(0, told, spec.tokens + SENTINELS, rng)], used, reading, start)
+        counts = used & (told < spec.classes)
+        return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
+
+    def _read(self, k: int, tokens: Tensor, size: int, rng: Rng | None) -> Tensor:
+        """Embedded tokens (B, n, D) of a column of that size, less those that are dropped; marks never are.
+
+        This is word dropout (Bowman et al., 2016).
+        """
+        part = self.embed(k, tokens)
+        if rng is None or not self.dropout:
+            return part
+        kept = rng.uniform(size)[:, : part.shape[1]] >= self.dropout
+        spec = list(self.specs.values())[k]
+        if spec.categorical:
+            kept = kept | (tokens >= spec.classes)
+        return part * kept[..., None]
+
+
+def valid_mask(x: Tensor, spec: Spec) -> Tensor:
+    """Which tokens of x, (B, T, ...), say something, (B, T) bool: up to the first 0 of a padded column."""
+    if not spec.padded:
+        return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    return (x == 0).long().cumsum(1) - (x == 0).long() == 0

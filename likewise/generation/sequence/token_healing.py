@@ -1,0 +1,54 @@
+"""Healing: the last ids of a prompt are drawn anew, where training may have had others (guidance, 2023).
+
+Legend: B rows, K ids of a column, n ids so far, w the bytes of the ids that are taken back.
+
+A prompt that ends within what is one id in a text ("It was " of " the") is spelled by ids that the network
+never saw before what follows. So its last ids are taken back, the most of them with which a longer id begins.
+In their place come ids that begin with w, each of which ends the matter, or the first of those taken back,
+after which the rest of w is owed. Other ids that spell a part of w are likely for the sake of other texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from likewise.modalities.text import Text
+
+
+def backtrack(column: Text, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The ids of a prompt (n,) that stay, and those that are taken back: none of a vocabulary of bytes."""
+    for at in range(max(0, len(ids) - column.longest), len(ids)):
+        w = column.spelled(ids[at:].tolist())
+        if any(len(column.pieces[i]) > len(w) for i in column.beginning(w)):
+            return ids[:at], ids[at:]
+    return ids, ids[:0]
+
+
+class HealingMask:
+    """The ids that are taken back of each of B prompts, and what may be drawn in their place."""
+
+    def __init__(self, column: Text, ids: Sequence[Tensor]) -> None:
+        self.column, self.ids = column, [taken.tolist() for taken in ids]
+        self.counts = torch.tensor([*map(len, self.ids)])
+
+    def allowed(self, out: Tensor, begun: Tensor) -> Tensor | None:
+        """Which ids may come after those so far, (B, n), of which the first `begun`, (B,), are prompts.
+
+        (B, K) bool, or None where nothing is owed.
+        """
+        n, left = out.shape[1], {}
+        for row, (taken, at) in enumerate(zip(self.ids, begun.tolist(), strict=True)):
+            if at <= n < at + len(taken) and out[row, at:].tolist() == taken[: n - at]:
+                left[row] = taken[n - at :]
+        if not left:
+            return None
+        masks = torch.ones(len(out), self.column.spec.classes, dtype=torch.bool)
+        for row, ids in left.items():
+            masks[row] = False
+            masks[row, [ids[0], *self.column.beginning(self.column.spelled(ids))]] = True
+        return masks.to(out.device)

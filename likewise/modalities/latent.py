@@ -1,0 +1,210 @@
+"""Latent: a column seen through a trained model, `image@codes`: its values stay, its tokens are codes.
+
+    tokens = (codes - mean) / std,   codes = encoder(value),   mean and std of each float of a code        (1)
+
+What is drawn is decoded on the way out, so a latent is a column like any other (Rombach et al., 2022). Ids
+stay as they are. Of a model without a way back, such as an embedding, the values are the codes themselves,
+vectors, and the column's own values are taken as well. Codes of values of different lengths (padded) are for
+sources alone, whose values are the column's own; (1) is of codes up to the end, and after it all is 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likewise.core.spec import Spec
+from likewise.modalities.base import Modality
+
+SEEN = 4096  # training values that mean and std are taken from
+LEAST = 1e-4  # a deviation: what is less is no code
+BATCH = 128  # values at once
+
+
+class Coder(Protocol):
+    """What a column is seen through: a Model, or anything else with codes."""
+
+    decodes: bool
+
+    def modality_of(self, column: str) -> Modality:
+        """What the values of a column are, a Text if codes are padded.
+
+        Raises ValueError unless the coder knows the column.
+        """
+
+    def code_spec(self, column: str) -> Spec:
+        """The shape of its codes, of the longest if they are padded."""
+
+    def to_codes(self, column: str, values: Sequence[Any]) -> Tensor:
+        """Values -> (N, T, C) float32 or (N, T) int64; if padded, T is that of the longest of these."""
+
+    def from_codes(self, column: str, codes: Tensor) -> list[Any]:
+        """The inverse, if it `decodes`."""
+
+
+class Latent(Modality):
+    """`column` seen through `coder`."""
+
+    faithful = False
+
+    def __init__(
+        self,
+        coder: Coder,
+        column: str,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        length: int | None = None,
+    ) -> None:
+        """`length`: room for so many codes, if they are padded."""
+        self.coder, self.column, self.base = coder, column, coder.modality_of(column)
+        self.mean, self.std, self.length = tuple(mean), tuple(std), length
+        self.vectors = not (coder.decodes or coder.code_spec(column).padded)  # whether values may be codes
+        self.kind = "vector" if self.vectors else self.base.kind
+        self.media_type = "application/json" if self.vectors else self.base.media_type
+        self.suffix = ".json" if self.vectors else self.base.suffix
+
+    @classmethod
+    def fit(cls, values: Sequence[Any], *, coder: Coder, column: str) -> Self:
+        """(1), from values spread evenly. Raises ValueError for a text that is too long for the coder."""
+        spec = coder.code_spec(column)
+        if spec.categorical:
+            return cls(coder, column)
+        count = min(len(values), SEEN)
+        chosen = [values[i * len(values) // count] for i in range(count)]
+        if not spec.padded:
+            codes = _codes(coder, column, chosen).flatten(0, 1).double()
+            return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist())
+        length = _longest(coder, column, values)
+        codes = _codes(coder, column, chosen, length).flatten(0, 1).double()
+        codes = codes[codes[:, -1] > 0, :-1]  # what says where the end is stays as it is
+        mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist()
+        return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
+
+    def roomy(self, values: Sequence[Any]) -> Self:
+        if self.length is None or not len(values):
+            return self
+        length = max(self.length, _longest(self.coder, self.column, values))
+        return type(self)(self.coder, self.column, self.mean, self.std, length)
+
+    @property
+    def spec(self) -> Spec:
+        spec = self.coder.code_spec(self.column)
+        return spec if self.length is None else replace(spec, grid=(self.length,))
+
+    def check(self, value: Any) -> str | None:
+        if not (self.vectors and isinstance(value, np.ndarray)):
+            reason = self.base.check(value)
+            if reason or self.length is None or (tokens := self.base.tokens(value)) <= self.length:
+                return reason
+            return f"{tokens} tokens and room for {self.length}; shorten it"
+        size = self.spec.tokens * self.spec.width
+        if value.shape != (size,):
+            return f"an array of {value.shape} in the place of a vector of {size} numbers"
+        return None if np.isfinite(value).all() else "a vector has a number that is not finite"
+
+    def encode(self, value: Any) -> Tensor:
+        return self.encode_all([value])[0]
+
+    def decode(self, tokens: Tensor) -> Any:
+        return self.decode_all(tokens[None])[0]
+
+    def encode_all(self, values: Sequence[Any]) -> Tensor:
+        if self.vectors and isinstance(values[0], np.ndarray):
+            return torch.from_numpy(np.stack(values)).float().view(-1, self.spec.tokens, self.spec.width)
+        codes = _codes(self.coder, self.column, values, self.length)
+        if self.spec.categorical:
+            return codes
+        tokens = (codes - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return tokens if self.length is None else tokens * codes[..., -1:]
+
+    def decode_all(self, tokens: Tensor) -> list[Any]:
+        tokens = tokens.cpu()
+        if not self.coder.decodes:
+            return list(tokens.float().flatten(1).numpy())
+        codes = tokens if self.spec.categorical else tokens * torch.tensor(self.std) + torch.tensor(self.mean)
+        return [value for part in codes.split(BATCH) for value in self.coder.from_codes(self.column, part)]
+
+    def places(self, mask: Tensor) -> Tensor:
+        """A code holds if all of the value under it does; a mask over the codes is taken as well."""
+        grid, fine = self.spec.grid, self.base.spec.grid
+        if mask.numel() == self.spec.tokens:
+            return mask.flatten()
+        if mask.numel() != self.base.spec.tokens or len(grid) != len(fine):
+            raise ValueError(
+                f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
+                f"({fine}) and its codes {self.spec.tokens} ({grid})"
+            )
+        if len(grid) != 2:
+            raise ValueError(f"parts of a column on a grid of {fine} cannot be known by their codes, {grid}")
+        hole = F.adaptive_max_pool2d((~mask).view(1, *fine).float(), grid)
+        return (hole == 0).flatten()
+
+    def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:
+        """Codes lose detail, so what is known is put back."""
+        if mask.all() or not self.coder.decodes:
+            return value if mask.all() else drawn
+        if mask.numel() != self.base.spec.tokens:
+            return drawn
+        tokens, own = self.base.encode(drawn), self.base.encode(value)
+        holds = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
+        return self.base.decode(torch.where(holds, own, tokens))
+
+    def load(self, data: bytes) -> Any:
+        if not self.vectors:
+            return self.base.load(data)
+        try:
+            read = json.loads(data)
+        except ValueError:
+            return self.base.load(data)
+        if not isinstance(read, list) or not all(type(v) in (int, float) for v in read):
+            raise ValueError("a vector is written as a list of numbers: [0.1, -0.2, ...]")
+        return np.array(read, dtype=np.float32)
+
+    def dump(self, value: Any) -> bytes:
+        if isinstance(value, np.ndarray):
+            return json.dumps([round(float(v), 6) for v in value]).encode()
+        return self.base.dump(value)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], coder: Coder) -> Self:
+        """The inverse of `to_json`."""
+        return cls(coder, data["column"], data["mean"], data["std"], data.get("length"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The codes' scale; the coder is saved beside it."""
+        found = {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
+        return found if self.length is None else {**found, "length": self.length}
+
+
+def is_embedding(column: Modality) -> bool:
+    """Whether a column is seen as an embedding, from which there is no way back to its values."""
+    return isinstance(column, Latent) and column.vectors
+
+
+def _codes(coder: Coder, column: str, values: Sequence[Any], length: int | None = None) -> Tensor:
+    """Codes of any number of values, filled up to `length`. Raises ValueError where they are more."""
+    parts = (range(i, min(i + BATCH, len(values))) for i in range(0, len(values), BATCH))
+    codes = [coder.to_codes(column, [values[i] for i in part]) for part in parts]
+    if length is not None:
+        if (longest := max(part.shape[1] for part in codes)) > length:
+            raise ValueError(f"{column}: {longest} tokens and room for {length}; shorten it")
+        codes = [F.pad(part, (0, 0, 0, length - part.shape[1])) for part in codes]
+    return torch.cat(codes)
+
+
+def _longest(coder: Coder, column: str, values: Sequence[Any]) -> int:
+    """The most tokens of a value. Raises ValueError for one that is too long for the coder."""
+    text = coder.modality_of(column)
+    value = max(values, key=text.tokens)
+    if (tokens := text.tokens(value)) > text.length:
+        raise ValueError(
+            f"{column}: {value[:40]!r}... has {tokens} tokens and {text.length} can be read; shorten it"
+        )
+    return tokens

@@ -1,0 +1,29 @@
+"""The kinds of column by name, and how one is read back from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from likewise.core.errors import did_you_mean
+from likewise.modalities.base import Modality
+from likewise.modalities.document import Document
+from likewise.modalities.image import Image
+from likewise.modalities.label import Label
+from likewise.modalities.number import Number
+from likewise.modalities.text import Text
+
+KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Document, Label, Number)}
+
+
+def modality_from_json(data: Mapping[str, Any]) -> Modality:
+    """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind.
+
+    >>> modality_from_json(Label(("cat", "dog")).to_json())
+    Label(classes=('cat', 'dog'))
+    """
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(did_you_mean("kind of column", str(kind), KINDS))
+    return KINDS[kind](**fields)

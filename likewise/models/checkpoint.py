@@ -1,0 +1,240 @@
+"""Run folders: JSON and safetensors, nothing that is ever unpickled.
+
+    model.json           version, formula, family, options, columns, the names and fingerprints of frozen
+                         encoders, and what else the writer adds (data, plan, step)
+    weights.safetensors  the (averaged) weights
+    resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
+    views/NAME           the models that columns are seen through, run folders too
+    chain.json           of a chain, in the place of the others; links/NAME are the run folders of its links
+
+Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its
+own, so that being killed between two renames harms nothing. If the disk is full the old file stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from likewise.core.formula import View
+from likewise.data.encoders import reload_encoder
+from likewise.modalities.latent import Coder
+
+FORMAT = 1
+REQUIRED_KEYS = {
+    "model.json": ("formula", "family", "options", "columns"),
+    "chain.json": ("formula", "links"),
+}
+CHAIN, LINKS, VIEWS = "chain.json", "links", "views"
+MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
+PRETRAINED = Path(__file__).parent.parent / "pretrained"  # run folders that come with the package
+
+
+class RunError(ValueError):
+    """A run folder that cannot be read or written; the message says what to do."""
+
+
+def resolve_run(run: str | Path) -> Path:
+    """The folder of a run, or of the model of that name that comes with the package, if there is no such run.
+
+    Raises RunError if there is neither.
+    """
+    folder, shipped = Path(run), sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL}"))
+    if str(run) in shipped and not is_run(folder):
+        return PRETRAINED / run
+    if folder.exists():
+        return folder
+    raise RunError(
+        f"there is no run {run}; likewise train makes one, and these come with the package: "
+        f"{', '.join(shipped)}"
+    )
+
+
+def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.contiguous() for k, v in weights.items()}
+    atomic_write(folder / WEIGHTS, lambda path: save_file(weights, path))
+    _save_state(folder / MODEL, state)
+
+
+def save_chain(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write chain.json. Raises RunError if the disk refuses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_state(folder / CHAIN, state)
+
+
+def load_chain(folder: Path) -> dict[str, Any]:
+    """chain.json of a folder. Raises RunError if it is missing, damaged, or of another version."""
+    return load_state(folder, CHAIN)
+
+
+def family_names(folder: Path) -> list[str]:
+    """The family of a run, those of a chain's links. Raises RunError."""
+    if not is_chain(folder):
+        return [load_state(folder)["family"]]
+    return [load_state(folder / LINKS / name)["family"] for name in load_chain(folder)["links"]]
+
+
+def is_chain(folder: Path) -> bool:
+    """Whether the folder is that of a chain."""
+    return (folder / CHAIN).exists()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder is that of a model or of a chain."""
+    try:
+        return is_chain(folder) or (folder / MODEL).exists()
+    except OSError:  # of a name that no folder can have
+        return False
+
+
+def _save_state(path: Path, state: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
+    atomic_write(path, lambda beside: beside.write_text(text))
+
+
+def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """model.json and the weights of a run folder. Raises RunError."""
+    state = load_state(folder)
+    return state, _read(folder / WEIGHTS)[0]
+
+
+def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Coder]) -> dict[str, Coder]:
+    """What the columns of a run are seen through: frozen encoders, and what `load` makes of views/NAME.
+
+    Raises RunError for one that is not there.
+    """
+    views: dict[str, Coder] = {}
+    for name in filter(None, dict.fromkeys(View.parse(column).through for column in state["columns"])):
+        if name in state.get("frozen", {}):
+            try:
+                views[name] = reload_encoder(**state["frozen"][name])
+            except ValueError as error:
+                raise RunError(f"{folder} cannot be read: {error}") from None
+        elif (folder / VIEWS / name).is_dir():
+            views[name] = load(folder / VIEWS / name)
+        else:
+            raise RunError(
+                f"{folder} lacks {VIEWS}/{name}, the model that it sees a column through; "
+                "copy it there, or restore the folder"
+            )
+    return views
+
+
+def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
+    """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
+    path = folder / name
+    if not path.exists():
+        if name == MODEL and is_chain(folder):
+            links = ", ".join(str(folder / LINKS / link) for link in load_chain(folder)["links"])
+            raise RunError(
+                f"{folder} is a chain, and one model is asked for here; name a link of it: {links}"
+            )
+        raise RunError(
+            f"{folder} holds no {name}: it is not a run folder (or its first checkpoint was not reached)"
+        )
+    try:
+        state = json.loads(path.read_text())
+        version = state["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
+    if version != FORMAT:
+        writer = state.get("likewise", "that wrote it")
+        raise RunError(
+            f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
+            f"install the version {writer}, or train again"
+        )
+    if lacks := [key for key in REQUIRED_KEYS[name] if key not in state]:
+        raise RunError(f"{path} is damaged (it lacks {lacks[0]!r}); train again or restore it from a copy")
+    return state
+
+
+def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write resume.safetensors, with the JSON state in its header."""
+    header = {"state": json.dumps(state)}
+    tensors = {k: v.contiguous() for k, v in tensors.items()}
+    atomic_write(folder / RESUME, lambda path: save_file(tensors, path, header))
+
+
+def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What save_resume wrote. Raises RunError."""
+    if not (folder / RESUME).exists():
+        raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to begin")
+    tensors, header = _read(folder / RESUME)
+    return tensors, json.loads(header["state"])
+
+
+def load_weights_into(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy weights into a module. Raises RunError unless names and shapes agree."""
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunError(
+            f"the weights in {folder} do not fit its {MODEL}, or what is asked beside: {reason}"
+        ) from error
+
+
+def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, by what is left of their names."""
+    return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
+
+
+def optimizer_state(optimiser: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers, by INDEX.NAME."""
+    states = optimiser.state_dict()["state"]
+    return {f"{index}.{name}": v for index, state in states.items() for name, v in state.items()}
+
+
+def load_optimizer_state(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `state_of`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        states.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+    for p, state in optimiser.state.items():  # fused optimisers pair raw memory: moments lie as weights do
+        like = {name: torch.empty_like(p, dtype=v.dtype) for name, v in state.items() if v.shape == p.shape}
+        state.update({name: empty.copy_(state[name]) for name, empty in like.items()})
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside `path` and rename it over `path`.
+
+    Raises RunError, and leaves `path` as it was, if that fails.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"cannot write {path}: {error}. The file that was there is unchanged; "
+            "free some space and go on with --resume"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        return load_file(path), header
+    except (OSError, SafetensorError, struct.error) as error:
+        raise RunError(
+            f"{path} is missing, damaged or cut short ({error}); restore it from a copy, or train again"
+        ) from error

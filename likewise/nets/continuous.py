@@ -1,0 +1,70 @@
+"""Floats: target columns as vectors of floats, a categorical token by one of K fixed codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.core.batch import Batch
+from likewise.core.rng import seed_of
+from likewise.core.spec import Spec
+
+CODE = 32  # the most floats that stand for a categorical token
+
+
+class ContinuousCodes(nn.Module):
+    """Columns of ids and floats <-> columns of floats only.
+
+    A network that sees floats says of a categorical token K logits; `mean` makes of them the mean code
+    (Dieleman et al., 2022, "CDCD").
+
+    specs    column -> Spec of its floats
+    outputs  column -> numbers a token that a network says of it: its floats, or K logits
+    """
+
+    def __init__(self, targets: Mapping[str, Spec]) -> None:
+        super().__init__()
+        self.categorical = [n for n, s in targets.items() if s.categorical]
+        self.specs = {
+            n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width) for n, s in targets.items()
+        }
+        self.outputs = {n: s.classes or s.width for n, s in targets.items()}
+        for name in self.categorical:
+            codes = fixed_codes(targets[name].classes, self.specs[name].width, name)
+            self.register_buffer(f"code_{name}", codes, persistent=False)
+
+    def codes(self, name: str) -> Tensor:
+        """The vectors that stand for the classes of a categorical column, (K, d)."""
+        return getattr(self, f"code_{name}")
+
+    def encode(self, x: Batch) -> Batch:
+        """Encoded columns, ids (B, T) or floats (B, T, C) -> floats (B, T, C)."""
+        return {n: self.codes(n)[x[n]] if n in self.categorical else x[n] for n in self.specs}
+
+    def mean(self, out: Batch) -> Batch:
+        """What a network says -> floats: of logits (B, T, K) the mean code."""
+        return {
+            n: v.softmax(-1) @ self.codes(n).to(v) if n in self.categorical else v for n, v in out.items()
+        }
+
+    def decode(self, floats: Batch) -> Batch:
+        """Floats -> encoded columns, of a categorical token the class of the nearest code.
+
+        All codes have one length, so the nearest is the one of the largest product.
+        """
+        return {
+            n: (v @ self.codes(n).to(v).T).argmax(-1) if n in self.categorical else v
+            for n, v in floats.items()
+        }
+
+
+def fixed_codes(classes: int, floats: int, name: str) -> Tensor:
+    """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, else random."""
+    draw = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
+    if classes <= floats:
+        return torch.linalg.qr(draw)[0] * math.sqrt(floats)
+    return F.normalize(draw, dim=1) * math.sqrt(floats)

@@ -1,0 +1,89 @@
+"""TODO nets.stems.conv."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likewise.nets.stems.base import COARSE, float32_parameters, norm, norm_channels
+
+
+class ConvBlock(nn.Module):
+    """x + conv(gelu(conv(mod(x)))), modulated by the condition (Perez et al., 2018, "FiLM")."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(width, 2 * channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for p in (*self.modulation.parameters(), *self.conv2.parameters()):
+            nn.init.zeros_(p)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x (B, C, h, w), e (B, D) -> (B, C, h, w)."""
+        shift, scale = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
+        return x + self.conv2(F.gelu(self.conv1(torch.addcmul(shift, norm_channels(x), scale + 1))))
+
+
+class ConvStem(nn.Module):
+    """A U-Net's shell (Ronneberger et al., 2015).
+
+    Strided convolutions go down to the coarse grid, transposed ones back up, with or without skips. The
+    transposed kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al.,
+    2016).
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        c_in: int | None,
+        c_out: int | None,
+        width: int,
+        *,
+        skips: bool = True,
+        coarse: int = COARSE,
+    ) -> None:
+        super().__init__()
+        levels = math.ceil(math.log2(max(grid) / coarse))
+        self.fine = grid
+        self.padded = tuple(math.ceil(n / 2**levels) * 2**levels for n in grid)
+        self.grid = tuple(n >> levels for n in self.padded)
+        channels = [max(16, width >> (levels + 1 - i)) for i in range(levels)] + [width]
+        fine, pairs = channels[:-1], list(itertools.pairwise(channels))
+        if c_in is not None:
+            self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
+            self.encoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
+            self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
+        if c_out is not None:
+            self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in pairs)
+            self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) if skips else nn.Identity() for c in fine)
+            self.decoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
+            self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)
+            nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = x.unflatten(1, self.fine).permute(0, 3, 1, 2)  # channels last in memory as it is
+        if self.padded != self.fine:
+            x = F.pad(x, (0, self.padded[1] - self.fine[1], 0, self.padded[0] - self.fine[0]))
+        x, skips = self.enter(x), []
+        for block, down in zip(self.encoders, self.downs, strict=True):
+            x = block(x, e)
+            skips.append(x)
+            x = down(x)
+        return x.permute(0, 2, 3, 1).flatten(1, 2), skips
+
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
+        x = norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2)
+        skips = list(skips)
+        for up, join, block in zip(self.ups[::-1], self.joins[::-1], self.decoders[::-1], strict=True):
+            x = up(x)
+            x = block(join(torch.cat([x, skips.pop()], dim=1) if skips else x), e)
+        x = F.conv2d(F.gelu(norm_channels(x.float())), *float32_parameters(self.leave), padding=1).permute(
+            0, 2, 3, 1
+        )
+        return x[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
