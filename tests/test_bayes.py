@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import likewise.model
 import numpy as np
 import pytest
 import torch
 import toy
 from torch import Tensor, nn
 
+import likewise.models.model
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
@@ -101,7 +101,7 @@ class Partial(Gaussians):
 def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Families that a model finds by name."""
     ours = {"gaussians": Gaussians, "partial": Partial}
-    monkeypatch.setattr(likewise.model, "family_class", ours.__getitem__)
+    monkeypatch.setattr(likewise.models.model, "family_class", ours.__getitem__)
     yield
 
 

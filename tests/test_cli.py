@@ -156,7 +156,7 @@ def test_compare_of_a_label_with_sources_is_of_classifiers(here: Path, capsys, m
         return "classifiers"
 
     module = types.SimpleNamespace(compare_classifiers=compare_classifiers)
-    monkeypatch.setitem(sys.modules, "likewise.evaluation.classify", module)
+    monkeypatch.setitem(sys.modules, "likewise.evaluation.comparison.classifiers", module)
     command = ["compare", "things", "label | image", "--minutes", "1", "--seed", "3", "--out", "c"]
     assert main([*command, "--families", "flow", "--n", "7", "--draws", "1"]) == 0
     [(formula, more)] = asked

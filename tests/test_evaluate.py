@@ -417,7 +417,7 @@ class Fake:
 @pytest.fixture
 def quick(monkeypatch):
     """No loss, as the fakes have none, and a classifier that is trained for a second."""
-    monkeypatch.setattr("likewise.training.heldout_loss", lambda model, table, *, rows, seed: 0.5)
+    monkeypatch.setattr("likewise.evaluation.evaluator.heldout_loss", lambda model, table, *, rows, seed: 0.5)
     monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=40))
 
 
@@ -542,7 +542,9 @@ def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):
 
 
 def test_what_a_model_refuses_is_said_before_judges_learn(table, quick, monkeypatch):
-    monkeypatch.setattr("likewise.evaluation.exam.judges", lambda *_: pytest.fail("judges were prepared"))
+    monkeypatch.setattr(
+        "likewise.evaluation.evaluator.metric_groups", lambda *_: pytest.fail("judges were prepared")
+    )
     with pytest.raises(TypeError, match="guidnce"):
         evaluate(Fake(table, "image | text", True), table, n=5, guidnce=2)
 

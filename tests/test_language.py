@@ -19,10 +19,11 @@ from likewise.cli.commands.data import seen
 from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
-from likewise.data import token_stream
+from likewise.data import sources, token_stream
 from likewise.data.arrow import LONG_TEXT, TableError
 from likewise.data.table import Table
 from likewise.data.token_stream import TokenStream
+from likewise.evaluation.metrics import bits_per_byte as bits_module
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
 from likewise.modalities.document import Document, passages
 from likewise.modalities.text import Text
@@ -161,7 +162,7 @@ def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for n in range(3):
             (tmp_path / name / f"{n}.txt").write_text(f"{name} {n}\n" + (VERSE if n else ""))
     plain = Table.open(tmp_path)
-    monkeypatch.setattr(reading, "AT_ONCE", 10_000)
+    monkeypatch.setattr(sources, "MAX_CHARS_IN_MEMORY", 10_000)
     mapped = Table.open(tmp_path)
     assert mapped._rows.data.cache_files and not plain._rows.data.cache_files
     assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
@@ -489,7 +490,7 @@ def test_other_families_say_that_they_cannot(table: Table) -> None:
 
 
 def test_parts_that_are_scored_are_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bits_per_byte, "MOST", 2000)
+    monkeypatch.setattr(bits_module, "MOST", 2000)
     table = Table.from_rows([{"text": f"{n} {VERSE}"} for n in range(40)], holdout=0.5)
     rows = held_out_rows(table, "text")
     assert len(rows) > 5 and 1900 <= sum(len(row["text"]) for row in rows) <= 2000

@@ -1,4 +1,4 @@
-"""The layers: a file imports only from its own layer or from those above it, families and modalities do not know each other."""
+"""The architecture: packages import one way, modules in no circle, families and modalities do not know each other."""
 
 from __future__ import annotations
 
@@ -6,192 +6,176 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-import pytest
-
 import likewise
+from likewise.families import FAMILIES
 
 ROOT = Path(likewise.__file__).parent
-LAYERS: list[set[str]] = [
-    {"spec", "formula", "paths", "rng"},
-    {
-        "modalities",
-        "layout",
-        "leads",
-        "floats",
-        "gaussians",
-        "em",
-        "masks",
-        "middle",
-        "causal",
-        "trunks",
-        "heads",
-        "stems",
-        "nets",
-        "denoiser",
-        "samplers",
-        "jumps",
-        "preview",
-        "machine",
-        "adversaries",
-        "codec",
-        "likelihood",
-        "priors",
-        "quantise",
-        "closing",
-        "constraints",
-        "healing",
-        "product",
-        "ancestral",
-    },
-    {
-        "reading",
-        "split",
-        "demos",
-        "survey",
-        "latent",
-        "frozen",
-        "stream",
-        "stored",
-        "batches",
-        "views",
-        "table",
-    },
-    {"families"},
-    {"checkpoint", "tokens", "draws", "scores", "conditional", "model", "writing", "bayes", "chain"},
-    {"training", "evaluation", "memory", "testing", "export", "adopt"},
-    {"pictures", "progress", "prompts", "flags", "commands", "cli", "__main__"},
+PACKAGES = [  # a package imports from itself and from those before it
+    "core",
+    "modalities",
+    "nets",
+    "generation",
+    "data",
+    "families",
+    "viz",
+    "models",
+    "training",
+    "interop",
+    "evaluation",
+    "cli",
 ]
-LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-FILES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
+STRANGERS = [
+    ("data", "generation"),
+    ("data", "nets.transformer"),
+    ("families", "data"),
+    ("families", "modalities"),
+]
+TOP = {"_lazy": 0, "testing": len(PACKAGES), "__main__": len(PACKAGES)}  # modules beside the packages
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != ROOT / "__init__.py"
+}
 
 
-def module(path: Path) -> str:
-    """likewise/families/flow.py -> families.flow; a package's __init__ is the package."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(FILES[name].read_text())
 
 
-def imports(path: Path, tree: ast.AST | None = None) -> Iterator[str]:
-    """The modules that a file imports anywhere, in functions too; `from a import b` gives a.b where that is a module of ours."""
-    for node in ast.walk(tree or ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: write imports in full"
-            ours = node.module.split(".")[0] == "likewise"
-            for alias in node.names:
-                inner = ROOT.joinpath(*node.module.split(".")[1:], alias.name)
-                whole = ours and (inner.is_dir() or inner.with_suffix(".py").exists())
-                yield f"{node.module}.{alias.name}" if whole else node.module
+def imports(node: ast.AST) -> Iterator[str]:
+    """What is imported anywhere below a node: in functions and for type checkers too."""
+    for found in ast.walk(node):
+        if isinstance(found, ast.Import):
+            yield from (alias.name for alias in found.names)
+        elif isinstance(found, ast.ImportFrom):
+            assert found.level == 0 and found.module, "write imports in full"
+            for alias in found.names:
+                whole = f"{found.module}.{alias.name}"
+                yield whole if whole.removeprefix("likewise.") in FILES else found.module
 
 
-def own_imports(path: Path) -> set[str]:
-    """Modules of likewise that a file imports, less the leading name; the bare package (its __version__) is nobody's layer."""
-    return {name.removeprefix("likewise.") for name in imports(path) if name.startswith("likewise.")}
+def own_imports(name: str) -> set[str]:
+    """The modules of likewise that a module imports; the bare package, for its version, is nobody's layer."""
+    return {n.removeprefix("likewise.") for n in imports(tree(name)) if n.startswith("likewise.")}
 
 
-def at_import(path: Path) -> set[str]:
-    """What importing the file imports: function bodies and `if TYPE_CHECKING` left out."""
-    tree = ast.parse(path.read_text())
-    tree.body = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
-    return set(imports(path, tree))
+def package(name: str) -> str:
+    return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_imports_only_from_layers_above(path: Path) -> None:
-    name = module(path).split(".")[0]
-    assert name in LAYER, f"{name} has no layer: give it one in LAYERS"
-    for other in own_imports(path):
-        assert LAYER[other.split(".")[0]] <= LAYER[name], (
-            f"{module(path)} (layer {LAYER[name]}) imports {other}, which lies below it"
-        )
+def rank(name: str) -> int:
+    return TOP[name] if name in TOP else PACKAGES.index(package(name))
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "families"], ids=module)
-def test_a_family_knows_no_other_family_and_no_modality(path: Path) -> None:
-    allowed = LAYERS[0] | LAYERS[1] - {"modalities"} | {"families.base"}
-    assert own_imports(path) <= allowed, f"{module(path)} imports {own_imports(path) - allowed}"
+def within(name: str, place: str) -> bool:
+    return name == place or name.startswith(place + ".")
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "modalities"], ids=module)
-def test_a_modality_knows_no_net(path: Path) -> None:
-    other = {
-        name for name in own_imports(path) if not name.startswith("modalities") and name not in LAYERS[0]
-    }
-    assert not other, f"{module(path)} imports {other}"
+def test_every_module_is_in_a_package() -> None:
+    assert {package(name) for name in FILES} == {*PACKAGES, *TOP}
+
+
+def test_packages_import_one_way() -> None:
+    wrong = [f"{name} imports {n}" for name in FILES for n in own_imports(name) if rank(n) > rank(name)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_packages_that_do_not_know_each_other() -> None:
+    wrong = [
+        f"{name} imports {n}"
+        for name in FILES
+        for n in own_imports(name)
+        for place, stranger in STRANGERS
+        if within(name, place) and within(n, stranger)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_family_imports_another() -> None:
+    registry = {"families", "families.base", "families.registry"}
+    for name in FILES.keys() - registry:
+        if within(name, "families"):
+            others = {n for n in own_imports(name) if within(n, "families")}
+            assert others <= {"families.base"}, f"{name} imports {others}"
+
+
+def test_core_and_modalities_know_no_network() -> None:
+    for name in FILES:
+        if package(name) in ("core", "modalities"):
+            networks = {n for n in imports(tree(name)) if n == "torch.nn" and package(name) == "modalities"}
+            assert not networks, f"{name} imports {networks}"
 
 
 def test_families_are_files_of_the_folder() -> None:
-    from likewise.families.registry import FAMILIES
-
-    files = {p.stem for p in FILES if p.parent.name == "families" and p.stem not in ("base", "__init__")}
-    assert set(FAMILIES) == files
+    files = {name.removeprefix("families.") for name in FILES if name.startswith("families.")}
+    assert set(FAMILIES) == files - {"base", "registry"}
 
 
-def test_there_is_no_circle() -> None:
-    graph = {
-        module(p): {n.removeprefix("likewise.") for n in at_import(p) if n.startswith("likewise.")}
-        for p in FILES
-    }
-    graph = {
-        name: {n if n in graph else n.rpartition(".")[0] for n in others} - {name}
-        for name, others in graph.items()
-    }
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {name: own_imports(name) - {name} for name in FILES}
     while graph:
         free = {name for name, others in graph.items() if not others & graph.keys()}
         assert free, f"these import each other in a circle: {sorted(graph)}"
         graph = {name: others for name, others in graph.items() if name not in free}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_nothing_is_unpickled_evaluated_or_seeded(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+def test_every_package_says_what_lives_there_and_what_is_public() -> None:
+    for name, path in FILES.items():
+        if path.name == "__init__.py":
+            doc = ast.get_docstring(tree(name)) or ""
+            assert doc and len(doc.splitlines()) <= 7, f"{name}: a docstring of at most seven lines"
+            own = f"likewise.{name}"
+            code = [n for n in tree(name).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+            assert not code, f"{own} defines {code[0].name}: put it into a module"
+
+
+def test_nothing_is_unpickled_evaluated_or_seeded() -> None:
     banned = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-    assert not {name.split(".")[0] for name in imports(path)} & banned
-    calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
-    assert not calls & {
-        "eval",
-        "exec",
-        "compile",
-        "torch.load",
-        "torch.save",
-        "np.load",
-        "numpy.load",
-        "pd.read_pickle",
-    }
-    seeds = {
-        "torch.manual_seed",
-        "torch.seed",
-        "torch.cuda.manual_seed_all",
-        "np.random.seed",
-        "random.seed",
-        "torch.set_rng_state",
-    }
-    forked = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in seeds:
-            assert id(node) in forked, f"{module(path)}:{node.lineno} seeds the global generator"
+    calls = {"eval", "exec", "compile", "torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle"}
+    seeds = {"torch.manual_seed", "torch.seed", "torch.cuda.manual_seed_all", "np.random.seed"}
+    seeds |= {"random.seed", "torch.set_rng_state"}
+    for name in FILES:
+        found = {n.partition(".")[0] for n in imports(tree(name))} & banned
+        assert not found, f"{name} imports {found}"
+        forked = {
+            id(inner)
+            for node in ast.walk(tree(name))
+            if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in calls, f"{name}:{node.lineno} calls {called}"
+                assert called not in seeds or id(node) in forked, f"{name}:{node.lineno} seeds globally"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_nothing_swallows_keywords_or_runs_at_import(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    calls = [n for n in tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
-    assert not calls, f"{module(path)}:{calls[0].lineno} runs at import"
-    loops = [n for n in tree.body if isinstance(n, ast.For | ast.While | ast.With)]
-    assert not loops, f"{module(path)}:{loops[0].lineno} runs at import"
+def test_nothing_runs_at_import() -> None:
+    for name in FILES.keys() - {"__main__"}:
+        for node in tree(name).body:
+            runs = isinstance(node, ast.For | ast.While | ast.With)
+            runs |= isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+            assert not runs, f"{name}:{node.lineno} runs at import"
+
+
+def test_names_of_lazy_packages_are_those_that_type_checkers_see() -> None:
+    for name, path in {"": ROOT / "__init__.py", "core": FILES["core"]}.items():
+        body = ast.parse(path.read_text())
+        [block] = [n for n in body.body if isinstance(n, ast.If)]
+        seen = {a.name: n.module for n in ast.walk(block) if isinstance(n, ast.ImportFrom) for a in n.names}
+        [table] = [n for n in ast.walk(body) if isinstance(n, ast.Dict)]
+        prefix = "likewise." + (f"{name}." if name else "")
+        modules = {key: prefix + module for key, module in ast.literal_eval(table).items()}
+        assert modules == seen
 
 
 def test_the_package_is_imported_without_torch() -> None:
     code = (
-        "import sys, likewise, likewise.formula, likewise.spec, likewise.cli; heavy = {'torch', 'numpy', 'datasets', 'PIL', 'sklearn'}"
-        " & set(sys.modules); assert not heavy, heavy"
+        "import sys, likewise, likewise.core.formula, likewise.core.spec, likewise.cli.main; "
+        "heavy = {'torch', 'numpy', 'datasets', 'PIL', 'sklearn'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -294,7 +294,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The profile of one globin in the place of that of the package."""
     if "pyhmmer" in sys.modules or pytest.importorskip("pyhmmer"):
         monkeypatch.setattr(
-            "likewise.evaluation.matter.GLOBINS", type("P", (), {"member": lambda _, n: profile()})()
+            "likewise.evaluation.domains.proteins.GLOBINS",
+            type("P", (), {"member": lambda _, n: profile()})(),
         )
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"likewise: {did_you_mean('command', argv[0], COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        status = importlib.import_module(f"likewise.commands.{argv[0]}").run(argv[1:])
+        status = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:

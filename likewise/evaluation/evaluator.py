@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,21 +24,14 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult, Report
 from likewise.modalities.base import Row
+from likewise.models.base import Distribution
 from likewise.models.checkpoint import load_state
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
 from likewise.models.text_prompt import is_single_text
+from likewise.training.loss import heldout_loss
 
 NO_LIKELIHOOD = "no held-out likelihood"
-
-
-class Sampler(Protocol):
-    """What `evaluate` asks of a model; one with a density has `log_prob`, one with views `columns`."""
-
-    formula: Formula
-
-    def sample(self, rows: Sequence[Row], *, seed: int = 0, **knobs: Any) -> list[Row]:
-        """One draw for each row of sources."""
 
 
 class Evaluator:
@@ -79,7 +72,7 @@ class Evaluator:
         self.notes = [*notes, *more]
         return found
 
-    def draw(self, model: Sampler, **knobs: Any) -> tuple[list[Row], float]:
+    def draw(self, model: Distribution, **knobs: Any) -> tuple[list[Row], float]:
         """The samples of a model, `draws` for each row, and the seconds that they took."""
         began = time.perf_counter()
         asked = [row for row in self.rows for _ in range(self.ground.draws)]
@@ -93,7 +86,7 @@ class Evaluator:
 
     def report(
         self,
-        model: Sampler,
+        model: Distribution,
         drawn: Sequence[Row],
         seconds: float = 0.0,
         *,
@@ -101,8 +94,6 @@ class Evaluator:
         **knobs: Any,
     ) -> Report:
         """All about a model: its losses, and its samples (of `draw`, with these knobs), judged."""
-        from likewise.training.loss import heldout_loss
-
         count = len(self.ground.rows)
         lines = []
         if not isinstance(model, Pipeline):  # which has no one loss
@@ -127,7 +118,7 @@ class Evaluator:
             seconds=seconds,
         )
 
-    def likelihood(self, model: Sampler, count: int) -> tuple[list[MetricResult], list[str]]:
+    def likelihood(self, model: Distribution, count: int) -> tuple[list[MetricResult], list[str]]:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
         if count < 1:
             return [], []
@@ -181,7 +172,7 @@ class Evaluator:
 
 
 def evaluate(
-    model: Sampler,
+    model: Distribution,
     table: Table,
     *,
     n: int = 500,

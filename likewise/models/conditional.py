@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from likewise.core.score import Score
 from likewise.modalities.base import Row
-
-if TYPE_CHECKING:
-    from likewise.models.model import Model
-    from likewise.models.pipeline import Pipeline
+from likewise.models.base import Density, Distribution
 
 
 @dataclass(frozen=True)
 class Conditional:
     """P(targets | these), of a model or a chain."""
 
-    model: Model | Pipeline
+    model: Distribution
     sources: Row
 
     def sample(
@@ -29,8 +26,10 @@ class Conditional:
 
     def log_prob(self, *, seed: int = 0, **given: Any) -> Score:
         """log P(targets | sources), one row: a value of every target, and knobs; see Model.log_prob."""
-        missing = [n for n in self.model.targets if n not in given]
+        if not isinstance(self.model, Density):
+            raise ValueError(f"{str(self.model.formula)!r} is no one model, so it has no density")
+        missing = [n for n in self.model.formula.learned if n not in given]
         if missing:
             raise ValueError(f"log_prob needs a value of every target; {missing[0]!r} has none")
-        targets = {n: given.pop(n) for n in self.model.targets}
+        targets = {n: given.pop(n) for n in self.model.formula.learned}
         return self.model.log_prob([{**self.sources, **targets}], seed=seed, **given)

@@ -10,6 +10,7 @@ from typing import Any
 from likewise.core.formula import Formula
 from likewise.data.table import Table
 from likewise.evaluation.comparison.results import SHOWN, Comparison, Entry
+from likewise.evaluation.comparison.save import save_report
 from likewise.evaluation.evaluator import Evaluator
 from likewise.families.registry import sampling_families, sampling_family_class
 from likewise.modalities.base import Row
@@ -93,7 +94,7 @@ def compare(
         tuple(held),
         table,
     )
-    found.save(Path(folder))
+    save_report(found, Path(folder))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -15,12 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from likewise.core.formula import distinct_columns
+from likewise.evaluation.comparison.results import Cell, Comparison
+from likewise.evaluation.comparison.sweep import Sweep
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.modalities.base import Row
-
-if TYPE_CHECKING:
-    from likewise.evaluation.comparison.results import Cell, Comparison
-    from likewise.evaluation.comparison.sweep import Sweep
 
 WIDTH, NAME, MARGIN = 14.0, 1.35, 0.3  # inches: of a report, of its first column, around it
 HEAD, LINE, TITLE = 0.62, 0.44, 0.8  # inches: heights in a report

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import PIL.Image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,11 +13,9 @@ from matplotlib.figure import Figure
 
 from likewise.core.formula import distinct_columns
 from likewise.evaluation.comparison import figures
+from likewise.evaluation.comparison.results import Cell, Column, Comparison, Entry
 from likewise.modalities import image as pixels
 from likewise.modalities.base import Row
-
-if TYPE_CHECKING:
-    from likewise.evaluation.comparison.results import Cell, Column, Comparison, Entry
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --soft: #6b6b6b; --rule: #dcdcdc; --paper: #fff;

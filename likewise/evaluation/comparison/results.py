@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from likewise.evaluation.evaluator import NO_LIKELIHOOD
 from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import Better, MetricResult, Report
 from likewise.modalities.base import Row
-from likewise.models import checkpoint
 
 SHOWN = 16  # draws of each family that are shown
 LIKELIHOOD, SECONDS = "bits/dim", "s per 1,000"
@@ -217,17 +215,6 @@ class Comparison:
             "entries": entries,
             "notes": self.notes(),
         }
-
-    def save(self, folder: Path) -> None:
-        """Write report.html, which stands alone, report.png and report.json. Raises RunError."""
-        from likewise.evaluation.comparison import figures, html_report
-
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        checkpoint.atomic_write(folder / "report.json", lambda path: path.write_text(text, encoding="utf-8"))
-        checkpoint.atomic_write(folder / "report.png", lambda path: path.write_bytes(figures.report(self)))
-        html = html_report.html(self)
-        checkpoint.atomic_write(folder / "report.html", lambda path: path.write_text(html, encoding="utf-8"))
 
 
 def marks(values: Sequence[Estimate | None], column: Column) -> list[str]:

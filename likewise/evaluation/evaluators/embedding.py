@@ -18,6 +18,7 @@ from likewise.evaluation.report import MetricResult, Report
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.model import Model
+from likewise.training.loss import heldout_loss
 
 
 def evaluate_embedding(
@@ -28,8 +29,6 @@ def evaluate_embedding(
     Rows of one `concept`, where the table has such a column, are right answers for one another. Raises
     ValueError if fewer than 2 rows are held out.
     """
-    from likewise.training.loss import heldout_loss
-
     if n < 2 or len(table.test) < 2:
         raise ValueError(
             f"the table holds out {len(table.test)} rows, n={n}, and evaluation needs at least "
