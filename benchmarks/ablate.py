@@ -59,7 +59,7 @@ def main() -> None:
         table.train.encoded(target)  # once, and not on the setting's clock
         plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
-        rows, began = plan.settled(model.family).batch, time.perf_counter()
+        rows, began = plan.resolved(model.family).batch, time.perf_counter()
         for step in train(model, table, plan):
             last = step
         seconds = time.perf_counter() - began
@@ -74,7 +74,7 @@ def main() -> None:
 def judged(model: Model, table: Table, n: int) -> Report | str:
     """All that `likewise evaluate` says; of running text, of which many draws would take long, its bits."""
     [target, *_] = model.targets
-    if not table.columns[target].spec.running:
+    if not table.columns[target].spec.windowed:
         return evaluate(model, table, n=n)
     line = bits_per_byte(model, held_out_rows(table, target), table.train.column(target))
     size = sum(p.numel() for p in model.parameters())

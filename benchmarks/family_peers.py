@@ -113,7 +113,10 @@ CASES: dict[str, dict[str, Case]] = {
     },
     "vae": {
         "digits": digits(
-            ("likewise vae", likewise_of("vae", scores=True, knobs={"samples": DRAWS}, latent=LATENT)),
+            (
+                "likewise vae",
+                likewise_of("vae", scores=True, sampling_options={"samples": DRAWS}, latent=LATENT),
+            ),
             ("pythae VAE", density_peers.pythae_vae(None)),
             ("pythae BetaVAE", density_peers.pythae_vae(0.01)),
             unit="bits/dim",

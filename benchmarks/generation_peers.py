@@ -37,7 +37,7 @@ Draw = Callable[[int, int, str, int], int]  # (batch, tokens, way, seed) -> toke
 
 def ours(model: Model, prompt: str, precision: str) -> Draw:
     """Model.sample; how many ids it drew is seen where the family gives them."""
-    [column], family = model.made.values(), type(model.family)
+    [column], family = model.target_columns.values(), type(model.family)
     begun, inner, ids = len(column.ids(prompt)), family.sample, []
 
     @functools.wraps(inner)
@@ -122,7 +122,7 @@ def main() -> None:
 
     tune_malloc()
     model = Model.load(args.run).to(DEVICE).eval()
-    [column] = model.made.values()
+    [column] = model.target_columns.values()
     tokens = min(args.tokens, column.length - len(column.ids(args.prompt)) - 1)
     with tempfile.TemporaryDirectory() as folder:
         to_transformers(model, Path(folder) / "exported")

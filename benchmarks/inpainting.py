@@ -70,15 +70,17 @@ def by_replacement(sampler: str, fresh: bool) -> Way:
 
 def guided(model: Model, c: Context, mask: Tensor) -> Denoise:
     """The denoiser that is told of nothing known, guided by the defaults of `sample`."""
-    knobs = {name: knob.default for name, knob in model.knobs().items()}
+    sampling_options = {name: option.default for name, option in model.sampling_options().items()}
     nothing, denoiser = torch.zeros_like(mask), model.family.denoiser
-    plain, both = denoiser.denoise(c, nothing), denoiser.denoise(c + c.nothing(), nothing.repeat(2, 1))
+    plain, both = denoiser.denoise(c, nothing), denoiser.denoise(c + c.unconditional(), nothing.repeat(2, 1))
 
     def asked(x_t: Tensor, t: float) -> Tensor:
-        if not knobs["guidance_from"] <= t <= knobs["guidance_to"]:
+        if not sampling_options["guidance_from"] <= t <= sampling_options["guidance_to"]:
             return plain(x_t, t)
         with_text, without = both(x_t.repeat(2, 1), t).chunk(2)
-        return classifier_free_guidance(x_t, with_text, without, knobs["guidance"], knobs["zero_star"])
+        return classifier_free_guidance(
+            x_t, with_text, without, sampling_options["guidance"], sampling_options["zero_star"]
+        )
 
     return asked
 

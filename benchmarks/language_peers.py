@@ -80,7 +80,7 @@ class Task:
         return Document.fit(self.documents, vocabulary=BYTES + more)
 
     @cached_property
-    def ours(self) -> Model:
+    def to_internal_ids(self) -> Model:
         """The defaults, as they are before the first step."""
         return Model(self.name, self.table.columns, seed=self.seed)
 
@@ -101,9 +101,9 @@ Contestant = Callable[[Task], Result]
 
 def likewise(task: Task) -> Result:
     """The defaults of this package."""
-    model, plan = task.ours, Plan(minutes=task.seconds / 60, seed=task.seed, save=1e9)
+    model, plan = task.to_internal_ids, Plan(minutes=task.seconds / 60, seed=task.seed, save=1e9)
     *_, last = train(model, task.table, plan)
-    column, rows = task.table.columns[task.name], plan.settled(model.family).batch
+    column, rows = task.table.columns[task.name], plan.resolved(model.family).batch
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
     return Result(
         count(model),
@@ -118,7 +118,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
     """A peer over bytes or pairs; its sizes are the published ones, or those of likewise."""
 
     def run(task: Task) -> Result:
-        column, own = task.column(tokens), task.ours
+        column, own = task.column(tokens), task.to_internal_ids
         trunk = own.family.causal
         shape = (
             gpt.PUBLISHED
@@ -128,7 +128,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
                 len(trunk.blocks),
                 trunk.width // trunk.head,
                 task.table.columns[task.name].length,
-                Plan(minutes=1).settled(own.family).batch,
+                Plan(minutes=1).resolved(own.family).batch,
             )
         )
         shape = dataclasses.replace(shape, classes=column.spec.classes)

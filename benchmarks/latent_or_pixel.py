@@ -30,7 +30,7 @@ def latent(table: Table, args: argparse.Namespace) -> Painter:
     def train(seconds: float) -> tuple[int, float]:
         began = time.perf_counter()
         rows, took = fit(codes, table, args.share * seconds, args.seed)
-        seen = table.see("image@codes | text", codes=codes)
+        seen = table.add_views("image@codes | text", codes=codes)
         flows.append(Model("image@codes | text", seen.columns, "flow", seed=args.seed))
         notes.append(f"{rows:,} rows in the autoencoder's {took:.1f} s; {codes.code_spec('image')}")
         return fit(flows[0], seen, max(1e-3, seconds - (time.perf_counter() - began)), args.seed)

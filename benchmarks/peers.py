@@ -131,7 +131,7 @@ Maker = Callable[[Task], Method]
 def likewise_of(
     family: str,
     *,
-    knobs: dict[str, Any] | None = None,
+    sampling_options: dict[str, Any] | None = None,
     scores: bool = False,
     rebuilds: bool = False,
     **options: Any,
@@ -143,7 +143,7 @@ def likewise_of(
         test = task.table.test
 
         def run(seconds: float) -> int:
-            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9).settled(model.family)
+            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9).resolved(model.family)
             return plan.batch * [step.step for step in train(model, task.table, plan)][-1]
 
         def draw(classes: Tensor) -> Values:
@@ -155,7 +155,7 @@ def likewise_of(
 
         def score() -> Tensor:
             rows = [test[i] for i in range(len(test))]
-            return model.eval().log_prob(rows, seed=task.seed, **(knobs or {})).nats
+            return model.eval().log_prob(rows, seed=task.seed, **(sampling_options or {})).nats
 
         def rebuild(images: Tensor) -> Tensor:
             (name,), codec = task.targets, model.eval().family.codec

@@ -61,9 +61,9 @@ class Judge:
 
     def __init__(self, table: Table, n: int, seed: int = 0) -> None:
         self.table = table
-        self.ground = ReferenceSet.choose(table, Formula.parse("image | text"), n, 1, seed)
-        self.images = ImageMetrics(self.ground, "image", 1000, "concept", main=True, alone=False)
-        self.texts, self.truth = self.ground.held("text"), self.ground.held("image")
+        self.reference = ReferenceSet.choose(table, Formula.parse("image | text"), n, 1, seed)
+        self.images = ImageMetrics(self.reference, "image", 1000, "concept", main=True, alone=False)
+        self.texts, self.truth = self.reference.held("text"), self.reference.held("image")
 
     def __call__(self, drawn: Pictures) -> dict[str, Estimate]:
         """KIDs and coverage against the real pictures, and the rank of the true one among 1,000 others."""
@@ -78,7 +78,7 @@ class Judge:
         few = range(0, len(self.texts), max(1, len(self.texts) // rows))
         x = edge_features(self._seen(draw([self.texts[i] for i in few], steps)))
         real = self.images.real[list(few)]
-        return kid(x, real, rng=self.ground.rng("pilot"), paired=True, repeats=2).value
+        return kid(x, real, rng=self.reference.rng("pilot"), paired=True, repeats=2).value
 
     def _seen(self, drawn: Pictures) -> np.ndarray:
         return pictures_of(self.table, "image", drawn)
@@ -90,7 +90,7 @@ class Judge:
             found[f"KID of {space.__name__}"] = self.images.spaces[space].kid(space(x))
         balls = self.images.spaces[edge_features].density_coverage(edge_features(x))
         found["coverage"] = balls[0][1], balls[1][1]
-        for line in (line for finder in self.images.texts for line in finder.lines(x)):
+        for line in (line for finder in self.images.texts for line in finder.results(x)):
             if (name := line.name.partition(": ")[2]) in RANKS:
                 found[name] = line.value, line.baseline
         return found
@@ -104,7 +104,7 @@ def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, flo
     plan, began = Plan(minutes=seconds / 60, seed=seed, save=1e9), time.perf_counter()
     steps = [step.step for step in train(model, table, plan)][-1]
     model.eval()
-    return steps * plan.settled(model.family).batch, time.perf_counter() - began
+    return steps * plan.resolved(model.family).batch, time.perf_counter() - began
 
 
 def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Pictures]:

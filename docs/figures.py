@@ -56,9 +56,11 @@ def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
     print(HERE / f"{name}.png")
 
 
-def of_labels(model: Model, seed: int = 0, **knobs: float | str | bool) -> list[Image]:
+def of_labels(model: Model, seed: int = 0, **sampling_options: float | str | bool) -> list[Image]:
     """One draw of each label."""
-    return [row["image"] for row in model.sample([{"label": n} for n in LABELS], seed=seed, **knobs)]
+    return [
+        row["image"] for row in model.sample([{"label": n} for n in LABELS], seed=seed, **sampling_options)
+    ]
 
 
 def pictures(model: Model, tokens: Tensor) -> list[Image]:

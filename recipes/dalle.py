@@ -20,7 +20,7 @@ def main() -> None:
     out = args.out or Path("runs/systems/dalle")
     table = Table.open(args.data)
     vq = learn("image", table, out / "vq", args.minutes, "autoencoder", bottleneck="fsq", coarse=6)
-    seen = table.see("image@vq | text", vq=vq)
+    seen = table.add_views("image@vq | text", vq=vq)
     model = learn("image@vq | text", seen, out / "writer", args.minutes, "autoregressive")
     judge(model, table, out, args.n)
     show(model, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")

@@ -25,7 +25,7 @@ def main() -> None:
     out = args.out or Path("runs/systems/dalle2")
     table = Table.open(args.data)
     clip = learn("image, text", table, out / "clip", args.minutes, "contrastive")
-    table = table.see("image@clip | image[size=12]", clip=clip)
+    table = table.add_views("image@clip | image[size=12]", clip=clip)
     prior = learn("image@clip | text", table, out / "prior", args.minutes)
     decoder = learn("image[size=12] | image@clip", table, out / "decoder", args.minutes)
     upsampler = learn("image | image[size=12]", table, out / "upsampler", args.minutes, source_noise=0.5)

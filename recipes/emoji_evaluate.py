@@ -143,12 +143,12 @@ def features(images: Pictures) -> np.ndarray:
 
 
 def group_report(
-    model: Model, table: Table, judge: Judge, rows: Sequence[dict], seed: int, knobs: dict
+    model: Model, table: Table, judge: Judge, rows: Sequence[dict], seed: int, sampling_options: dict
 ) -> tuple[dict[str, dict[str, Estimate]], list[PIL.Image.Image]]:
     """Measures of one group: who drew -> measure -> estimate; and the pictures drawn."""
     rng = np.random.default_rng(seed)
     asked = [{name: row[name] for name in model.sources} for row in rows]
-    drawn = [row["image"] for row in model.sample(asked, seed=seed, **knobs)]
+    drawn = [row["image"] for row in model.sample(asked, seed=seed, **sampling_options)]
     real, copied = [row["image"] for row in rows], nearest(table, rows, rng)
     found = {
         who: judged(judge, images, rows, rng)
@@ -162,7 +162,7 @@ def group_report(
     return found, drawn
 
 
-def probes(model: Model, seed: int, knobs: dict) -> PIL.Image.Image:
+def probes(model: Model, seed: int, sampling_options: dict) -> PIL.Image.Image:
     """Hand-written prompts, a line for each kind."""
     written = [text for line in PROBES.values() for text in line]
     asked = []
@@ -171,7 +171,9 @@ def probes(model: Model, seed: int, knobs: dict) -> PIL.Image.Image:
         asked.append(
             {"text": prompts.normalize_prompt(plain, model.columns["text"]), "style": "twemoji", **labels}
         )
-    drawn = [row["image"] for row in model.sample(asked, seed=seed, indices=[0] * len(asked), **knobs)]
+    drawn = [
+        row["image"] for row in model.sample(asked, seed=seed, indices=[0] * len(asked), **sampling_options)
+    ]
     return grid(drawn, columns=8, captions=written)
 
 
@@ -181,9 +183,11 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=Path("runs/emoji-judge"))
     parser.add_argument("--n", type=int, default=200, help="prompts of each group, at most (default 200)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("knobs", nargs="*", help="of drawing: steps=20 guidance=3")
+    parser.add_argument("options", nargs="*", help="of drawing: steps=20 guidance=3")
     args = parser.parse_intermixed_args()
-    knobs = {name: ast.literal_eval(value) for name, value in (word.split("=") for word in args.knobs)}
+    sampling_options = {
+        name: ast.literal_eval(value) for name, value in (word.split("=") for word in args.sampling_options)
+    }
     model, (judge, about) = Model.load(args.run), Judge.load(args.judge)
     data = {k: v for k, v in load_state(args.run)["data"].items() if k != "fingerprint"}
     for name in ("source", "by", "pairs", "holdout"):
@@ -197,7 +201,7 @@ def main() -> None:
     report, lines, captions = {}, [], []
     for group in ("pair", "new emoji"):
         rows = [table.test[i] for i in held_out(table, unseen, group, args.n, args.seed)]
-        report[group], drawn = group_report(model, table, judge, rows, args.seed, knobs)
+        report[group], drawn = group_report(model, table, judge, rows, args.seed, sampling_options)
         shown = rows[:ACROSS]
         lines += [row["image"] for row in shown] + drawn[:ACROSS]
         captions += [""] * len(shown) + [images.caption(row, ["text", "style"]) for row in shown]
@@ -209,10 +213,10 @@ def main() -> None:
         group: {who: {measure: asdict(e) for measure, e in of.items()} for who, of in found.items()}
         for group, found in report.items()
     }
-    state = {"run": str(args.run), "seed": args.seed, "knobs": knobs, "groups": told}
+    state = {"run": str(args.run), "seed": args.seed, "options": sampling_options, "groups": told}
     images.write_file(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
     images.save(grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
-    images.save(probes(model, args.seed, knobs), args.run / "probes.png")
+    images.save(probes(model, args.seed, sampling_options), args.run / "probes.png")
     print(f"\n{args.run}/heldout.json, heldout.png (real above drawn), probes.png")
 
 

@@ -21,7 +21,7 @@ from likewise import Chain, Table
 def main() -> None:
     args = asked(__doc__, minutes=3)
     out = args.out or Path("runs/systems/imagen")
-    table = Table.open(args.data).see("image[size=12]")
+    table = Table.open(args.data).add_views("image[size=12]")
     small = learn("image[size=12] | text", table, out / "small", args.minutes)
     large = learn("image | image[size=12], text", table, out / "large", args.minutes, source_noise=0.5)
     chain = Chain({"small": small, "large": large})

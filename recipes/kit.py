@@ -80,10 +80,12 @@ def learn(
     return model.eval()
 
 
-def show(model: Model | Pipeline, prompts: Sequence[str], path: Path, n: int = 4, **knobs: Any) -> None:
+def show(
+    model: Model | Pipeline, prompts: Sequence[str], path: Path, n: int = 4, **sampling_options: Any
+) -> None:
     """`n` draws of each prompt, a prompt a line; what lies on the way to a picture stands before it."""
     rows = [{"text": prompt} for prompt in prompts for _ in range(n)]
-    drawn = model.sample(rows, seed=0, indices=list(range(n)) * len(prompts), **knobs)
+    drawn = model.sample(rows, seed=0, indices=list(range(n)) * len(prompts), **sampling_options)
     steps = [t for link in getattr(model, "links", {"": model}).values() for t in link.targets]
     names = [t for t in steps if not hasattr(drawn[0][t], "ndim")]
     captions = [prompt if i % n == 0 else "" for i, prompt in enumerate(p for p in prompts for _ in range(n))]
@@ -91,9 +93,9 @@ def show(model: Model | Pipeline, prompts: Sequence[str], path: Path, n: int = 4
     print(f"picture: {path}")
 
 
-def judge(model: Model | Pipeline, table: Table, folder: Path, n: int, **knobs: Any) -> None:
+def judge(model: Model | Pipeline, table: Table, folder: Path, n: int, **sampling_options: Any) -> None:
     """The report of `likewise evaluate`, beside the model."""
-    report = evaluate(model, table, n=n, likelihood_rows=0, **knobs)
+    report = evaluate(model, table, n=n, likelihood_rows=0, **sampling_options)
     (folder / "report.txt").write_text(f"{report}\n")
     print(report)
 

@@ -20,7 +20,7 @@ def main() -> None:
     out = args.out or Path("runs/systems/stable_diffusion")
     table = Table.open(args.data)
     codes = learn("image", table, out / "codes", args.minutes, "autoencoder", coarse=6, floats=8)
-    seen = table.see("image@codes | text", codes=codes)
+    seen = table.add_views("image@codes | text", codes=codes)
     model = learn("image@codes | text", seen, out / "latent", args.minutes)
     judge(model, table, out, args.n)
     show(model, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")

@@ -25,7 +25,7 @@ WAYS = {"learned": "image | text", "frozen": "image | text@minilm", "both": "ima
 def main() -> None:
     args = asked(__doc__, minutes=5)
     out = args.out or Path("runs/systems/text_sources")
-    table = Table.open(args.data).see(WAYS["both"])
+    table = Table.open(args.data).add_views(WAYS["both"])
     for split in (table.train, table.test):  # before the clock of a training runs
         split.encoded("text@minilm")
     columns = {}
@@ -33,7 +33,7 @@ def main() -> None:
         model = learn(formula, table, out / way, args.minutes)
         report = evaluate(model, table, n=args.n, likelihood_rows=0)
         (out / way / "report.txt").write_text(f"{report}\n")
-        columns[way] = {line.name.replace("text@minilm", "text"): line for line in report.lines}
+        columns[way] = {line.name.replace("text@minilm", "text"): line for line in report.results}
     rows = [("held-out rows", *WAYS.values())]
     for name in columns["learned"]:
         if " ~ " in name or "KID" in name or "C2ST" in name:

@@ -105,7 +105,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
     whole = torch.cat(list(model.causal(parts, used, reading)), dim=1)
     state, tokens = IncrementalState(model.causal, reading), torch.cat(parts, dim=1)
     for i in range(6):
-        apart = (state.slot(i, used[:, i]) - whole[:, i]).abs()[used[:, i]].max()
+        apart = (state.step(i, used[:, i]) - whole[:, i]).abs()[used[:, i]].max()
         assert apart < 1e-4, f"slot {i} differs by {apart:.2g}"
         state.push(tokens[:, i])
     z["number"][:, 1] += 1  # a slot sees nothing of its own token, or of those after it
@@ -190,11 +190,11 @@ def test_a_mixture_draws_what_it_scores() -> None:
 @torch.no_grad()
 def test_heads_begin_at_the_marginal() -> None:
     ids, floats = CategoricalHead(8, 3), MixtureHead(8, 2, 4, 0.01)
-    ids.begin(torch.tensor([0, 0, 0, 0, 2]))
+    ids.init_from_data(torch.tensor([0, 0, 0, 0, 2]))
     shares = ids(torch.zeros(8)).softmax(-1)
     assert torch.allclose(shares, torch.tensor([5.0, 1.0, 2.0]) / 8)
     x = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0]) + 3
-    floats.begin(x)
+    floats.init_from_data(x)
     h, truth = torch.zeros(4000, 8), -math.log(2 * math.pi * 5) - 1
     assert truth - 1.0 < float(floats.log_prob(h, x).mean()) < truth + 0.1
 
@@ -308,7 +308,7 @@ def test_a_prompt_keeps_what_is_known_after_it_whatever_its_neighbours_are() -> 
 def learn(model: Autoregressive, x: Batch, steps: int, batch: int = 128, lr: float = 3e-3) -> None:
     """Plain training on encoded rows."""
     rows = len(next(iter(x.values())))
-    model.begin(x, context(rows), Rng(range(rows), "begin"))
+    model.init_from_data(x, context(rows), Rng(range(rows), "begin"))
     made = make_optimizers(model, "model", Plan(steps=steps, lr=lr))
     draw = torch.Generator().manual_seed(0)
     for step in range(steps):
@@ -453,7 +453,7 @@ def test_codes_begin_apart() -> None:
 
     one = torch.eye(len(spread()))
     assert (spread() - one).abs().max() > 0.3
-    model.begin(x, context(128), Rng(range(128), "begin"))
+    model.init_from_data(x, context(128), Rng(range(128), "begin"))
     assert (spread() - one).abs().max() < 0.01
 
 

@@ -26,7 +26,7 @@ from likewise.training.trainer import train
 def table() -> Table:
     rows = [{n: row[n] for n in ("image", "label", "number")} for row in toy.rows(256)]
     kinds = {"image": "image", "label": "label", "number": "number"}
-    return Table.from_rows(rows, kinds, holdout=0.1).see("image | image[size=7]")
+    return Table.from_rows(rows, kinds, holdout=0.1).add_views("image | image[size=7]")
 
 
 def raw(table: Table, formula: str) -> Model:
@@ -65,8 +65,8 @@ def test_a_cascade_draws_what_was_asked(cascade: Pipeline) -> None:
 def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
     rows = [{"label": "2"}]
 
-    def pair(**knobs) -> tuple[bytes, bytes]:
-        row = cascade.sample(rows, **knobs)[0]
+    def pair(**sampling_options) -> tuple[bytes, bytes]:
+        row = cascade.sample(rows, **sampling_options)[0]
         return row["image[size=7]"].tobytes(), row["image"].tobytes()
 
     plain, last, both = pair(), pair(large={"steps": 3}), pair(steps=3)
@@ -86,7 +86,7 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
 
 def test_a_variation_starts_every_picture_of_a_cascade(cascade: Pipeline) -> None:
     square = toy.rows(2)[1]["image"]
-    near = cascade.sample([{}] * 8, start=({"image": square}, 0.05))
+    near = cascade.sample([{}] * 8, init=({"image": square}, 0.05))
     assert toy.agreement([1] * 8, "image", near) > 0.8
     small = cascade.links["small"].columns["image[size=7]"]
     other = cascade.sample([{"label": "2"}] * 8)
@@ -102,9 +102,9 @@ def test_a_variation_starts_every_picture_of_a_cascade(cascade: Pipeline) -> Non
     )
     assert plain == scratch
     with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
-        cascade.sample([{}], start=({"imgae": square}, 0.5))
-    with pytest.raises(ValueError, match="a start needs a value"):
-        cascade.links["small"].sample([{}], start=({}, 0.5))
+        cascade.sample([{}], init=({"imgae": square}, 0.5))
+    with pytest.raises(ValueError, match="init needs a value"):
+        cascade.links["small"].sample([{}], init=({}, 0.5))
 
 
 def test_a_chain_goes_from_one_source_to_another(cascade: Pipeline) -> None:
@@ -126,8 +126,8 @@ def test_a_chain_is_one_folder_and_is_judged(cascade: Pipeline, table: Table, tm
     rows = [{"label": "3"}]
     assert again.sample(rows)[0]["image"].tobytes() == cascade.sample(rows)[0]["image"].tobytes()
     report = evaluate(again, table, n=20)
-    assert any("KID" in line.name for line in report.lines)
-    assert all(line.name != "held-out loss" for line in report.lines)
+    assert any("KID" in line.name for line in report.results)
+    assert all(line.name != "held-out loss" for line in report.results)
     with pytest.raises(RunError, match=r"holds no chain\.json"):
         Pipeline.load(tmp_path)
 
@@ -151,7 +151,7 @@ def test_links_that_do_not_fit_are_said(table: Table, formulas: list[str], says:
 
 def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) -> None:
     chain = Pipeline({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
-    assert chain.wires == {"a": {}, "b": {"image[size=7]": "image"}}
+    assert chain.connections == {"a": {}, "b": {"image[size=7]": "image"}}
     assert str(chain.formula) == "number | label"
     assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)
 

@@ -301,7 +301,7 @@ def test_files_come_with_a_list(here: Path) -> None:
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
     assert [line["file"] for line in lines] == ["red-bar-0.png", "red-bar.2-0.png"]
     assert lines[1]["sources"] == {"text": "red bar!"} and lines[0]["label"] in "0123"
-    assert lines[0]["knobs"]["steps"] == 2 and lines[0]["seed"] == lines[0]["index"] == 0
+    assert lines[0]["options"]["steps"] == 2 and lines[0]["seed"] == lines[0]["index"] == 0
     assert PIL.Image.open("o/red-bar-0.png").text["likewise:index"] == "0"
 
 

@@ -155,7 +155,7 @@ class Reader(HTMLParser):
 def test_compare_ranks_families_and_says_why_one_is_not_there(families, numbers, tmp_path: Path) -> None:
     found = compare("number | label", numbers, minutes=MINUTES, folder=tmp_path, n=150)
     assert [e.family for e in found.entries] == ["gauss", "off", "refuses"]
-    heads = [c.head for c in found.columns]
+    heads = [c.heading for c in found.columns]
     assert heads == [
         "bits/dim",
         "KID",
@@ -174,7 +174,7 @@ def test_compare_ranks_families_and_says_why_one_is_not_there(families, numbers,
     assert table["gauss"]["bits/dim"].text.endswith(" exact") and table["off"]["bits/dim"].text == "none"
     assert table["gauss"]["C2ST"].mark == "best" and table["off"]["C2ST"].value.low > 0.6
     assert table["gauss"]["FD∞"].mark == "best" and table["off"]["C2ST"].mark == ""
-    floors = {c.head: c.floor for c in found.columns}
+    floors = {c.heading: c.floor for c in found.columns}
     assert abs(floors["C2ST"].value - 0.5) < 0.12 and floors["coverage"].value > 0.9
     assert cells["refuses"] == [] and "refuses <everything> & more" in str(found)
     assert "off: no held-out likelihood: the family off has no density" in str(found)
@@ -212,7 +212,7 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path, monkey
     assert labels[:4] == ["0", "1", "2", "3"] and [row["label"] for row in entry.samples] == labels
     html = (tmp_path / "report.html").read_text()
     assert html.count("<figure>") == 2 * len(labels)
-    assert {"KID edges", "FD∞ random conv", "label read", "C2ST"} <= {c.head for c in found.columns}
+    assert {"KID edges", "FD∞ random conv", "label read", "C2ST"} <= {c.heading for c in found.columns}
     assert PIL.Image.open(tmp_path / "report.png").height > 500
     with pytest.raises(RunError, match="with width 32, not 64"):
         compare(
@@ -227,14 +227,14 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path, monkey
 
 
 def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbers, tmp_path: Path) -> None:
-    def again(watch: Watch, **more: float):
+    def again(stop_fn: Watch, **more: float):
         return compare(
             "number | label",
             numbers,
             ["gauss", "off"],
             folder=tmp_path,
             n=40,
-            watch=watch,
+            stop_fn=stop_fn,
             **{"minutes": 0.02, **more},
         )
 
@@ -323,19 +323,19 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
 
 
 def test_values_to_try(families) -> None:
-    knobs = Gauss.knobs()
-    assert parse_trials("temperature", knobs["temperature"])[0] < 1 and parse_trials(
-        "twice", knobs["twice"]
+    sampling_options = Gauss.sampling_options()
+    assert parse_trials("temperature", sampling_options["temperature"])[0] < 1 and parse_trials(
+        "twice", sampling_options["twice"]
     ) == [
         False,
         True,
     ]
-    assert parse_trials("way", knobs["way"]) == ["one", "other"]
+    assert parse_trials("way", sampling_options["way"]) == ["one", "other"]
     other = inspect.Parameter("noise", inspect.Parameter.KEYWORD_ONLY, default=0.8, annotation=float)
     assert parse_trials("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]
     with pytest.raises(ValueError, match="--sweep odd=V1,V2"):
-        parse_trials("odd", knobs["odd"])
-    assert read_values("1, 0.5", knobs["temperature"]) == [1.0, 0.5]
-    assert read_values("one,other", knobs["way"]) == ["one", "other"]
+        parse_trials("odd", sampling_options["odd"])
+    assert read_values("1, 0.5", sampling_options["temperature"]) == [1.0, 0.5]
+    assert read_values("one,other", sampling_options["way"]) == ["one", "other"]
     with pytest.raises(ValueError, match="cannot read 'cold' as values of temperature"):
-        read_values("cold", knobs["temperature"])
+        read_values("cold", sampling_options["temperature"])

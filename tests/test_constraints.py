@@ -52,8 +52,11 @@ def model(text: Text, formula: str = "text", **more) -> Model:
     return Model(formula, {"text": text, **more}, "autoregressive", width=32, depth=1).eval()
 
 
-def draw(m: Model, constraint: Constraint, n: int = 200, **knobs) -> list[str]:
-    return [row["text"] for row in m.sample([{}] * n, constraint={"text": constraint}, batch=100, **knobs)]
+def draw(m: Model, constraint: Constraint, n: int = 200, **sampling_options) -> list[str]:
+    return [
+        row["text"]
+        for row in m.sample([{}] * n, constraint={"text": constraint}, batch=100, **sampling_options)
+    ]
 
 
 def obeys(text: str) -> bool:
@@ -111,8 +114,8 @@ def test_a_draw_does_not_depend_on_its_batch() -> None:
 
 
 def test_rows_end_where_they_are_complete() -> None:
-    bound = Constraint.choice(["a", "ab"]).bind(BYTES.pieces, 5, b" ")
-    rows, byte = bound.begin(2), bound.byte
+    bound = Constraint.choice(["a", "ab"]).bind(BYTES.token_bytes, 5, b" ")
+    rows, byte = bound.init_from_data(2), bound.byte
     ids = [[byte(32)] * 2, [byte(97)] * 2, [0, byte(98)], [0, 0]]
     may = [[{byte(32)}] * 2, [{byte(97)}] * 2, [{0, byte(98)}] * 2, [{0}] * 2]
     for token, allowed in zip(ids, may, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import toy
+from matrix import pairwise, representative
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
@@ -26,22 +28,86 @@ from likewise.modalities.label import Label
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 from likewise.models.model import Model
-from likewise.testing import CASES, CHECKS, check_family, run_check
+from likewise.testing import CASES, CHECKS, Check, Subject, check_family, run_check
 
 ALIGNED = ["several", "captioned"]  # cases of two columns or more and no source: all that contrastive takes
-LEARNED = [(family, case) for family in FAMILIES for case in (ALIGNED if family == "contrastive" else CASES)]
+APPLICABLE = [
+    (family, case, name)
+    for family in FAMILIES
+    for case in (ALIGNED if family == "contrastive" else CASES)
+    for name, check in CHECKS.items()
+    if not check.inapplicable(family_class(family), CASES[case])
+]
+OF_NUMBERS = ("diffusion", "flow")  # families whose density is of numbers only
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize(("family", "case"), LEARNED)
+@pytest.mark.parametrize(("family", "case", "check"), pairwise(APPLICABLE))
 def test_family(family: str, case: str, check: str) -> None:
-    run_check(family_class(family), case, check)
+    assert run_check(family_class(family), case, check) > 0
+
+
+def test_every_check_is_run_by_default_on_every_family_and_case_that_it_applies_to() -> None:
+    default = representative(APPLICABLE)
+    assert len(default) < len(APPLICABLE) / 5
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert {(row[first], row[second]) for row in default} == {
+            (row[first], row[second]) for row in APPLICABLE
+        }
+    assert {family for family, _, _ in default} == set(FAMILIES)
+    assert {case for _, case, _ in default} == set(CASES)
+    assert {check for _, _, check in default} == set(CHECKS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_source_is_given_in_some_rows_and_missing_in_others(case: str) -> None:
+    """So that no check of sources looks at no row."""
+    subject = Subject(Tiny, CASES[case], {})
+    assert subject.c.present.shape == (len(subject.x[next(iter(subject.x))]), len(CASES[case].sources))
+    for i, value in enumerate(subject.c.values.values()):
+        given = subject.c.present[:, i]
+        assert (given & (value != value.roll(1, 0)).flatten(1).any(1)).any() and not given.all()
 
 
 def test_contrastive_takes_no_other_case() -> None:
-    for name in CASES.keys() - set(ALIGNED):
+    others = CASES.keys() - set(ALIGNED)
+    assert len(others) == len(CASES) - 2
+    for name in others:
         with pytest.raises(ValueError, match="takes no sources|two columns or more"):
             run_check(family_class("contrastive"), name, "losses")
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if hasattr(family_class(f), "log_prob")])
+def test_which_families_have_a_density_of_classes(family: str) -> None:
+    subject = Subject(family_class(family), CASES["label"], {})
+    steps = {"steps": 2} if family in OF_NUMBERS else {}
+    rng = Rng(range(len(subject.c.present)), "score")
+    if family in OF_NUMBERS:
+        with pytest.raises(ValueError, match="the target 'label' is categorical"):
+            subject.family.log_prob(subject.x, subject.c, rng=rng, **steps)
+    else:
+        assert subject.family.log_prob(subject.x, subject.c, rng=rng).kind in ("exact", "bound")
+
+
+@pytest.mark.parametrize(
+    ("check", "family", "case"),
+    [
+        ("sources_count", "flow", "number"),
+        ("samples", "contrastive", "several"),
+        ("embeddings", "flow", "number"),
+        ("scores", "gan", "number"),
+        ("loss_by_row", "contrastive", "several"),
+    ],
+)
+def test_a_check_that_does_not_apply_says_why(check: str, family: str, case: str) -> None:
+    assert (family, case, check) not in APPLICABLE
+    with pytest.raises(ValueError, match="does not apply, for the (family|loss|case) "):
+        run_check(family_class(family), case, check)
+
+
+def test_a_check_that_looks_at_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHECKS, "empty", Check(lambda s: iter(()), ()))
+    with pytest.raises(AssertionError, match="Tiny, case number, check empty: no condition was looked at"):
+        run_check(Tiny, "number", "empty")
 
 
 # ---- the same through a model: values that a person can look at
@@ -86,12 +152,8 @@ FORMULAS = [
 ]
 
 
-@pytest.fixture(
-    params=[(family, formula) for family in sampling_families() for formula in FORMULAS], ids=" ".join
-)
-def model(request: pytest.FixtureRequest) -> Model:
+def small_model(family: str, formula: str) -> Model:
     """A small model whose weights have been moved off their starting point."""
-    family, formula = request.param
     model = Model(formula, COLUMNS, family, **small(family)).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -115,7 +177,7 @@ def same_rows(a: list[dict], b: list[dict]) -> bool:
     return len(a) == len(b) and all(same(n, x[n], y[n]) for x, y in zip(a, b, strict=True) for n in x)
 
 
-def test_a_draw_depends_on_seed_and_index(model: Model) -> None:
+def a_sample_depends_on_seed_and_index(model: Model, _: Path) -> None:
     given, exact = {n: VALUES[n] for n in model.sources}, {"seed": 3, "precision": "float32"}
     rows = model.given(**given).sample(5, **exact)
     assert all(set(row) == {*model.targets, *given} for row in rows)
@@ -126,10 +188,10 @@ def test_a_draw_depends_on_seed_and_index(model: Model) -> None:
     assert same_rows([mixed[0]], model.given().sample(1, **exact))
 
 
-def test_save_and_load_draw_the_same(model: Model, tmp_path: Path) -> None:
+def save_and_load_sample_the_same(model: Model, folder: Path) -> None:
     given = {n: VALUES[n] for n in model.sources}
-    model.save(tmp_path / "run")
-    again = Model.load(tmp_path / "run")
+    model.save(folder)
+    again = Model.load(folder)
     assert (
         str(again.formula) == str(model.formula)
         and again.columns == model.columns
@@ -138,7 +200,7 @@ def test_save_and_load_draw_the_same(model: Model, tmp_path: Path) -> None:
     assert same_rows(model.given(**given).sample(3, seed=1), again.given(**given).sample(3, seed=1))
 
 
-def test_known_values_come_back(model: Model) -> None:
+def known_values_come_back(model: Model, _: Path) -> None:
     for name in model.targets:
         drawn = model.given().sample(2, known={name: VALUES[name]})
         assert all(same(name, row[name], VALUES[name]) for row in drawn), name
@@ -156,7 +218,7 @@ def test_known_part_of_a_picture_comes_back() -> None:
         assert apart[mask].max() <= 1 and apart[~mask].max() > 1
 
 
-def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
+def any_subset_of_the_sources_may_be_given(model: Model, _: Path) -> None:
     for count in range(len(model.sources) + 1):
         given = {n: VALUES[n] for n in model.sources[:count]}
         assert len(model.given(**given).sample(1)) == 1
@@ -166,14 +228,35 @@ def test_any_subset_of_the_sources_may_be_given(model: Model) -> None:
         )
 
 
+RULES = {
+    rule.__name__: rule
+    for rule in (
+        a_sample_depends_on_seed_and_index,
+        save_and_load_sample_the_same,
+        known_values_come_back,
+        any_subset_of_the_sources_may_be_given,
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "formula", "rule"), pairwise(product(sampling_families(), FORMULAS, RULES))
+)
+def test_model(family: str, formula: str, rule: str, tmp_path: Path) -> None:
+    RULES[rule](small_model(family, formula), tmp_path / "run")
+
+
 @pytest.mark.parametrize("family", sampling_families())
 def test_errors_name_the_nearest(family: str) -> None:
     model = Model("grey, label | kind", COLUMNS, family, **small(family))
-    knob, option = next(iter(type(model.family).knobs())), next(iter(type(model.family).options()))
+    knob, option = (
+        next(iter(type(model.family).sampling_options())),
+        next(iter(type(model.family).options())),
+    )
     wrong = [
         (
             lambda: model.given(kind="a").sample(1, **{knob + "z": 1}),
-            f"knob .*{knob}z.* did you mean '{knob}'",
+            f"sampling option .*{knob}z.* did you mean '{knob}'",
         ),
         (
             lambda: Model("grey", COLUMNS, family, **{option + "z": 1}),
@@ -239,7 +322,7 @@ def test_a_known_column_has_no_time() -> None:
         for p in family.parameters():
             p.add_(0.1)
     known = torch.tensor([[True, False]] * 3)
-    reading = family.denoiser.net.read(Context.full({}, 3))
+    reading = family.denoiser.net.encode_sources(Context.full({}, 3))
     out = [
         family.denoiser.predict(torch.ones(3, 2), torch.tensor([[t, 0.5]] * 3), known, reading)["price"]
         for t in (0.1, 0.9)
@@ -300,8 +383,9 @@ class Tiny(Family):
         return {n: torch.where(masks[n], known.values[n], v) if n in masks else v for n, v in drawn.items()}
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng) -> Score:
-        if any(s.categorical for s in self.targets.values()):
-            raise ValueError("no density over classes")
+        for name, spec in self.targets.items():
+            if spec.categorical:
+                raise ValueError(f"no density: the target {name!r} is categorical")
         nats = sum(-0.5 * ((m - x[n]) ** 2 + 1.8379).flatten(1).sum(1) for n, m in self.means(c).items())
         return Score(nats, "exact", sum(s.tokens * s.width for s in self.targets.values()))
 
@@ -411,6 +495,19 @@ class Crowded(Embeds):
         return F.normalize(super().embed(name, x) + x.float().mean(), dim=1)
 
 
+class Declines(Tiny):
+    def log_prob(self, x, c, *, rng):
+        raise ValueError("the target 'number' is categorical")
+
+
+class DeclinesMutely(Tiny):
+    def log_prob(self, x, c, *, rng):
+        try:
+            return super().log_prob(x, c, rng=rng)
+        except ValueError as error:
+            raise ValueError("no density") from error
+
+
 class OneScore(Tiny):
     def log_prob(self, x, c, *, rng):
         score = super().log_prob(x, c, rng=rng)
@@ -444,6 +541,8 @@ DEFECTS = [
     (Elsewhere, "weights"),
     (Crooked, "embeddings"),
     (Crowded, "embeddings"),
+    (Declines, "scores"),
+    (DeclinesMutely, "scores"),
     (OneScore, "scores"),
     (MeanScore, "scores"),
 ]

@@ -88,8 +88,8 @@ def test_the_parts_of_the_loss_are_logged_and_it_falls(held: Table) -> None:
     model = Model("image, text", held.columns, "contrastive", **TINY)
     before = heldout_loss(model, held)
     steps = list(train(model, held, Plan(steps=60, **PLAN)))
-    assert set(steps[-1].terms) == {"found", "scale"}
-    assert steps[-1].terms["found"] > steps[0].terms["found"]
+    assert set(steps[-1].loss_terms) == {"found", "scale"}
+    assert steps[-1].loss_terms["found"] > steps[0].loss_terms["found"]
     assert heldout_loss(model, held) < before / 2
 
 
@@ -322,14 +322,14 @@ def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
     other = [
         {"text": text, "image": row["image"]} for text, row in zip(asked, drawn[1:] + drawn[:1], strict=True)
     ]
-    (right,), (wrong,) = judge.lines(drawn), judge.lines(other)
+    (right,), (wrong,) = judge.results(drawn), judge.results(other)
     assert right.name == "image, text: CLIP score" and right.value.low < right.real.value + 0.1
     assert right.value.value > right.chance + 0.3
     assert wrong.value.value < right.value.value - 0.2 and wrong.real == right.real
-    seen = held.see("image[size=7] | text")
+    seen = held.add_views("image[size=7] | text")
     small = ClipScores(judge.clip, ReferenceSet.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0))
     resized = [{"text": row["text"], "image[size=7]": row["image"].resize((7, 7))} for row in drawn]
-    (line,) = small.lines(resized)
+    (line,) = small.results(resized)
     assert line.name == "image[size=7], text: CLIP score" and line.value.value > line.chance + 0.3
     assert line.real.value != right.real.value  # real pictures are as small
 

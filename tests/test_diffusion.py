@@ -87,9 +87,13 @@ def vectors(rows: int = ROWS, numbers: int = 3) -> Tensor:
     return MEAN + STD * torch.randn(rows, numbers, generator=torch.Generator().manual_seed(0))
 
 
-def nats(family: Diffusion, x: Tensor, **knobs: Any) -> Tensor:
+def nats(family: Diffusion, x: Tensor, **sampling_options: Any) -> Tensor:
     score = family.log_prob(
-        {"x": x[..., None]}, Context.full({}, len(x)), rng=Rng(range(len(x)), "t"), method="bound", **knobs
+        {"x": x[..., None]},
+        Context.full({}, len(x)),
+        rng=Rng(range(len(x)), "t"),
+        method="bound",
+        **sampling_options,
     )
     assert score.kind == "bound" and score.dims == x.shape[1]
     return score.nats
@@ -210,8 +214,8 @@ def flow(world: Table) -> Model:
     return learned(world, "flow", "image | text", 200)
 
 
-def drawn_right(model: Model, target: str, **knobs: Any) -> float:
-    drawn = model.sample([{"text": row["text"]} for row in REAL], batch=80, **knobs)
+def drawn_right(model: Model, target: str, **sampling_options: Any) -> float:
+    drawn = model.sample([{"text": row["text"]} for row in REAL], batch=80, **sampling_options)
     return toy.agreement(THINGS, target, drawn)
 
 
@@ -223,8 +227,8 @@ def test_targets_agree_with_their_source(diffusion: Model, target: str) -> None:
 @pytest.mark.parametrize(
     "knobs", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"]
 )
-def test_a_diffusion_is_drawn_as_a_flow(diffusion: Model, knobs: dict[str, Any]) -> None:
-    assert drawn_right(diffusion, "image", guidance=1.0, **knobs) > 0.9
+def test_a_diffusion_is_drawn_as_a_flow(diffusion: Model, sampling_options: dict[str, Any]) -> None:
+    assert drawn_right(diffusion, "image", guidance=1.0, **sampling_options) > 0.9
 
 
 def test_a_flow_is_drawn_as_a_diffusion(flow: Model) -> None:
@@ -256,8 +260,8 @@ def test_a_number_has_the_deviation_of_its_source(numbers: Model) -> None:
 
 def test_the_bound_of_numbers_is_close_to_the_exact_density(numbers: Model) -> None:
     bound, exact = (
-        numbers.log_prob(REAL, method=method, batch=80, **knobs)
-        for method, knobs in (("bound", {"draws": 128}), ("ode", {}))
+        numbers.log_prob(REAL, method=method, batch=80, **sampling_options)
+        for method, sampling_options in (("bound", {"draws": 128}), ("ode", {}))
     )
     assert bound.kind == "bound" and exact.kind == "exact"
     truth = np.mean(

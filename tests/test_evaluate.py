@@ -441,7 +441,7 @@ def test_evaluate_a_real_model(table, monkeypatch):
     model = Model("image, label | text", table.columns, width=64, depth=1)
     report = evaluate(model, table, n=4, steps=2)
     assert np.isfinite(report["held-out loss"].value.value)
-    assert {"image ~ text: mean rank", "image ~ label: accuracy"} <= {line.name for line in report.lines}
+    assert {"image ~ text: mean rank", "image ~ label: accuracy"} <= {line.name for line in report.results}
     with pytest.raises(ValueError, match="guidance"):
         evaluate(model, table, n=4, guidnce=2)
 
@@ -449,13 +449,13 @@ def test_evaluate_a_real_model(table, monkeypatch):
 def test_report_is_json_and_a_table_and_repeats_itself(table, quick):
     model = Fake(table, "image | text", True)
     first, again = (evaluate(model, table, n=30, draws=2, steps=3) for _ in range(2))
-    assert first == again and first.n == 30 and first.knobs == {"steps": 3}
+    assert first == again and first.n == 30 and first.sampling_options == {"steps": 3}
     assert json.loads(json.dumps(first.to_json(), allow_nan=False))["lines"][0]["name"] == "held-out loss"
     lines = str(first).splitlines()
     assert lines[0] == "P(image | text): 30 rows held out, draws 2, seed 0, steps 3"
     header = next(line for line in lines if "real rows" in line)
     places = [header.index(word) for word in ("model", "real rows", "baseline", "chance")]
-    body = lines[lines.index(header) + 1 :][: len(first.lines)]
+    body = lines[lines.index(header) + 1 :][: len(first.results)]
     assert all(line[place - 1] == " " for line in body for place in places if len(line) > place)
     with pytest.raises(KeyError, match="there are: held-out loss"):
         first["no such thing"]
@@ -499,7 +499,7 @@ def numbers() -> Table:
 @pytest.mark.parametrize("targets", ["number", "number, label", "text, number"])
 def test_evaluate_values_and_what_they_were_drawn_for(numbers, quick, targets):
     good, blind = (evaluate(Values(f"{targets} | size", g), numbers, n=150) for g in (True, False))
-    for line in good.lines:
+    for line in good.results:
         assert np.isfinite(line.value.value), line
     joint = f"{targets}, size: C2ST"
     assert good[joint].value.low < 0.6 and blind[joint].value.low > 0.7
@@ -507,7 +507,7 @@ def test_evaluate_values_and_what_they_were_drawn_for(numbers, quick, targets):
     # each alone is drawn as often as it should be
     assert blind[f"{targets}: C2ST"].value.value < 0.75 and good[f"{targets}: coverage"].value.value > 0.9
     assert good[f"{targets}: FD-infinity"].value.value < 0.5
-    heads = [line.head for line in good.lines if line.head]
+    heads = [line.heading for line in good.results if line.heading]
     assert len(heads) == len(set(heads)) and {"KID", "FD∞", "density", "coverage", "C2ST"} <= set(heads)
 
 
@@ -520,7 +520,7 @@ def test_likelihood_is_that_of_the_model_in_bits_or_there_is_a_reason(numbers, q
     lost = evaluate(Values("text | size", True), numbers, n=20)
     assert "no held-out likelihood: labels and texts are categorical" in lost.notes
     none = evaluate(Values("number | size", True), numbers, n=20, likelihood_rows=0)
-    assert all(line.name != "held-out bits/dim" for line in none.lines)
+    assert all(line.name != "held-out bits/dim" for line in none.results)
 
 
 def test_a_text_is_a_copy_if_it_is_the_same():
@@ -531,14 +531,14 @@ def test_a_text_is_a_copy_if_it_is_the_same():
     ground = ReferenceSet.choose(own, Formula.parse("text"), 30, 1, 0)
     judge = TableMetrics(ground, ["text"], main=True, alone=True)
     for drawn, truth in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
-        [line] = [line for line in judge.lines(drawn) if line.name == "text: copies"]
+        [line] = [line for line in judge.results(drawn) if line.name == "text: copies"]
         assert line.value.value == truth and line.real.value == 0
 
 
 def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):
     report = evaluate(Values("label | size", True), numbers, n=60)
-    assert "as most rows have twins" in str(report) and "label: KID" in [line.name for line in report.lines]
-    assert all("density" not in line.name for line in report.lines)
+    assert "as most rows have twins" in str(report) and "label: KID" in [line.name for line in report.results]
+    assert all("density" not in line.name for line in report.results)
 
 
 def test_what_a_model_refuses_is_said_before_judges_learn(table, quick, monkeypatch):

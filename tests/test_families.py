@@ -87,8 +87,8 @@ def test_an_exact_score_integrates_to_one(plane: Model) -> None:
 def test_what_is_drawn_follows_the_truth(plane: Model) -> None:
     """Moments of each half, by which side of x = 0.4 a draw is on."""
     plain = {"guidance": 1.0, "steps": 30, "noise": True, "temperature": 1.0}
-    knobs = {n: v for n, v in plain.items() if n in type(plane.family).knobs()}
-    drawn = plane.given().sample(1500, batch=1500, **knobs)
+    sampling_options = {n: v for n, v in plain.items() if n in type(plane.family).sampling_options()}
+    drawn = plane.given().sample(1500, batch=1500, **sampling_options)
     points = np.array([[row["x"], row["y"]] for row in drawn])
     left = points[:, 0] < 0.6
     assert abs(left.mean() - 0.5) < 0.08

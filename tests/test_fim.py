@@ -170,7 +170,7 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
     family, classes = model.family, column.spec.classes
     with torch.no_grad():
         family.heads[0].out.bias[0] = -20  # it does not end
-    parts = [column.ids("four")[None], column.later("r")[None]]
+    parts = [column.ids("four")[None], column.encode_continuation("r")[None]]
     drawn = family.sample(
         nothing(1),
         known=None,
@@ -192,7 +192,10 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
         masks = {"text": torch.zeros(1, column.length, dtype=torch.bool)}
         reading = family._read(nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks)
         [h] = family.causal(
-            [family.product.embed(0, told)], told != 0, reading, family.embeds[0].marks[PRE].expand(1, 1, -1)
+            [family.product.embed(0, told)],
+            told != 0,
+            reading,
+            family.embeds[0].row_metrics[PRE].expand(1, 1, -1),
         )
         assert torch.equal(family.heads[0](h).argmax(-1)[:, -4:], told[:, -4:])
 
@@ -218,16 +221,19 @@ def test_middles_of_any_length_are_drawn_together(model: Model) -> None:
 
 def test_stops_tokens_and_streams_are_of_the_middle(model: Model) -> None:
     pair = ("fgh", "gha")
-    knobs: dict[str, Any] = {"temperature": 1.2, "seed": 3}
-    [free] = model.sample([{}], prompts=[pair], **knobs)
-    assert pair[0] + "".join(model.stream(prompt=pair, **knobs)) + pair[1] == free["text"]
-    [few] = model.sample([{}], prompts=[pair], tokens=1, **knobs)
+    sampling_options: dict[str, Any] = {"temperature": 1.2, "seed": 3}
+    [free] = model.sample([{}], prompts=[pair], **sampling_options)
+    assert pair[0] + "".join(model.stream(prompt=pair, **sampling_options)) + pair[1] == free["text"]
+    [few] = model.sample([{}], prompts=[pair], tokens=1, **sampling_options)
     assert len(few["text"]) <= len("".join(pair)) + 1
     for stop in ("c", "ef"):
-        [row] = model.sample([{}], prompts=[pair], stop=[stop], **knobs)
+        [row] = model.sample([{}], prompts=[pair], stop=[stop], **sampling_options)
         middle = row["text"][len(pair[0]) : len(row["text"]) - len(pair[1])]
         assert row["text"] == pair[0] + middle + pair[1] and stop not in middle
-        assert pair[0] + "".join(model.stream(prompt=pair, stop=[stop], **knobs)) + pair[1] == row["text"]
+        assert (
+            pair[0] + "".join(model.stream(prompt=pair, stop=[stop], **sampling_options)) + pair[1]
+            == row["text"]
+        )
 
 
 def test_a_source_says_what_is_in_the_middle() -> None:
@@ -317,5 +323,5 @@ def test_marks_are_read_whatever_is_dropped(table: Table) -> None:
     family = shaken(Model("text", table.columns, fim=1.0, dropout=0.9999, **SMALL)).family.train()
     x = {"text": table.train.encoded("text", range(6))}
     family.loss(x, nothing(6), "model", Rng(range(6), "train", 0)).sum().backward()
-    assert (family.embeds[0].marks.grad.abs().amax(1) > 0).all()
+    assert (family.embeds[0].row_metrics.grad.abs().amax(1) > 0).all()
     assert not family.embeds[0].weight.grad.any()

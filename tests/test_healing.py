@@ -50,21 +50,21 @@ def model(text: Text, likes: Mapping[bytes, float], spread: float = 0.0, **optio
         head.weight.normal_(std=spread, generator=torch.Generator().manual_seed(0))
         head.bias.zero_()
         for piece, logit in likes.items():
-            head.bias[text.pieces.index(piece)] = logit
+            head.bias[text.token_bytes.index(piece)] = logit
     return made
 
 
-def drawn(made: Model, prompts: list[Any], **knobs: Any) -> list[list[bytes]]:
+def drawn(made: Model, prompts: list[Any], **sampling_options: Any) -> list[list[bytes]]:
     """The ids that come after a prompt's own, as bytes."""
-    writing, text = TextPrompts(made.made, prompts), made.columns["text"]
+    writing, text = TextPrompts(made.target_columns, prompts), made.columns["text"]
     rows = made.family.sample(
         Context({}, torch.zeros(len(prompts), 0, dtype=torch.bool)),
         known=None,
         rng=Rng(range(len(prompts)), "sample", 0),
-        **writing.leads,
-        **knobs,
+        **writing.controls,
+        **sampling_options,
     )["text"].tolist()
-    return [[text.pieces[i] for i in row[writing.begun(k) :] if i] for k, row in enumerate(rows)]
+    return [[text.token_bytes[i] for i in row[writing.prompt_length(k) :] if i] for k, row in enumerate(rows)]
 
 
 def test_a_prompt_goes_on_with_the_tokens_of_the_whole_word() -> None:
@@ -96,16 +96,16 @@ def test_every_text_begins_with_its_prompt_whatever_is_beside_it(
     kind: type[Text], temperature: float
 ) -> None:
     made = model(column(kind), {b" H": 4.0, b" Hamlet": 4.0}, spread=0.3)
-    knobs: dict[str, Any] = {"temperature": temperature, "tokens": 5}
-    rows = made.sample([{}] * 40, prompts=PROMPTS * 5, **knobs)
+    sampling_options: dict[str, Any] = {"temperature": temperature, "tokens": 5}
+    rows = made.sample([{}] * 40, prompts=PROMPTS * 5, **sampling_options)
     for i, (prompt, row) in enumerate(zip(PROMPTS * 5, rows, strict=True)):
         assert row["text"].startswith(prompt)
         if i % 5 == 0:
-            assert made.sample([{}], prompts=[prompt], indices=[i], **knobs) == [row]
+            assert made.sample([{}], prompts=[prompt], indices=[i], **sampling_options) == [row]
     assert len({row["text"] for row in rows}) > 30
     for prompt in PROMPTS:
-        [row] = made.sample([{}], prompts=[prompt], seed=1, **knobs)
-        assert prompt + "".join(made.stream(prompt=prompt, seed=1, **knobs)) == row["text"]
+        [row] = made.sample([{}], prompts=[prompt], seed=1, **sampling_options)
+        assert prompt + "".join(made.stream(prompt=prompt, seed=1, **sampling_options)) == row["text"]
 
 
 def test_a_limit_is_of_what_is_not_owed() -> None:
@@ -131,20 +131,22 @@ def test_stops_are_looked_for_in_what_is_new() -> None:
             == row["text"]
         )
     ids = column(Document).ids("to Hamle mx")
-    writing = TextPrompts(made.made, ["to Hamle", "to Hamlet"], ["m"])
-    ends = [writing.watch("text", ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
+    writing = TextPrompts(made.target_columns, ["to Hamle", "to Hamlet"], ["m"])
+    ends = [writing.stop_fn("text", ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
     assert [end[0] for end in ends] == [False] * 5 + [True] * 2  # not where am of Hamle is drawn
     longer = [torch.cat([ids[:4], ids[-1:].repeat(n)]) for n in range(20)]
-    assert not any(writing.watch("text", ids[None]).item() for ids in longer)
-    assert all(writing.watch("text", torch.cat([more, ids[5:6]])[None]).item() for more in longer)
+    assert not any(writing.stop_fn("text", ids[None]).item() for ids in longer)
+    assert all(writing.stop_fn("text", torch.cat([more, ids[5:6]])[None]).item() for more in longer)
 
 
 def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
     """Of a token that is the end of a letter, which is owed, and the beginning of the next."""
     text = column(Document, pairs=[("¬", "â")])  # € is the bytes E2 82 AC
     ids, writing = text.ids("€€")[None], TextPrompts({"text": text}, ["€"])
-    assert ids.shape[1] == 5 and writing.begun(0) == 2 and writing.said(0) == b"\xac"
-    assert list(stream_text(writing, lambda watch: [watch("text", ids[:, :n]) for n in range(1, 6)])) == ["€"]
+    assert ids.shape[1] == 5 and writing.prompt_length(0) == 2 and writing.said(0) == b"\xac"
+    assert list(stream_text(writing, lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 6)])) == [
+        "€"
+    ]
 
 
 def test_a_middle_heals_its_prefix() -> None:
@@ -168,8 +170,10 @@ def test_a_middle_heals_its_prefix() -> None:
 def test_nothing_is_owed_of_bytes_nor_beside_known_parts() -> None:
     plain = column(Document, pairs=[])
     writing = TextPrompts({"text": plain}, PROMPTS)
-    assert set(writing.leads) == {"prompt"}
-    assert [writing.begun(k) for k in range(len(PROMPTS))] == [len(prompt.encode()) for prompt in PROMPTS]
+    assert set(writing.controls) == {"prompt"}
+    assert [writing.prompt_length(k) for k in range(len(PROMPTS))] == [
+        len(prompt.encode()) for prompt in PROMPTS
+    ]
     text = column(Text)
     made = model(text, {b" Hamlet": 9.0, b"x": 8.0})
     mask = torch.arange(24) == 20

@@ -105,9 +105,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Table, Path]
     return model.eval(), table, folder
 
 
-def error(model: Model, **knobs: object) -> float:
+def error(model: Model, **sampling_options: object) -> float:
     """How far draws are from where data are, without a label, so that both are possible: a mean of both is 1 away."""
-    drawn = (row["x"] for row in model.sample([{}] * 256, batch=256, **knobs))
+    drawn = (row["x"] for row in model.sample([{}] * 256, batch=256, **sampling_options))
     return float(np.mean([min(abs(x - 1), abs(x + 1)) for x in drawn]))
 
 

@@ -201,13 +201,15 @@ def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
 def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> None:
     column = table.columns["text"]
     whole = [column.ids(row["text"]).tolist() for row in table.train.documents("text")]
-    texts = [column.letters(ids) for ids in whole]  # of which the last tenths are held out, so none ends here
+    texts = [
+        column.decode_ids(ids) for ids in whole
+    ]  # of which the last tenths are held out, so none ends here
     seen = []
     for batch in itertools.islice(table.train.batches(["text"], 16, seed=1), 20):
         for ids in batch["text"].tolist():
             used = ids[: ids.index(0)] if 0 in ids else ids
             assert set(ids[len(used) :]) <= {0}
-            at = [text.find(column.letters(used)) for text in texts]
+            at = [text.find(column.decode_ids(used)) for text in texts]
             assert max(at) >= 0
             assert len(used) == len(ids)
             seen.append(max(at))
@@ -254,7 +256,7 @@ def test_holes_are_read_from_the_second_pass_on(table: Table, dropout: float | N
     none = Context({}, torch.zeros(4, 0, dtype=torch.bool))
 
     def loss(passes: float, learns: bool) -> torch.Tensor:
-        family.train(learns).passes = passes
+        family.train(learns).epochs = passes
         return family.loss(x, none, "model", Rng(range(4), "train", 0)).detach()
 
     whole = loss(0, False)
@@ -370,32 +372,34 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
     value = "\u20ac\u4f60\U0001f600\u597dna\u00efve" * 50
     column = Document.fit([value], vocabulary=290)
     assert any(
-        piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1 for piece in column.pieces
+        piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1
+        for piece in column.token_bytes
     )
     for text in (value, "x\u20ac\u20ac"):
         ids = column.ids(text)
 
-        def draw(watch: Any, ids: torch.Tensor = ids) -> None:
+        def draw(stop_fn: Any, ids: torch.Tensor = ids) -> None:
             for n in range(1, len(ids) + 1):
-                watch("text", ids[None, :n])
+                stop_fn("text", ids[None, :n])
 
         assert "".join(stream_text(TextPrompts({"text": column}, [""]), draw)) == text
     spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"  # no letter, a letter, another, and the beginning of one
-    ids = torch.tensor([[column.pieces.index(bytes([b])) for b in spelled]])
+    ids = torch.tensor([[column.token_bytes.index(bytes([b])) for b in spelled]])
     pieces = stream_text(
-        TextPrompts({"text": column}, [""]), lambda watch: [watch("text", ids[:, :n]) for n in range(1, 8)]
+        TextPrompts({"text": column}, [""]),
+        lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 8)],
     )
-    assert "".join(pieces) == column.letters(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
+    assert "".join(pieces) == column.decode_ids(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
 
 def test_a_stream_that_is_left_alone_ends() -> None:
     column, drawn = Document.fit(["abc"]), []
 
-    def draw(watch: Any) -> None:
+    def draw(stop_fn: Any) -> None:
         ids = column.ids("abc" * 1000)[None]
         for n in range(1, ids.shape[1] + 1):
             drawn.append(n)
-            if watch("text", ids[:, :n]).all():
+            if stop_fn("text", ids[:, :n]).all():
                 return
 
     before = threading.active_count()
@@ -413,8 +417,8 @@ def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
     column = table.columns["text"]
     writing = TextPrompts({"text": column}, None, [" "])
     ids = column.ids("red circle")[None]
-    ends = [bool(writing.watch("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
-    assert True in ends and column.letters(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith(
+    ends = [bool(writing.stop_fn("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
+    assert True in ends and column.decode_ids(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith(
         "red "
     )
 
@@ -447,8 +451,8 @@ def test_a_stream_is_the_sample(model: Model) -> None:
 
 
 def test_what_was_drawn_can_be_made_less_likely(model: Model) -> None:
-    def repeats(**knobs: float) -> float:
-        rows = model.sample([{}] * 8, tokens=60, temperature=0.3, **knobs)
+    def repeats(**sampling_options: float) -> float:
+        rows = model.sample([{}] * 8, tokens=60, temperature=0.3, **sampling_options)
         ids = [model.columns["text"].ids(row["text"]).tolist() for row in rows]
         return sum(len(i) / len(set(i)) for i in ids)
 
@@ -469,7 +473,7 @@ def test_what_a_prompt_cannot_be_is_said(model: Model) -> None:
             model.sample([{}], prompts=prompts)
     with pytest.raises(ValueError, match="no density of a part"):
         model.log_prob([{"text": "a"}], observed={"text": [True]})
-    with pytest.raises(ValueError, match="knob of log_prob"):
+    with pytest.raises(ValueError, match="option of log_prob"):
         model.log_prob([{"text": "a"}], steps=3)
     with pytest.raises(ValueError, match="tokens must be at least 1"):
         model.sample([{}], tokens=0)
@@ -591,7 +595,7 @@ def test_views_are_scored_as_the_model_sees_them(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows)
     )
-    table = Table.open(tmp_path / "t.csv").see("label | text[length=20]")
+    table = Table.open(tmp_path / "t.csv").add_views("label | text[length=20]")
     model = Model("label | text[length=20]", table.columns, "autoregressive", **SMALL)
     with torch.no_grad():
         for p in model.parameters():
@@ -714,9 +718,9 @@ def test_classes_of_documents_stay_in_training_and_hidden_folders_out(tmp_path: 
 
 
 def test_knobs_have_ranges(model: Model) -> None:
-    for knob in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"min_p": 2.0}):
-        with pytest.raises(ValueError, match=f"^{next(iter(knob))}="):
-            model.sample([{}], tokens=2, **knob)
+    for option in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"min_p": 2.0}):
+        with pytest.raises(ValueError, match=f"^{next(iter(option))}="):
+            model.sample([{}], tokens=2, **option)
     with pytest.raises(ValueError, match="cannot be known"):
         model.sample([{}], known={"text": ("so it goes", [True] * 32)})
     with pytest.raises(ValueError, match="at least 2 tokens"):

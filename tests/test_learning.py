@@ -52,9 +52,9 @@ def joint(world: Table, family: str) -> Model:
     return learned(world, family, "image, label", 600, **JOINT.get(family, {}))
 
 
-def answers(model: Model, source: str, target: str, **knobs: Any) -> float:
+def answers(model: Model, source: str, target: str, **sampling_options: Any) -> float:
     """How often the target agrees with a source, over real values of the source."""
-    drawn = model.sample([{source: row[source]} for row in REAL], batch=80, **knobs)
+    drawn = model.sample([{source: row[source]} for row in REAL], batch=80, **sampling_options)
     return toy.agreement(THINGS, target, drawn)
 
 
@@ -133,8 +133,8 @@ def test_a_number_has_the_mean_and_the_deviation_of_its_source(
 
 def plain(family: str) -> dict[str, Any]:
     """Knobs that draw from the model as it is."""
-    knobs = {"guidance": 1.0, "steps": 20, "noise": True, "temperature": 1.0}
-    return {n: v for n, v in knobs.items() if n in family_class(family).knobs()}
+    sampling_options = {"guidance": 1.0, "steps": 20, "noise": True, "temperature": 1.0}
+    return {n: v for n, v in sampling_options.items() if n in family_class(family).sampling_options()}
 
 
 # ---- one joint model, in both directions

@@ -54,7 +54,7 @@ def begun(x: Tensor, **options: Any) -> Mixture:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         family = Mixture({"x": Spec((x.shape[1],))}, {}, **options)
-    family.begin({"x": x.float()[..., None]}, Context.full({}, len(x)), Rng(range(len(x)), "begin"))
+    family.init_from_data({"x": x.float()[..., None]}, Context.full({}, len(x)), Rng(range(len(x)), "begin"))
     return family
 
 
@@ -288,7 +288,7 @@ def test_rows_that_lack_a_source_are_left_out() -> None:
     x, present = torch.randn(100, 1, 1), torch.arange(100)[:, None] % 2 == 0
     junk = torch.where(present[..., None], x, torch.nan)
     family = Mixture({"y": NUMBER}, {"x": NUMBER}, components=4)
-    family.begin({"y": x}, Context({"x": junk}, present), Rng(range(100), "begin"))
+    family.init_from_data({"y": x}, Context({"x": junk}, present), Rng(range(100), "begin"))
     assert all(p.isfinite().all() for p in family.parameters())
 
 

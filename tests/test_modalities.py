@@ -164,8 +164,8 @@ def test_tokens_that_were_added_to_the_pairs_are_written_as_they_are() -> None:
     tokenizer.add_tokens(["｜end of it｜", "  "])
     text = Text(tokenizer.to_str(), 8)
     assert (
-        text.pieces[-2:] == ("｜end of it｜".encode(), b"  ")
-        and text.letters([257, 258]) == "｜end of it｜  "
+        text.token_bytes[-2:] == ("｜end of it｜".encode(), b"  ")
+        and text.decode_ids([257, 258]) == "｜end of it｜  "
     )
 
 
@@ -190,8 +190,8 @@ def test_a_text_knows_how_texts_open_and_whether_they_have_capitals() -> None:
 
 def test_unseen_words() -> None:
     text = Text.fit(CAPTIONS)
-    assert text.unseen("Truck with wheels, outline") == ["with", "wheels"]
-    assert Text(text.tokenizer, text.length).unseen("wheels") == []
+    assert text.unseen_words("Truck with wheels, outline") == ["with", "wheels"]
+    assert Text(text.tokenizer, text.length).unseen_words("wheels") == []
 
 
 # ---- label, number

@@ -356,7 +356,7 @@ def test_a_concept_is_on_one_side_and_compositions_are_of_seen_words() -> None:
     assert not set(train.column("concept")) & set(test.column("concept"))
     words = [word for text in train.column("text") for word in text.split()]
     assert all(words.count(word) >= 2 for text in test.column("text") for word in text.split())
-    assert opened.columns["text"].unseen(test.column("text")[0]) == []
+    assert opened.columns["text"].unseen_words(test.column("text")[0]) == []
     assert train.columns == opened.columns
     assert test.train.columns == opened.columns
 

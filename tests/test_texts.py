@@ -322,7 +322,7 @@ def test_functions_are_whole_and_named() -> None:
         {"text": "return 1\x00", "name": "f"},
     ]
     check = Functions("text", [])
-    marks = {mark.name: mark.values.tolist() for mark in check.marks(drawn)}
+    marks = {mark.name: mark.values.tolist() for mark in check.row_metrics(drawn)}
     assert marks["valid"] == [True, True, True, False]
     assert marks["one function"] == [True, True, False, False]
     assert marks["named so"] == [True, False, False, False]
@@ -366,7 +366,7 @@ def test_crystals_are_symmetric_and_as_asked() -> None:
     skew = ROCK_SALT.replace("60.00 60.00 60.00", "81.00 85.00 77.00").replace("0.500 0.500", "0.413 0.571")
     flat = ROCK_SALT.replace("60.00 60.00 60.00", "60.00 60.00 150.00")  # no such cell
     drawn = [{"text": text, **said} for text in (ROCK_SALT, OTHER["crystals"], skew, flat, "none")]
-    marks = {mark.name: mark.values.tolist() for mark in CHECKS["crystals"]("text", []).marks(drawn)}
+    marks = {mark.name: mark.values.tolist() for mark in CHECKS["crystals"]("text", []).row_metrics(drawn)}
     assert marks["can be read"] == [True] * 4 + [False]
     assert marks["valid"] == [True] * 3 + [False] * 2
     assert marks["of the atoms"] == [True, False, True, True, False]
@@ -383,7 +383,7 @@ def test_proteins_have_an_identity_with_the_nearest(small: None) -> None:
 def test_plays_are_known_words_in_a_new_order() -> None:
     work = "to be or not to be that is the question whether tis nobler"
     check = Plays("text", [work])
-    marks = check.marks(
+    marks = check.row_metrics(
         [{"text": work}, {"text": "nobler is the question or to be not whether"}, {"text": "zounds"}]
     )
     assert [mark.values.tolist() for mark in marks] == [[1, 1, 0], [0, 1, 1]]
@@ -426,9 +426,9 @@ def test_an_exam_has_the_judge_of_the_demo_that_a_table_is_of() -> None:
     made = [f"def f{i}(x):\n    return x + {i}" for i in range(40)]
     drawn = [{"text": f"def f():\n    return {i % 2}"} for i in range(16)]
     plain = Evaluator(Formula.parse("text"), demo("another", made), n=8, draws=2)
-    assert not any(line.name == "text: valid" for line in plain.lines(drawn))
+    assert not any(line.name == "text: valid" for line in plain.results(drawn))
     exam = Evaluator(Formula.parse("text"), demo("python", made), n=8, draws=2)
-    found = {line.name: line for line in exam.lines(drawn)}
+    found = {line.name: line for line in exam.results(drawn)}
     assert (found["text: valid"].value.value, found["text: valid"].value.n) == (1, 8)
     assert found["text: valid, unique"].value.value == 1 / 8  # of two draws for a row the first counts
     assert found["text: valid, unique"].real.value == 1
@@ -438,5 +438,5 @@ def test_an_exam_has_the_judge_of_the_demo_that_a_table_is_of() -> None:
 def test_an_exam_says_which_tool_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlglot", None)
     exam = Evaluator(Formula.parse("text"), demo("sql", [f"SELECT a{i}" for i in range(40)]), n=8)
-    assert not any(line.name == "text: valid" for line in exam.lines([{"text": "SELECT"}] * 8))
+    assert not any(line.name == "text: valid" for line in exam.results([{"text": "SELECT"}] * 8))
     assert any("likewise[judges]" in note for note in exam.notes)

@@ -104,7 +104,7 @@ def test_the_loss_is_the_bound_of_one_sample() -> None:
     with torch.no_grad():
         loss = vae.loss(x, nothing(800), "model", Rng(range(800), "loss"))
     assert vae.dims == 4 and abs(float(-4 * loss.mean()) - float(TRUTH.log_prob(rows).mean())) < 0.15
-    both = vae.terms["reconstruction"] - vae.terms["kl"]
+    both = vae.loss_terms["reconstruction"] - vae.loss_terms["kl"]
     assert torch.allclose(both, -4 * loss.mean(), atol=1e-4)
 
 
@@ -138,14 +138,14 @@ def test_the_kl_term_is_warmed_up_and_has_free_bits() -> None:
         return vae.loss(x, nothing(30), "model", Rng(range(30), "loss"))
 
     vae = linear()
-    full, kl, said = loss(vae).mean(), vae.terms["kl"], vae.terms["reconstruction"]
+    full, kl, said = loss(vae).mean(), vae.loss_terms["kl"], vae.loss_terms["reconstruction"]
     vae.kl_warmup, vae.progress = 0.4, 0.0
     assert torch.allclose(loss(vae).mean(), -said / 4)
     vae.progress = 0.2
     assert torch.allclose(loss(vae).mean(), (-said + kl / 2) / 4, atol=1e-5)
     vae.progress, vae.free_bits = 1.0, 100.0
     assert torch.allclose(loss(vae).mean(), (-said + 200) / 4, atol=1e-4) and full < loss(vae).mean()
-    assert torch.equal(vae.terms["kl"], kl)  # what is logged is the true one
+    assert torch.equal(vae.loss_terms["kl"], kl)  # what is logged is the true one
 
 
 # ---- a density in two dimensions
@@ -233,7 +233,7 @@ def test_a_prior_is_a_density(kind: str) -> None:
 def test_vamp_begins_with_rows_of_the_data() -> None:
     vae = VAE({"x": Spec((4, 4)), "y": Spec((1,), classes=3)}, {}, prior="vamp", components=5, **SMALL)
     x = {"x": torch.randn(3, 16, 1), "y": torch.tensor([[0], [1], [2]])}
-    vae.begin(x, nothing(3), Rng(range(3)))
+    vae.init_from_data(x, nothing(3), Rng(range(3)))
     with torch.no_grad():
         p, (mean, log_var) = vae._p(nothing(2), vae.reader(nothing(2))), vae.encode(x, nothing(3))
     assert p.mean.shape == (2, 5, 2)
@@ -312,6 +312,6 @@ def test_a_map_of_two_numbers() -> None:
     c = Context({"y": torch.zeros(16, 1, dtype=torch.int64)}, torch.ones(16, 1, dtype=torch.bool))
     with torch.no_grad():
         x = vae.decode(z, c)
-        mean, log_var = vae.encode(x, c.nothing())
+        mean, log_var = vae.encode(x, c.unconditional())
     assert x["x"].shape == (16, 144, 1) and mean.shape == log_var.shape == (16, 2)
     assert np.isfinite(mean.numpy()).all() and float(log_var.max()) <= 4 and float(log_var.min()) >= -8

@@ -107,7 +107,7 @@ def test_strength_is_the_way_from_a_picture(world: Table, family: str) -> None:
     given = model.given(text=toy.WORDS[1])
 
     def distance(strength: float) -> float:
-        drawn = given.sample(16, start=({"image": picture["image"]}, strength))
+        drawn = given.sample(16, init=({"image": picture["image"]}, strength))
         return float(np.mean([np.abs(pixels(row) - pixels(picture)).mean() for row in drawn]))
 
     far = [distance(s) for s in (0.02, 0.6, 0.8, 1.0)]
@@ -123,7 +123,7 @@ def test_a_strength_of_one_is_a_draw_from_scratch(world: Table, family: str) -> 
         else shaken(world, family).given(label="0")
     )
     plain = given.sample(2)
-    near, far = (given.sample(2, start=({"image": REAL[1]["image"]}, s)) for s in (0.05, 1.0))
+    near, far = (given.sample(2, init=({"image": REAL[1]["image"]}, s)) for s in (0.05, 1.0))
     assert all(apart(a, b) <= 1 for a, b in zip(plain, far, strict=True))
     assert all(apart(a, b) > 1 for a, b in zip(plain, near, strict=True))
     assert apart(*near) < apart(*plain)
@@ -143,7 +143,7 @@ def test_a_small_strength_stays_at_the_code(world: Table, family: str) -> None:
                 lambda x_t, t: x_t
             )  # a prior that has nothing to mend
     again = {"image": model.columns["image"].decode(tokens[0])}
-    near, far = (model.given().sample(1, start=({"image": row["image"]}, s))[0] for s in (1e-4, 1.0))
+    near, far = (model.given().sample(1, init=({"image": row["image"]}, s))[0] for s in (1e-4, 1.0))
     assert np.abs(pixels(near) - pixels(again)).mean() < 0.1 * np.abs(pixels(far) - pixels(again)).mean()
 
 
@@ -151,17 +151,17 @@ def test_a_start_needs_every_target(world: Table) -> None:
     model = shaken(world, "flow", "image, label")
     picture = {"image": REAL[0]["image"]}
     with pytest.raises(ValueError, match="'label' has none"):
-        model.sample([{}], start=(picture, 0.5))
-    [row] = model.sample([{}], start=(picture, 0.5), known={"label": "2"})
+        model.sample([{}], init=(picture, 0.5))
+    [row] = model.sample([{}], init=(picture, 0.5), known={"label": "2"})
     assert row["label"] == "2"
     with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
-        model.sample([{}], start=({"imgae": 0}, 0.5))
+        model.sample([{}], init=({"imgae": 0}, 0.5))
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.5, 1.5, float("nan")])
 def test_a_strength_outside_its_range(world: Table, strength: float) -> None:
     with pytest.raises(ValueError, match=r"strength is in \(0, 1\], not"):
-        shaken(world, "flow").sample([{}], start=({"image": REAL[0]["image"]}, strength))
+        shaken(world, "flow").sample([{}], init=({"image": REAL[0]["image"]}, strength))
 
 
 # ---- interpolate
@@ -199,7 +199,7 @@ def test_noise_between_two_seeds_is_noise() -> None:
     """Numbers stay normal, and uniform, whatever the share; its ends are theirs to the last bit."""
     share = torch.linspace(0, 1, 5)
     ends = [Rng([0] * 5, "noise", seed) for seed in (0, 1)]
-    rng = Rng.between(*ends, share)
+    rng = Rng.slerp(*ends, share)
     normal, uniform = rng.normal(20_000), rng.uniform(20_000)
     assert (normal.mean(1).abs() < 0.03).all() and ((normal.std(1) - 1).abs() < 0.02).all()
     assert ((uniform.mean(1) - 0.5).abs() < 0.01).all() and ((12 * uniform.var(1) - 1).abs() < 0.03).all()
@@ -210,7 +210,7 @@ def test_noise_between_two_seeds_is_noise() -> None:
             uniform[at] == plain.uniform(20_000)[0]
         ).all()
     assert torch.corrcoef(normal)[0, 2] == pytest.approx(0.5**0.5, abs=0.03)
-    part = Rng.between(*(Rng([0] * 5, "noise", seed) for seed in (0, 1)), share).take(torch.tensor([3, 1]))
+    part = Rng.slerp(*(Rng([0] * 5, "noise", seed) for seed in (0, 1)), share).take(torch.tensor([3, 1]))
     assert (part.normal(20_000) == normal[[3, 1]]).all()
 
 
@@ -297,7 +297,7 @@ def test_a_family_that_cannot_go_between_sources(world: Table) -> None:
 
 def test_leads_are_no_knobs() -> None:
     for name in FAMILIES:
-        assert not set(family_class(name).knobs()) & {"against", "toward", "start"}
+        assert not set(family_class(name).sampling_options()) & {"negative", "interpolate_to", "init"}
 
 
 # ---- the arithmetic of drawing

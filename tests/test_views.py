@@ -42,7 +42,7 @@ def held_out_rows() -> Table:
 
 
 def test_a_view_with_options_is_the_column_fitted_with_them(table: Table) -> None:
-    seen = table.see("image | image[size=5]")
+    seen = table.add_views("image | image[size=5]")
     assert seen.columns["image[size=5]"].spec.grid == (5, 5) and seen.columns["image"].spec.grid == (10, 10)
     assert seen.kinds["image[size=5]"] == "image" and "image[size=5]" not in table.kinds
     batch = next(seen.train.batches(["image", "image[size=5]"], 8))
@@ -54,27 +54,27 @@ def test_a_view_with_options_is_the_column_fitted_with_them(table: Table) -> Non
 
 def test_what_cannot_be_seen_is_said(table: Table, codes: Model) -> None:
     with pytest.raises(FormulaError, match="did you mean 'size'"):
-        table.see("image[siez=5]")
+        table.add_views("image[siez=5]")
     with pytest.raises(FormulaError, match="did you mean 'image'"):
-        table.see("imgae[size=5]")
+        table.add_views("imgae[size=5]")
     with pytest.raises(FormulaError, match="unknown model to see through 'codez': did you mean 'codes'"):
-        table.see("image@codez", codes=codes)
+        table.add_views("image@codez", codes=codes)
     with pytest.raises(FormulaError, match="has no options"):
-        table.see("image@codes[size=5]", codes=codes)
+        table.add_views("image@codes[size=5]", codes=codes)
     with pytest.raises(FormulaError, match=r"table\.see"):
         Model("image[size=5]", table.columns)
     with pytest.raises(ValueError, match="no such target"):
-        table.see("number@codes", codes=codes)
+        table.add_views("number@codes", codes=codes)
     flow = Model("image", table.columns, width=32, depth=1)
     with pytest.raises(ValueError, match="family flow, which has no codes"):
-        table.see("image@codes", codes=flow)
+        table.add_views("image@codes", codes=flow)
     both = Model("image, label", table.columns, "autoencoder", **CODER)
     with pytest.raises(ValueError, match="train one of image alone"):
-        table.see("image@codes", codes=both)
+        table.add_views("image@codes", codes=both)
 
 
 def test_only_keeps_its_rows_when_seen(table: Table) -> None:
-    few = table.only(range(10)).see("image[size=5]")
+    few = table.subset_train(range(10)).add_views("image[size=5]")
     assert len(few.train) == 10 and "image[size=5]" in few.train.columns
 
 
@@ -93,7 +93,7 @@ def test_only_keeps_its_rows_when_seen(table: Table) -> None:
 def test_the_shape_of_codes(table: Table, family: str, options: dict, spec: tuple) -> None:
     given = CODER if family == "autoencoder" else {"width": 32}
     coder = Model("image", table.columns, family, **{**given, **options})
-    column = table.see("image@z", z=coder).columns["image@z"]
+    column = table.add_views("image@z", z=coder).columns["image@z"]
     assert (column.spec.grid, column.spec.width, bool(column.spec.classes)) == spec
     tokens = column.encode_all([row["image"] for row in toy.rows(3)])
     assert tokens.shape[1] == column.spec.tokens
@@ -102,7 +102,7 @@ def test_the_shape_of_codes(table: Table, family: str, options: dict, spec: tupl
 
 
 def test_codes_are_scaled_and_come_back(table: Table, codes: Model) -> None:
-    seen = table.see("image@codes", codes=codes)
+    seen = table.add_views("image@codes", codes=codes)
     tokens = seen.train.encoded("image@codes")
     assert tokens.mean((0, 1)).abs().max() < 0.05 and (tokens.std((0, 1)) - 1).abs().max() < 0.05
     column = seen.columns["image@codes"]
@@ -114,7 +114,7 @@ def test_codes_are_scaled_and_come_back(table: Table, codes: Model) -> None:
 def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(
     table: Table, codes: Model, tmp_path: Path
 ) -> None:
-    seen = table.see("image@codes | label", codes=codes)
+    seen = table.add_views("image@codes | label", codes=codes)
     model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 250)
     things = [i % 4 for i in range(40)]
     drawn = model.sample([{"label": str(t)} for t in things])
@@ -131,7 +131,7 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(
 
 
 def test_known_pixels_of_a_latent_come_back_exactly(table: Table, codes: Model) -> None:
-    seen = table.see("image@codes | label", codes=codes)
+    seen = table.add_views("image@codes | label", codes=codes)
     model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2, infill=0.5), table, 250)
     row = toy.rows(4)[1]  # a square in the upper right corner
     mask = torch.zeros(10, 10, dtype=torch.bool)
@@ -147,24 +147,24 @@ def test_known_pixels_of_a_latent_come_back_exactly(table: Table, codes: Model) 
 
 
 def test_a_code_holds_if_all_under_it_does(table: Table, codes: Model) -> None:
-    column = table.see("image@codes", codes=codes).columns["image@codes"]
+    column = table.add_views("image@codes", codes=codes).columns["image@codes"]
     mask = torch.ones(10, 10, dtype=torch.bool)
     mask[0, 9] = False
-    assert column.places(mask).view(3, 3).tolist() == [[True, True, False], [True] * 3, [True] * 3]
-    assert torch.equal(column.places(torch.ones(9, dtype=torch.bool)), torch.ones(9, dtype=torch.bool))
+    assert column.token_mask(mask).view(3, 3).tolist() == [[True, True, False], [True] * 3, [True] * 3]
+    assert torch.equal(column.token_mask(torch.ones(9, dtype=torch.bool)), torch.ones(9, dtype=torch.bool))
 
 
 def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) -> None:
-    seen = table.see("image@codes | label", codes=codes)
+    seen = table.add_views("image@codes | label", codes=codes)
     model = Model("image@codes | label", seen.columns, width=32, depth=1)
     assert heldout_loss(model, table) == heldout_loss(model, seen)  # it sees by itself
     report = evaluate(model, table, n=20)
     assert any("one of codes, not of values" in note for note in report.notes)
-    assert any("KID" in line.name for line in report.lines)
+    assert any("KID" in line.name for line in report.results)
 
 
 def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, codes: Model) -> None:
-    seen = table.see("label | image@codes", codes=codes)
+    seen = table.add_views("label | image@codes", codes=codes)
     model = toy.trained(
         Model("label | image@codes", seen.columns, "autoregressive", width=64, depth=2), table, 250
     )
@@ -172,7 +172,7 @@ def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, co
     drawn = model.sample([{"image@codes": row["image"]} for row in rows])
     assert np.mean([a["label"] == b["label"] for a, b in zip(drawn, rows, strict=True)]) > 0.8
     other = Model("image", table.columns, "vae", width=32, latent=5)
-    assert seen.see("image@codes", codes=other).columns["image@codes"].spec.width == 5
+    assert seen.add_views("image@codes", codes=other).columns["image@codes"].spec.width == 5
     assert isinstance(seen.columns["image@codes"], Latent) and seen.columns["image@codes"].spec.width == 4
 
 

@@ -20,15 +20,17 @@ class Parser(argparse.ArgumentParser):
 
     >>> def draw(c, *, steps: int = 10): "Solve in `steps` steps."
     >>> parser = Parser("sample")
-    >>> parser.derive("knobs", [draw])
-    >>> parser.given(parser.read(["--steps", "8"]), "knobs")
+    >>> parser.add_signature_options("sampling", [draw])
+    >>> parser.values_of(parser.read(["--steps", "8"]), "sampling")
     {'steps': 8}
     """
 
     def __init__(self, command: str, about: str | None = None, **more: Any) -> None:
         super().__init__(prog=f"likewise {command}", description=about, allow_abbrev=False, **more)
 
-    def derive(self, title: str, sources: Sequence[Callable[..., Any]], but: Collection[str] = ()) -> None:
+    def add_signature_options(
+        self, title: str, sources: Sequence[Callable[..., Any]], but: Collection[str] = ()
+    ) -> None:
         """An option for every parameter with a default; a name that several `sources` have is one option.
 
         The options have no default of their own: what is not on the command line is left to the signature.
@@ -52,11 +54,11 @@ class Parser(argparse.ArgumentParser):
                         **_reader(parameter.annotation),
                     )
 
-    def given(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
+    def values_of(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
         """What the command line says of the options under `title`."""
         return {k.removeprefix(f"{title}."): v for k, v in vars(args).items() if k.startswith(f"{title}.")}
 
-    def derive_knobs(self, argv: Sequence[str]) -> None:
+    def add_sampling_options(self, argv: Sequence[str]) -> None:
         """Options for the knobs of the run or chain on the command line; without one those of a flow."""
         from likewise.families.base import Family
         from likewise.families.registry import family_class
@@ -67,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         run = next(filter(is_run, folders), None)
         names = family_names(run) if run else ["flow"]
         drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
-        self.derive("knobs", [*drawn, Family.working], but=SAMPLING_CONTROLS)
+        self.add_signature_options("sampling", [*drawn, Family.compute_copy], but=SAMPLING_CONTROLS)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Options and words in any order. Exits with status 2 and one line if anything is unknown."""

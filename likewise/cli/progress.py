@@ -76,7 +76,7 @@ class Display:
         model = self.model
         names = images.image_columns(model.columns, model.targets)
         if names and hasattr(model.family, "sample"):
-            draft = {"steps": DRAFT} if "steps" in type(model.family).knobs() else {}
+            draft = {"steps": DRAFT} if "steps" in type(model.family).sampling_options() else {}
             rows = model.sample(self.rows, seed=0, **draft)
             hidden = images.image_columns(model.columns, list(model.columns))
             captions = [images.caption(row, [n for n in model.columns if n not in hidden]) for row in rows]
@@ -100,7 +100,7 @@ def train_with_progress(
     Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    memory.check(model, plan.settled(model.family).batch // processes, wide=plan.precision == "float32")
+    memory.check(model, plan.resolved(model.family).batch // processes, wide=plan.precision == "float32")
     rows = display_rows(model, table) if rows is None else rows
     display = Display(model, folder, rows, across) if first_process() else None
     step, stopped = None, False

@@ -75,7 +75,7 @@ class Context:
         kept = rng.uniform(self.present.shape[1]).to(self.present.device) >= p
         return replace(self, present=self.present & kept)
 
-    def nothing(self) -> Context:
+    def unconditional(self) -> Context:
         """The same rows with no source given: the unconditional model."""
         return replace(self, present=torch.zeros_like(self.present))
 

@@ -102,15 +102,15 @@ class Formula:
     @property
     def columns(self) -> list[str]:
         """The names of all views in order, targets first: how they are written."""
-        return self.learned + self.given
+        return self.target_names + self.source_names
 
     @property
-    def learned(self) -> list[str]:
+    def target_names(self) -> list[str]:
         """The names of the targets."""
         return [str(v) for v in self.targets]
 
     @property
-    def given(self) -> list[str]:
+    def source_names(self) -> list[str]:
         """The names of the sources."""
         return [str(v) for v in self.sources]
 

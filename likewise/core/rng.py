@@ -40,7 +40,7 @@ class Rng:
         self.other: tuple[Rng, Tensor] | None = None
 
     @classmethod
-    def between(cls, a: Rng, b: Rng, share: Tensor) -> Rng:
+    def slerp(cls, a: Rng, b: Rng, share: Tensor) -> Rng:
         """From a's numbers, where a row's `share`, (B,) in [0, 1], is 0, to b's, where it is 1.
 
             e = sin((1 - w) pi / 2) e_a + sin(w pi / 2) e_b                                               (1)

@@ -29,7 +29,7 @@ class Spec:
     width: int = 1
     classes: int | None = None
     padded: bool = False
-    running: bool = False
+    windowed: bool = False
 
     def __post_init__(self) -> None:
         if not self.grid or min(*self.grid, self.width, 1 if self.classes is None else self.classes) < 1:

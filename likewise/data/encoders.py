@@ -42,7 +42,7 @@ class FrozenEncoder:
     A code is (1) and a float that is 1. What a process has encoded it remembers, in half precision.
     """
 
-    decodes = False
+    has_decoder = False
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder

@@ -28,29 +28,29 @@ class EncodedColumn:
     def __init__(self, rows: RowStore, name: str, modality: Modality) -> None:
         """`name` is that of the stored values, `modality` how they are written."""
         self.rows, self.name, self.modality = rows, name, modality
-        self.running = modality.spec.running
+        self.windowed = modality.spec.windowed
 
     @property
     def bytes(self) -> int:
         """How much memory all of it takes beside the stream."""
         spec = self.modality.spec
         size = spec.tokens * (8 if spec.categorical else 4 * spec.width)
-        return 0 if self.running else len(self.rows) * size
+        return 0 if self.windowed else len(self.rows) * size
 
     @cached_property
     def all(self) -> Tensor:
         """Every row, encoded once."""
-        return self.fresh(range(len(self.rows)))
+        return self.encode_rows(range(len(self.rows)))
 
     def at(self, rows: Sequence[int]) -> Tensor:
         """Some rows, of those that were encoded once."""
-        return self.fresh(rows) if self.running else self.all[torch.tensor(rows, dtype=torch.int64)]
+        return self.encode_rows(rows) if self.windowed else self.all[torch.tensor(rows, dtype=torch.int64)]
 
-    def fresh(self, rows: Sequence[int]) -> Tensor:
+    def encode_rows(self, rows: Sequence[int]) -> Tensor:
         """Some rows, encoded now; of documents, windows that begin where the passages do."""
         if not len(rows):
             return blank_values(self.modality.spec, 0, torch.device("cpu"))
-        if self.running:
+        if self.windowed:
             return self.windows(rows, [0.0] * len(rows))
         return self.modality.encode_all(self.rows.some(rows).column(self.name))
 
@@ -60,7 +60,7 @@ class EncodedColumn:
 
     @cached_property
     def _stream(self) -> TokenStream:
-        return TokenStream.of(self.modality, self.rows.cells(self.name), self.rows.places)
+        return TokenStream.of(self.modality, self.rows.cells(self.name), self.rows.passage_keys)
 
 
 def iterate_batches(
@@ -69,7 +69,7 @@ def iterate_batches(
     """Batches of columns of the same rows, without end; see Table.batches."""
     count = len(next(iter(columns.values())).rows)
     in_memory = sum(column.bytes for column in columns.values()) <= IN_MEMORY
-    running = any(column.running for column in columns.values())
+    running = any(column.windowed for column in columns.values())
     epoch, order = -1, []
     for step in itertools.count(start):
         rows = []
@@ -85,9 +85,9 @@ def iterate_batches(
             shares = torch.rand(size, generator=draw)[rank::world].tolist()
         yield {
             name: column.windows(rows, shares)
-            if column.running
+            if column.windowed
             else column.at(rows)
             if in_memory
-            else column.fresh(rows)
+            else column.encode_rows(rows)
             for name, column in columns.items()
         }

@@ -27,7 +27,7 @@ def split_rows(
     cells = zip(*map(rows.cells, labels), strict=True) if labels else [()] * len(rows)
     classes = [[f"{name} {cell}" for name, cell in zip(labels, row, strict=True)] for row in cells]
     if documents:
-        return choose_heldout_documents((rows.places >> 32).tolist(), rows.copies(), classes, share)
+        return choose_heldout_documents((rows.passage_keys >> 32).tolist(), rows.copies(), classes, share)
     # without a column to group by, every row alone, rows that are the same together
     keys = [str(cell) for cell in rows.cells(by)] if by else [hash.hex() for hash in rows.survey.digests]
     return choose_heldout(keys, classes, share, [str(cell) for cell in rows.cells(pairs)] if pairs else None)

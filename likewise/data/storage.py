@@ -84,13 +84,13 @@ class RowStore:
         return PASSAGE in self.data.column_names
 
     @property
-    def places(self) -> np.ndarray:
+    def passage_keys(self) -> np.ndarray:
         """Where each row stands, (N,) int64: document * 2^32 + how many passages follow."""
         return self.data.select_columns(PASSAGE).with_format("arrow")[:][PASSAGE].to_numpy()
 
     def documents(self, name: str) -> Iterator[tuple[int, str]]:
         """The first row and the text of each document, as far as its passages follow each other here."""
-        places, texts = self.places, self.cells(name)
+        places, texts = self.passage_keys, self.cells(name)
         begins = [row for row in range(len(self)) if not row or places[row] != places[row - 1] - 1]
         for first, end in itertools.pairwise([*begins, len(self)]):
             yield first, "".join(itertools.islice(texts, end - first))
@@ -98,7 +98,7 @@ class RowStore:
     def copies(self) -> list[str]:
         """Of each row a hash of its document, which copies of the document share."""
         [name] = [name for name, kind in self.kinds.items() if kind == "document"]
-        documents, found = (self.places >> 32).tolist(), {}
+        documents, found = (self.passage_keys >> 32).tolist(), {}
         for document, text in zip(documents, self.cells(name), strict=True):
             found.setdefault(document, hashlib.sha256()).update(text.encode())
         hexes = {document: digest.hexdigest() for document, digest in found.items()}

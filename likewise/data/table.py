@@ -172,10 +172,10 @@ class Table:
             if not len(table):
                 raise TableError(f"no row can be used; the first: {said[0]}")
             table.skipped = said
-        table.warnings = warnings + table._rows.survey.doubts()
+        table.warnings = warnings + table._rows.survey.warnings()
         return table
 
-    def see(self, formula: str | Formula, **runs: views.Viewer) -> Table:
+    def add_views(self, formula: str | Formula, **runs: views.Viewer) -> Table:
         """The same rows with a further column for every view of the formula.
 
         `image[size=32]` is the column image fitted with that option, `image@codes` is that column as the
@@ -284,7 +284,7 @@ class Table:
         """A hash of the columns and of every row's content, the same in every process."""
         return self._rows.fingerprint
 
-    def only(self, rows: Sequence[int]) -> Table:
+    def subset_train(self, rows: Sequence[int]) -> Table:
         """This table with some of its training rows alone, by their numbers in `train`.
 
         Columns and held-out rows stay what they are; it has no name to be opened by.
@@ -298,7 +298,7 @@ class Table:
     def numbers(self) -> list[int]:
         """Of each row of a whole table its number in what was opened; of a passage that of its document."""
         if self._rows.passages:
-            return (self._rows.places >> 32).tolist()
+            return (self._rows.passage_keys >> 32).tolist()
         gone = {bad.row for bad in self.skipped}
         return [i for i in range(len(self) + len(gone)) if i not in gone]
 
@@ -359,7 +359,7 @@ class Table:
         by = grouping_column(self._rows.kinds, self._args["by"])
         rows = self if kind is Label and name == by else self.train
         modality = kind.fit(rows.column(name), **options)
-        return modality if "length" in options else modality.roomy(self.test.column(name))
+        return modality if "length" in options else modality.grow_to_fit(self.test.column(name))
 
     def _part(self, rows: Sequence[int]) -> Table:
         """Some of the rows, with the modalities of all."""

@@ -47,7 +47,7 @@ class ValidationReport:
     broken: list[BadRow]
     greys: Counter[str]
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What is worth a look and no error."""
         rows, doubts = len(self.digests), []
         if copies := rows - len(set(self.digests)):

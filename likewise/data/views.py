@@ -43,7 +43,7 @@ def fit_view(
             f"{view}: {name} sees a {found.kind}, and {view.column} is a {kind}; write "
             f"{view.column!r} as it is, or --kind {view.column}={found.kind}"
         )
-    return found.roomy(test)
+    return found.grow_to_fit(test)
 
 
 def view_options(view: View, kind: str) -> dict[str, Any]:

@@ -60,29 +60,29 @@ class Evaluator:
                 "open it with a larger holdout, or bring more rows"
             )
         self.formula, self.table, self.seed = formula, table, seed
-        self.ground = ReferenceSet.choose(table, formula, n, draws, seed)
+        self.reference = ReferenceSet.choose(table, formula, n, draws, seed)
         self._asked = candidates, concept
-        self.rows = self.rows_of(self.ground.sources, range(len(self.ground.rows)))
+        self.rows = self.rows_of(self.reference.sources, range(len(self.reference.rows)))
 
     @cached_property
-    def judges(self) -> list[MetricGroup]:
+    def metric_groups(self) -> list[MetricGroup]:
         """Prepared when they are needed first: a model that cannot draw should say so at once."""
-        found, notes = metric_groups(self.ground, *self._asked)
-        self.texts, more = text_metrics(self.ground)
+        found, notes = metric_groups(self.reference, *self._asked)
+        self.texts, more = text_metrics(self.reference)
         self.notes = [*notes, *more]
         return found
 
-    def draw(self, model: Distribution, **knobs: Any) -> tuple[list[Row], float]:
+    def draw(self, model: Distribution, **sampling_options: Any) -> tuple[list[Row], float]:
         """The samples of a model, `draws` for each row, and the seconds that they took."""
         began = time.perf_counter()
-        asked = [row for row in self.rows for _ in range(self.ground.draws)]
-        return model.sample(asked, seed=self.seed, **knobs), time.perf_counter() - began
+        asked = [row for row in self.rows for _ in range(self.reference.draws)]
+        return model.sample(asked, seed=self.seed, **sampling_options), time.perf_counter() - began
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
         """What the judges say of samples."""
-        lines = [line for judge in self.judges for line in judge.lines(drawn)]
-        first = drawn[:: self.ground.draws]
-        return lines + [line for texts in self.texts for line in texts.lines(first)]
+        lines = [line for judge in self.metric_groups for line in judge.results(drawn)]
+        first = drawn[:: self.reference.draws]
+        return lines + [line for texts in self.texts for line in texts.results(first)]
 
     def report(
         self,
@@ -91,10 +91,10 @@ class Evaluator:
         seconds: float = 0.0,
         *,
         likelihood_rows: int = 100,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> Report:
         """All about a model: its losses, and its samples (of `draw`, with these knobs), judged."""
-        count = len(self.ground.rows)
+        count = len(self.reference.rows)
         lines = []
         if not isinstance(model, Pipeline):  # which has no one loss
             loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
@@ -104,16 +104,16 @@ class Evaluator:
                 )
             )
         likelihood, reason = self.likelihood(model, likelihood_rows)
-        lines += [*likelihood, *self.lines(drawn)]
-        notes = [*reason, *(note for judge in self.judges for note in judge.notes), *self.notes]
+        lines += [*likelihood, *self.results(drawn)]
+        notes = [*reason, *(note for judge in self.metric_groups for note in judge.notes), *self.notes]
         return Report(
             formula=str(self.formula),
             data=self.table.source,
             n=count,
-            draws=self.ground.draws,
+            draws=self.reference.draws,
             seed=self.seed,
-            knobs=knobs,
-            lines=tuple(lines),
+            sampling_options=sampling_options,
+            results=tuple(lines),
             notes=tuple(notes),
             seconds=seconds,
         )
@@ -122,21 +122,21 @@ class Evaluator:
         """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
         if count < 1:
             return [], []
-        if isinstance(model, Model) and is_single_text(model.made):
+        if isinstance(model, Model) and is_single_text(model.target_columns):
             return self._language(model, count)
-        n = len(self.ground.rows)
+        n = len(self.reference.rows)
         chosen = np.linspace(0, n - 1, min(count, n)).astype(int)
         try:
             if not hasattr(model, "log_prob"):
                 raise ValueError("the model has no density")
-            for name in self.ground.targets:
-                if not self.table.columns[name].faithful:
+            for name in self.reference.targets:
+                if not self.table.columns[name].lossless:
                     raise ValueError(f"a density of {name} is one of codes, not of values")
             with torch.no_grad():
                 score = model.log_prob(self.rows_of(self.formula.columns, chosen), seed=self.seed)
         except ValueError as error:
             return [], [f"{NO_LIKELIHOOD}: {error}"]
-        specs = (self.table.columns[c].spec for c in self.ground.targets)
+        specs = (self.table.columns[c].spec for c in self.reference.targets)
         dims = sum(spec.tokens * spec.width for spec in specs)  # the same for every family
         bits = -score.nats.double().cpu().numpy() / (dims * math.log(2))
         kinds = {
@@ -151,7 +151,7 @@ class Evaluator:
                 value,
                 note=f"{score.kind}: {kinds.get(score.kind, '')}",
                 kind=score.kind,
-                head="bits/dim",
+                heading="bits/dim",
             )
         ], []
 
@@ -168,7 +168,7 @@ class Evaluator:
     def rows_of(self, columns: Sequence[str], chosen: Sequence[int] | np.ndarray) -> list[Row]:
         """Columns of some of the rows held out."""
         values = {c: self.table.test.column(c) for c in columns}
-        return [{c: v[int(self.ground.rows[i])] for c, v in values.items()} for i in chosen]
+        return [{c: v[int(self.reference.rows[i])] for c, v in values.items()} for i in chosen]
 
 
 def evaluate(
@@ -182,7 +182,7 @@ def evaluate(
     concept: str = "concept",
     likelihood_rows: int = 100,
     clip: str | Path | Model | None = None,
-    **knobs: Any,
+    **sampling_options: Any,
 ) -> Report:
     """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
 
@@ -199,7 +199,7 @@ def evaluate(
     """
     table = table.with_views(getattr(model, "columns", {}))
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
-        if knobs or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
+        if sampling_options or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
             raise ValueError(
                 f"the family {model.family_name} draws nothing, so it is measured with n, seed "
                 "and concept alone; leave the other options out"
@@ -210,9 +210,11 @@ def evaluate(
     )
     notes = overlap_notes(load_state(Path(clip))["data"], table) if isinstance(clip, str | Path) else []
     clip = Model.load(clip) if isinstance(clip, str | Path) else clip
-    scores = ClipScores(clip, exam.ground) if clip else None
-    drawn, seconds = exam.draw(model, **knobs)
-    report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **knobs)
+    scores = ClipScores(clip, exam.reference) if clip else None
+    drawn, seconds = exam.draw(model, **sampling_options)
+    report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **sampling_options)
     return dataclasses.replace(
-        report, notes=(*report.notes, *notes), lines=(*report.lines, *(scores.lines(drawn) if scores else ()))
+        report,
+        notes=(*report.notes, *notes),
+        results=(*report.results, *(scores.results(drawn) if scores else ())),
     )

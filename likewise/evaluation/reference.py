@@ -52,11 +52,11 @@ class ReferenceSet:
 
     @property
     def targets(self) -> list[str]:
-        return self.formula.learned
+        return self.formula.target_names
 
     @property
     def sources(self) -> list[str]:
-        return self.formula.given
+        return self.formula.source_names
 
     @property
     def columns(self) -> list[str]:
@@ -68,12 +68,12 @@ class ReferenceSet:
         """Whether sample i was drawn for the sources of row i."""
         return bool(self.formula.sources)
 
-    def held(self, column: str) -> list[Any]:
+    def test_values(self, column: str) -> list[Any]:
         """The values of `rows`."""
         values = self.table.test.column(column)
         return [values[int(i)] for i in self.rows]
 
-    def kept(self, column: str) -> list[Any]:
+    def train_values(self, column: str) -> list[Any]:
         """The values of `reference`."""
         values = self.table.train.column(column)
         return [values[int(i)] for i in self.reference]
@@ -91,13 +91,13 @@ class FeatureSpace:
 
     def __init__(self, name: str, ground: ReferenceSet, train: np.ndarray, test: np.ndarray) -> None:
         """`name` seeds the judges; features (M, F) of the reference and (N, F) of the rows held out."""
-        self.name, self.ground, self.train, self.test = name, ground, train, test
+        self.name, self.reference, self.train, self.test = name, ground, train, test
         self.others = train[self._rng("others").permutation(len(train))[: len(test)]]
         self._c2st: Estimate | None = None
 
     def kid(self, x: np.ndarray) -> tuple[Estimate, Estimate]:
         """Against held-out rows."""
-        return kid(x, self.test, rng=self._rng(), paired=self.ground.paired), self._kid
+        return kid(x, self.test, rng=self._rng(), paired=self.reference.paired), self._kid
 
     def fd_infinity(self, x: np.ndarray) -> tuple[Estimate, Estimate]:
         """Against training rows, of which there are more, and none of which a sample was drawn for."""
@@ -111,11 +111,11 @@ class FeatureSpace:
 
         if self._c2st is None:
             self._c2st = c2st(to(self.others), to(self.test), rng=self._rng("c2st", "floor"))
-        return c2st(to(x), to(self.test), rng=self._rng("c2st"), paired=self.ground.paired), self._c2st
+        return c2st(to(x), to(self.test), rng=self._rng("c2st"), paired=self.reference.paired), self._c2st
 
     def density_coverage(self, x: np.ndarray) -> tuple[tuple[Estimate, Estimate], tuple[Estimate, Estimate]]:
         """Against held-out rows."""
-        found = density_coverage(x, self.test, rng=self._rng("balls"), paired=self.ground.paired)
+        found = density_coverage(x, self.test, rng=self._rng("balls"), paired=self.reference.paired)
         return found, self._balls
 
     @cached_property
@@ -141,7 +141,7 @@ class FeatureSpace:
         return density_coverage(self.others, self.test, rng=self._rng("balls", "floor"))
 
     def _rng(self, *key: str) -> np.random.Generator:
-        return self.ground.rng(self.name, *key)
+        return self.reference.rng(self.name, *key)
 
 
 def pair(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[MetricResult]:
@@ -153,7 +153,7 @@ def pair(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[Met
             density,
             real_density,
             better="higher",
-            head="density" * heads,
+            heading="density" * heads,
             note="how many of the real rows' neighbourhoods a sample lies in, over 5: fidelity",
         ),
         MetricResult(
@@ -161,7 +161,7 @@ def pair(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[Met
             coverage,
             real_coverage,
             better="higher",
-            head="coverage" * heads,
+            heading="coverage" * heads,
             note="share of the real rows' neighbourhoods with a sample in them: diversity",
         ),
     ]
@@ -181,7 +181,7 @@ def measured(space: FeatureSpace, x: np.ndarray, name: str, suffix: str, heads: 
                 f"{name}: {long}{suffix}",
                 value,
                 real,
-                head=f"{head}{suffix.replace(' of ', ' ').replace('_', ' ')}" if heads else "",
+                heading=f"{head}{suffix.replace(' of ', ' ').replace('_', ' ')}" if heads else "",
             )
         )
     return lines

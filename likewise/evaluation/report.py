@@ -28,7 +28,7 @@ class MetricResult:
     better: Better = "lower"
     note: str = ""
     kind: str = ""
-    head: str = ""
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,30 +43,30 @@ class Report:
     n: int
     draws: int
     seed: int
-    knobs: dict[str, Any]
-    lines: tuple[MetricResult, ...]
+    sampling_options: dict[str, Any]
+    results: tuple[MetricResult, ...]
     notes: tuple[str, ...] = ()
     seconds: float = dataclasses.field(default=0.0, compare=False)
 
     def __getitem__(self, name: str) -> MetricResult:
         """The line of a metric. Raises KeyError that names those there are."""
-        for line in self.lines:
+        for line in self.results:
             if line.name == name:
                 return line
-        raise KeyError(f"no metric {name!r}; there are: {', '.join(line.name for line in self.lines)}")
+        raise KeyError(f"no metric {name!r}; there are: {', '.join(line.name for line in self.results)}")
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; an estimate is {value, low, high, n}."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        knobs = {"draws": self.draws, "seed": self.seed, **self.knobs}
+        sampling_options = {"draws": self.draws, "seed": self.seed, **self.sampling_options}
         title = (
             f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, "
-            + ", ".join(f"{name} {value}" for name, value in knobs.items())
+            + ", ".join(f"{name} {value}" for name, value in sampling_options.items())
         )
         rows = [("", "model", "real rows", "baseline", "chance", "better")]
-        for line in self.lines:
+        for line in self.results:
             others = ("" if e is None else str(e) for e in (line.real, line.baseline))
             value = f"{line.value}{f' {line.kind}' if line.kind else ''}"
             rows.append(
@@ -75,6 +75,6 @@ class Report:
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
         table = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-        notes = [*(f"{line.name}: {line.note}" for line in self.lines if line.note), *self.notes]
+        notes = [*(f"{line.name}: {line.note}" for line in self.results if line.note), *self.notes]
         notes = [textwrap.fill(note, 110, subsequent_indent="    ") for note in notes]
         return "\n".join([title, "", *table, "", *notes])

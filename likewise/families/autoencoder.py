@@ -102,17 +102,17 @@ class Autoencoder(Family):
 
     # ---- learning
 
-    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+    def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """Discrete codes start so that rows have different ones."""
         if self.codec.discrete:
-            self.codec.begin(x)
+            self.codec.init_from_data(x)
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The codec's loss, or (2) of its codes: (B,)."""
         if phase == "prior":
             return self._prior_loss(x, c, rng)
         loss = self.codec.loss(x, rng, still=self.settle < self.progress < 1)
-        self.terms = dict(self.codec.terms)
+        self.loss_terms = dict(self.codec.loss_terms)
         return loss
 
     def _prior_loss(self, x: Batch, c: Context, rng: Rng) -> Tensor:
@@ -134,7 +134,7 @@ class Autoencoder(Family):
                 nothing = torch.zeros(len(index), self.prior.layout.size, dtype=torch.bool, device=z.device)
                 own = self.prior.loss({"z": z[index]}, known, t[index], nothing, rng.take(index), _weight)
                 loss = loss.index_put((index,), own)
-        self.terms["prior"] = loss.detach().mean()
+        self.loss_terms["prior"] = loss.detach().mean()
         return loss
 
     def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
@@ -165,9 +165,9 @@ class Autoencoder(Family):
         *,
         known: KnownParts | None,
         rng: Rng,
-        against: Context | None = None,
-        toward: InterpolateTo | None = None,
-        start: Init | None = None,
+        negative: Context | None = None,
+        interpolate_to: InterpolateTo | None = None,
+        init: Init | None = None,
         steps: int = 10,
         sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
         guidance: float = 1.5,
@@ -188,13 +188,15 @@ class Autoencoder(Family):
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         nothing, none = self.prior.clamped(None, len(rng))
-        if against is not None:
-            against = self._with(values, masks, against)
-        if toward is not None:
-            toward = InterpolateTo(self._with(values, masks, toward.sources), toward.share)
-        if start is not None:  # the path is that of the codes
-            z = self.codec.vectors(self.codec.encode(start.values)).float()
-            start = Init({"z": z}, start.strength)
+        if negative is not None:
+            negative = self._with(values, masks, negative)
+        if interpolate_to is not None:
+            interpolate_to = InterpolateTo(
+                self._with(values, masks, interpolate_to.sources), interpolate_to.share
+            )
+        if init is not None:  # the path is that of the codes
+            z = self.codec.vectors(self.codec.encode(init.values)).float()
+            init = Init({"z": z}, init.strength)
         v = self.prior.draw(
             self._with(values, masks, c),
             rng,
@@ -206,11 +208,11 @@ class Autoencoder(Family):
             interval=(guidance_from, guidance_to),
             zero_star=zero_star,
             eta=eta,
-            against=against,
-            toward=toward,
-            start=start,
+            negative=negative,
+            interpolate_to=interpolate_to,
+            init=init,
         )["z"]
-        says = self.codec.says(self.codec.vectors(self.codec.codes(v)))
+        says = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
         drawn = self.codec.likelihood.draw(says, rng, noise)
         return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
 

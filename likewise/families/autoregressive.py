@@ -113,22 +113,22 @@ class Autoregressive(Family):
             self.targets, self.sources, compat, {**own, "infill": infill, "grams": grams, "fim": fim}
         ):
             raise ValueError(reason)
-        self.running = any(s.running for s in self.targets.values())
+        self.windowed = any(s.windowed for s in self.targets.values())
         self.writes = [s.padded for s in self.targets.values()] == [True]
         if not 0 <= fim <= 1:
             raise ValueError(f"fim={fim:g} is a share of the training rows, from 0 to 1")
         for option, value in {"grams": grams, "fim": fim}.items():
             if value and not self.writes:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
-        width = width or (256 if self.running else 128)
-        self.weight_decay = 0.1 if self.running else 0.0
-        self.dropout = 0.0 if dropout is None and not self.running else dropout
+        width = width or (256 if self.windowed else 128)
+        self.weight_decay = 0.1 if self.windowed else 0.0
+        self.dropout = 0.0 if dropout is None and not self.windowed else dropout
         if not 0 <= (self.dropout or 0) < 1:
             raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
         self.fim = fim
         if self.writes:
             self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
-        if self.running and len(self.targets) > 1:
+        if self.windowed and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         self.pictures = [
             n for n, s in self.targets.items() if not s.categorical and len(s.grid) > 1 and s.tokens > FEW
@@ -161,9 +161,9 @@ class Autoregressive(Family):
         self.grams = HashedNGrams(grams, width) if grams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
-        if self.running and infill:
+        if self.windowed and infill:
             raise ValueError("parts of a document cannot be known; leave infill out")
-        if self.running or self.bare or (not several and next(iter(self.targets.values())).tokens == 1):
+        if self.windowed or self.bare or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # known, it leaves nothing to tell
         self.floats = ContinuousCodes(self.targets)
         known = known_specs(self.floats.specs) if self.infill else {}
@@ -178,24 +178,24 @@ class Autoregressive(Family):
         embeds = [self.causal.embedding] if self.bare else self.embeds
         dropout = 0.0
         if self.training:  # what is read for the first time cannot have been learned by heart
-            again = min(DROPPED, DROP * max(0.0, self.passes - 1))
+            again = min(DROPPED, DROP * max(0.0, self.epochs - 1))
             dropout = again if self.dropout is None else self.dropout
         return SequenceLikelihood(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
 
     # ---- learning
 
-    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+    def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """Heads start at the marginals of their columns, and codes so that pictures have different ones."""
-        self.coders.begin(x)
+        self.coders.init_from_data(x)
         for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
             if name not in self.pictures:
-                head.begin(x[name][valid_mask(x[name], spec)])
+                head.init_from_data(x[name][valid_mask(x[name], spec)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-log p of what is unknown, the mean over each column's tokens, summed over columns: (B,)."""
         if phase == "codec":
             losses = self.coders.loss(x, rng, still=self.settle < self.progress < 1)
-            self.terms = {"codec": losses.detach().mean()}
+            self.loss_terms = {"codec": losses.detach().mean()}
             return losses
         if len(self.pictures) == len(self.targets) and self.progress < self.settle:  # all tokens still move
             return 0 * self.causal.start.sum() + torch.zeros(len(rng), device=c.present.device)
@@ -210,14 +210,14 @@ class Autoregressive(Family):
         losses = torch.zeros(rows, len(z), device=c.present.device)
         for known in (True, False):  # a row of which nothing is known has no known parts to read
             if (index := (some == known).nonzero()[:, 0]).numel():
-                reading = self._read(c.take(index), take(x, index), take(masks, index))
+                context = self._read(c.take(index), take(x, index), take(masks, index))
                 if self.fim and not known:
-                    nats = self.product.rearranged(take(z, index), reading, self.fim, rng.take(index))
+                    nats = self.product.rearranged(take(z, index), context, self.fim, rng.take(index))
                 else:
                     free = {n: ~self._forced(n, masks[n][index]) for n in z}
-                    nats = self._nats(take(z, index), reading, free, rng.take(index))
+                    nats = self._nats(take(z, index), context, free, rng.take(index))
                 losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
-        self.terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
+        self.loss_terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
         return losses.sum(1)
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng) -> Score:
@@ -237,12 +237,12 @@ class Autoregressive(Family):
     def token_log_prob(self, x: Batch, c: Context) -> Batch:
         """log p of each token given those before it, column -> (B, T) nats, 0 after the end; no pictures."""
         masks = no_masks(self.targets, len(c.present), c.present.device)
-        nats = self.product.told(x, self._read(c, x, masks))
+        nats = self.product.token_log_probs(x, self._read(c, x, masks))
         return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
 
-    def _nats(self, z: Batch, reading: EncodedContext, free: Batch, rng: Rng | None = None) -> Tensor:
+    def _nats(self, z: Batch, context: EncodedContext, free: Batch, rng: Rng | None = None) -> Tensor:
         """log p of each column's tokens that are `free`, (B, K), by (1)."""
-        nats = self.product.told(z, reading, rng)
+        nats = self.product.token_log_probs(z, context, rng)
         return torch.stack([(v * free[n][:, : v.shape[1]]).sum(1) for n, v in nats.items()], dim=1)
 
     # ---- drawing
@@ -254,11 +254,11 @@ class Autoregressive(Family):
         *,
         known: KnownParts | None,
         rng: Rng,
-        against: Context | None = None,
+        negative: Context | None = None,
         prompt: Batch | None = None,
         suffix: Batch | None = None,
-        owed: HealingMask | None = None,
-        watch: StopFn | None = None,
+        healing: HealingMask | None = None,
+        stop_fn: StopFn | None = None,
         constraint: Mapping[str, TokenConstraint] | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -296,7 +296,7 @@ class Autoregressive(Family):
                     f"{name}={value:g}: temperature is 0 or more, top_p is above 0 and at most "
                     "1, min_p is from 0 to 1"
                 )
-        if known and self.running:
+        if known and self.windowed:
             raise ValueError(
                 "parts of a document cannot be known, as it has no places of its own; give a "
                 "prompt, or a prompt and a suffix to a model that was trained with fim"
@@ -304,7 +304,7 @@ class Autoregressive(Family):
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
             if value is not None and not self.writes:
                 raise ValueError(f"{name} is for a model whose one target is a text")
-        if self.bare and (known or against or suffix is not None or guidance not in (None, 1.0)):
+        if self.bare and (known or negative or suffix is not None or guidance not in (None, 1.0)):
             raise ValueError(
                 "a model with another library's trunk (compat) reads nothing but what stands "
                 "before a place: no suffix, no known parts, no guidance, no negative; give it a "
@@ -329,16 +329,16 @@ class Autoregressive(Family):
         )
         usual = {n: GUIDANCE if n in self.pictures else 1.0 for n, s in self.tokens.items() if s.categorical}
         weight = usual if guidance is None else dict.fromkeys(usual, guidance)
-        if against is not None and not weight:
+        if negative is not None and not weight:
             raise ValueError(
                 "a negative has no effect here: the family autoregressive guides ids, and every "
                 "target is a number; take the family flow or diffusion"
             )
-        other = negative_context([c], against, next((w for w in weight.values() if w != 1), 1.0))
+        other = negative_context([c], negative, next((w for w in weight.values() if w != 1), 1.0))
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
-        reading = self._read(c if other is None else c + other, take(x, both), take(masks, both))
+        context = self._read(c if other is None else c + other, take(x, both), take(masks, both))
         start = None if suffix is None else self.embeds[0].marks[PRE]
-        drawing = SequenceSampler(self.product, reading, rng, start)
+        drawing = SequenceSampler(self.product, context, rng, start)
         for name, spec in self.tokens.items():
             choice = SamplingParams(temperature, top_p, min_p, weight.get(name, 1.0), presence, frequency)
             forced = self._forced(name, masks[name])
@@ -350,8 +350,8 @@ class Autoregressive(Family):
                     choice,
                     prompt=(prompt or {}).get(name),
                     suffix=(suffix or {}).get(name),
-                    owed=owed,
-                    watch=watch,
+                    healing=healing,
+                    stop_fn=stop_fn,
                     tokens=tokens,
                     bound=(constraint or {}).get(name),
                 )

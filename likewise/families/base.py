@@ -54,10 +54,10 @@ class Family(nn.Module, ABC):
 
     phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
-    rate: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
-    muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
-    precise: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
-    apart: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
+    lr_scale: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
+    uses_muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
+    needs_float32: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
+    rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of Muon's matrices, beside the learning rate
 
@@ -66,10 +66,12 @@ class Family(nn.Module, ABC):
         self.targets, self.sources = dict(targets), dict(sources)
         # The trainer says these two before each step:
         self.progress = 1.0  # of training, from 0 to 1
-        self.passes = 0.0  # how often it has gone through its rows
-        self.terms: dict[str, Tensor] = {}  # what the last loss was made of, means over rows: they are logged
+        self.epochs = 0.0  # how often it has gone through its rows
+        self.loss_terms: dict[
+            str, Tensor
+        ] = {}  # what the last loss was made of, means over rows: they are logged
 
-    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+    def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """See some training rows, up to thousands, before the first step; it may set parameters."""
 
     @abstractmethod
@@ -84,7 +86,7 @@ class Family(nn.Module, ABC):
         """The parameters that a phase trains. Over all phases they are a partition of all parameters."""
         return list(self.named_parameters())
 
-    def working(self, *, precision: Literal["auto", "bfloat16", "float32"] = "auto") -> Self:
+    def compute_copy(self, *, precision: Literal["auto", "bfloat16", "float32"] = "auto") -> Self:
         """What does the arithmetic of training and drawing: the family itself in float32, else a copy.
 
         precision  of the network: "auto" is bfloat16 where the processor is fast at it and a row has many
@@ -93,7 +95,7 @@ class Family(nn.Module, ABC):
         if precision == "auto":
             numbers = sum(spec.tokens for spec in self.targets.values())
             on = next(self.parameters()).device
-            dtype = torch.float32 if self.precise else preferred_dtype(numbers, on)
+            dtype = torch.float32 if self.needs_float32 else preferred_dtype(numbers, on)
         else:
             dtype = getattr(torch, precision)
         return self if dtype == torch.float32 else copy.deepcopy(self).to(dtype)
@@ -104,7 +106,7 @@ class Family(nn.Module, ABC):
         return keyword_parameters(cls.__init__)
 
     @classmethod
-    def knobs(cls) -> dict[str, inspect.Parameter]:
+    def sampling_options(cls) -> dict[str, inspect.Parameter]:
         """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS, and of
         `working`.
         """
@@ -115,10 +117,10 @@ class Family(nn.Module, ABC):
             for n, p in keyword_parameters(cls.sample).items()
             if n not in ("known", "rng", *SAMPLING_CONTROLS)
         }
-        return own | keyword_parameters(cls.working)
+        return own | keyword_parameters(cls.compute_copy)
 
     @classmethod
-    def leads(cls) -> list[str]:
+    def sampling_controls(cls) -> list[str]:
         """Those of LEADS that its `sample` takes."""
         return (
             [n for n in keyword_parameters(cls.sample) if n in SAMPLING_CONTROLS]

@@ -39,7 +39,7 @@ START = {"infonce": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}  # scale and b at 
 class Contrastive(Family):
     """Unit vectors of two or more columns, aligned. It has `embed`, and neither `sample` nor `log_prob`."""
 
-    apart: ClassVar[bool] = False
+    rowwise_loss: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Contrastive(Family):
             total = total + loss
             ahead = ((logits.detach() >= logits.detach().diagonal()[:, None]) & wrong).any(1)
             found.append(1 - ahead.float().mean())
-        self.terms = {"found": torch.stack(found).mean(), "scale": scales.detach().mean()}
+        self.loss_terms = {"found": torch.stack(found).mean(), "scale": scales.detach().mean()}
         return total
 
 
@@ -139,9 +139,9 @@ class Tower(nn.Module):
         if not self.categorical:
             return self.head(norm(self.encoder({self.name: x})).mean(1))
         present = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-        reading = self.reader(Context({self.name: x}, present))
-        e = column_conditions(self.condition, reading, len(x))
-        return self.head(norm(self.trunk([reading.pooled[:, None]], e, reading)[0][:, 0]))
+        context = self.reader(Context({self.name: x}, present))
+        e = column_conditions(self.condition, context, len(x))
+        return self.head(norm(self.trunk([context.pooled[:, None]], e, context)[0][:, 0]))
 
 
 def info_nce(logits: Tensor, wrong: Tensor) -> Tensor:
@@ -158,8 +158,8 @@ def info_nce(logits: Tensor, wrong: Tensor) -> Tensor:
 
 def siglip(logits: Tensor, wrong: Tensor) -> Tensor:
     """(3) of logits (B, B), b among them, the right ones on the diagonal; wrong (B, B) bool: (B,)."""
-    against = F.softplus(logits) * wrong
-    return F.softplus(-logits.diagonal()) + (against.sum(1) + against.sum(0)) / 2
+    negative = F.softplus(logits) * wrong
+    return F.softplus(-logits.diagonal()) + (negative.sum(1) + negative.sum(0)) / 2
 
 
 def equal(x: Tensor) -> Tensor:

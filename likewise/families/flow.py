@@ -103,9 +103,9 @@ class Flow(Family):
         *,
         known: KnownParts | None,
         rng: Rng,
-        against: Context | None = None,
-        toward: InterpolateTo | None = None,
-        start: Init | None = None,
+        negative: Context | None = None,
+        interpolate_to: InterpolateTo | None = None,
+        init: Init | None = None,
         steps: int = 8,
         sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
         guidance: float = 2.0,
@@ -128,7 +128,7 @@ class Flow(Family):
         """
         value, mask = self.denoiser.clamped(known, len(rng))
         if sampler == "auto":
-            few = steps <= JUMPS and self.denoiser.can_jump(guidance, against)
+            few = steps <= JUMPS and self.denoiser.can_jump(guidance, negative)
             sampler = "jump" if few else "dpmpp_2m"
         return self.denoiser.draw(
             c,
@@ -141,9 +141,9 @@ class Flow(Family):
             interval=(guidance_from, guidance_to),
             zero_star=zero_star,
             eta=eta,
-            against=against,
-            toward=toward,
-            start=start,
+            negative=negative,
+            interpolate_to=interpolate_to,
+            init=init,
             source_noise=source_noise,
         )
 

@@ -49,8 +49,10 @@ class GAN(Family):
 
     phases: ClassVar[tuple[str, ...]] = ("critic", "generator")
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
-    rate: ClassVar[float] = 0.25  # at the whole rate the game breaks out now and then, and may not come back
-    muon: ClassVar[bool] = False
+    lr_scale: ClassVar[float] = (
+        0.25  # at the whole rate the game breaks out now and then, and may not come back
+    )
+    uses_muon: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -131,14 +133,14 @@ class GAN(Family):
         both = {n: torch.cat([real[n].to(v), v]) for n, v in drawn.items()}
         f_real, f_drawn = self.critic(both, asked).chunk(2)
         loss = critic_loss(self.game, f_real, f_drawn)
-        self.terms = {"f real": f_real.detach().mean(), "f drawn": f_drawn.detach().mean()}
+        self.loss_terms = {"f real": f_real.detach().mean(), "f drawn": f_drawn.detach().mean()}
         if self.penalty and torch.is_grad_enabled():
             rows = (rng.uniform(1)[:, 0] < self.penalised).nonzero()[:, 0]
             twice = torch.cat([rows, rows + len(loss)])
             squares = gradient_norms(self.critic, {n: v[twice] for n, v in both.items()}, asked[twice])
             squares = squares.view(2, -1).sum(0) / self.penalised  # |grad f(x)|^2 + |grad f(G(z))|^2
             squares = loss.new_zeros(len(loss)).index_put((rows,), squares)
-            self.terms["gradients"] = squares.detach().mean()
+            self.loss_terms["gradients"] = squares.detach().mean()
             loss = loss + self.penalty / 2 * squares  # (5)
         return loss
 

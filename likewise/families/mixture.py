@@ -45,8 +45,8 @@ WORK = 1e11  # multiplications that EM may take: of many numbers a row, fewer ro
 class Mixture(Family):
     """P(targets | sources) out of a mixture of their joint distribution."""
 
-    precise: ClassVar[bool] = True
-    muon: ClassVar[bool] = False
+    needs_float32: ClassVar[bool] = True
+    uses_muon: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ class Mixture(Family):
     # ---- fitting
 
     @torch.no_grad()
-    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+    def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """Group the rows, then EM to its end; rows that lack a source are left out.
 
         How many components there are of few numbers is decided by one row in five, held out: 1, 2, 4 ...

@@ -107,23 +107,23 @@ class VAE(Family):
         """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
         return self.likelihood.mode(self._says(z, self.reader(c)))
 
-    def _q(self, floats: Batch, reading: EncodedContext) -> Gaussians:
+    def _q(self, floats: Batch, context: EncodedContext) -> Gaussians:
         """q(z | x, c), floats column -> (B, T, C)."""
         seen = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
-        return self._gaussian(self.whole, seen, reading)
+        return self._gaussian(self.whole, seen, context)
 
-    def _r(self, floats: Batch, masks: Batch, reading: EncodedContext) -> Gaussians:
+    def _r(self, floats: Batch, masks: Batch, context: EncodedContext) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
         seen = {
             n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
             for n, v in floats.items()
         }
-        return self._gaussian(self.part, seen, reading)
+        return self._gaussian(self.part, seen, context)
 
-    def _gaussian(self, head: nn.Linear, seen: Batch, reading: EncodedContext) -> Gaussians:
-        return Gaussians.one(head(norm(self.encoder(seen, reading)).flatten(1)))
+    def _gaussian(self, head: nn.Linear, seen: Batch, context: EncodedContext) -> Gaussians:
+        return Gaussians.one(head(norm(self.encoder(seen, context)).flatten(1)))
 
-    def _p(self, c: Context, reading: EncodedContext) -> Gaussians:
+    def _p(self, c: Context, context: EncodedContext) -> Gaussians:
         """p(z | c)."""
         encoded = None
         if self.pseudo:
@@ -131,11 +131,11 @@ class VAE(Family):
             values = {n: v[:1].expand(rows, *v.shape[1:]) for n, v in c.values.items()}
             nothing = Context(values, c.present.new_zeros(rows, len(values)))
             encoded = self._q(dict(zip(self.columns.specs, self.pseudo, strict=True)), self.reader(nothing))
-        return self.prior(reading, len(c.present), encoded)
+        return self.prior(context, len(c.present), encoded)
 
-    def _says(self, z: Tensor, reading: EncodedContext) -> Batch:
+    def _says(self, z: Tensor, context: EncodedContext) -> Batch:
         h = self.up(z.to(self.up.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
-        return self.decoder(h, reading)
+        return self.decoder(h, context)
 
     # ---- z as a view
 
@@ -159,7 +159,7 @@ class VAE(Family):
 
     # ---- learning
 
-    def begin(self, x: Batch, c: Context, rng: Rng) -> None:
+    def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """The learned rows of (4) of priors.py start as rows of the data."""
         for value, u in zip(self.columns.encode(x).values(), self.pseudo, strict=False):
             with torch.no_grad():
@@ -167,29 +167,29 @@ class VAE(Family):
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,)."""
-        floats, reading = self.columns.encode(x), self.reader(c)
-        q, p = self._q(floats, reading), self._p(c, reading)
+        floats, context = self.columns.encode(x), self.reader(c)
+        q, p = self._q(floats, context), self._p(c, context)
         z = q.draw(rng)
-        nats = self.likelihood.sum_nats(x, self._says(z, reading))
+        nats = self.likelihood.sum_nats(x, self._says(z, context))
         if p.mean.shape[1] == 1:
             each = kl_normal(q, p)
             kl, paid = each.sum(1), each.clamp(min=self.free_bits).sum(1)
         else:  # no closed form: one draw
             kl = q.log_prob(z) - p.log_prob(z)
             paid = kl.clamp(min=self.free_bits * self.latent) if self.free_bits else kl
-        self.terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
+        self.loss_terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
         loss = self.beta * min(1.0, self.progress / max(self.kl_warmup, 1e-9)) * paid - nats
         if self.part is not None:
-            loss = loss + self._partly(floats, sample_masks(self.targets, self.infill, rng), reading, q)
+            loss = loss + self._partly(floats, sample_masks(self.targets, self.infill, rng), context, q)
         return loss / self.dims
 
-    def _partly(self, floats: Batch, masks: Batch, reading: EncodedContext, q: Gaussians) -> Tensor:
+    def _partly(self, floats: Batch, masks: Batch, context: EncodedContext, q: Gaussians) -> Tensor:
         """KL(q || r) of the rows of which something is known, 0 of the others: (B,)."""
         rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
         gap = q.mean.new_zeros(len(q.mean))
         if not len(rows):
             return gap + 0 * self.part.bias.sum()  # which DistributedDataParallel waits for
-        read = EncodedContext(reading.tokens[rows], reading.bias[rows], reading.pooled[rows])
+        read = EncodedContext(context.tokens[rows], context.bias[rows], context.pooled[rows])
         r = self._r(take(floats, rows), take(masks, rows), read)
         still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
         return gap.index_put((rows,), kl_normal(still, r).sum(1))
@@ -203,7 +203,7 @@ class VAE(Family):
         *,
         known: KnownParts | None,
         rng: Rng,
-        start: Init | None = None,
+        init: Init | None = None,
         temperature: float = 0.8,
         noise: bool = False,
         candidates: int = 16,
@@ -217,30 +217,30 @@ class VAE(Family):
         noise       whether many numbers, as of a picture, are drawn too; else their means are shown
         candidates  z among which (4) picks
         """
-        reading = self.reader(c)
-        z = self._p(c, reading).draw(rng, temperature)
+        context = self.reader(c)
+        z = self._p(c, context).draw(rng, temperature)
         if known:
             values, masks = fill_unknown(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
-            z = torch.where(some[:, None], self._picked(values, masks, c, reading, rng, candidates), z)
-        if start is not None:
-            z = self._near(start, z, c, reading)
-        x = self.likelihood.draw(self._says(z, reading), rng, noise)
+            z = torch.where(some[:, None], self._picked(values, masks, c, context, rng, candidates), z)
+        if init is not None:
+            z = self._near(init, z, c, context)
+        x = self.likelihood.draw(self._says(z, context), rng, noise)
         if known:
             x = {n: where_known(v, values[n], masks[n]) for n, v in x.items()}
         return x
 
-    def _near(self, start: Init, z: Tensor, c: Context, reading: EncodedContext) -> Tensor:
+    def _near(self, init: Init, z: Tensor, c: Context, context: EncodedContext) -> Tensor:
         """(5), (B, latent)."""
-        p, s = self._p(c, reading), start.strength
+        p, s = self._p(c, context), init.strength
         mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
-        return mean + math.sqrt(1 - s**2) * (self.encode(start.values, c)[0] - mean) + s * (z - mean)
+        return mean + math.sqrt(1 - s**2) * (self.encode(init.values, c)[0] - mean) + s * (z - mean)
 
     def _picked(
-        self, x: Batch, masks: Batch, c: Context, reading: EncodedContext, rng: Rng, candidates: int
+        self, x: Batch, masks: Batch, c: Context, context: EncodedContext, rng: Rng, candidates: int
     ) -> Tensor:
         """(4): one z a row, (B, latent)."""
-        z, weight = self._weighted(x, masks, c, reading, rng, candidates)
+        z, weight = self._weighted(x, masks, c, context, rng, candidates)
         gumbel = -(-rng.uniform(candidates).clamp(1e-9, 1 - 1e-7).log()).log()
         rows = torch.arange(len(z), device=z.device)
         return z[rows, (weight + gumbel).argmax(1)]
@@ -262,31 +262,31 @@ class VAE(Family):
         return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
 
     def _weighted(
-        self, x: Batch, masks: Batch | None, c: Context, reading: EncodedContext, rng: Rng, draws: int
+        self, x: Batch, masks: Batch | None, c: Context, context: EncodedContext, rng: Rng, draws: int
     ) -> tuple[Tensor, Tensor]:
         """z (B, K, latent) from q, or from r of what is in `masks`, and log p(x, z | c) / q(z), (B, K).
 
         Without an r they come from the prior.
         """
-        floats, p = self.columns.encode(x), self._p(c, reading)
+        floats, p = self.columns.encode(x), self._p(c, context)
         if masks is None:
-            q = self._q(floats, reading)
+            q = self._q(floats, context)
         else:
-            q = p if self.part is None else self._r(floats, masks, reading)
+            q = p if self.part is None else self._r(floats, masks, context)
         z, weights = [], []
         for _ in range(draws):
             z.append(q.draw(rng))
             weights.append(p.log_prob(z[-1]) - q.log_prob(z[-1]))
         z, weight = torch.stack(z, dim=1), torch.stack(weights, dim=1)
         step = max(1, CHUNK // len(z))
-        nats = torch.cat([self._nats_of(x, masks, part, reading) for part in z.split(step, dim=1)], dim=1)
+        nats = torch.cat([self._nats_of(x, masks, part, context) for part in z.split(step, dim=1)], dim=1)
         return z, nats + weight
 
-    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, reading: EncodedContext) -> Tensor:
+    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, context: EncodedContext) -> Tensor:
         """log p(x | z, c), of what is in `masks`, z (B, k, latent) -> (B, k)."""
         k = z.shape[1]
         read = EncodedContext(
-            *(v.repeat_interleave(k, dim=0) for v in (reading.tokens, reading.bias, reading.pooled))
+            *(v.repeat_interleave(k, dim=0) for v in (context.tokens, context.bias, context.pooled))
         )
         nats = self.likelihood.nats(
             {n: v.repeat_interleave(k, dim=0) for n, v in x.items()}, self._says(z.flatten(0, 1), read)

@@ -42,27 +42,27 @@ class InterpolateTo:
     share: Tensor
 
 
-def negative_context(ways: Sequence[Context], against: Context | None, guidance: float) -> Context | None:
+def negative_context(ways: Sequence[Context], negative: Context | None, guidance: float) -> Context | None:
     """The sources that guidance goes away from: `against`, else none at all; or None if nothing is guided.
 
     `ways` are the sources that are asked. Raises ValueError for a negative that would have no effect.
     """
-    if against is None:
+    if negative is None:
         asked = guidance != 1 and any(bool(c.present.any()) for c in ways)
-        return ways[0].nothing() if asked else None
+        return ways[0].unconditional() if asked else None
     if guidance == 1:
         raise ValueError("with guidance 1 a negative has no effect; ask for more, such as guidance 3")
-    return against
+    return negative
 
 
 # What may lead a draw beside its sources (leads.py), for families whose `sample` has the keyword.
 SAMPLING_CONTROLS = {
-    "against": "take guidance against a negative",
-    "toward": "interpolate between sources",
-    "start": "start from something given",
-    "prompt": "go on from a beginning",
+    "negative": "be guided away from negative sources",
+    "interpolate_to": "interpolate between sources",
+    "init": "start from given values",
+    "prompt": "continue a prompt",
     "suffix": "fill in the middle of a text",
-    "owed": "draw the end of a beginning anew",
-    "constraint": "draw texts under a constraint",
-    "watch": "be stopped by what they have drawn",
+    "healing": "redraw the last token of a prompt",
+    "constraint": "sample texts under a constraint",
+    "stop_fn": "be stopped by a function of the samples",
 }

@@ -30,7 +30,7 @@ OUR_HEAD, HEAD = "heads.0.out.weight", "lm_head.weight"
 def names(model: Model) -> dict[str, list[str]]:
     """The names of the family's weights -> of transformers' that lie in each, one below the other."""
     state, trunk = model.family.state_dict(), model.family.causal
-    theirs, found = trunk.theirs, {OUR_HEAD: [HEAD]}
+    theirs, found = trunk.name_map, {OUR_HEAD: [HEAD]}
     found |= {f"causal.{ours}": [theirs.prefix + name] for ours, name in theirs.outside.items()}
     for i in range(len(trunk.blocks)):
         found |= {
@@ -53,9 +53,9 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     if (folder / CONFIG).exists():
         raise RunError(f"{folder} holds a model already; give another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    [column] = model.made.values()
+    [column] = model.target_columns.values()
     tokenizer, end = tokenizer_json(column)
-    state, flipped = model.family.state_dict(), model.family.causal.theirs.flipped
+    state, flipped = model.family.state_dict(), model.family.causal.name_map.flipped
     weights = {
         name: (part.T if name.endswith(flipped) else part).contiguous()
         for ours, parts in names(model).items()
@@ -106,8 +106,8 @@ def check(model: Model) -> None:
 
 def config_json(model: Model) -> dict[str, Any]:
     """The trunk's config, the vocabulary and the places."""
-    [column], trunk = model.made.values(), model.family.causal
-    theirs = trunk.theirs
+    [column], trunk = model.target_columns.values(), model.family.causal
+    theirs = trunk.name_map
     return {
         "architectures": [theirs.model],
         "model_type": theirs.kind,
@@ -128,7 +128,11 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
     by its decoder.
     """
     state = json.loads(column.tokenizer)
-    added = [{**token, "id": new} for token in state["added_tokens"] for new in column.ours([token["id"]])]
+    added = [
+        {**token, "id": new}
+        for token in state["added_tokens"]
+        for new in column.to_internal_ids([token["id"]])
+    ]
     vocabulary = dict(_renamed(state["model"]["vocab"], column)) | {t["content"]: t["id"] for t in added}
     end = next((word for word, i in vocabulary.items() if i == 0), None)
     if end is None:
@@ -156,8 +160,8 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
         "pair": [first, text, other],
         "special_tokens": {end: {"id": end, "ids": [0], "tokens": [end]}},
     }
-    if column.opening:
-        prepend, strip = spaced(column.opening)
+    if column.prefix:
+        prepend, strip = spaced(column.prefix)
         state["normalizer"] = _joined("normalizers", prepend, state["normalizer"])
         state["decoder"] = _joined("decoders", state["decoder"], strip)
     return state, end
@@ -165,12 +169,12 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
 
 def card(model: Model, name: str) -> str:
     """README.md, with the lines that load it."""
-    [column], count = model.made.values(), sum(p.numel() for p in model.family.parameters())
-    called = model.family.causal.theirs.called
+    [column], count = model.target_columns.values(), sum(p.numel() for p in model.family.parameters())
+    called = model.family.causal.name_map.called
     space = (
         " The tokenizer puts a space before a text and takes one off the beginning of what it decodes: "
         "decode whole texts."
-        if column.opening
+        if column.prefix
         else ""
     )
     return f"""---
@@ -195,7 +199,7 @@ tokens at once.{space}
 
 
 def _renamed(vocabulary: Mapping[str, int], column: Text) -> Iterator[tuple[str, int]]:
-    return zip(vocabulary, column.ours([*vocabulary.values()]), strict=True)
+    return zip(vocabulary, column.to_internal_ids([*vocabulary.values()]), strict=True)
 
 
 def _sequence(which: str) -> dict[str, Any]:

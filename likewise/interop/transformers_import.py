@@ -57,14 +57,14 @@ def from_transformers(folder: str | Path, *, column: str = "text", length: int |
     folder = Path(folder)
     config, trunk = _config(folder)
     options = trunk.asked(config)
-    text, first = _document(folder, config, trunk.theirs, length)
+    text, first = _document(folder, config, trunk.name_map, length)
     if first != text.end:
         options["tied"] = False
     weights = _weights(folder)
-    model = Model(column, {column: text}, "autoregressive", compat=trunk.theirs.kind, **options)
+    model = Model(column, {column: text}, "autoregressive", compat=trunk.name_map.kind, **options)
     named = _named(weights, config, model, text, first)
     checkpoint.load_weights_into(model.family, model.family.state_dict() | named, folder)
-    model.fresh = False
+    model.untrained = False
     return model
 
 
@@ -73,11 +73,11 @@ def _config(folder: Path) -> tuple[dict[str, Any], type[CompatBackbone]]:
     config = _json(folder / CONFIG)
     if (kind := config.get("model_type")) not in COMPAT:
         raise ValueError(f"{CONFIG} has model_type={kind!r}; {' and '.join(COMPAT)} alone can be imported")
-    config = {**COMPAT[kind].theirs.absent, **config}
+    config = {**COMPAT[kind].name_map.absent, **config}
     for field in PLAIN:
         if config.get(field):
             raise config_mismatch(config, field, "likewise has none")
-    if lacks := [field for field in COMPAT[kind].theirs.fields.values() if field not in config]:
+    if lacks := [field for field in COMPAT[kind].name_map.fields.values() if field not in config]:
         raise RunError(f"{folder / CONFIG} lacks {lacks[0]}; copy it again")
     return config, COMPAT[kind]
 
@@ -109,7 +109,7 @@ def _named(
     weights: Mapping[str, Tensor], config: Mapping[str, Any], model: Model, text: Text, first: int
 ) -> dict[str, Tensor]:
     """Weights by our names, float32, rows of ids in our order; id 0 is read as their id `first`."""
-    theirs, ours = model.family.causal.theirs, names(model)
+    theirs, ours = model.family.causal.name_map, names(model)
     embedding, asked = theirs.prefix + theirs.outside["embedding.weight"], [*chain(*ours.values())]
     kept = {
         name if name.startswith((theirs.prefix, HEAD)) else theirs.prefix + name: v
@@ -132,7 +132,7 @@ def _named(
         return v.T if name.endswith(theirs.flipped) else v
 
     found = {name: torch.cat([read(part) for part in parts]) for name, parts in ours.items()}
-    order = torch.tensor(text.theirs(range(text.spec.classes)))
+    order = torch.tensor(text.to_tokenizer_ids(range(text.spec.classes)))
     rows = {OUR_EMBEDDING: order, OUR_HEAD: order, "causal.place": slice(text.length)}
     for name in rows.keys() & found.keys():
         found[name] = found[name][rows[name]]
@@ -211,7 +211,7 @@ def _unspaced(state: Mapping[str, Any]) -> tuple[type[Text], dict[str, Any]]:
     """The kind of column, and the tokenizer without the space that export.spaced puts before a text."""
     both = {"normalizer": "normalizers", "decoder": "decoders"}
     parts = {part: (state[part] or {}).get(plural, [state[part]]) for part, plural in both.items()}
-    prepend, strip = spaced(Text.opening)
+    prepend, strip = spaced(Text.prefix)
     if parts["normalizer"][0] != prepend or parts["decoder"][-1] != strip:
         return Document, dict(state)
     left = {"normalizer": parts["normalizer"][1:], "decoder": parts["decoder"][:-1]}
@@ -225,10 +225,10 @@ def _faithful(text: Text, folder: Path, end: str) -> None:
     """Raise ValueError unless texts come back as they were, whole and in pieces, and none spells the end."""
     what = f"{folder / TOKENIZER}: likewise takes BPE over bytes alone, and with this tokenizer"
     for sample in SAMPLES:
-        ids, whole = text.ids(sample).tolist(), text.opening + sample
-        pieces = "".join(text.letters([i]) for i in ids)
-        if text.letters(ids) != whole or (sample.isascii() and pieces != whole):
-            raise ValueError(f"{what} {whole!r} comes back as {text.letters(ids)!r}, in pieces {pieces!r}")
+        ids, whole = text.ids(sample).tolist(), text.prefix + sample
+        pieces = "".join(text.decode_ids([i]) for i in ids)
+        if text.decode_ids(ids) != whole or (sample.isascii() and pieces != whole):
+            raise ValueError(f"{what} {whole!r} comes back as {text.decode_ids(ids)!r}, in pieces {pieces!r}")
     if 0 in text.ids(end):
         raise ValueError(f"{what} a text can spell the end, {end!r}")
 

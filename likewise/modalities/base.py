@@ -29,16 +29,16 @@ class Modality(ABC):
     media_type: ClassVar[str]  # of the bytes that `dump` writes
     suffix: ClassVar[str]  # of a file with those bytes, with the dot
 
-    faithful: ClassVar[bool] = True  # whether tokens tell the value, so that a density of them is one of it
+    lossless: ClassVar[bool] = True  # whether tokens tell the value, so that a density of them is one of it
     log_scale: ClassVar[float] = 0.0  # log |d float / d value|: turns a density of tokens into one of values
-    cell: ClassVar[float] = 0.0  # width, in tokens' units, of what `decode` rounds to one value, or 0
+    bin_width: ClassVar[float] = 0.0  # width, in tokens' units, of what `decode` rounds to one value, or 0
 
     @classmethod
     @abstractmethod
     def fit(cls, values: Sequence[Any], **options: Any) -> Self:
         """Learn size, vocabulary or scale from TRAINING values; a subclass's keywords are its options."""
 
-    def roomy(self, values: Sequence[Any]) -> Self:
+    def grow_to_fit(self, values: Sequence[Any]) -> Self:
         """The same with room for these values, from which nothing else is learned."""
         return self
 
@@ -67,7 +67,7 @@ class Modality(ABC):
         """`decode` of (N, T, C) or (N, T)."""
         return [self.decode(value) for value in tokens]
 
-    def places(self, mask: Tensor) -> Tensor:
+    def token_mask(self, mask: Tensor) -> Tensor:
         """A mask of bool over a value's grid -> which tokens hold, (T,). Raises ValueError for its size."""
         if mask.numel() != self.spec.tokens:
             raise ValueError(
@@ -75,7 +75,7 @@ class Modality(ABC):
             )
         return mask.flatten()
 
-    def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:
+    def restore_known(self, drawn: Any, value: Any, mask: Tensor) -> Any:
         """What was drawn, with the value where the mask holds: as it is where tokens tell all of a value."""
         return drawn
 

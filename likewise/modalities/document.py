@@ -34,7 +34,7 @@ class Document(Text):
     """
 
     kind: ClassVar[str] = "document"
-    opening: ClassVar[str] = ""
+    prefix: ClassVar[str] = ""
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -51,22 +51,22 @@ class Document(Text):
             vocabulary = BYTES + (0 if characters < SMALL else MOST)
         return cls(learn(values, vocabulary).to_str(), length or WINDOW)
 
-    def roomy(self, values: Sequence[str]) -> Self:
+    def grow_to_fit(self, values: Sequence[str]) -> Self:
         return self  # a window ends where it ends
 
     @property
     def spec(self) -> Spec:
-        return replace(super().spec, running=True)
+        return replace(super().spec, windowed=True)
 
-    def told(self, value: str) -> int:
+    def num_scored_tokens(self, value: str) -> int:
         return self.tokens(value)  # it may go on
 
     def check(self, value: str) -> str | None:
-        return self.fault(value)
+        return self.invalid_reason(value)
 
     def all_ids(self, values: Sequence[str]) -> list[list[int]]:
         """The ids of several texts of any length, without ends, at once."""
-        return [self.ours(e.ids) for e in self._tokenizer.encode_batch(list(values))]
+        return [self.to_internal_ids(e.ids) for e in self._tokenizer.encode_batch(list(values))]
 
     def encode(self, value: str) -> Tensor:
         """The beginning of a text -> (length,) int64, the end after it if there is room."""

@@ -45,7 +45,7 @@ class Image(Modality):
     media_type: ClassVar[str] = "image/png"
     suffix: ClassVar[str] = ".png"
     log_scale: ClassVar[float] = -math.log(127.5)
-    cell: ClassVar[float] = 1 / 127.5
+    bin_width: ClassVar[float] = 1 / 127.5
 
     @classmethod
     def fit(

@@ -31,7 +31,7 @@ BATCH = 128  # values at once
 class Coder(Protocol):
     """What a column is seen through: a Model, or anything else with codes."""
 
-    decodes: bool
+    has_decoder: bool
 
     def modality_of(self, column: str) -> Modality:
         """What the values of a column are, a Text if codes are padded.
@@ -52,7 +52,7 @@ class Coder(Protocol):
 class Latent(Modality):
     """`column` seen through `coder`."""
 
-    faithful = False
+    lossless = False
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class Latent(Modality):
         """`length`: room for so many codes, if they are padded."""
         self.coder, self.column, self.base = coder, column, coder.modality_of(column)
         self.mean, self.std, self.length = tuple(mean), tuple(std), length
-        self.vectors = not (coder.decodes or coder.code_spec(column).padded)  # whether values may be codes
+        self.vectors = not (
+            coder.has_decoder or coder.code_spec(column).padded
+        )  # whether values may be codes
         self.kind = "vector" if self.vectors else self.base.kind
         self.media_type = "application/json" if self.vectors else self.base.media_type
         self.suffix = ".json" if self.vectors else self.base.suffix
@@ -87,7 +89,7 @@ class Latent(Modality):
         mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist()
         return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
 
-    def roomy(self, values: Sequence[Any]) -> Self:
+    def grow_to_fit(self, values: Sequence[Any]) -> Self:
         if self.length is None or not len(values):
             return self
         length = max(self.length, _longest(self.coder, self.column, values))
@@ -126,12 +128,12 @@ class Latent(Modality):
 
     def decode_all(self, tokens: Tensor) -> list[Any]:
         tokens = tokens.cpu()
-        if not self.coder.decodes:
+        if not self.coder.has_decoder:
             return list(tokens.float().flatten(1).numpy())
         codes = tokens if self.spec.categorical else tokens * torch.tensor(self.std) + torch.tensor(self.mean)
         return [value for part in codes.split(BATCH) for value in self.coder.from_codes(self.column, part)]
 
-    def places(self, mask: Tensor) -> Tensor:
+    def token_mask(self, mask: Tensor) -> Tensor:
         """A code holds if all of the value under it does; a mask over the codes is taken as well."""
         grid, fine = self.spec.grid, self.base.spec.grid
         if mask.numel() == self.spec.tokens:
@@ -146,9 +148,9 @@ class Latent(Modality):
         hole = F.adaptive_max_pool2d((~mask).view(1, *fine).float(), grid)
         return (hole == 0).flatten()
 
-    def keep(self, drawn: Any, value: Any, mask: Tensor) -> Any:
+    def restore_known(self, drawn: Any, value: Any, mask: Tensor) -> Any:
         """Codes lose detail, so what is known is put back."""
-        if mask.all() or not self.coder.decodes:
+        if mask.all() or not self.coder.has_decoder:
             return value if mask.all() else drawn
         if mask.numel() != self.base.spec.tokens:
             return drawn

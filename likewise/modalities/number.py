@@ -57,7 +57,7 @@ class Number(Modality):
         return -math.log(self.std)
 
     @property
-    def cell(self) -> float:
+    def bin_width(self) -> float:
         return 1 / self.std if self.integer else 0.0
 
     def check(self, value: Any) -> str | None:

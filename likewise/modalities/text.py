@@ -49,7 +49,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain; charset=utf-8"
     suffix: ClassVar[str] = ".txt"
-    opening: ClassVar[str] = " "  # so that a word is the same token at the beginning as anywhere else
+    prefix: ClassVar[str] = " "  # so that a word is the same token at the beginning as anywhere else
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -62,7 +62,7 @@ class Text(Modality):
         size = sum(len(value.encode()) + 1 for value in values)
         if vocabulary is None:
             vocabulary = BYTES + (min(size // 32, 4096) if size >= TINY else 0)
-        opened = [cls.opening + value for value in values]
+        opened = [cls.prefix + value for value in values]
         tokenizer = learn(opened, vocabulary)
         if length is None:
             length = max((len(e.ids) for e in tokenizer.encode_batch(opened)), default=1)
@@ -81,7 +81,7 @@ class Text(Modality):
             articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)),
         )
 
-    def roomy(self, values: Sequence[str]) -> Self:
+    def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.tokens, values)]))
 
     @property
@@ -91,13 +91,13 @@ class Text(Modality):
 
     def tokens(self, value: str) -> int:
         """How many tokens a text takes, whether or not there is room for them."""
-        return len(self._tokenizer.encode(self.opening + value).ids)
+        return len(self._tokenizer.encode(self.prefix + value).ids)
 
-    def told(self, value: str) -> int:
+    def num_scored_tokens(self, value: str) -> int:
         """Of how many ids its probability is a product: its tokens, and the end if there is room for it."""
         return min(self.tokens(value) + 1, self.length)
 
-    def fault(self, value: Any) -> str | None:
+    def invalid_reason(self, value: Any) -> str | None:
         """Why this is no text, whatever its length."""
         if not isinstance(value, str):
             return f"{type(value).__name__} is not a text"
@@ -108,7 +108,7 @@ class Text(Modality):
         return None
 
     def check(self, value: Any) -> str | None:
-        if reason := self.fault(value):
+        if reason := self.invalid_reason(value):
             return reason
         if (tokens := self.tokens(value)) > self.length:
             return f"{tokens} tokens and room for {self.length}; shorten it, or train with --length {tokens}"
@@ -116,19 +116,19 @@ class Text(Modality):
 
     def ids(self, value: str) -> Tensor:
         """The ids of a text of any length, (n,) int64, without an end."""
-        return self.later(self.opening + value)
+        return self.encode_continuation(self.prefix + value)
 
-    def later(self, value: str) -> Tensor:
+    def encode_continuation(self, value: str) -> Tensor:
         """The ids of a part of a text that does not begin it, (n,) int64."""
-        return torch.tensor(self.ours(self._tokenizer.encode(value).ids), dtype=torch.int64)
+        return torch.tensor(self.to_internal_ids(self._tokenizer.encode(value).ids), dtype=torch.int64)
 
-    def ours(self, ids: Sequence[int]) -> list[int]:
+    def to_internal_ids(self, ids: Sequence[int]) -> list[int]:
         """Ids of the tokenizer, as ours; of these 0 is the end, which no text can spell."""
         if self.end is None:
             return [i + 1 for i in ids]
         return [0 if i == self.end else i + (i < self.end) for i in ids]
 
-    def theirs(self, ids: Sequence[int]) -> list[int]:
+    def to_tokenizer_ids(self, ids: Sequence[int]) -> list[int]:
         """The inverse of `ours`, of ids other than 0 where the tokenizer has no end."""
         if self.end is None:
             return [i - 1 for i in ids]
@@ -144,19 +144,19 @@ class Text(Modality):
     def decode(self, tokens: Tensor) -> str:
         """(length,) ids -> the text before the first 0; what is not UTF-8 becomes U+FFFD."""
         ids = tokens.tolist()
-        return self.letters(ids[: ids.index(0)] if 0 in ids else ids).removeprefix(self.opening)
+        return self.decode_ids(ids[: ids.index(0)] if 0 in ids else ids).removeprefix(self.prefix)
 
-    def letters(self, ids: Sequence[int]) -> str:
+    def decode_ids(self, ids: Sequence[int]) -> str:
         """What ids other than 0 spell, wherever they stand in a text."""
-        return self._tokenizer.decode(self.theirs(ids))
+        return self._tokenizer.decode(self.to_tokenizer_ids(ids))
 
-    def spelled(self, ids: Sequence[int]) -> bytes:
+    def ids_to_bytes(self, ids: Sequence[int]) -> bytes:
         """The same as bytes, which may begin or end within a letter."""
-        return b"".join(self.pieces[i] for i in ids)
+        return b"".join(self.token_bytes[i] for i in ids)
 
-    def beginning(self, start: bytes) -> list[int]:
+    def ids_with_prefix(self, start: bytes) -> list[int]:
         """The ids whose bytes begin so."""
-        ids, key = self._sorted, lambda i: self.pieces[i][: len(start)]
+        ids, key = self._sorted, lambda i: self.token_bytes[i][: len(start)]
         return ids[bisect_left(ids, start, key=key) : bisect_right(ids, start, key=key)]
 
     def load(self, data: bytes) -> str:
@@ -168,31 +168,31 @@ class Text(Modality):
     def dump(self, value: str) -> bytes:
         return value.encode()
 
-    def unseen(self, text: str) -> list[str]:
+    def unseen_words(self, text: str) -> list[str]:
         """The words of `text` that no training text contained."""
         return [] if self.words is None else [w for w in _words(text) if w not in self._known]
 
     @cached_property
-    def pieces(self) -> tuple[bytes, ...]:
+    def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of each id; none of 0, the end. Those of a text's ids are `opening` and the text."""
         plain = [*range(33, 127), *range(161, 173), *range(174, 256)]  # as byte-level pairs write bytes
         rest = [b for b in range(256) if b not in plain]
         byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
         tokens = {i: token for token, i in self._tokenizer.get_vocab().items()}
-        words = (tokens[i] for i in self.theirs(range(1, self.spec.classes)))
+        words = (tokens[i] for i in self.to_tokenizer_ids(range(1, self.spec.classes)))
         return b"", *(
             bytes(byte[c] for c in word) if byte.keys() >= {*word} else word.encode() for word in words
         )  # what was added to the pairs is written as it is
 
     @cached_property
-    def longest(self) -> int:
+    def max_token_bytes(self) -> int:
         """The bytes of the longest id."""
-        return max(map(len, self.pieces))
+        return max(map(len, self.token_bytes))
 
     @cached_property
     def _sorted(self) -> list[int]:
         """All ids but 0, by their bytes."""
-        return sorted(range(1, len(self.pieces)), key=self.pieces.__getitem__)
+        return sorted(range(1, len(self.token_bytes)), key=self.token_bytes.__getitem__)
 
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:

@@ -76,7 +76,7 @@ class Bayes:
         Raises ValueError if there is none, or several, if the family has no density, and for a prior that is
         none, or that the model has no use for.
         """
-        model.scoring()
+        model.scoring_options()
         if temperature <= 0:
             raise ValueError(f"a temperature is above 0, not {temperature}")
         self.model, self.temperature = model, temperature
@@ -129,7 +129,7 @@ class Bayes:
 
         Raises ValueError for a column that is none of them.
         """
-        known = self.formula.given
+        known = self.formula.source_names
         for name in sources:
             if name not in known:
                 raise ValueError(did_you_mean("column", name, known))
@@ -194,7 +194,7 @@ class Bayes:
         observed: Mapping[str, Any] | None = None,
         completions: int = 4,
         batch: int = 64,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> Likelihoods:
         """log P(row | y) of every class; what a row has in the column of classes is not looked at.
 
@@ -219,12 +219,12 @@ class Bayes:
                 )
         indices = list(range(len(rows)) if indices is None else indices)
         ways = 1
-        if observed and "observed" in self.model.scoring():
-            knobs["observed"] = observed
+        if observed and "observed" in self.model.scoring_options():
+            sampling_options["observed"] = observed
         elif observed:
             ways = completions
             rows, indices = self._completed(rows, indices, observed, ways, seed, batch)
-        nats, kind = _SuccessiveHalving(self, rows, indices, seed, batch, knobs).run(draws, keep)
+        nats, kind = _SuccessiveHalving(self, rows, indices, seed, batch, sampling_options).run(draws, keep)
         return Likelihoods(nats.view(len(rows) // ways, ways, len(self.classes)), kind)
 
     @torch.no_grad()
@@ -239,10 +239,10 @@ class Bayes:
     ) -> tuple[list[Row], list[int]]:
         """Each row with what is missing drawn `ways` times, no class given (3), and an index for each."""
         model, done = self.model, []
-        masks = {n: model.tokens.mask(n, mask) for n, mask in observed.items()}
+        masks = {n: model.processor.mask(n, mask) for n, mask in observed.items()}
         rows = [{n: v for n, v in row.items() if n != self.labels} for row in rows for _ in range(ways)]
         numbers = [i * ways + j for i in indices for j in range(ways)]
-        plain = {"guidance": 1.0} if "guidance" in type(model.family).knobs() else {}
+        plain = {"guidance": 1.0} if "guidance" in type(model.family).sampling_options() else {}
         whole = [n for n in model.targets if n != self.labels]
         for start in range(0, len(rows), batch):
             part = rows[start : start + batch]
@@ -275,12 +275,12 @@ class _SuccessiveHalving:
         indices: Sequence[int],
         seed: int,
         batch: int,
-        knobs: Mapping[str, Any],
+        sampling_options: Mapping[str, Any],
     ) -> None:
         self.bayes, self.rows, self.indices = bayes, rows, indices
-        self.seed, self.batch, self.knobs = seed, batch, dict(knobs)
-        names = bayes.model.scoring()
-        free = (n for n in ("draws", "samples") if n in names and n not in knobs)
+        self.seed, self.batch, self.sampling_options = seed, batch, dict(sampling_options)
+        names = bayes.model.scoring_options()
+        free = (n for n in ("draws", "samples") if n in names and n not in sampling_options)
         self.counted = next(free, None)  # the keyword that says how many draws
 
     def run(self, draws: int, keep: int) -> tuple[Tensor, str]:
@@ -315,9 +315,11 @@ class _SuccessiveHalving:
         if not rows:
             return torch.zeros(alive.shape, dtype=torch.float64), "exact"
         indices = [i for i in self.indices for _ in range(alive.shape[1])]
-        knobs = {**self.knobs, **({self.counted: draws} if self.counted else {})}
+        sampling_options = {**self.sampling_options, **({self.counted: draws} if self.counted else {})}
         seed = seed_of("round", self.seed, number)
-        score = self.bayes.model.log_prob(rows, seed=seed, indices=indices, batch=self.batch, **knobs)
+        score = self.bayes.model.log_prob(
+            rows, seed=seed, indices=indices, batch=self.batch, **sampling_options
+        )
         return score.nats.double().cpu().view(alive.shape), score.kind
 
     def _mean(self, before: Tensor, spent: int, fresh: Tensor, draws: int) -> Tensor:

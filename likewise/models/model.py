@@ -69,7 +69,7 @@ class Model(nn.Module):
         written = all(isinstance(self.columns[n], Text) for n in self.targets)
         self.family_name = family = family or ("autoregressive" if written else "flow")
         cls = family_class(family)
-        if any(self.columns[n].spec.running for n in self.targets) and not hasattr(cls, "token_log_prob"):
+        if any(self.columns[n].spec.windowed for n in self.targets) and not hasattr(cls, "token_log_prob"):
             raise FormulaError(
                 f"the family {family} cannot learn a document, of which it would see windows "
                 "that begin anywhere; take the family autoregressive, or, if all are short, "
@@ -82,20 +82,20 @@ class Model(nn.Module):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
-        self.fresh = True  # nothing is learned yet
+        self.untrained = True  # nothing is learned yet
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
         self.eval()  # what a trainer changes is a copy
 
     @property
     def targets(self) -> list[str]:
-        return self.formula.learned
+        return self.formula.target_names
 
     @property
     def sources(self) -> list[str]:
-        return self.formula.given
+        return self.formula.source_names
 
     @property
-    def made(self) -> dict[str, Modality]:
+    def target_columns(self) -> dict[str, Modality]:
         """What is drawn."""
         return {name: self.columns[name] for name in self.targets}
 
@@ -120,30 +120,30 @@ class Model(nn.Module):
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
     @property
-    def tokens(self) -> RowProcessor:
+    def processor(self) -> RowProcessor:
         """What is between the values of rows and the family."""
         return RowProcessor(self.formula, self.columns, self.device)
 
     def encode(self, name: str, values: Sequence[Any]) -> Tensor:
         """Values of a column -> (B, T, C) or (B, T) on the model's device. Raises ValueError."""
-        return self.tokens.encode(name, values)
+        return self.processor.encode(name, values)
 
     def context(self, rows: Sequence[Row]) -> Context:
         """The sources of rows: one that a row lacks, or that is None, is not given."""
-        return self.tokens.context(rows)
+        return self.processor.context(rows)
 
     # ---- drawing
 
-    def knobs(self) -> dict[str, inspect.Parameter]:
+    def sampling_options(self) -> dict[str, inspect.Parameter]:
         """What may be turned while drawing: the family's knobs."""
-        return type(self.family).knobs()
+        return type(self.family).sampling_options()
 
     def given(self, **sources: Any) -> Conditional:
         """The distribution of the targets with these sources known; any subset of them may be given.
 
         Raises ValueError for a column that is no source, or a value that its modality cannot take.
         """
-        return Conditional(self, self.tokens.asked(sources))
+        return Conditional(self, self.processor.validate_sources(sources))
 
     def sample(
         self,
@@ -153,12 +153,12 @@ class Model(nn.Module):
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        start: tuple[Row, float] | None = None,
+        init: tuple[Row, float] | None = None,
         prompts: Sequence[TextPrompt] | None = None,
         stop: Sequence[str] = (),
         constraint: Mapping[str, Constraint] | None = None,
         batch: int = 64,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> list[Row]:
         """The rows with their targets drawn; a row may give any subset of the sources.
 
@@ -166,14 +166,14 @@ class Model(nn.Module):
         rounding, by which bf16 may turn a token, and the text after it: the knob `precision` has float32.
         `indices` are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a
         mask of bool over the column's grid, True where the value holds. Guidance goes away from the sources
-        `negative` rather than from none. `start` is a value of every target that is not known, and a strength
+        `negative` rather than from none. `init` is a value of every target that is not known, and a strength
         in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
         one target that is a text begins with, one a row, or pairs of what stands before and after a gap that
         is filled; what is drawn ends where one of `stop` comes in it, which is left out. `constraint` maps a
         target of texts to what they must obey, from their beginning to their end. Knobs are the family's (its
         `sample`). Raises ValueError for what the family cannot do.
         """
-        draws = self._draws(knobs, known=known, negative=negative, start=start)
+        draws = self._sampler(sampling_options, known=known, negative=negative, init=init)
         indices = range(len(rows)) if indices is None else indices
         return draws.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
 
@@ -184,14 +184,14 @@ class Model(nn.Module):
         prompt: TextPrompt = "",
         stop: Sequence[str] = (),
         seed: int = 0,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> Iterator[str]:
         """What `sample` writes after one prompt, piece by piece as it is drawn; closing it stops the draw.
 
         Of a pair it is what stands between. Raises ValueError unless the one target is a text and the family
         writes it from left to right.
         """
-        return self._draws(knobs).stream(sources or {}, prompt, stop, seed)
+        return self._sampler(sampling_options).stream(sources or {}, prompt, stop, seed)
 
     def interpolate(
         self,
@@ -202,16 +202,18 @@ class Model(nn.Module):
         seeds: tuple[int, int] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> list[Row]:
         """n draws from P(targets | first) to P(targets | last), and from one seed's noise to the other's.
 
         Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
         not every family can; noise as Rng.between does. Raises ValueError where the family cannot, or n < 2.
         """
-        return self.between([first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **knobs)
+        return self.interpolate_rows(
+            [first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **sampling_options
+        )
 
-    def between(
+    def interpolate_rows(
         self,
         firsts: Sequence[Row],
         lasts: Sequence[Row],
@@ -219,13 +221,15 @@ class Model(nn.Module):
         seeds: tuple[int, int],
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> list[Row]:
         """The same where the two sources are others at each of the steps, of which there are at least 2."""
-        return self._draws(knobs, known=known, negative=negative).between(firsts, lasts, seeds)
+        return self._sampler(sampling_options, known=known, negative=negative).interpolate_rows(
+            firsts, lasts, seeds
+        )
 
-    def _draws(self, knobs: Mapping[str, Any], **leads: Any) -> Sampler:
-        return Sampler(self.family, self.family_name, self.tokens, knobs, **leads)
+    def _sampler(self, sampling_options: Mapping[str, Any], **leads: Any) -> Sampler:
+        return Sampler(self.family, self.family_name, self.processor, sampling_options, **leads)
 
     # ---- scoring
 
@@ -237,7 +241,7 @@ class Model(nn.Module):
         indices: Sequence[int] | None = None,
         observed: Mapping[str, Any] | None = None,
         batch: int = 64,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> Score:
         """log P(targets | sources) of each row, in nats of the values' own units.
 
@@ -249,17 +253,21 @@ class Model(nn.Module):
         told from half a window at least; its `dims` are bytes, (N,). Knobs are keywords of the family's
         log_prob. Raises ValueError if the family has no such density.
         """
-        known = self.scoring()
+        known = self.scoring_options()
         if observed and "observed" not in known:
             raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
         known = {n: p for n, p in known.items() if n != "observed"}
-        knobs = validate_options(knobs, known, f"knob of log_prob of the family {self.family_name}")
-        if self.columns[self.targets[0]].spec.running:
-            return scoring.score_documents(self.family, self.tokens, rows, batch)
+        sampling_options = validate_options(
+            sampling_options, known, f"option of log_prob of the family {self.family_name}"
+        )
+        if self.columns[self.targets[0]].spec.windowed:
+            return scoring.score_documents(self.family, self.processor, rows, batch)
         indices = range(len(rows)) if indices is None else indices
-        return scoring.score_rows(self.family, self.tokens, rows, seed, indices, observed or {}, batch, knobs)
+        return scoring.score_rows(
+            self.family, self.processor, rows, seed, indices, observed or {}, batch, sampling_options
+        )
 
-    def scoring(self) -> dict[str, inspect.Parameter]:
+    def scoring_options(self) -> dict[str, inspect.Parameter]:
         """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""
         if not hasattr(self.family, "log_prob"):
             raise ValueError(f"the family {self.family_name} has no density")
@@ -272,8 +280,8 @@ class Model(nn.Module):
 
         Raises ValueError if the family has no embedding, or none of this column.
         """
-        self.embeds()
-        self.tokens.target(name)
+        self.require_embedding()
+        self.processor.target(name)
         with torch.no_grad():
             parts = (values[i : i + batch] for i in range(0, len(values), batch))
             return torch.cat(
@@ -285,7 +293,7 @@ class Model(nn.Module):
                 ]
             )
 
-    def embeds(self) -> None:
+    def require_embedding(self) -> None:
         """Raise ValueError unless the family has an embedding."""
         if not hasattr(type(self.family), "embed"):  # not a module of that name
             raise ValueError(
@@ -295,7 +303,7 @@ class Model(nn.Module):
     # ---- a column seen through this model
 
     @property
-    def decodes(self) -> bool:
+    def has_decoder(self) -> bool:
         """Whether there is a way back from codes to values."""
         return hasattr(self.family, "from_codes")
 
@@ -390,5 +398,5 @@ class Model(nn.Module):
         if options:
             weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
         checkpoint.load_weights_into(model.family, weights, folder)
-        model.fresh = False
+        model.untrained = False
         return model

@@ -39,20 +39,20 @@ class Pipeline:
         self.links = dict(links)
         for link in self.links.values():
             sampling_family_class(link.family_name)
-        self.wires = connect(self.links)
+        self.connections = connect(self.links)
         free = dict.fromkeys(
-            s for name, link in self.links.items() for s in link.sources if s not in self.wires[name]
+            s for name, link in self.links.items() for s in link.sources if s not in self.connections[name]
         )
         last = list(self.links.values())[-1]
         self.formula = Formula(last.formula.targets, tuple(map(View.parse, free)))
 
     @property
     def targets(self) -> list[str]:
-        return self.formula.learned
+        return self.formula.target_names
 
     @property
     def sources(self) -> list[str]:
-        return self.formula.given
+        return self.formula.source_names
 
     @property
     def columns(self) -> dict[str, Modality]:
@@ -64,7 +64,7 @@ class Pipeline:
         return found
 
     @property
-    def made(self) -> dict[str, Modality]:
+    def target_columns(self) -> dict[str, Modality]:
         """What the links make, in their order."""
         return {name: link.columns[name] for link in self.links.values() for name in link.targets}
 
@@ -77,9 +77,9 @@ class Pipeline:
             link.to(device)
         return self
 
-    def knobs(self) -> dict[str, inspect.Parameter]:
+    def sampling_options(self) -> dict[str, inspect.Parameter]:
         """What may be turned while drawing: the knobs of all links."""
-        return {n: p for link in reversed(self.links.values()) for n, p in link.knobs().items()}
+        return {n: p for link in reversed(self.links.values()) for n, p in link.sampling_options().items()}
 
     def given(self, **sources: Any) -> Conditional:
         """The distribution of the targets with these sources known; see Model.given."""
@@ -98,39 +98,39 @@ class Pipeline:
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        start: tuple[Row, float] | None = None,
+        init: tuple[Row, float] | None = None,
         constraint: Mapping[str, Any] | None = None,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> list[Row]:
         """The rows with what every link makes, by (1); see Model.sample.
 
         A knob is for every link that has it; a link's name as a keyword, with a dictionary, is for that
         link alone. `known` may have values of what any link makes, `constraint` constraints of it, and what
-        is `negative` is for every link with such a source. A `start` of a target is one of all that is made
+        is `negative` is for every link with such a source. A `init` of a target is one of all that is made
         of the same column: a small picture and a large one both start at it, and an embedding, which says
         what it shows, is its own. The first link draws as it does by itself with this seed.
         """
-        for name in start[0] if start else ():
+        for name in init[0] if init else ():
             if name not in self.targets:
                 raise ValueError(did_you_mean("target", name, self.targets))
         for name in constraint or {}:
-            if name not in self.made:
-                raise ValueError(did_you_mean("target", name, self.made))
-        known = {**self.embedded(start[0]), **(known or {})} if start else known
+            if name not in self.target_columns:
+                raise ValueError(did_you_mean("target", name, self.target_columns))
+        known = {**self.embed_targets(init[0]), **(known or {})} if init else known
 
         def draw(link: Model, i: int, asked: Sequence[Row], **more: Any) -> list[Row]:
-            views = self._views(start[0], link).items() if start else ()
+            views = self._views(init[0], link).items() if init else ()
             begun = {n: v for n, v in views if n not in more["known"]}
             return link.sample(
                 asked,
                 seed=_seed(i, seed),
                 indices=indices,
-                start=(begun, start[1]) if begun else None,
+                init=(begun, init[1]) if begun else None,
                 constraint={n: c for n, c in (constraint or {}).items() if n in link.targets},
                 **more,
             )
 
-        return self._through([rows], draw, known, negative, knobs)
+        return self._through([rows], draw, known, negative, sampling_options)
 
     def interpolate(
         self,
@@ -141,7 +141,7 @@ class Pipeline:
         seeds: tuple[int, int] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        **knobs: Any,
+        **sampling_options: Any,
     ) -> list[Row]:
         """n draws from P(targets | first) to P(targets | last); see Model.interpolate and `sample`.
 
@@ -149,9 +149,11 @@ class Pipeline:
         """
 
         def draw(link: Model, i: int, firsts: Sequence[Row], lasts: Sequence[Row], **more: Any) -> list[Row]:
-            return link.between(firsts, lasts, seeds=(_seed(i, seeds[0]), _seed(i, seeds[1])), **more)
+            return link.interpolate_rows(
+                firsts, lasts, seeds=(_seed(i, seeds[0]), _seed(i, seeds[1])), **more
+            )
 
-        return self._through([[first] * n, [last] * n], draw, known, negative, knobs)
+        return self._through([[first] * n, [last] * n], draw, known, negative, sampling_options)
 
     def _through(
         self,
@@ -159,24 +161,28 @@ class Pipeline:
         draw: Callable[..., list[Row]],
         known: Mapping[str, Any] | None,
         negative: Row | None,
-        knobs: Row,
+        sampling_options: Row,
     ) -> list[Row]:
         """Every link draws for the rows of each of `ends`, and these go on with it: those of the first."""
         for name in negative or {}:
             if name not in self.sources:
                 raise ValueError(did_you_mean("source", name, self.sources))
         for name in known or {}:
-            if name not in self.made:
-                raise ValueError(did_you_mean("target", name, self.made))
-        knows = self.knobs()
-        own = {name: dict(knobs.pop(name)) for name in self.links if name in knobs}
-        for name in knobs:
+            if name not in self.target_columns:
+                raise ValueError(did_you_mean("target", name, self.target_columns))
+        knows = self.sampling_options()
+        own = {name: dict(sampling_options.pop(name)) for name in self.links if name in sampling_options}
+        for name in sampling_options:
             if name not in knows:
-                raise ValueError(did_you_mean("knob of this chain", name, [*knows, *self.links]))
+                raise ValueError(
+                    did_you_mean("sampling option of this pipeline", name, [*knows, *self.links])
+                )
         for i, (name, link) in enumerate(self.links.items()):
-            mine = {n: v for n, v in knobs.items() if n in link.knobs()} | own.get(name, {})
+            mine = {n: v for n, v in sampling_options.items() if n in link.sampling_options()} | own.get(
+                name, {}
+            )
             asked = [
-                [{s: row.get(self.wires[name].get(s, s)) for s in link.sources} for row in rows]
+                [{s: row.get(self.connections[name].get(s, s)) for s in link.sources} for row in rows]
                 for rows in ends
             ]
             fixed = {n: v for n, v in (known or {}).items() if n in link.targets}
@@ -193,7 +199,7 @@ class Pipeline:
         of = {View.parse(name).column: value for name, value in values.items()}
         return {n: of[View.parse(n).column] for n in link.targets if View.parse(n).column in of}
 
-    def embedded(self, values: Row) -> Row:
+    def embed_targets(self, values: Row) -> Row:
         """The embeddings that links make of the columns of some targets -> the values of these."""
         return {
             n: v
@@ -202,7 +208,7 @@ class Pipeline:
             if is_embedding(link.columns[n])
         }
 
-    def reads(self, known: Collection[str]) -> list[str]:
+    def sources_from_known(self, known: Collection[str]) -> list[str]:
         """The sources that matter where some targets are known: those of links that make another."""
         draws = [link for link in self.links.values() if set(link.targets) - set(known)]
         return [s for s in self.sources if any(s in link.sources for link in draws)]

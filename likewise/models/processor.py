@@ -32,15 +32,15 @@ class RowProcessor:
 
     def target(self, name: str) -> Modality:
         """The column of that name. Raises ValueError unless it is a target."""
-        if name not in self.formula.learned:
-            raise ValueError(did_you_mean("target", name, self.formula.learned))
+        if name not in self.formula.target_names:
+            raise ValueError(did_you_mean("target", name, self.formula.target_names))
         return self.columns[name]
 
-    def asked(self, sources: Row) -> Row:
+    def validate_sources(self, sources: Row) -> Row:
         """Sources, as they are. Raises ValueError for what is none, or a value that it cannot take."""
         for name, value in sources.items():
-            if name not in self.formula.given:
-                raise ValueError(did_you_mean("source", name, self.formula.given))
+            if name not in self.formula.source_names:
+                raise ValueError(did_you_mean("source", name, self.formula.source_names))
             self.check(name, value)
         return sources
 
@@ -60,24 +60,24 @@ class RowProcessor:
     def context(self, rows: Sequence[Row]) -> Context:
         """The sources of rows: one that a row lacks, or that is None, is not given."""
         values: Batch = {}
-        for name in self.formula.given:
+        for name in self.formula.source_names:
             values[name] = blank_values(self.columns[name].spec, len(rows), self.device)
             given = [i for i, row in enumerate(rows) if row.get(name) is not None]
             if given:
                 values[name][given] = self.encode(name, [rows[i][name] for i in given])
-        present = [[row.get(name) is not None for name in self.formula.given] for row in rows]
-        flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.formula.given))
+        present = [[row.get(name) is not None for name in self.formula.source_names] for row in rows]
+        flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.formula.source_names))
         return Context(values, flags).to(self.device)
 
-    def dequantised(self, rows: Sequence[Row], rng: Rng) -> Batch:
+    def dequantize(self, rows: Sequence[Row], rng: Rng) -> Batch:
         """The targets of rows, with uniform noise as wide as what `decode` rounds to one value."""
         return {
             name: self._noisy(name, self.encode(name, [row[name] for row in rows]), rng)
-            for name in self.formula.learned
+            for name in self.formula.target_names
         }
 
     def _noisy(self, name: str, x: Tensor, rng: Rng) -> Tensor:
-        cell = self.columns[name].cell
+        cell = self.columns[name].bin_width
         return x + cell * (rng.uniform(*x.shape[1:]) - 0.5) if cell else x
 
     def known(self, known: Mapping[str, Any], rows: int) -> KnownParts | None:
@@ -94,7 +94,7 @@ class RowProcessor:
         """A mask over the grid of a target -> (T,) bool. Raises ValueError for one of another size."""
         column = self.target(name)
         try:
-            return column.places(torch.as_tensor(mask).bool()).to(self.device)
+            return column.token_mask(torch.as_tensor(mask).bool()).to(self.device)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
@@ -106,10 +106,12 @@ class RowProcessor:
 
     # ---- tokens -> values
 
-    def decoded(self, rows: Sequence[Row], drawn: Batch, known: Mapping[str, Any]) -> list[Row]:
+    def decode_rows(self, rows: Sequence[Row], drawn: Batch, known: Mapping[str, Any]) -> list[Row]:
         """The rows with the targets that were drawn for them, of which `known` holds."""
-        values = {name: self.columns[name].decode_all(drawn[name].cpu()) for name in self.formula.learned}
+        values = {
+            name: self.columns[name].decode_all(drawn[name].cpu()) for name in self.formula.target_names
+        }
         for name, given in known.items():
             value, mask = self._held(name, given)
-            values[name] = [self.columns[name].keep(one, value, mask) for one in values[name]]
+            values[name] = [self.columns[name].restore_known(one, value, mask) for one in values[name]]
         return [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]

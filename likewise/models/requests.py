@@ -68,7 +68,7 @@ def parse_sources(model: Model, prompt: SourceStrings) -> Row:
     for name, written in check_names(prompt, "source", model.sources).items():
         column = model.columns[name]
         found[name] = parse_value(column, written)
-        if new := column.unseen(written) if hasattr(column, "unseen") else []:
+        if new := column.unseen_words(written) if hasattr(column, "unseen") else []:
             words = ", ".join(map(repr, new))
             print(f"note: no text that the model learned from has {words}", file=sys.stderr)
     return model.given(**found).sources

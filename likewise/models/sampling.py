@@ -1,4 +1,4 @@
-"""Draws: rows with their targets drawn by a family, and what leads a draw beside its sources."""
+"""Draws: rows with their targets drawn by a family, and what controls a draw beside its sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from likewise.models.text_stream import stream_text
 
 
 class Sampler:
-    """Draws that are all led alike: what is known, negative or a start is so in every row.
+    """Draws that are all led alike: what is known, negative or an init is so in every row.
 
     Its arguments and those of its methods are as Model has them.
     """
@@ -32,18 +32,24 @@ class Sampler:
         family: Family,
         name: str,
         tokens: RowProcessor,
-        knobs: Mapping[str, Any],
+        sampling_options: Mapping[str, Any],
         *,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        start: tuple[Row, float] | None = None,
+        init: tuple[Row, float] | None = None,
     ) -> None:
         """`name` is that of the family. Raises ValueError if it does not draw, or lacks a knob."""
         sampling_family_class(name)
-        self.knobs = validate_options(knobs, type(family).knobs(), f"knob of the family {name}")
-        how = {n: self.knobs.pop(n) for n in keyword_parameters(family.working) if n in self.knobs}
-        self.family, self.name, self.tokens = family.working(**how), name, tokens
-        self.known, self.negative, self.start = known or {}, negative, start
+        self.sampling_options = validate_options(
+            sampling_options, type(family).sampling_options(), f"sampling option of the family {name}"
+        )
+        how = {
+            n: self.sampling_options.pop(n)
+            for n in keyword_parameters(family.compute_copy)
+            if n in self.sampling_options
+        }
+        self.family, self.name, self.processor = family.compute_copy(**how), name, tokens
+        self.known, self.negative, self.init = known or {}, negative, init
 
     def sample(
         self,
@@ -56,7 +62,7 @@ class Sampler:
         batch: int,
     ) -> list[Row]:
         """See Model.sample."""
-        if constraint and (prompts is not None or stop or self.knobs.get("tokens")):
+        if constraint and (prompts is not None or stop or self.sampling_options.get("tokens")):
             raise ValueError(
                 "a constraint holds from a text's beginning to its end; leave prompts, stop and tokens out"
             )
@@ -66,91 +72,98 @@ class Sampler:
         drawn: list[Row] = []
         for first in range(0, len(rows), batch):
             some = slice(first, first + batch)
-            rng = Rng(indices[some], "sample", seed, device=self.tokens.device)
+            rng = Rng(indices[some], "sample", seed, device=self.processor.device)
             if prompts is None and not stop:
                 drawn += self._drawn(rows[some], rng, bound)
                 continue
             writing = self._writing(None if prompts is None else prompts[some], stop)
-            found = self._drawn(rows[some], rng, writing.leads)
+            found = self._drawn(rows[some], rng, writing.controls)
             drawn += [
-                {**row, writing.name: writing.written(row[writing.name], k)} for k, row in enumerate(found)
+                {**row, writing.name: writing.truncate_at_stop(row[writing.name], k)}
+                for k, row in enumerate(found)
             ]
         return drawn
 
     def stream(self, sources: Row, prompt: TextPrompt, stop: Sequence[str], seed: int) -> Iterator[str]:
         """See Model.stream."""
-        writing, rng = self._writing([prompt], stop), Rng([0], "sample", seed, device=self.tokens.device)
+        writing, rng = self._writing([prompt], stop), Rng([0], "sample", seed, device=self.processor.device)
         return stream_text(
-            writing, lambda watch: self._drawn([sources], rng, {**writing.leads, "watch": watch})
+            writing, lambda stop_fn: self._drawn([sources], rng, {**writing.controls, "stop_fn": stop_fn})
         )
 
-    def between(self, firsts: Sequence[Row], lasts: Sequence[Row], seeds: tuple[int, int]) -> list[Row]:
+    def interpolate_rows(
+        self, firsts: Sequence[Row], lasts: Sequence[Row], seeds: tuple[int, int]
+    ) -> list[Row]:
         """See Model.between."""
-        n, device = len(firsts), self.tokens.device
+        n, device = len(firsts), self.processor.device
         if n < 2:
             raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
-        share, leads = torch.linspace(0, 1, n, dtype=torch.float64), {}
+        share, controls = torch.linspace(0, 1, n, dtype=torch.float64), {}
         if any(map(_differ, firsts, lasts)):
-            self._can("toward")
-            leads["toward"] = InterpolateTo(self.tokens.context(lasts), share.float()[:, None].to(device))
+            self._require("interpolate_to")
+            controls["interpolate_to"] = InterpolateTo(
+                self.processor.context(lasts), share.float()[:, None].to(device)
+            )
         ends = (Rng([0] * n, "sample", seed, device=device) for seed in seeds)
-        return self._drawn(firsts, Rng.between(*ends, share), leads)
+        return self._drawn(firsts, Rng.slerp(*ends, share), controls)
 
     @torch.no_grad()
-    def _drawn(self, rows: Sequence[Row], rng: Rng, leads: Mapping[str, Any]) -> list[Row]:
+    def _drawn(self, rows: Sequence[Row], rng: Rng, controls: Mapping[str, Any]) -> list[Row]:
         """The rows with their targets drawn, all at once."""
-        c, known = self.tokens.context(rows), self.tokens.known(self.known, len(rows))
-        leads = {**self._leads(len(rows)), **leads}
-        drawn = self.family.sample(c, known=known, rng=rng, **leads, **self.knobs)
-        return self.tokens.decoded(rows, drawn, self.known)
+        c, known = self.processor.context(rows), self.processor.known(self.known, len(rows))
+        controls = {**self._controls(len(rows)), **controls}
+        drawn = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
+        return self.processor.decode_rows(rows, drawn, self.known)
 
-    # ---- leads
+    # ---- controls
 
-    def _can(self, lead: str) -> None:
+    def _require(self, lead: str) -> None:
         """Raise ValueError unless the family's draws can be led so."""
-        if lead not in type(self.family).leads():
-            able = [name for name in FAMILIES if lead in family_class(name).leads()]
+        if lead not in type(self.family).sampling_controls():
+            able = [name for name in FAMILIES if lead in family_class(name).sampling_controls()]
             raise ValueError(
                 f"the family {self.name} cannot {SAMPLING_CONTROLS[lead]}; those that can: {', '.join(able)}"
             )
 
-    def _leads(self, rows: int) -> dict[str, Any]:
-        """The negative and the start, for so many rows."""
-        leads: dict[str, Any] = {}
+    def _controls(self, rows: int) -> dict[str, Any]:
+        """The negative and the init, for so many rows."""
+        controls: dict[str, Any] = {}
         if self.negative is not None:
-            self._can("against")
-            leads["against"] = self.tokens.context([self.tokens.asked(self.negative)] * rows)
-        if self.start is not None:
-            self._can("start")
-            row, strength = self.start
+            self._require("negative")
+            controls["negative"] = self.processor.context(
+                [self.processor.validate_sources(self.negative)] * rows
+            )
+        if self.init is not None:
+            self._require("init")
+            row, strength = self.init
             whole = {n: v for n, v in self.known.items() if not isinstance(v, tuple)}
-            begun = self.tokens.known({**whole, **row}, rows)
-            lacks = [n for n in self.tokens.formula.learned if begun is None or n not in begun.values]
+            begun = self.processor.known({**whole, **row}, rows)
+            lacks = [n for n in self.processor.formula.target_names if begun is None or n not in begun.values]
             if lacks:
                 raise ValueError(
-                    f"a start needs a value of every target that is not known; {lacks[0]!r} has none"
+                    f"init needs a value of every target that is not known; {lacks[0]!r} has none"
                 )
-            leads["start"] = Init(begun.values, strength)
-        return leads
+            controls["init"] = Init(begun.values, strength)
+        return controls
 
     def _writing(self, prompts: Sequence[TextPrompt] | None, stop: Sequence[str]) -> TextPrompts:
         """What is written of the one target, a text."""
-        self._can("prompt")
-        made = {name: self.tokens.columns[name] for name in self.tokens.formula.learned}
+        self._require("prompt")
+        made = {name: self.processor.columns[name] for name in self.processor.formula.target_names}
         return TextPrompts(made, prompts, stop, heal=not self.known)
 
     def _bound(self, constraint: Mapping[str, Constraint]) -> dict[str, Any]:
         """The lead of that name, for the ids of the targets."""
-        self._can("constraint")
+        self._require("constraint")
         bound = {}
         for name, given in constraint.items():
-            column = self.tokens.target(name)
+            column = self.processor.target(name)
             if not isinstance(column, Text):
                 raise ValueError(f"{name} is drawn as {column.kind}, and a constraint is for a text")
             if name in self.known:
                 raise ValueError(f"{name} is known and constrained; leave out one of the two")
             try:
-                bound[name] = given.bind(column.pieces, column.length, column.opening.encode())
+                bound[name] = given.bind(column.token_bytes, column.length, column.prefix.encode())
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return {"constraint": bound}

@@ -25,7 +25,7 @@ def score_rows(
     indices: Sequence[int],
     observed: Mapping[str, Any],
     batch: int,
-    knobs: Mapping[str, Any],
+    sampling_options: Mapping[str, Any],
 ) -> Score:
     """log P(targets | sources) of each row; see Model.log_prob."""
     specs, masks = family.targets, {n: tokens.mask(n, mask) for n, mask in observed.items()}
@@ -37,7 +37,7 @@ def score_rows(
     for first in range(0, len(rows), batch):
         part = rows[first : first + batch]
         rng = Rng(indices[first : first + batch], "score", seed, device=tokens.device)
-        x, more = tokens.dequantised(part, rng), dict(knobs)
+        x, more = tokens.dequantize(part, rng), dict(sampling_options)
         if masks:
             more["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
         parts.append(family.log_prob(x, tokens.context(part), rng=rng, **more))
@@ -49,7 +49,7 @@ def score_rows(
 @torch.no_grad()
 def score_documents(family: Family, tokens: RowProcessor, rows: Sequence[Row], batch: int) -> Score:
     """log P of the one target, a document; every id is told from half a window before it, or from all."""
-    [name] = tokens.formula.learned
+    [name] = tokens.formula.target_names
     column = tokens.columns[name]
     for row in rows:
         tokens.check(name, row[name])

@@ -46,66 +46,72 @@ class TextPrompts:
         if "" in stop:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.stop = next(iter(targets)), tuple(stop)
-        self.between = any(isinstance(prompt, tuple) for prompt in prompts or ())
+        self.is_infill = any(isinstance(prompt, tuple) for prompt in prompts or ())
         if not all(
-            isinstance(prompt, tuple) and len(prompt) == 2 if self.between else isinstance(prompt, str)
+            isinstance(prompt, tuple) and len(prompt) == 2 if self.is_infill else isinstance(prompt, str)
             for prompt in prompts or ()
         ):
             raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
-        self.pairs = prompts if self.between or prompts is None else [(prompt, "") for prompt in prompts]
+        self.pairs = prompts if self.is_infill or prompts is None else [(prompt, "") for prompt in prompts]
         self.ids = [self._begun(*pair, heal) for pair in self.pairs or ()]
 
     def _begun(self, prefix: str, suffix: str, heal: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The ids of both, which are tokens apart, and those that are taken back of the first."""
         for part in (prefix, suffix):
-            if reason := self.column.fault(part):
+            if reason := self.column.invalid_reason(part):
                 raise ValueError(f"the prompt: {reason}")
-        ids = self.column.ids(prefix) if prefix else self.column.later(""), self.column.later(suffix)
+        ids = (
+            self.column.ids(prefix) if prefix else self.column.encode_continuation(""),
+            self.column.encode_continuation(suffix),
+        )
         if (n := sum(map(len, ids))) >= self.column.length:
             raise ValueError(
                 f"the prompt has {n} tokens, and the model sees {self.column.length} at "
-                f"once, as it was trained: give {'less of it' if self.between else 'its end'}, "
+                f"once, as it was trained: give {'less of it' if self.is_infill else 'its end'}, "
                 "or train with a longer --length"
             )
         kept, taken = backtrack(self.column, ids[0]) if heal else (ids[0], ids[0][:0])
         return kept, ids[1], taken
 
     @property
-    def leads(self) -> dict[str, Any]:
+    def controls(self) -> dict[str, Any]:
         """Prompts and stops as a family takes them: ids (B, P) filled up with 0, what is owed, who stops."""
-        leads: dict[str, Any] = {"watch": self.watch} if self.stop else {}
-        names = ("prompt", "suffix") if self.between else ("prompt",)
+        controls: dict[str, Any] = {"stop_fn": self.stop_fn} if self.stop else {}
+        names = ("prompt", "suffix") if self.is_infill else ("prompt",)
         for name, ids in zip(names, zip(*self.ids, strict=True), strict=False):
-            leads[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
+            controls[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
         if any(len(taken) for *_, taken in self.ids):
-            leads["owed"] = HealingMask(self.column, [taken for *_, taken in self.ids])
-        return leads
+            controls["healing"] = HealingMask(self.column, [taken for *_, taken in self.ids])
+        return controls
 
-    def begun(self, row: int) -> int:
+    def prompt_length(self, row: int) -> int:
         """How many ids a row has before what is drawn: those of its prompt, of a pair a mark after each."""
-        return sum(map(len, self.ids[row][:2])) + 2 * self.between if self.ids else 0
+        return sum(map(len, self.ids[row][:2])) + 2 * self.is_infill if self.ids else 0
 
-    def said(self, row: int) -> bytes:
+    def pending_bytes(self, row: int) -> bytes:
         """What the drawn ids of a row spell first that is not new: the end of its prompt, or the opening."""
         if self.pairs is None or not self.pairs[row][0]:
-            return self.column.opening.encode()
-        return self.column.spelled(self.ids[row][2].tolist())
+            return self.column.prefix.encode()
+        return self.column.ids_to_bytes(self.ids[row][2].tolist())
 
-    def watch(self, name: str, out: Tensor) -> Tensor:
+    def stop_fn(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
-        stops, said = [stop.encode() for stop in self.stop], [self.said(row) for row in range(len(out))]
+        stops, said = (
+            [stop.encode() for stop in self.stop],
+            [self.pending_bytes(row) for row in range(len(out))],
+        )
         first = max(0, out.shape[1] - max(map(len, stops)) - max(map(len, said)))  # an id is a byte at least
         tails = []
         for row, ids in enumerate(out[:, first:].tolist()):
-            at = self.begun(row) - first
+            at = self.prompt_length(row) - first
             tails.append(
-                strip_prompt(self.column.spelled(ids[at:]), said[row])[0]
+                strip_prompt(self.column.ids_to_bytes(ids[at:]), said[row])[0]
                 if at >= 0
-                else self.column.spelled(ids[len(said[row]) :])
+                else self.column.ids_to_bytes(ids[len(said[row]) :])
             )
         return torch.tensor([any(stop in tail for stop in stops) for tail in tails]).to(out.device)
 
-    def written(self, text: str, row: int) -> str:
+    def truncate_at_stop(self, text: str, row: int) -> str:
         """A text whose written part ends at the first stop in it."""
         prefix, suffix = ("", "") if self.pairs is None else self.pairs[row]
         middle = text[len(prefix) : max(len(prefix), len(text) - len(suffix))]

@@ -26,16 +26,21 @@ def stream_text(
     """
     pieces: queue.Queue[Piece] = queue.Queue()
     closed = threading.Event()
-    column, stop, begun, said = writing.column, writing.stop, writing.begun(0), writing.said(0)
+    column, stop, begun, said = (
+        writing.column,
+        writing.stop,
+        writing.prompt_length(0),
+        writing.pending_bytes(0),
+    )
 
-    def watch(name: str, out: Tensor) -> Tensor:
+    def stop_fn(name: str, out: Tensor) -> Tensor:
         if out.shape[1] > begun and out[0, -1] != 0:
             pieces.put(out[0, -1].item())
         return torch.tensor([closed.is_set()]).to(out.device)
 
     def work() -> None:
         try:
-            draw(watch)
+            draw(stop_fn)
             pieces.put(None)
         except BaseException as error:  # of the draw, to be raised where the text is read
             pieces.put(error)
@@ -48,7 +53,7 @@ def stream_text(
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):
                 raise piece
-            fresh, said = strip_prompt(column.pieces[piece], said)
+            fresh, said = strip_prompt(column.token_bytes[piece], said)
             held += spell.decode(fresh)
             if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
                 if min(cuts):

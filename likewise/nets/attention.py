@@ -85,7 +85,7 @@ class Attention(nn.Module):
     A subclass may leave them as they are, with scores over sqrt(E).
     """
 
-    normalised: ClassVar[bool] = True
+    qk_norm: ClassVar[bool] = True
 
     def __init__(self, width: int, heads: int | None = None, biased: bool = False) -> None:
         """heads: default one for every 64 floats."""
@@ -102,9 +102,9 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         size = width // self.heads
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
-        qk = norm(qkv[:2]) if self.normalised else qkv[:2]
+        qk = norm(qkv[:2]) if self.qk_norm else qkv[:2]
         (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
-        return self.out(attend(q, k, v, bias, (1.2 if self.normalised else 1.0) / math.sqrt(size), cache))
+        return self.out(attend(q, k, v, bias, (1.2 if self.qk_norm else 1.0) / math.sqrt(size), cache))
 
 
 class Block(nn.Module):
@@ -135,9 +135,9 @@ class Block(nn.Module):
         e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
         """
         m = self.modulation(e)
-        return self.modulated(x, m if stream is None else m[:, stream], table, bias, cache)
+        return self.forward_modulated(x, m if stream is None else m[:, stream], table, bias, cache)
 
-    def modulated(
+    def forward_modulated(
         self, x: Tensor, m: Tensor, table: Tensor, bias: Tensor | None, cache: KVCache | None = None
     ) -> Tensor:
         """The same with what the condition was found to say, (B, T or 1, 6 D)."""

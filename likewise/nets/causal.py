@@ -42,7 +42,7 @@ class CausalBackbone(nn.Module):
         self.width, self.head = width, head
 
     def forward(
-        self, parts: Sequence[Tensor], used: Tensor, reading: EncodedContext, start: Tensor | None = None
+        self, parts: Sequence[Tensor], used: Tensor, context: EncodedContext, start: Tensor | None = None
     ) -> Sequence[Tensor]:
         """Embedded tokens of each column -> what each slot says, both (B, n, D).
 
@@ -55,17 +55,17 @@ class CausalBackbone(nn.Module):
         spots = spots.to(used.device)
         start = self._start(len(used)) if start is None else start
         tokens = torch.cat([start, *parts], dim=1)[:, :-1]
-        h = torch.cat([reading.tokens, self._placed(tokens, spots)], dim=1)
-        sources, total = reading.tokens.shape[1], sum(lengths)
-        table = self._table(spots, sources, h.dtype)
+        h = torch.cat([context.tokens, self._embed_at(tokens, spots)], dim=1)
+        sources, total = context.tokens.shape[1], sum(lengths)
+        table = self._rotations(spots, sources, h.dtype)
         bias = _causal_bias(sources, total, h)
         if sources or not used.all():
             unused = torch.zeros_like(used, dtype=h.dtype).masked_fill(~used, MASKED_SCORE)
-            bias = bias + torch.cat([reading.bias, unused], dim=1)[:, None, None]
-        h = self.through(h, self.told(reading, len(h)), table, bias, [None] * len(self.blocks))
-        return self.said(h[:, sources:]).split(lengths, dim=1)
+            bias = bias + torch.cat([context.bias, unused], dim=1)[:, None, None]
+        h = self.run_blocks(h, self.modulation(context, len(h)), table, bias, [None] * len(self.blocks))
+        return self.final_norm(h[:, sources:]).split(lengths, dim=1)
 
-    def through(
+    def run_blocks(
         self,
         h: Tensor,
         told: Sequence[Tensor | None],
@@ -75,35 +75,37 @@ class CausalBackbone(nn.Module):
     ) -> Tensor:
         """Tokens (B, n, D) through all blocks, each with its own of what is told and what is kept."""
         for block, m, cache in zip(self.blocks, told, caches, strict=True):
-            h = block.modulated(h, m, table, bias, cache)
+            h = block.forward_modulated(h, m, table, bias, cache)
         return h
 
     def _start(self, rows: int) -> Tensor:
         return self.start.expand(rows, 1, -1)
 
-    def _table(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
+    def _rotations(self, spots: Tensor, sources: int, dtype: torch.dtype) -> Tensor:
         """Rotations (2, S + n, E): source tokens are not rotated, their places are in their embedding."""
-        return torch.cat([self._still(sources, spots.device), self._turned(spots)], dim=1).to(dtype)
+        return torch.cat([self._no_rotation(sources, spots.device), self._rotation_at(spots)], dim=1).to(
+            dtype
+        )
 
-    def _still(self, tokens: int, device: torch.device) -> Tensor:
+    def _no_rotation(self, tokens: int, device: torch.device) -> Tensor:
         """Rotations (2, n, E) that turn nothing: cosines 1 and sines 0."""
         still = torch.zeros(2, tokens, self.head, device=device)
         still[0] = 1
         return still
 
-    def _turned(self, spots: Tensor) -> Tensor:
+    def _rotation_at(self, spots: Tensor) -> Tensor:
         """Rotations (2, n, E) of tokens at these places."""
         raise NotImplementedError
 
-    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         """What enters the blocks of tokens (B, n, D) at these places (n,)."""
         raise NotImplementedError
 
-    def told(self, reading: EncodedContext, rows: int) -> Sequence[Tensor | None]:
+    def modulation(self, context: EncodedContext, rows: int) -> Sequence[Tensor | None]:
         """What modulates each block, (B, 1, 6 D): the same at every place."""
         raise NotImplementedError
 
-    def said(self, h: Tensor) -> Tensor:
+    def final_norm(self, h: Tensor) -> Tensor:
         """What slots say, of what comes out of the blocks, (..., D)."""
         raise NotImplementedError
 
@@ -118,10 +120,10 @@ class CausalTransformer(CausalBackbone):
 
     def __init__(self, specs: Sequence[Spec], width: int, depth: int, more: int = 0) -> None:
         super().__init__(specs, width, width // max(1, width // HEAD_DIM))
-        self.running = specs[0].running
+        self.windowed = specs[0].windowed
         self.start = nn.Parameter(torch.randn(width))
-        self.place = None if self.running else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
-        placed = more and not self.running
+        self.place = None if self.windowed else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        placed = more and not self.windowed
         self.beyond = nn.Parameter(0.3 * torch.randn(more, width)) if placed else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
@@ -131,20 +133,20 @@ class CausalTransformer(CausalBackbone):
         table = torch.cat([rotary_grid(grid, self.head) for grid in grids], dim=1)
         self.register_buffer("table", table, persistent=False)
 
-    def _turned(self, spots: Tensor) -> Tensor:
-        return rotary(spots[:, None].float(), self.head, BASE) if self.running else self.table[:, spots]
+    def _rotation_at(self, spots: Tensor) -> Tensor:
+        return rotary(spots[:, None].float(), self.head, BASE) if self.windowed else self.table[:, spots]
 
-    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         if self.place is None:
             return norm(tokens)
         place = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
         return norm(tokens) + place[spots]
 
-    def told(self, reading: EncodedContext, rows: int) -> Sequence[Tensor | None]:
-        e = column_conditions(self.condition, reading, rows)
+    def modulation(self, context: EncodedContext, rows: int) -> Sequence[Tensor | None]:
+        e = column_conditions(self.condition, context, rows)
         return [block.modulation(e) for block in self.blocks]
 
-    def said(self, h: Tensor) -> Tensor:
+    def final_norm(self, h: Tensor) -> Tensor:
         return norm(h)
 
 
@@ -155,35 +157,35 @@ class IncrementalState:
     places of the transformer too.
     """
 
-    def __init__(self, causal: CausalBackbone, reading: EncodedContext, more: int = 0) -> None:
-        self.causal, rows, sources = causal, *reading.tokens.shape[:2]
+    def __init__(self, causal: CausalBackbone, context: EncodedContext, more: int = 0) -> None:
+        self.causal, rows, sources = causal, *context.tokens.shape[:2]
         self.window, self.sources = sum(causal.sizes) + more, sources
         room = sources + self.window
         self.caches = [KVCache(room) for _ in causal.blocks]
-        self.told = causal.told(reading, rows)
-        self.bias = F.pad(reading.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
+        self.modulation = causal.modulation(context, rows)
+        self.bias = F.pad(context.bias, (0, room - sources))[:, None, None]  # (B, 1, 1, S + L)
         self.seen = sources
         self.last = causal._start(rows)
         spots = torch.arange(self.window, device=self.last.device)
-        self.turns = causal._table(spots, 0, self.last.dtype)  # (2, L, E)
+        self.rotations = causal._rotations(spots, 0, self.last.dtype)  # (2, L, E)
         if sources:
-            self._through(
-                reading.tokens,
-                causal._table(spots[:0], sources, reading.tokens.dtype),
+            self._run_blocks(
+                context.tokens,
+                causal._rotations(spots[:0], sources, context.tokens.dtype),
                 self.bias[..., :sources],
             )
 
-    def _through(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
-        return self.causal.through(h, self.told, table, bias, self.caches)
+    def _run_blocks(self, h: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+        return self.causal.run_blocks(h, self.modulation, table, bias, self.caches)
 
-    def slot(self, spot: int, used: Tensor | None = None) -> Tensor:
+    def step(self, spot: int, used: Tensor | None = None) -> Tensor:
         """What the slot at place `spot` of all columns says, (B, D); used (B,) bool: whether it is seen."""
-        h = self.causal._placed(self.last, slice(spot, spot + 1))
+        h = self.causal._embed_at(self.last, slice(spot, spot + 1))
         if used is not None:
             self.bias[:, 0, 0, self.seen].masked_fill_(~used, MASKED_SCORE)
         self.seen += 1
-        table, bias = self.turns[:, spot, None], self.bias[..., : self.seen]
-        return self.causal.said(self._through(h, table, bias))[:, 0]
+        table, bias = self.rotations[:, spot, None], self.bias[..., : self.seen]
+        return self.causal.final_norm(self._run_blocks(h, table, bias))[:, 0]
 
     def push(self, token: Tensor) -> None:
         """The embedded token, (B, D), that the next slot reads."""
@@ -193,14 +195,14 @@ class IncrementalState:
         """The first embedded tokens, (B, n, D), at once, n < window: what their slots say is not asked."""
         n = tokens.shape[1]
         spots = torch.arange(n, device=tokens.device)
-        h = self.causal._placed(torch.cat([self.last, tokens[:, :-1]], dim=1), spots)
-        table = self.causal._table(spots, 0, h.dtype)
+        h = self.causal._embed_at(torch.cat([self.last, tokens[:, :-1]], dim=1), spots)
+        table = self.causal._rotations(spots, 0, h.dtype)
         bias = self.bias[..., : self.sources + n] + _causal_bias(self.sources, n, h)[self.sources :]
-        self._through(h, table, bias)
+        self._run_blocks(h, table, bias)
         self.seen += n
         self.push(tokens[:, -1])
 
-    def again(self, tokens: Tensor) -> None:
+    def restart_window(self, tokens: Tensor) -> None:
         """Forget all but the sources, and begin a window with these embedded tokens, (B, n, D)."""
         for cache in self.caches:
             cache.n = self.sources

@@ -58,7 +58,7 @@ class CategoricalHead(nn.Module):
         super().__init__()
         self.out = _linear(width, classes, bias) if shared is None else TiedLinear(shared)
 
-    def begin(self, x: Tensor) -> None:
+    def init_from_data(self, x: Tensor) -> None:
         """Start at the frequencies of the ids x (n,), each class counted once more, if there is a b."""
         if self.out.bias is None:
             return
@@ -128,7 +128,7 @@ class MixtureHead(nn.Module):
         spread = torch.linspace(-1.5, 1.5, components) if components > 1 else torch.zeros(1)
         self._set(spread[:, None].expand(self.shape), torch.ones(floats))
 
-    def begin(self, x: Tensor) -> None:
+    def init_from_data(self, x: Tensor) -> None:
         """Start at the marginal of x (n, C): components at its quantiles along the first float."""
         components, floats = self.shape
         order = x[:, 0].argsort()
@@ -160,7 +160,7 @@ class MixtureHead(nn.Module):
         each = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)  # (..., M, C)
         return (log_weight + each.sum(-1)).logsumexp(-1)
 
-    def draw(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    def sample(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float) -> Tensor:
         """h (B, D), u (B,) uniform, noise (B, C) normal -> (B, C).
 
         At temperature T each weight is w^(1/T) and each variance s^2 T; at 0 it is the heaviest's mean.

@@ -40,15 +40,15 @@ class Trunk(nn.Module):
         self.register_buffer("stream", stream, persistent=False)
 
     def forward(
-        self, parts: Sequence[Tensor], e: Tensor, reading: EncodedContext | None = None
+        self, parts: Sequence[Tensor], e: Tensor, context: EncodedContext | None = None
     ) -> Sequence[Tensor]:
         """Tokens of each grid, (B, n, D), -> as many; e (B, K, D) is the condition of each grid."""
         h = torch.cat([part + own for part, own in zip(parts, self.column, strict=True)], dim=1)
         bias, table = None, self.table.to(h.dtype)
-        sources = reading.tokens.shape[1] if reading else 0
+        sources = context.tokens.shape[1] if context else 0
         if sources:  # source tokens are not rotated: their places are in their embedding
-            h = torch.cat([h, reading.tokens], dim=1)
-            bias = F.pad(reading.bias, (sum(self.sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
+            h = torch.cat([h, context.tokens], dim=1)
+            bias = F.pad(context.bias, (sum(self.sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
             place = table[0, :1]
             still = torch.stack([torch.ones_like(place), torch.zeros_like(place)])
             table = torch.cat([table, still.expand(-1, sources, -1)], dim=1)
@@ -97,7 +97,7 @@ class DenoisingTransformer(nn.Module):
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
 
-    def read(self, c: Context) -> EncodedContext:
+    def encode_sources(self, c: Context) -> EncodedContext:
         """Read the sources once; the result serves every t."""
         beside = {name: self._resized(c, grid) for name, grid in self.grids.items()}
         return replace(self.reader(c), beside=beside)
@@ -115,19 +115,19 @@ class DenoisingTransformer(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def forward(
-        self, x: Batch, t: Tensor, known: Batch, reading: EncodedContext, told: Tensor | None = None
+        self, x: Batch, t: Tensor, known: Batch, context: EncodedContext, told: Tensor | None = None
     ) -> Batch:
         """One prediction a token: column -> (B, T, outputs[column]).
 
         x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; told (B, as many as it is told).
         """
         dtype = self.trunk.column.dtype
-        e = self.time(fourier_features(t).to(dtype)) + reading.pooled[:, None]  # (B, K, D)
+        e = self.time(fourier_features(t).to(dtype)) + context.pooled[:, None]  # (B, K, D)
         for i, part in enumerate(self.told):
             e = e + part(fourier_features(told[:, i]).to(dtype))[:, None]
         e = F.gelu(e)
         inside = [
-            torch.cat([x[n], known[n], *([reading.beside[n]] if n in self.grids else [])], dim=-1)
+            torch.cat([x[n], known[n], *([context.beside[n]] if n in self.grids else [])], dim=-1)
             for n in self.names
         ]
         parts, skips = zip(
@@ -137,7 +137,7 @@ class DenoisingTransformer(nn.Module):
             ),
             strict=True,
         )
-        columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, reading), skips, strict=True))
+        columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, context), skips, strict=True))
         return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
 
 
@@ -156,15 +156,15 @@ class Encoder(nn.Module):
         self.tokens = sum(self.trunk.sizes)  # n
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
 
-    def forward(self, x: Batch, reading: EncodedContext | None = None) -> Tensor:
+    def forward(self, x: Batch, context: EncodedContext | None = None) -> Tensor:
         """Column -> (B, T, C) floats, to (B, n, D)."""
         rows = len(x[self.names[0]])
-        e = column_conditions(self.condition, reading, rows)
+        e = column_conditions(self.condition, context, rows)
         parts = [
             stem.encode(x[name].to(e.dtype), e[:, i])[0]
             for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))
         ]
-        return torch.cat(list(self.trunk(parts, e, reading)), dim=1)
+        return torch.cat(list(self.trunk(parts, e, context)), dim=1)
 
 
 class Decoder(nn.Module):
@@ -193,10 +193,10 @@ class Decoder(nn.Module):
         self.tokens = sum(self.trunk.sizes)  # n
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
 
-    def forward(self, h: Tensor, reading: EncodedContext | None = None) -> Batch:
+    def forward(self, h: Tensor, context: EncodedContext | None = None) -> Batch:
         """(B, n, D) -> column -> (B, T, outputs[column]) float32."""
-        e = column_conditions(self.condition, reading, len(h))
-        parts = self.trunk(h.split(self.trunk.sizes, dim=1), e, reading)
+        e = column_conditions(self.condition, context, len(h))
+        parts = self.trunk(h.split(self.trunk.sizes, dim=1), e, context)
         return {
             name: stem.decode(part, [], e[:, i]).float()
             for i, (name, stem, part) in enumerate(zip(self.names, self.stems, parts, strict=True))

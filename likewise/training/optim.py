@@ -13,7 +13,9 @@ def make_optimizers(family: Family, phase: str, plan: Plan) -> list[torch.optim.
     """Muon for the hidden matrices of blocks, AdamW for the rest; `base` is a group's full learning rate."""
     parameters = family.parameters_of(phase)
     hidden = [
-        p for n, p in parameters if family.muon and "blocks." in n and p.ndim == 2 and "modulation" not in n
+        p
+        for n, p in parameters
+        if family.uses_muon and "blocks." in n and p.ndim == 2 and "modulation" not in n
     ]
     ids = {id(p) for p in hidden}
     other = [p for _, p in parameters if id(p) not in ids]
@@ -26,7 +28,7 @@ def make_optimizers(family: Family, phase: str, plan: Plan) -> list[torch.optim.
         made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
     for optimiser in made:
         for group in optimiser.param_groups:
-            group["base"] = group["lr"] = family.rate * group["lr"]
+            group["base"] = group["lr"] = family.lr_scale * group["lr"]
     return made
 
 

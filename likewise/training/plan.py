@@ -51,6 +51,6 @@ class Plan:
         if not 0 < self.ema < 0.28:
             raise ValueError(f"ema is a share of the run's length, in (0, 0.28), not {self.ema}")
 
-    def settled(self, family: Family) -> Plan:
+    def resolved(self, family: Family) -> Plan:
         """The same with a batch: that of the family, if none was asked for."""
         return dataclasses.replace(self, batch=self.batch or family.batch)

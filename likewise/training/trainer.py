@@ -53,7 +53,7 @@ class Step:
     rows_per_second: float
     elapsed: float
     eta: float
-    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    loss_terms: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -76,7 +76,7 @@ class Trainer:
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
         self.model, self.table, self.folder = model, table.with_views(model.columns), folder
-        self.plan = plan = plan.settled(model.family)
+        self.plan = plan = plan.resolved(model.family)
         self.rank, self.world = init_processes()
         if plan.batch % self.world:
             raise ValueError(
@@ -85,7 +85,7 @@ class Trainer:
             )
         model.to(default_device())
         self.raw: Family = copy.deepcopy(model.family).train()
-        self.working: Family = self.raw.working(precision=plan.precision)
+        self.working: Family = self.raw.compute_copy(precision=plan.precision)
         module: nn.Module = self.working
         if self.world > 1:
             several = len(self.raw.phases) > 1  # then a phase leaves the other's parameters alone
@@ -94,7 +94,7 @@ class Trainer:
         self.optimisers = {phase: make_optimizers(self.raw, phase, plan) for phase in self.raw.phases}
         self.gamma = ema_gamma(plan.ema)
         self.step, self.elapsed = 0, 0.0
-        self.terms: dict[str, float] = {}
+        self.loss_terms: dict[str, float] = {}
 
     # ---- the loop
 
@@ -131,7 +131,9 @@ class Trainer:
                     saved = time.perf_counter()
                     self.elapsed = self._agree(time.perf_counter() - began)
                 eta = (60 * self.plan.minutes if self.plan.minutes else self.elapsed / done) - self.elapsed
-                step = Step(self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta), self.terms)
+                step = Step(
+                    self.step, done, loss, heldout, rate, self.elapsed, max(0.0, eta), self.loss_terms
+                )
                 self._record(step)
                 heldout = None
                 yield step
@@ -149,14 +151,14 @@ class Trainer:
         given = {n: batch[n] for n in self.model.sources}
         c = Context.full(given, len(rows)).to(device).drop(rng, plan.drop)
         rate = min(1.0, (self.step + 1) / plan.warmup, (1 - progress) / plan.decay if plan.decay else 1.0)
-        self.working.progress, self.working.passes = progress, self.step * plan.batch / len(self.table.train)
+        self.working.progress, self.working.epochs = progress, self.step * plan.batch / len(self.table.train)
         total = 0.0
         for phase in self.raw.phases:
             loss = self.module(x, c, phase, rng).mean()
             loss.backward()
             self._apply(phase, rate)
             total += self._mean(loss.detach())
-        self.terms = {name: self._mean(value) for name, value in self.working.terms.items()}
+        self.loss_terms = {name: self._mean(value) for name, value in self.working.loss_terms.items()}
         if not math.isfinite(total):
             raise FloatingPointError(
                 f"the loss is {total} at step {self.step}: lower --lr and --muon, or use --precision float32"
@@ -255,8 +257,8 @@ class Trainer:
     @torch.no_grad()
     def _show(self) -> None:
         """Let a family that has learned nothing yet see some rows first; every process shows the same."""
-        fresh, self.model.fresh = self.model.fresh, False
-        if not fresh or type(self.raw).begin is Family.begin or not len(self.table.train):
+        fresh, self.model.untrained = self.model.untrained, False
+        if not fresh or type(self.raw).init_from_data is Family.init_from_data or not len(self.table.train):
             return
         batch = next(
             self.table.train.batches(
@@ -267,7 +269,7 @@ class Trainer:
         rows = len(next(iter(batch.values())))
         c = Context.full({n: batch[n] for n in self.model.sources}, rows).to(self.model.device)
         x = {n: batch[n] for n in self.model.targets}
-        self.raw.begin(x, c, Rng(range(rows), "begin", self.plan.seed))
+        self.raw.init_from_data(x, c, Rng(range(rows), "begin", self.plan.seed))
         self.working.load_state_dict(self.raw.state_dict())
         self.model.family.load_state_dict(self.raw.state_dict())
 

@@ -37,7 +37,7 @@ class Request:
     """A command line that was read: its options, the knobs among them, the model, and how long it took."""
 
     args: Namespace
-    knobs: Row
+    sampling_options: Row
     model: Model | Pipeline
     seconds: float
 
@@ -57,7 +57,7 @@ class Request:
 
     def known(self, but: Sequence[str] = ()) -> Row:
         """What is made and --known gives. Raises ValueError for a name that is not, or one of `but`."""
-        made = self.model.made
+        made = self.model.target_columns
         return {
             name: parse_value(made[name], written)
             for name, written in check_names(
@@ -69,7 +69,7 @@ class Request:
         """How a draw came to be; what is None is left out."""
         model, negative = self.model, self.args.negative
         known = parse_pairs(getattr(self.args, "known", []), "--known")
-        knobs = {n: p.default for n, p in model.knobs().items()} | self.knobs
+        sampling_options = {n: p.default for n, p in model.sampling_options().items()} | self.sampling_options
         return {
             "model": str(self.args.run),
             "formula": str(model.formula),
@@ -77,7 +77,7 @@ class Request:
             **{n: v for n, v in {"negative": negative, "known": known}.items() if v},
             **{n: v for n, v in more.items() if v is not None},
             "index": index,
-            "knobs": knobs,
+            "options": sampling_options,
             "version": __version__,
         }
 
@@ -105,7 +105,7 @@ def make_parser(command: str, about: str | None, usage: str, argv: Sequence[str]
         metavar="TEXT",
         help="what not to draw, a text or NAME=VALUE of a source: guidance goes away from it",
     )
-    parser.derive_knobs(argv)
+    parser.add_sampling_options(argv)
     return parser
 
 
@@ -146,7 +146,7 @@ def parse_request(parser: Parser, argv: Sequence[str]) -> Request:
     """The command line and its model."""
     args, began = parser.read(argv), time.perf_counter()
     model = load(args.run)
-    return Request(args, parser.given(args, "knobs"), model, time.perf_counter() - began)
+    return Request(args, parser.values_of(args, "sampling"), model, time.perf_counter() - began)
 
 
 def run_samples(
@@ -171,7 +171,7 @@ def run_samples(
     wanted = [row for row in sources for _ in range(args.n)]
     places = list(range(args.n)) * len(prompts)  # its place in its prompt seeds a draw
     rows = model.sample(
-        wanted, seed=args.seed, indices=places, negative=asked.negative, **ways, **asked.knobs
+        wanted, seed=args.seed, indices=places, negative=asked.negative, **ways, **asked.sampling_options
     )
     seconds = time.perf_counter() - began
     about = [

@@ -121,7 +121,7 @@ def run(argv: Sequence[str]) -> int:
 
 def classifies(formula: Formula, table: Table) -> bool:
     """Whether the formula asks for one label, given something."""
-    kinds = [table.kinds[name] for name in formula.learned]
+    kinds = [table.kinds[name] for name in formula.target_names]
     return kinds == ["label"] and bool(formula.sources)
 
 

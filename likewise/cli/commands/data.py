@@ -96,13 +96,13 @@ def table_flags(parser: Parser) -> None:
         metavar="COLUMN=KIND",
         help=f"what to take a column for: {', '.join(KINDS)}; may be given several times",
     )
-    parser.derive("data", [*(kind.fit for kind in KINDS.values()), *DATASETS.values()])
+    parser.add_signature_options("data", [*(kind.fit for kind in KINDS.values()), *DATASETS.values()])
 
 
 def table_args(args: Namespace, parser: Parser) -> dict[str, Any]:
     """The keywords of `Table.open` that the command line gives."""
     return {
-        "options": parser.given(args, "data"),
+        "options": parser.values_of(args, "data"),
         "kinds": parse_pairs(args.kind, "--kind"),
         "skip_bad": args.skip_bad,
         "holdout": args.holdout,
@@ -179,13 +179,13 @@ def seen(table: Table, formula: Formula, views: Sequence[str]) -> Table:
                 f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
                 f"as an autoencoder, or say where it is: --view {name}=RUN{''.join(near)}"
             )
-    table = table.see(formula, **{name: Model.load(run) for name, run in runs.items()})
-    specs = {name: table.columns[name].spec for name in formula.given}
+    table = table.add_views(formula, **{name: Model.load(run) for name, run in runs.items()})
+    specs = {name: table.columns[name].spec for name in formula.source_names}
     _say(
         f"{name} is a document, and as a source {spec.tokens} tokens of it are read: from anywhere in it "
         "while training, later the first ones of what is given; --length reads more"
         for name, spec in specs.items()
-        if spec.running
+        if spec.windowed
     )
     return table
 
@@ -224,7 +224,7 @@ def words(column: Modality) -> str:
         return f"{len(column.classes)} classes: {names}{', ...' if len(column.classes) > 10 else ''}"
     if isinstance(column, Number):
         return f"{'whole numbers' if column.integer else 'numbers'} from {column.low:g} to {column.high:g}"
-    if spec.running:
+    if spec.windowed:
         return f"windows of {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
     if spec.categorical:
         return f"at most {spec.tokens} tokens of a vocabulary of {spec.classes:,}"

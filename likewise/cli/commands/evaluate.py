@@ -32,8 +32,8 @@ def run(argv: Sequence[str]) -> int:
         metavar="KNOB[=V1,V2,...]",
         help="fidelity and diversity for several values of a knob, with their curve",
     )
-    parser.derive("measures", [evaluate])
-    parser.derive_knobs(argv)
+    parser.add_signature_options("measures", [evaluate])
+    parser.add_sampling_options(argv)
     args = parser.read(argv)
     return swept(args, parser) if args.sweep else whole(args, parser)
 
@@ -42,7 +42,9 @@ def whole(args: Namespace, parser: Parser) -> int:
     """Everything about the model as it is."""
     model = load(args.run)
     table = data_of(args.run)
-    report = evaluate(model, table, **parser.given(args, "measures"), **parser.given(args, "knobs"))
+    report = evaluate(
+        model, table, **parser.values_of(args, "measures"), **parser.values_of(args, "sampling")
+    )
     out = args.out or beside(args.run) / REPORT
     images.write_file(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     print(f"{report}\n\nreport: {out}")
@@ -54,23 +56,23 @@ def swept(args: Namespace, parser: Parser) -> int:
     from likewise.evaluation.comparison import figures
     from likewise.evaluation.comparison.sweep import read_values, sweep
 
-    knob, _, words = args.sweep.partition("=")
-    knob, fixed = knob.replace("-", "_"), parser.given(args, "knobs")
+    option, _, words = args.sweep.partition("=")
+    option, fixed = option.replace("-", "_"), parser.values_of(args, "sampling")
     model = load(args.run)
     if isinstance(model, Model):
         sampling_family_class(model.family_name)
-    knobs = model.knobs()
-    if knob not in knobs:
-        raise ValueError(did_you_mean("knob", knob, knobs))
-    if knob in fixed:
-        raise ValueError(f"{knob} is swept and given a value at once; leave one of the two out")
-    values = read_values(words, knobs[knob]) if words else None
-    asked = parser.given(args, "measures")
+    sampling_options = model.sampling_options()
+    if option not in sampling_options:
+        raise ValueError(did_you_mean("sampling option", option, sampling_options))
+    if option in fixed:
+        raise ValueError(f"{option} is swept and given a value at once; leave one of the two out")
+    values = read_values(words, sampling_options[option]) if words else None
+    asked = parser.values_of(args, "measures")
     if other := [name for name in asked if name not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave --{other[0].replace('_', '-')} out")
     table = data_of(args.run)
-    found = sweep(model, table, knob, values, name=args.run.name, **asked, **fixed)
-    out = args.out or beside(args.run) / f"sweep-{knob}.json"
+    found = sweep(model, table, option, values, name=args.run.name, **asked, **fixed)
+    out = args.out or beside(args.run) / f"sweep-{option}.json"
     images.write_file(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     images.write_file(out.with_suffix(".png"), figures.sweep(found))
     print(f"{found}\n\nreport: {out}, {out.with_suffix('.png')}")

@@ -95,7 +95,7 @@ def run(argv: Sequence[str]) -> int:
 def _between(asked: Request) -> int:
     """Write what stands between two parts of a text."""
     model, args = asked.model, asked.args
-    if not is_single_text(model.made):
+    if not is_single_text(model.target_columns):
         raise ValueError(
             "--prefix and --suffix are for a model whose one target is a text, and this one is "
             f"of {str(model.formula)!r}"
@@ -113,7 +113,7 @@ def _between(asked: Request) -> int:
 def _rest(asked: Request, known: Row, texts: Sequence[str]) -> int:
     """Draw the targets that are not known."""
     names = asked.model.targets
-    if not known and is_single_text(asked.model.made):
+    if not known and is_single_text(asked.model.target_columns):
         raise ValueError("nothing is known: say what stands before and after, --prefix ... --suffix ...")
     if not known:
         raise ValueError(
@@ -130,7 +130,9 @@ def _rest(asked: Request, known: Row, texts: Sequence[str]) -> int:
 
 def _smaller(asked: Request, name: str, picture: PIL.Image.Image) -> Row:
     """What holds of the pictures that a chain makes of the same column on the way to `name`."""
-    ways = {n: c for n, c in asked.model.made.items() if View.parse(n).column == View.parse(name).column}
+    ways = {
+        n: c for n, c in asked.model.target_columns.items() if View.parse(n).column == View.parse(name).column
+    }
     found = {
         n: _fitted(_picture(c), picture, asked.args, quiet=True)
         for n, c in ways.items()

@@ -73,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
         args.n,
         seeds=seeds,
         negative=asked.negative,
-        **asked.knobs,
+        **asked.sampling_options,
     )
     seconds = time.perf_counter() - began
     about = [

@@ -94,7 +94,7 @@ def _told(constraint: dict[str, Constraint]) -> Row:
 def writes(model: Model | Pipeline) -> bool:
     """Whether the model draws one text, and words are what it begins with: no source takes them."""
     texts = [name for name in model.sources if model.columns[name].kind == "text"]
-    return not texts and is_single_text(model.made)
+    return not texts and is_single_text(model.target_columns)
 
 
 def write(asked: Request, prompts: Sequence[TextPrompt], constraint: dict[str, Constraint]) -> int:
@@ -105,12 +105,14 @@ def write(asked: Request, prompts: Sequence[TextPrompt], constraint: dict[str, C
     out = output_path(model, args.out, OUT)
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, not {args.n}")
-    [(name, column)] = model.made.items()
+    [(name, column)] = model.target_columns.items()
     plain = out is None and column.kind == "document"
     if plain and len(prompts or [""]) == args.n == 1 and asked.negative is None and not constraint:
         [prompt] = prompts or [""]
         prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt
-        pieces = model.stream(sources, prompt=prompt, stop=args.stop, seed=args.seed, **asked.knobs)
+        pieces = model.stream(
+            sources, prompt=prompt, stop=args.stop, seed=args.seed, **asked.sampling_options
+        )
         print(prefix + next(pieces, ""), end="", flush=True)  # after what is wrong, if anything, is said
         for piece in pieces:
             print(piece, end="", flush=True)
@@ -126,7 +128,7 @@ def write(asked: Request, prompts: Sequence[TextPrompt], constraint: dict[str, C
         stop=args.stop,
         negative=asked.negative,
         constraint=constraint,
-        **asked.knobs,
+        **asked.sampling_options,
     )
     seconds = time.perf_counter() - began
     if plain:
@@ -161,7 +163,7 @@ def _constraining(parser: Parser) -> None:
 
 def constraints(model: Model | Pipeline, args: Namespace) -> dict[str, Constraint]:
     """Target -> what it must obey. Raises ValueError that names the option."""
-    texts = [name for name, column in model.made.items() if isinstance(column, Text)]
+    texts = [name for name, column in model.target_columns.items() if isinstance(column, Text)]
     found: dict[str, Constraint] = {}
     for kind in CONSTRAINT_KINDS:
         for word in getattr(args, kind):

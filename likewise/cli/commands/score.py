@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     model = load(args.run)
     if not isinstance(model, Model):
         raise ValueError(f"{args.run} is a chain, which has no density; score one of its links")
-    model.scoring()
+    model.scoring_options()
     table = open_table(args, parser, model.formula, model.columns)
     if lacks := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
         raise ValueError(
@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
             f"it has {', '.join(table.kinds)}"
         )
     table = table.with_views({n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds})
-    running = [n for n in model.targets if model.columns[n].spec.running]
+    running = [n for n in model.targets if model.columns[n].spec.windowed]
     rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
     lines, kind = scores(model, rows, args.seed)
     if not running:
@@ -96,7 +96,7 @@ def scores(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[Row],
             "row": i,
             "log p": float(p),
             "bits/byte": float(-p / np.log(2) / len(text.encode())),
-            "perplexity": float(np.exp(-p / column.told(text))),
+            "perplexity": float(np.exp(-p / column.num_scored_tokens(text))),
         }
         for i, (p, text) in enumerate(zip(nats, texts, strict=True))
     ], score.kind

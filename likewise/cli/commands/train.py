@@ -128,8 +128,8 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         action="store_true",
         help="go on with a run as it was begun; --minutes or --steps may be more than before",
     )
-    parser.derive("plan", [Plan])
-    parser.derive(
+    parser.add_signature_options("plan", [Plan])
+    parser.add_signature_options(
         "family",
         [family_class(name).__init__ for name in ([family] if family else ["flow", "autoregressive"])],
     )
@@ -173,7 +173,7 @@ def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         raise ValueError(_incomplete(args.source))
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
     table = seen(open_table(args, parser, formula), formula, args.view)
-    options = parser.given(args, "family")
+    options = parser.values_of(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
 
 
@@ -194,7 +194,7 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     read = {name for kind in KINDS.values() for name in kind.options()} - demo.keys()
     if kept := [name for name in asked["options"] if name in read]:
         raise RunError(f"{args.first} reads columns as it did before; leave {flag(kept[0])} out")
-    model = Model.load(resolve_run(args.first), **parser.given(args, "family"))
+    model = Model.load(resolve_run(args.first), **parser.values_of(args, "family"))
     table = (
         open_table(args, parser, formula, model.columns)
         if args.source
@@ -204,7 +204,7 @@ def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
 
 
 def _plan(parser: Parser, args: Namespace) -> Plan:
-    asked = parser.given(args, "plan")
+    asked = parser.values_of(args, "plan")
     return Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
 
 
@@ -219,12 +219,12 @@ def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, 
             f"weights: likewise train DATA --from {folder} --out RUN"
         )
     plan, data = dict(state["plan"]), opened(folder, state)
-    for name, value in parser.given(args, "plan").items():
+    for name, value in parser.values_of(args, "plan").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value
         _same(folder, flag(name), value, plan[name])
     defaults = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()}
-    for name, value in parser.given(args, "family").items():
+    for name, value in parser.values_of(args, "family").items():
         _same(folder, flag(name), value, (defaults | state["options"])[name])
     asked = table_args(args, parser)
     for name, value in asked.pop("options").items():

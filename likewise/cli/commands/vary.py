@@ -43,14 +43,14 @@ def run(argv: Sequence[str]) -> int:
     add_sample_options(parser, OUT)
     asked = parse_request(parser, argv)
     model, args = asked.model, asked.args
-    name, file, texts = image_request(asked, "vary", "Model.sample(start=...) varies any target")
+    name, file, texts = image_request(asked, "vary", "Model.sample(init=...) varies any target")
     column, known = model.columns[name], asked.known(but=[name])
     picture = parse_value(column, file)
     views = [n for n in model.sources if View.parse(n).column == View.parse(name).column]
     args.given += [f"{n}={file}" for n in views if n not in parse_pairs(args.given, "--given")]
     embedded = any(is_embedding(model.columns[n]) for n in views)
     if isinstance(model, Pipeline):
-        held = model.embedded({name: picture})
+        held = model.embed_targets({name: picture})
         _read(asked, texts, known, held)
         embedded |= bool(held)
     strength = args.strength if args.strength is not None else 1.0 if embedded else STRENGTH
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
         shown,
         {"picture": file, "strength": strength},
         known=known,
-        start=({name: picture}, strength),
+        init=({name: picture}, strength),
     )
 
 
@@ -71,7 +71,7 @@ def _read(asked: Request, texts: Sequence[str], known: Row, held: Row) -> None:
     model = asked.model
     prompts = parse_prompts(model, texts, parse_pairs(asked.args.given, "--given"))
     said = {name for prompt in prompts for name in prompt} | set(asked.negative or {})
-    if idle := sorted(said - set(model.reads({*known, *held}))):
+    if idle := sorted(said - set(model.sources_from_known({*known, *held}))):
         made = ", ".join({**held, **known})
         raise ValueError(
             f"{idle[0]} has no part in a variation: it is read to make {made}, which is known "

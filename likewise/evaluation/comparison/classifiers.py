@@ -217,8 +217,8 @@ class _Run:
         return Bayes.from_labels(model, few.train.column(self.label), labels=self.label)
 
     def _likelihoods(self, bayes: Bayes, condition: Condition, draws: int) -> Likelihoods:
-        scoring = bayes.model.scoring()
-        knobs = {"floor": FLOOR} if "floor" in scoring else {}
+        scoring = bayes.model.scoring_options()
+        sampling_options = {"floor": FLOOR} if "floor" in scoring else {}
         draws = draws * SAMPLES if "samples" in scoring else draws
         observed = None if self.label in bayes.model.targets else condition.observed
         return bayes.likelihoods(
@@ -227,7 +227,7 @@ class _Run:
             draws=draws,
             observed=observed,
             completions=self.completions,
-            **knobs,
+            **sampling_options,
         )
 
     def _scored(self, bayes: Bayes, folder: Path) -> tuple[dict[str, Likelihoods], dict[str, float]]:
@@ -341,7 +341,7 @@ class _Run:
 
 def _columns(formula: Formula, table: Table) -> tuple[str, list[str]]:
     """The column of classes and the sources. Raises ValueError if the formula is not that of a classifier."""
-    targets, sources = formula.learned, formula.given
+    targets, sources = formula.target_names, formula.source_names
     if len(targets) != 1 or not sources or table.kinds[targets[0]] != "label":
         raise ValueError(
             f"P({formula}) is no classifier's: write 'label | sources', with one column of labels on the left"
@@ -362,7 +362,7 @@ def _subsets(table: Table, label: str, sizes: Sequence[int], seed: int) -> Itera
                 rows.append(i)
         if len(rows) > before:
             before = len(rows)
-            yield table.only(rows)
+            yield table.subset_train(rows)
 
 
 # ---- training
@@ -373,7 +373,7 @@ def _trained(model: Model, few: Table, plan: Plan, folder: Path) -> tuple[Model,
 
     Raises RunError if the folder holds a model of other rows, another plan or other options.
     """
-    begun, plan = (folder / checkpoint.MODEL).exists(), plan.settled(model.family)
+    begun, plan = (folder / checkpoint.MODEL).exists(), plan.resolved(model.family)
     if begun:
         state = checkpoint.load_state(folder)
         same = (

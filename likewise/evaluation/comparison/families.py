@@ -58,7 +58,7 @@ def compare(
         raise ValueError(f"compare needs minutes above 0 and at least 1 seed, not {minutes} and {seeds}")
     exam = Evaluator(formula, table, n=n, seed=seed)
     shown = _shown(exam)
-    asked = [{c: row[c] for c in exam.ground.sources} for row in shown]
+    asked = [{c: row[c] for c in exam.reference.sources} for row in shown]
     entries = []
     for family in families or sampling_families():
         reports, steps, parameters, drawn, samples = [], [], 0, [], []
@@ -82,12 +82,12 @@ def compare(
         entries.append(
             Entry(family, "", tuple(reports), tuple(steps), parameters, tuple(drawn), tuple(samples))
         )
-    held = exam.rows_of(exam.formula.columns, range(len(exam.ground.rows)))
+    held = exam.rows_of(exam.formula.columns, range(len(exam.reference.rows)))
     found = Comparison(
         str(formula),
         table.source,
         minutes,
-        len(exam.ground.rows),
+        len(exam.reference.rows),
         seed,
         tuple(entries),
         tuple(shown),
@@ -133,7 +133,7 @@ def trained(
             return model
     else:
         model = Model(formula, table.columns, family, seed=plan.seed, **options)
-    memory.check(model, plan.settled(model.family).batch, wide=plan.precision == "float32")
+    memory.check(model, plan.resolved(model.family).batch, wide=plan.precision == "float32")
     for step in train(model, table, plan, folder, resume=resume):
         watch(folder.name, step)
     return Model.load(folder)
@@ -153,10 +153,10 @@ def _run_identity(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(exam: Evaluator) -> list[Row]:
     """Rows held out whose sources are drawn for to be looked at: labels in turn if they are the source."""
-    rows = exam.rows_of(exam.formula.columns, range(len(exam.ground.rows)))
-    if not exam.ground.sources or exam.table.kinds[exam.ground.sources[0]] != "label":
+    rows = exam.rows_of(exam.formula.columns, range(len(exam.reference.rows)))
+    if not exam.reference.sources or exam.table.kinds[exam.reference.sources[0]] != "label":
         return [rows[i * len(rows) // SHOWN] for i in range(SHOWN)] if len(rows) > SHOWN else rows
-    source, times = exam.ground.sources[0], Counter()
+    source, times = exam.reference.sources[0], Counter()
     order = {name: i for i, name in enumerate(exam.table.columns[source].classes)}
     places = []
     for i, row in enumerate(rows):

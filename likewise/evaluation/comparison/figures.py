@@ -58,7 +58,7 @@ class _Sheet:
 
 def report(found: Comparison) -> bytes:
     """The table, and a line of samples for each family, those of real rows first."""
-    rows = [("real rows", found.real, found.held)]
+    rows = [("real rows", found.real, found.test_values)]
     rows += [(e.family, e.samples, e.drawn) for e in found.entries if e.reports]
     image = next((c for c in found.targets if found.table.kinds[c] == "image"), None)
     table = TITLE + HEAD + LINE * (1 + len(found.entries)) + 0.2
@@ -88,7 +88,7 @@ def _table(sheet: _Sheet, found: Comparison) -> None:
     right = [MARGIN + NAME + step * (k + 1) - 0.06 for k in range(len(columns))]
     top = TITLE
     for x, column in zip(right, columns, strict=True):
-        head = "\n".join(textwrap.wrap(column.head, max(9, int(step * 11))))
+        head = "\n".join(textwrap.wrap(column.heading, max(9, int(step * 11))))
         sheet.text(
             x,
             top + HEAD / 2,
@@ -190,7 +190,7 @@ def _panels(
         panel(
             axes,
             found.table.kinds[column],
-            [r[column] for r in found.held],
+            [r[column] for r in found.test_values],
             [r[column] for r in drawn] if i else None,
         )
 
@@ -229,7 +229,7 @@ def sweep(found: Sweep) -> bytes:
     side = 0.72
     strips = 0.5 + (len(found.points) + 1) * (side + 0.06) if image else 0.0
     sheet = _Sheet(10.0, 4.9 + strips)
-    sheet.text(0.4, 0.3, f"{found.knob} of {found.run}", fontsize=14, fontweight="bold")
+    sheet.text(0.4, 0.3, f"{found.option} of {found.run}", fontsize=14, fontweight="bold")
     sheet.text(0.4, 0.58, found.about, color=SOFT, fontsize=8.5)
     _plane(sheet.axes(0.85, 1.0, 3.9, 3.2), found)
     _distances(sheet.axes(5.75, 1.0, 3.9, 3.2), found)
@@ -278,7 +278,7 @@ def _plane(axes: Axes, found: Sweep) -> None:
 
 def _distances(axes: Axes, found: Sweep) -> None:
     """KID over the values, which stand at equal steps."""
-    _styled(axes, found.knob, f"{found.distance_name} (lower is better)")
+    _styled(axes, found.option, f"{found.distance_name} (lower is better)")
     values = [p.distance.value for p in found.points]
     places = range(len(values))
     axes.errorbar(

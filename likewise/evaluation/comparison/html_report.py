@@ -96,7 +96,7 @@ def _cell(cell: Cell, column: Column) -> str:
 def _samples(found: Comparison) -> str:
     """Pictures with what they were drawn for, or the distribution of the first target."""
     image = next((c for c in found.targets if found.table.kinds[c] == "image"), None)
-    rows = [("real rows", found.real, found.held)]
+    rows = [("real rows", found.real, found.test_values)]
     rows += [(e.family, e.samples, e.drawn) for e in found.entries if e.reports]
     parts = []
     for i, (name, shown, drawn) in enumerate(rows):
@@ -128,7 +128,7 @@ def _panel(found: Comparison, drawn: Sequence[Row] | None) -> str:
     figures.panel(
         figure.subplots(),
         found.table.kinds[column],
-        [r[column] for r in found.held],
+        [r[column] for r in found.test_values],
         None if drawn is None else [r[column] for r in drawn],
     )
     file = io.BytesIO()

@@ -29,7 +29,7 @@ class Column:
     better  "" where neither is
     """
 
-    head: str
+    heading: str
     better: Better | str = ""
     floor: Estimate | None = None
     note: str = ""
@@ -37,7 +37,7 @@ class Column:
     @property
     def title(self) -> str:
         """The heading with an arrow for better."""
-        return f"{self.head} {ARROWS[self.better]}".rstrip()
+        return f"{self.heading} {ARROWS[self.better]}".rstrip()
 
     @property
     def real(self) -> Cell:
@@ -89,16 +89,16 @@ class Comparison:
     seed: int
     entries: tuple[Entry, ...]
     real: tuple[Row, ...]
-    held: tuple[Row, ...]
+    test_values: tuple[Row, ...]
     table: Table = dataclasses.field(repr=False)
 
     @property
     def targets(self) -> list[str]:
-        return Formula.parse(self.formula).learned
+        return Formula.parse(self.formula).target_names
 
     @property
     def sources(self) -> list[str]:
-        return Formula.parse(self.formula).given
+        return Formula.parse(self.formula).source_names
 
     @property
     def title(self) -> str:
@@ -117,11 +117,11 @@ class Comparison:
     @property
     def columns(self) -> list[Column]:
         """Likelihood first, then what the judges measured, in their order, then what it costs."""
-        lines = [line for e in self.entries for r in e.reports for line in r.lines if line.head]
-        heads = list(dict.fromkeys([LIKELIHOOD, *(line.head for line in lines)]))
+        lines = [line for e in self.entries for r in e.reports for line in r.results if line.heading]
+        heads = list(dict.fromkeys([LIKELIHOOD, *(line.heading for line in lines)]))
         found = []
         for head in heads:
-            line = next((line for line in lines if line.head == head), None)
+            line = next((line for line in lines if line.heading == head), None)
             if head == LIKELIHOOD:
                 found.append(
                     Column(
@@ -145,7 +145,7 @@ class Comparison:
     def cells(self) -> list[list[Cell]]:
         """A row for each entry, a cell for each column; entries without a report have none."""
         columns = self.columns
-        rows = [[_cell(e, c.head) for c in columns] if e.reports else [] for e in self.entries]
+        rows = [[_cell(e, c.heading) for c in columns] if e.reports else [] for e in self.entries]
         full = [i for i, row in enumerate(rows) if row]
         for k, column in enumerate(columns):
             for i, mark in zip(full, marks([rows[i][k].value for i in full], column), strict=True):
@@ -162,7 +162,7 @@ class Comparison:
 
     def __str__(self) -> str:
         columns, floors = self.columns, [c.floor for c in self.columns]
-        heads = [["", *(c.title.rsplit(" ", 1)[0] if c.better else c.head for c in columns)]]
+        heads = [["", *(c.title.rsplit(" ", 1)[0] if c.better else c.heading for c in columns)]]
         heads.append(["", *(f"{c.better or ''}" for c in columns)])
         rows = [*heads, ["real rows", *(short(f.value) if f else "" for f in floors)]]
         sign = {"best": "*", "near": "~", "": " "}
@@ -188,7 +188,7 @@ class Comparison:
         entries = []
         for entry, cells in zip(self.entries, self.cells(), strict=True):
             table = {
-                c.head: {
+                c.heading: {
                     "text": cell.text,
                     "mark": cell.mark,
                     "value": cell.value and dataclasses.asdict(cell.value),
@@ -258,7 +258,7 @@ def _cell(entry: Entry, head: str) -> Cell:
     if head == SECONDS:
         found = [Estimate(1000 * r.seconds / (r.n * r.draws)) for r in entry.reports]
         return Cell(short(float(np.mean([e.value for e in found]))), _aggregate(found))
-    lines: list[MetricResult] = [line for r in entry.reports for line in r.lines if line.head == head]
+    lines: list[MetricResult] = [line for r in entry.reports for line in r.results if line.heading == head]
     if not lines:
         return Cell("none" if head == LIKELIHOOD else "")
     value = _aggregate([line.value for line in lines])

@@ -67,7 +67,7 @@ class Sweep:
     """What `sweep` found: `str` of it is a table; `floor` has what real rows score."""
 
     run: str
-    knob: str
+    option: str
     formula: str
     n: int
     seed: int
@@ -114,7 +114,7 @@ class Sweep:
         optional = ("density", "coverage", "agreement")
         measures = ["distance", *(m for m in optional if getattr(self.points[0], m))]
         rows = [
-            [self.knob, *(self.names[m] for m in measures), "spread"],
+            [self.option, *(self.names[m] for m in measures), "spread"],
             ["real rows", *(str(self.floor.get(m, "")) for m in measures), "1"],
         ]
         for point in self.points:
@@ -123,7 +123,7 @@ class Sweep:
         padded = ([cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows)
         lines = ["  ".join(row).rstrip() for row in padded]
         said = [
-            f"best by {self.names[by]}: {self.knob} {point.label}"
+            f"best by {self.names[by]}: {self.option} {point.label}"
             for by in ("distance", "agreement")
             if (point := self.best(by))
         ]
@@ -138,7 +138,7 @@ class Sweep:
         best = {by: p.value for by in ("distance", "agreement") if (p := self.best(by))}
         return {
             "run": self.run,
-            "knob": self.knob,
+            "option": self.option,
             "formula": self.formula,
             "n": self.n,
             "seed": self.seed,
@@ -152,31 +152,31 @@ class Sweep:
 def sweep(
     model: Model,
     table: Table,
-    knob: str,
+    option: str,
     values: Sequence[Any] | None = None,
     *,
     n: int = 300,
     seed: int = 0,
     name: str = "the model",
-    **knobs: Any,
+    **sampling_options: Any,
 ) -> Sweep:
     """Draw for n rows held out with each of `values` of a knob (see `tries`) and the other knobs as given.
 
     All values share their seeds, so that differences are the knob's. Raises ValueError for a knob that the
     family lacks, with the nearest, and what `evaluate` raises.
     """
-    known = type(model.family).knobs()
-    if knob not in known:
-        raise ValueError(did_you_mean(f"knob of the family {model.family_name}", knob, known))
-    values = parse_trials(knob, known[knob]) if values is None else list(values)
+    known = type(model.family).sampling_options()
+    if option not in known:
+        raise ValueError(did_you_mean(f"sampling option of the family {model.family_name}", option, known))
+    values = parse_trials(option, known[option]) if values is None else list(values)
     table = table.with_views(model.columns)
     exam = Evaluator(model.formula, table, n=n, seed=seed)
-    count = len(exam.ground.rows)
+    count = len(exam.reference.rows)
     shown = sorted({i * count // SHOWN for i in range(SHOWN)})  # rows lie in the order of the file
     points, floor, names = [], {}, {}
     for value in values:
-        drawn, _ = exam.draw(model, **knobs, **{knob: value})
-        lines = exam.lines(drawn)
+        drawn, _ = exam.draw(model, **sampling_options, **{option: value})
+        lines = exam.results(drawn)
         found = {m: _line(lines, m) for m in ("distance", "density", "coverage", "agreement")}
         floor = {m: line.real for m, line in found.items() if line and line.real}
         names = {m: line.name for m, line in found.items() if line}
@@ -196,10 +196,10 @@ def sweep(
         "fidelity": floor.get("density") or floor.get("agreement") or floor["distance"],
         "diversity": floor.get("coverage") or Estimate(1.0),
     }
-    rows = exam.rows_of(model.formula.columns, range(len(exam.ground.rows)))
+    rows = exam.rows_of(model.formula.columns, range(len(exam.reference.rows)))
     return Sweep(
         name,
-        knob,
+        option,
         str(model.formula),
         len(rows),
         seed,
@@ -211,7 +211,7 @@ def sweep(
     )
 
 
-def parse_trials(knob: str, parameter: inspect.Parameter) -> list[Any]:
+def parse_trials(option: str, parameter: inspect.Parameter) -> list[Any]:
     """Values of a knob that are worth a try: by its name, of a choice all, else around its default.
 
     Raises ValueError if there is no telling.
@@ -220,8 +220,8 @@ def parse_trials(knob: str, parameter: inspect.Parameter) -> list[Any]:
     [1, 2, 4, 8]
     """
     annotation, default = parameter.annotation, parameter.default
-    if knob in VALUES:
-        return list(VALUES[knob])
+    if option in VALUES:
+        return list(VALUES[option])
     if annotation is bool:
         return [False, True]
     if typing.get_origin(annotation) is typing.Literal:
@@ -229,7 +229,7 @@ def parse_trials(knob: str, parameter: inspect.Parameter) -> list[Any]:
     if isinstance(default, (int, float)) and default:
         kind = type(default)
         return sorted({max(kind(1), kind(default * f)) if kind is int else default * f for f in FACTORS})
-    raise ValueError(f"say which values of {knob} to try: --sweep {knob}=V1,V2,...")
+    raise ValueError(f"say which values of {option} to try: --sweep {option}=V1,V2,...")
 
 
 def read_values(text: str, parameter: inspect.Parameter) -> list[Any]:
@@ -266,6 +266,6 @@ def _line(lines: Sequence[MetricResult], measure: str) -> MetricResult | None:
 
 def _spread(exam: Evaluator, drawn: Sequence[Row]) -> float:
     """How unlike each other samples are, over how unlike rows held out are."""
-    judge = exam.judges[0]
+    judge = exam.metric_groups[0]
     x, real = judge.features(drawn), judge.real
     return spread(x) / max(spread(real), 1e-12)

@@ -69,7 +69,7 @@ class DomainCheck:
         """What else there is to say."""
         return []
 
-    def marks(self, rows: Sequence[Row]) -> list[RowMetric]:
+    def row_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
         """All that is said of rows; of what is valid alone a share of all rows, so that each has N."""
         valid = np.array([self.valid(row) for row in rows], bool)
         found: set[str] = set()

@@ -18,7 +18,7 @@ from likewise.evaluation.domains.base import COPIED_WORDS, DomainCheck, Row, Row
 class Plays(DomainCheck):
     """Running prose, by the words and the rows of words that the training works have."""
 
-    def marks(self, rows: Sequence[Row]) -> list[RowMetric]:
+    def row_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
         said = [_words(row[self.column]) for row in rows]
         spelt = [float(np.mean([w in self._words for w in words])) if words else 0.0 for words in said]
         runs = [[*zip(*(words[i:] for i in range(COPIED_WORDS)), strict=False)] for words in said]

@@ -31,16 +31,21 @@ class MetricGroup(Protocol):
     def features(self, drawn: Sequence[Row]) -> np.ndarray:
         """The same of samples, (N * draws, F)."""
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
         """What it says of samples, `draws` for each row held out, one after the other."""
 
 
 def copy_metrics(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[MetricResult]:
     """Whether samples x (N, F) are training rows, as lines."""
-    kind = space.ground.table.kinds.get(name)
+    kind = space.reference.table.kinds.get(name)
     exact, within = COPY_THRESHOLDS.get(kind, (0.05, "within 0.05 standard deviations of a training row"))
     found = copies(
-        x, space.train, space.test, rng=space.ground.rng("copies"), paired=space.ground.paired, exact=exact
+        x,
+        space.train,
+        space.test,
+        rng=space.reference.rng("copies"),
+        paired=space.reference.paired,
+        exact=exact,
     )
     n = len(space.test)
     heads = heads and found.exact_real.value < 0.5  # else there is hardly room for new rows
@@ -64,7 +69,7 @@ def copy_metrics(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> 
             found.exact,
             found.exact_real,
             better="as real",
-            head="copies" * heads,
+            heading="copies" * heads,
             note=f"share {within}",
         ),
         MetricResult(

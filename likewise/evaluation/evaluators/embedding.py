@@ -35,8 +35,10 @@ def evaluate_embedding(
             "2; open it with a larger holdout, or bring more rows"
         )
     ground = ReferenceSet.choose(table, model.formula, n, 1, seed)
-    held = {c: ground.held(c) for c in model.targets}
-    side = EmbeddedRows(model, held, np.array(ground.held(concept)) if concept in table.kinds else None, seed)
+    held = {c: ground.test_values(c) for c in model.targets}
+    side = EmbeddedRows(
+        model, held, np.array(ground.test_values(concept)) if concept in table.kinds else None, seed
+    )
     count = len(ground.rows)
     loss = Estimate(heldout_loss(model, table, rows=count, seed=seed), n=count)
     lines = [
@@ -61,8 +63,8 @@ def evaluate_embedding(
         n=count,
         draws=0,
         seed=seed,
-        knobs={},
-        lines=tuple(lines),
+        sampling_options={},
+        results=tuple(lines),
         notes=tuple(notes),
     )
 
@@ -156,8 +158,8 @@ class ClipScores:
 
     def __init__(self, clip: Model, ground: ReferenceSet) -> None:
         """Raises ValueError if `clip` embeds nothing, or no target beside another column of the formula."""
-        clip.embeds()
-        self.clip, self.ground = clip, ground
+        clip.require_embedding()
+        self.clip, self.reference = clip, ground
         self.names = {c: name for c in clip.targets if (name := _shown(c, ground)) is not None}
         every = itertools.combinations(self.names, 2)
         self.pairs = [pair for pair in every if {self.names[c] for c in pair} & set(ground.targets)]
@@ -170,11 +172,11 @@ class ClipScores:
             clip, {c: self._real(name) for c, name in self.names.items()}, None, ground.seed
         )
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
         """Of samples, `draws` for each row held out, beside real rows and samples for other rows."""
-        rows = np.repeat(np.arange(len(self.ground.rows)), self.ground.draws)
+        rows = np.repeat(np.arange(len(self.reference.rows)), self.reference.draws)
         values = {c: [row[name] for row in drawn] for c, name in self.names.items()}
-        ours = EmbeddedRows(self.clip, values, rows, self.ground.seed)
+        ours = EmbeddedRows(self.clip, values, rows, self.reference.seed)
         return [
             MetricResult(
                 f"{self.names[a]}, {self.names[b]}: CLIP score",
@@ -182,7 +184,7 @@ class ClipScores:
                 self.real.cosine(a, b).value,
                 chance=ours.floor(a, b),
                 better="higher",
-                head="CLIP score",
+                heading="CLIP score",
                 note=f"cosine of {a} and {b} as a contrastive model embeds them; chance: of different rows",
             )
             for a, b in self.pairs
@@ -190,7 +192,7 @@ class ClipScores:
 
     def _real(self, name: str) -> list[object]:
         """The values of real rows, of a size that is drawn at that size."""
-        values, column = self.ground.held(name), self.ground.table.columns[name]
+        values, column = self.reference.test_values(name), self.reference.table.columns[name]
         return column.decode_all(column.encode_all(values)) if View.parse(name).options else list(values)
 
 

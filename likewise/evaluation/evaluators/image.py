@@ -22,14 +22,14 @@ class ImageMetrics:
         self, ground: ReferenceSet, column: str, candidates: int, concept: str, *, main: bool, alone: bool
     ) -> None:
         """`main`: its lines have heads; `alone`: so has its two-sample test, as there is no joint one."""
-        self.ground, self.column, self.main, self.alone = ground, column, main, alone
+        self.reference, self.column, self.main, self.alone = ground, column, main, alone
         self.notes: list[str] = []
         if len(ground.reference) < len(ground.table.train):
             self.notes.append(
                 f"{column} is held against {len(ground.reference)} training rows of {len(ground.table.train)}"
             )
-        train = self.train = pictures_of(ground.table, column, ground.kept(column))  # (M, H, W, C)
-        test = self.test = pictures_of(ground.table, column, ground.held(column))  # (N, H, W, C)
+        train = self.train = pictures_of(ground.table, column, ground.train_values(column))  # (M, H, W, C)
+        test = self.test = pictures_of(ground.table, column, ground.test_values(column))  # (N, H, W, C)
         self.spaces = {
             space: FeatureSpace(f"{column} {space.__name__}", ground, space(train), space(test))
             for space in (edge_features, random_conv_features, pixel_features)
@@ -54,11 +54,11 @@ class ImageMetrics:
         return edge_features(self._encoded(drawn))
 
     def _encoded(self, drawn: Sequence[Row]) -> np.ndarray:
-        return pictures_of(self.ground.table, self.column, [row[self.column] for row in drawn])
+        return pictures_of(self.reference.table, self.column, [row[self.column] for row in drawn])
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
         images = self._encoded(drawn)
-        first, name = images[:: self.ground.draws], self.column
+        first, name = images[:: self.reference.draws], self.column
         found = {space: space(first) for space in self.spaces}
         lines = []
         for space in (edge_features, random_conv_features):
@@ -71,15 +71,15 @@ class ImageMetrics:
                 value,
                 real,
                 chance=0.5,
-                head="C2ST" * (self.main and self.alone),
+                heading="C2ST" * (self.main and self.alone),
                 note="how often boosted trees take a sample, and not a real row, for the sample",
             )
         )
         lines += copy_metrics(self.spaces[pixel_features], found[pixel_features], name, self.main)
         for reader in self.labels:
-            lines.append(reader.line(first, drawn[:: self.ground.draws]))
+            lines.append(reader.line(first, drawn[:: self.reference.draws]))
         for finder in self.texts:
-            lines += finder.lines(images)
+            lines += finder.results(images)
         return lines
 
 
@@ -88,9 +88,9 @@ class LabelAccuracy:
 
     def __init__(self, images: ImageMetrics, label: str) -> None:
         self.images, self.label = images, label
-        ground = images.ground
+        ground = images.reference
         self.names = ground.table.columns[label].classes
-        kept, true = (self._numbers(v) for v in (ground.kept(label), ground.held(label)))
+        kept, true = (self._numbers(v) for v in (ground.train_values(label), ground.test_values(label)))
         self.classify = agreement.Classifier(images.train, kept, len(self.names), seed=ground.seed)
         self.real = share(self.classify(images.test) == true)
 
@@ -106,7 +106,7 @@ class LabelAccuracy:
             often,
             "higher",
             f"of a classifier that learned from training rows; chance: the most frequent {self.label}",
-            head=f"{self.label} read" * self.images.main,
+            heading=f"{self.label} read" * self.images.main,
         )
 
     def _numbers(self, labels: Sequence[object]) -> np.ndarray:
@@ -119,7 +119,7 @@ class TextRank:
 
     def __init__(self, images: ImageMetrics, text: str, candidates: int, concept: str) -> None:
         self.images, self.text, self.concept = images, text, concept
-        ground, self.name = images.ground, f"{images.column} ~ {text}"
+        ground, self.name = images.reference, f"{images.column} ~ {text}"
         (asked, told), (own, others) = self._strings(text), self._strings(concept)
         kept = told[: len(images.train)]
         shown = agreement.nearest_caption(asked, kept, rng=ground.rng(self.name, "baseline"))
@@ -136,12 +136,12 @@ class TextRank:
                 f"the agreement of {self.name} is not measured: no image is of another {concept}"
             )
 
-    def lines(self, drawn: np.ndarray) -> list[MetricResult]:
+    def results(self, drawn: np.ndarray) -> list[MetricResult]:
         """The lines for images (N * draws, H, W, C)."""
         count = self.rivals.shape[1]
         if not count:
             return []
-        ours = self._summary(edge_features(drawn).reshape(len(self.truth), self.images.ground.draws, -1))
+        ours = self._summary(edge_features(drawn).reshape(len(self.truth), self.images.reference.draws, -1))
         blind = agreement.chance(count)
         note = (
             f"of the true image among {count:,} others, training and held-out, none of its own "
@@ -157,19 +157,22 @@ class TextRank:
                 blind[metric],
                 "lower" if "rank" in metric else "higher",
                 note if metric == "mean rank" else "",
-                head="true one in top 10" * (self.images.main and metric == "in top 10"),
+                heading="true one in top 10" * (self.images.main and metric == "in top 10"),
             )
             for metric in ours
         ]
 
     def _summary(self, drawn: np.ndarray) -> dict[str, Estimate]:
         ranks = agreement.ranks(drawn, self.truth, self.pool, self.rivals)
-        return agreement.summarise(ranks, rng=self.images.ground.rng(self.name))
+        return agreement.summarise(ranks, rng=self.images.reference.rng(self.name))
 
     def _strings(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """The values of the rows, (N,), and of all at hand, training rows first, (M + N,); as strings."""
         held, kept = (
             [str(v) for v in values]
-            for values in (self.images.ground.held(column), self.images.ground.kept(column))
+            for values in (
+                self.images.reference.test_values(column),
+                self.images.reference.train_values(column),
+            )
         )
         return np.array(held, object), np.array(kept + held, object)

@@ -18,12 +18,12 @@ class JointMetrics:
     """Targets and sources together: do they belong to each other as in real rows?"""
 
     def __init__(self, ground: ReferenceSet, columns: Sequence[str]) -> None:
-        self.ground, self.columns, self.name = ground, list(columns), ", ".join(columns)
+        self.reference, self.columns, self.name = ground, list(columns), ", ".join(columns)
         self.notes: list[str] = []
-        kept = {c: self._features(c, ground.kept(c)) for c in columns}
+        kept = {c: self._features(c, ground.train_values(c)) for c in columns}
         # one by one, so that a column of few numbers is not lost among pixels
         self.reduced = {c: Reduced(x) for c, x in kept.items()}
-        held = {c: self._features(c, ground.held(c)) for c in columns}
+        held = {c: self._features(c, ground.test_values(c)) for c in columns}
         self.space = FeatureSpace(self.name, ground, self._joined(kept), self._joined(held))
 
     @property
@@ -33,8 +33,8 @@ class JointMetrics:
     def features(self, drawn: Sequence[Row]) -> np.ndarray:
         return self._joined({c: self._features(c, [row[c] for row in drawn]) for c in self.columns})
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
-        x = self.features(drawn[:: self.ground.draws])
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
+        x = self.features(drawn[:: self.reference.draws])
         value, real = self.space.c2st(x, reduce=False)
         return [
             MetricResult(
@@ -42,13 +42,13 @@ class JointMetrics:
                 value,
                 real,
                 chance=0.5,
-                head="C2ST",
+                heading="C2ST",
                 note="the same of targets and sources together: they must also belong to each other",
             )
         ]
 
     def _features(self, column: str, values: Sequence[object]) -> np.ndarray:
-        table = self.ground.table
+        table = self.reference.table
         if table.kinds[column] == "image":
             return pixel_features(pictures_of(table, column, values))
         return value_features(table.columns[column], values)

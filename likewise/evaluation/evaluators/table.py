@@ -17,11 +17,11 @@ class TableMetrics:
     """All targets that are labels, numbers or texts, as one row of features."""
 
     def __init__(self, ground: ReferenceSet, columns: Sequence[str], *, main: bool, alone: bool) -> None:
-        self.ground, self.columns, self.main, self.alone = ground, list(columns), main, alone
+        self.reference, self.columns, self.main, self.alone = ground, list(columns), main, alone
         self.notes: list[str] = []
         kept, held = (
             [dict(zip(columns, row, strict=True)) for row in zip(*map(of, columns), strict=True)]
-            for of in (ground.kept, ground.held)
+            for of in (ground.train_values, ground.test_values)
         )
         self.name = ", ".join(columns)
         self.space = FeatureSpace(self.name, ground, self.features(kept), self.features(held))
@@ -34,8 +34,8 @@ class TableMetrics:
     def real(self) -> np.ndarray:
         return self.space.test
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
-        x, name, main = self.features(drawn[:: self.ground.draws]), self.name, self.main
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
+        x, name, main = self.features(drawn[:: self.reference.draws]), self.name, self.main
         lines = measured(self.space, x, name, "", main)
         if self.space.has_balls:
             lines += pair(self.space, x, name, main)
@@ -46,13 +46,13 @@ class TableMetrics:
                 value,
                 real,
                 chance=0.5,
-                head="C2ST" * (main and self.alone),
+                heading="C2ST" * (main and self.alone),
                 note="how often boosted trees take a sample, and not a real row, for the sample",
             )
         )
         return lines + (copy_metrics(self.space, x, name, main) if self.space.has_balls else [])
 
     def features(self, rows: Sequence[Row]) -> np.ndarray:
-        known = self.ground.table.columns
+        known = self.reference.table.columns
         parts = [value_features(known[c], [row[c] for row in rows]) for c in self.columns]
         return np.concatenate(parts, 1)

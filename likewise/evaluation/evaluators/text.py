@@ -51,7 +51,7 @@ class TextMetrics:
         else:
             self.check = CHECKS[domain](column, train)
 
-    def lines(self, drawn: Sequence[Row]) -> list[MetricResult]:
+    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
         """Lines on drawn rows: the same marks of real rows held out and of the trigram.
 
         The trigram knows none of the other columns; it stands in the drawn rows in the place of the text.
@@ -63,14 +63,14 @@ class TextMetrics:
         longest = max(1, *(len(row[self.column]) for row in drawn), self._longest)
         letters = self._trigram.draw(len(drawn), seed=self.seed, longest=min(longest, 4000))
         blind = [{**row, self.column: text} for row, text in zip(drawn, letters, strict=True)]
-        found = [self.check.marks(rows) for rows in (drawn, self._real(drawn, rng), blind)]
+        found = [self.check.row_metrics(rows) for rows in (drawn, self._real(drawn, rng), blind)]
         return [
             MetricResult(
                 f"{self.column}: {mark.name}",
                 *(_estimate(m, rng) for m in (mark, real, other)),
                 better=mark.better,
                 note=mark.note,
-                head=mark.name * mark.name.startswith("valid"),
+                heading=mark.name * mark.name.startswith("valid"),
             )
             for mark, real, other in zip(*found, strict=True)
         ]
@@ -100,7 +100,7 @@ def domain_check(
     ValueError for a domain or column that is not known or no text, ToolError for a tool not installed.
     """
     rows = [{column: row} if isinstance(row, str) else row for row in drawn]
-    return TextMetrics(domain, table, column, seed=seed).lines(rows)
+    return TextMetrics(domain, table, column, seed=seed).results(rows)
 
 
 def check_metrics(domain: str, table: Table) -> list[str]:

@@ -31,7 +31,7 @@ def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed:
     sizes = np.array([len(row[name].encode()) for row in rows], dtype=float)
     both = np.stack([nats / math.log(2), sizes], axis=1)
     value = bootstrap(lambda x: x[:, 0].sum() / x[:, 1].sum(), both, rng=rng_of("language", seed))
-    between = "" if model.columns[name].spec.running else "\n"
+    between = "" if model.columns[name].spec.windowed else "\n"
     known = _last(train, between).encode()
     test = between.join(row[name] for row in rows).encode()
     baseline = Estimate(8 * (_compressed(known + test) - _compressed(known)) / len(test), n=len(rows))
@@ -42,7 +42,7 @@ def bits_per_byte(model: Model, rows: Sequence[Row], train: Sequence[str], seed:
         better="lower",
         kind=score.kind,
         note=f"{score.kind}, over {int(sizes.sum()):,} bytes; baseline: xz after the training texts",
-        head="bits/byte",
+        heading="bits/byte",
     )
 
 
@@ -51,7 +51,7 @@ def held_out_rows(table: Table, name: str, count: int | None = None) -> list[Row
 
     A part is scored from its own beginning, so the first window of it is told from less than the rest.
     """
-    if not table.columns[name].spec.running:
+    if not table.columns[name].spec.windowed:
         held = len(table.test)
         few = held if count is None else min(count, held)
         return [table.test[int(i)] for i in np.linspace(0, held - 1, few).astype(int)]

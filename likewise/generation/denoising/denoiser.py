@@ -110,7 +110,7 @@ class Denoiser(nn.Module):
         x_t: Tensor,
         t: Tensor,
         known: Tensor,
-        reading: EncodedContext,
+        context: EncodedContext,
         jump: StepCondition | None = None,
     ) -> Batch:
         """What the network says of every column: x^_0, or logits; x_t (B, N), t (B, K), known (B, N) bool.
@@ -123,7 +123,7 @@ class Denoiser(nn.Module):
         clean = torch.stack([m.flatten(1).all(1) for m in masks.values()], dim=1)
         t = t.masked_fill(clean, 0.0)
         x = self.layout.unpack(x_t)
-        out = self.net(x, t, masks, reading, jump and jump.stacked())
+        out = self.net(x, t, masks, context, jump and jump.stacked())
         for k, name in enumerate(self.names):
             if name not in self.floats.categorical and self.predicts[name] != "x":
                 a, b = paths.PREDICTIONS[self.predicts[name]](t[:, k, None, None])
@@ -152,7 +152,7 @@ class Denoiser(nn.Module):
             c = self._noised(rng, self.source_noise * rng.uniform(1, 1))(c)
         if jump is not None:
             x0 = self._aims(x0, x_t, t, c, known, jump, progress)
-        out = self.predict(x_t, t, known, self.net.read(c), jump)
+        out = self.predict(x_t, t, known, self.net.encode_sources(c), jump)
         total = torch.zeros(len(x0), device=x0.device)
         x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
         for k, name in enumerate(self.names):
@@ -182,7 +182,7 @@ class Denoiser(nn.Module):
         if not len(rows):
             return x0
         c, known, jump = c.take(rows), known[rows], StepCondition(jump.span[rows], jump.guidance[rows])
-        asked, without = self.denoise(c, known), self.denoise(c.nothing(), known)
+        asked, without = self.denoise(c, known), self.denoise(c.unconditional(), known)
         found = meanflow_target(x_t[rows], t[rows, :1], jump, asked, without, known, progress)
         return x0.index_copy(0, rows, found)
 
@@ -191,12 +191,12 @@ class Denoiser(nn.Module):
 
         It is a Denoise, and with a jump as well says x^.
         """
-        reading = self.net.read(c)
+        context = self.net.encode_sources(c)
 
         def denoise(x_t: Tensor, t: float | Tensor, jump: StepCondition | None = None) -> Tensor:
             times = torch.as_tensor(t, dtype=torch.float32, device=x_t.device)
             times = times.expand(len(x_t), len(self.names))
-            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, reading, jump)))
+            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, context, jump)))
 
         return denoise
 
@@ -215,14 +215,14 @@ class Denoiser(nn.Module):
         interval: tuple[float, float],
         zero_star: bool,
         eta: float,
-        against: Context | None = None,
-        toward: InterpolateTo | None = None,
-        start: Init | None = None,
+        negative: Context | None = None,
+        interpolate_to: InterpolateTo | None = None,
+        init: Init | None = None,
         source_noise: float = 0.0,
     ) -> Batch:
         """One draw a row with `value` (B, N) wherever `known` (B, N) holds, along `times`, from noise to 0.
 
-        The knobs are those of Flow. With a `start` that is data noised to t = strength, and times shrink to
+        The knobs are those of Flow. With an `init` that is data noised to t = strength, and times shrink to
         begin there, as many as before: cut off instead, they might begin with a step of next to no length.
         """
 
@@ -235,33 +235,35 @@ class Denoiser(nn.Module):
             )
         if self.source_noise:
             noised = self._noised(rng, torch.tensor(source_noise, device=rng.device))
-            c, against = noised(c), against and noised(against)
-            toward = toward and InterpolateTo(noised(toward.sources), toward.share)
-        if start is not None and start.strength < times[0]:
-            x = paths.add_noise(self.pack(start.values), noise(), start.strength)
-            times = [t * start.strength / times[0] for t in times]
+            c, negative = noised(c), negative and noised(negative)
+            interpolate_to = interpolate_to and InterpolateTo(
+                noised(interpolate_to.sources), interpolate_to.share
+            )
+        if init is not None and init.strength < times[0]:
+            x = paths.add_noise(self.pack(init.values), noise(), init.strength)
+            times = [t * init.strength / times[0] for t in times]
         else:
             x = noise() * paths.noise_scale(torch.tensor(times[0])).item()
         if sampler == "jump":
             x = sample_few_steps(
-                self._jumps(c, known, guidance, against, toward), x, times, guidance, value, known
+                self._jumps(c, known, guidance, negative, interpolate_to), x, times, guidance, value, known
             )
         else:
-            guided = self._guided(c, known, guidance, interval, zero_star, against, toward)
+            guided = self._guided(c, known, guidance, interval, zero_star, negative, interpolate_to)
             x = SAMPLERS[sampler](clamp_known(guided, value, known), x, times, noise, eta)
         return self.floats.decode(self.layout.unpack(x))
 
-    def can_jump(self, guidance: float, against: Context | None) -> bool:
+    def can_jump(self, guidance: float, negative: Context | None) -> bool:
         """Whether jumps were learned, and such guidance in them."""
-        return self.jumps and against is None and 1 <= guidance <= MAX_GUIDANCE
+        return self.jumps and negative is None and 1 <= guidance <= MAX_GUIDANCE
 
     def _jumps(
         self,
         c: Context,
         known: Tensor,
         guidance: float,
-        against: Context | None,
-        toward: InterpolateTo | None,
+        negative: Context | None,
+        interpolate_to: InterpolateTo | None,
     ) -> ConditionedDenoise:
         """What `walk` asks. Raises ValueError for what was not learned."""
         if not self.jumps:
@@ -269,17 +271,17 @@ class Denoiser(nn.Module):
                 "the sampler jump is for models that learned to jump: train with --few-step, or "
                 "take another sampler"
             )
-        if not self.can_jump(guidance, against):
-            what = f"guidance {guidance:g}" if against is None else "a negative"
+        if not self.can_jump(guidance, negative):
+            what = f"guidance {guidance:g}" if negative is None else "a negative"
             raise ValueError(
                 f"jumps were learned with guidance from 1 to {MAX_GUIDANCE:g} and without a negative; "
                 f"for {what} take another sampler, such as dpmpp_2m"
             )
         first = self.denoise(c, known)
-        if toward is None:
+        if interpolate_to is None:
             return first
-        last = self.denoise(toward.sources, known)
-        return lambda x_t, t, jump: torch.lerp(first(x_t, t, jump), last(x_t, t, jump), toward.share)
+        last = self.denoise(interpolate_to.sources, known)
+        return lambda x_t, t, jump: torch.lerp(first(x_t, t, jump), last(x_t, t, jump), interpolate_to.share)
 
     def clamped(self, known: KnownParts | None, rows: int) -> tuple[Tensor, Tensor]:
         """Known values and their masks as (B, N)."""
@@ -306,20 +308,20 @@ class Denoiser(nn.Module):
         scale: float,
         interval: tuple[float, float],
         zero_star: bool,
-        against: Context | None,
-        toward: InterpolateTo | None,
+        negative: Context | None,
+        interpolate_to: InterpolateTo | None,
     ) -> Denoise:
         """The denoiser, guided by `scale` while t is in the interval.
 
         Between two sources it says (1 - w) D(x_t, c_1) + w D(x_t, c_2), whose field is that of the density
         p(x_t | c_1)^(1 - w) p(x_t | c_2)^w up to a factor: what both find likely.
         """
-        ways = [c] if toward is None else [c, toward.sources]
+        ways = [c] if interpolate_to is None else [c, interpolate_to.sources]
 
         def asked(said: Sequence[Tensor]) -> Tensor:
-            return said[0] if toward is None else torch.lerp(*said, toward.share)
+            return said[0] if interpolate_to is None else torch.lerp(*said, interpolate_to.share)
 
-        plain, other = self._each(ways, mask), negative_context(ways, against, scale)
+        plain, other = self._each(ways, mask), negative_context(ways, negative, scale)
         if other is None:
             return lambda x_t, t: asked(plain(x_t, t))
         every = self._each([*ways, other], mask)

@@ -68,10 +68,10 @@ class Codec(nn.Module):
             if self.discrete
             else Spec(self.grid, width=self.bottleneck.floats)
         )
-        self.terms: dict[str, Tensor] = {}
+        self.loss_terms: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def begin(self, x: Batch) -> None:
+    def init_from_data(self, x: Batch) -> None:
         """Start codes as principal components of unit variance of what the encoder says of some rows.
 
         An encoder says almost the same of every row at first, so that all would have one code, and a decoder
@@ -90,8 +90,8 @@ class Codec(nn.Module):
         if still:
             return self._polished(x, rng)
         v, cost = self.bottleneck(self._encoded(x), rng)
-        error = -self.likelihood.mean_nats(x, self.says(v))
-        self.terms = {"reconstruction": error.detach().mean(), "codes": cost.detach().mean()}
+        error = -self.likelihood.mean_nats(x, self.decode_params(v))
+        self.loss_terms = {"reconstruction": error.detach().mean(), "codes": cost.detach().mean()}
         return error + cost
 
     def _polished(self, x: Batch, rng: Rng) -> Tensor:
@@ -101,9 +101,9 @@ class Codec(nn.Module):
             some = take(x, rows)
             with torch.no_grad():
                 v, _ = self.bottleneck(self._encoded(some), rng.take(rows))
-            nats = self.likelihood.mean_nats(some, self.says(v))
+            nats = self.likelihood.mean_nats(some, self.decode_params(v))
             loss = loss.index_put((rows,), -nats / LATER)
-        self.terms = {"reconstruction": loss.detach().mean()}
+        self.loss_terms = {"reconstruction": loss.detach().mean()}
         return loss
 
     def encode(self, x: Batch) -> Tensor:
@@ -113,11 +113,11 @@ class Codec(nn.Module):
 
     def decode(self, codes: Tensor) -> Batch:
         """Codes -> encoded columns: the mean of numbers, the most likely class."""
-        return self.likelihood.mode(self.says(self.vectors(codes)))
+        return self.likelihood.mode(self.decode_params(self.vectors(codes)))
 
     def log_prob(self, x: Batch, codes: Tensor) -> Tensor:
         """log p(x | codes) of the decoder, nats, (B,)."""
-        return self.likelihood.sum_nats(x, self.says(self.vectors(codes)))
+        return self.likelihood.sum_nats(x, self.decode_params(self.vectors(codes)))
 
     def vectors(self, codes: Tensor) -> Tensor:
         """Codes -> their vectors, (B, P, d); where codes are vectors, themselves."""
@@ -127,7 +127,7 @@ class Codec(nn.Module):
         """Any vectors, (B, P, d) -> the nearest codes."""
         return self.bottleneck.ids(vectors) if self.discrete else vectors
 
-    def says(self, vectors: Tensor) -> Batch:
+    def decode_params(self, vectors: Tensor) -> Batch:
         """Vectors of codes -> what the decoder says: column -> (B, T, outputs)."""
         return self.decoder(self.up(vectors.to(self.up.weight.dtype)))
 
@@ -152,10 +152,10 @@ class MultiColumnCodec(nn.ModuleList):
     def named(self) -> dict[str, Codec]:
         return dict(zip(self.pictures, self, strict=True))
 
-    def begin(self, x: Batch) -> None:
+    def init_from_data(self, x: Batch) -> None:
         """Start the codes of each."""
         for name, codec in self.named.items():
-            codec.begin({name: x[name]})
+            codec.init_from_data({name: x[name]})
 
     @torch.no_grad()
     def encode(self, x: Batch) -> Batch:

@@ -140,19 +140,19 @@ class TokenConstraint:
         self, constraint: Constraint, pieces: tuple[bytes, ...], length: int, opening: bytes
     ) -> None:
         """Raises ValueError if no text that obeys is found, or none of that length."""
-        self.constraint, self.pieces, self.length, self.opening = constraint, pieces, length, opening
+        self.constraint, self.token_bytes, self.length, self.prefix = constraint, pieces, length, opening
         self.tokenizer = _tokenizer(pieces)
-        self.start = _llguidance().LLMatcher(self.tokenizer, constraint.source, log_level=0)
+        self.matcher = _llguidance().LLMatcher(self.tokenizer, constraint.source, log_level=0)
         self.ids = {piece: i for i, piece in enumerate(pieces) if i}
-        self.longest = max(map(len, pieces))
+        self.max_token_bytes = max(map(len, pieces))
         self.first = torch.tensor([i > 0 and self._opens(p) for i, p in enumerate(pieces)])
-        self.first[0] = not opening and self.start.is_accepting()  # it may end before it begins
+        self.first[0] = not opening and self.matcher.is_accepting()  # it may end before it begins
         self.known: dict[bytes, list[int]] = {}
-        closing = shortest_completion(self.start, self.byte, self.known)
+        closing = shortest_completion(self.matcher, self.byte, self.known)
         what = _what(constraint.kind, constraint.written)
         if closing is None:
             raise ValueError(f"no text obeys {what}: none that ends was found")
-        self.shortest = self.spelled(opening + closing)
+        self.shortest = self.encode_bytes(opening + closing)
         if len(self.shortest) > length:
             raise ValueError(
                 f"a text that obeys {what} takes some {len(self.shortest)} tokens, such as "
@@ -160,7 +160,7 @@ class TokenConstraint:
                 "texts, or train with --length"
             )
 
-    def begin(self, rows: int) -> ConstraintState:
+    def start(self, rows: int) -> ConstraintState:
         """So many rows at their start."""
         return ConstraintState(self, rows)
 
@@ -170,9 +170,9 @@ class TokenConstraint:
 
     def state(self, ids: Sequence[int]) -> LLMatcher:
         """After these ids, of which the first has the opening in it."""
-        matcher = self.start.deep_copy()
+        matcher = self.matcher.deep_copy()
         if ids:
-            matcher.consume_tokens([self.byte(b) for b in self.pieces[ids[0]].removeprefix(self.opening)])
+            matcher.consume_tokens([self.byte(b) for b in self.token_bytes[ids[0]].removeprefix(self.prefix)])
             matcher.consume_tokens(list(ids[1:]))
         return matcher
 
@@ -182,24 +182,24 @@ class TokenConstraint:
         place = len(ids)
         while place > 0:
             rest = shortest_completion(self.state(ids[:place]), self.byte, known)
-            needs = self.length if rest is None else len(self.spelled(rest))
+            needs = self.length if rest is None else len(self.encode_bytes(rest))
             if rest is not None and place + needs <= self.length:
-                return [*ids[:place], *self.spelled(rest)]
+                return [*ids[:place], *self.encode_bytes(rest)]
             place = place // 2 if rest is None else min(place - 1, self.length - needs)
         return self.shortest
 
-    def spelled(self, text: bytes) -> list[int]:
+    def encode_bytes(self, text: bytes) -> list[int]:
         """The fewest ids that spell it."""
         best: list[list[int]] = [[]]
         for end in range(1, len(text) + 1):
-            pieces = ((a, self.ids.get(text[a:end])) for a in range(max(0, end - self.longest), end))
+            pieces = ((a, self.ids.get(text[a:end])) for a in range(max(0, end - self.max_token_bytes), end))
             best.append(min(([*best[a], i] for a, i in pieces if i is not None), key=len))
         return best[-1]
 
     def _opens(self, piece: bytes) -> bool:
         """Whether a text may begin with it: with all of the opening, and what may follow."""
-        rest = [self.byte(b) for b in piece.removeprefix(self.opening)]
-        return piece.startswith(self.opening) and self.start.validate_tokens(rest) == len(rest)
+        rest = [self.byte(b) for b in piece.removeprefix(self.prefix)]
+        return piece.startswith(self.prefix) and self.matcher.validate_tokens(rest) == len(rest)
 
 
 class ConstraintState:
@@ -214,7 +214,7 @@ class ConstraintState:
 
     def allowed(self) -> Tensor:
         """(B, K) bool, of A in (1); of a row that has ended, the end alone."""
-        size = len(self.bound.pieces)
+        size = len(self.bound.token_bytes)
         over = np.arange(size) == 0
         masks = [
             over if ended else self.bound.first.numpy() if state is None else _bits(state, size)

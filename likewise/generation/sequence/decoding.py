@@ -46,7 +46,7 @@ class SamplingParams:
 
     def floats(self, head: MixtureHead, h: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """A token of floats a row, (B, C), by u (B,) uniform and noise (B, C) normal."""
-        return head.draw(h[: len(u)], u, noise, self.temperature)
+        return head.sample(h[: len(u)], u, noise, self.temperature)
 
     def ids(
         self,
@@ -84,14 +84,14 @@ class SequenceSampler:
     """
 
     def __init__(
-        self, product: SequenceLikelihood, reading: EncodedContext, rng: Rng, start: Tensor | None = None
+        self, product: SequenceLikelihood, context: EncodedContext, rng: Rng, start: Tensor | None = None
     ) -> None:
-        self.product, self.reading, self.rng = product, reading, rng
+        self.product, self.reading, self.rng = product, context, rng
         self.specs, self.heads, self.embed = product.specs, product.heads, product.embed
-        self.between, self.copies = start is not None, len(reading.tokens) // len(rng)
-        self.state = IncrementalState(product.causal, reading, SENTINELS if self.between else 0)
+        self.between, self.copies = start is not None, len(context.tokens) // len(rng)
+        self.state = IncrementalState(product.causal, context, SENTINELS if self.between else 0)
         if start is not None:
-            self.state.push(start.expand(len(reading.tokens), -1))
+            self.state.push(start.expand(len(context.tokens), -1))
         self.out: Batch = {}
 
     def column(self, name: str, value: Tensor, forced: Tensor, choice: SamplingParams) -> None:
@@ -101,7 +101,7 @@ class SequenceSampler:
         noise = None if spec.categorical else self.rng.normal(spec.tokens, spec.width)
         out = torch.zeros_like(value)
         for i in range(spec.tokens):
-            h = self.state.slot(first + i)
+            h = self.state.step(first + i)
             token = (
                 choice.ids(self.heads[k], h, u[:, i])
                 if noise is None
@@ -120,8 +120,8 @@ class SequenceSampler:
         *,
         prompt: Tensor | None = None,
         suffix: Tensor | None = None,
-        owed: HealingMask | None = None,
-        watch: StopFn | None = None,
+        healing: HealingMask | None = None,
+        stop_fn: StopFn | None = None,
         tokens: int | None = None,
         bound: TokenConstraint | None = None,
     ) -> None:
@@ -141,9 +141,9 @@ class SequenceSampler:
         prompt = prompt.to(device)
         begun = (prompt != 0).sum(1)
         last = begun + (spec.tokens if tokens is None else tokens)  # of a row's ids
-        if owed:
-            last = last + owed.counts.to(device)
-        room = state.window - 1 if self.between else int(last.max()) if spec.running else spec.tokens
+        if healing:
+            last = last + healing.counts.to(device)
+        room = state.window - 1 if self.between else int(last.max()) if spec.windowed else spec.tokens
         prompt, value, forced = (F.pad(v, (0, room - v.shape[1])) for v in (prompt, value, forced))  # or cut
         value, forced = where_known(value, prompt, prompt != 0), forced | (prompt != 0)
         u = self.rng.uniform(room)
@@ -151,7 +151,7 @@ class SequenceSampler:
         goes_on = (forced & (value != 0)).flip(1).cumsum(1).flip(1) > 0
         ended = torch.zeros(rows, dtype=torch.bool, device=device)
         out, counts = torch.zeros_like(value), torch.zeros(rows, spec.classes, device=device)
-        obeying = None if bound is None else bound.begin(rows)
+        obeying = None if bound is None else bound.start(rows)
         fed = max(0, int(begun.min()) - 1)  # the last id of the shortest is left for a slot to read
         if fed:
             out[:, :fed] = value[:, :fed]
@@ -163,9 +163,11 @@ class SequenceSampler:
                 break
             if i - at == state.window:
                 at = i - spec.tokens // 2
-                state.again(self.embed(k, out[:, at:i]).repeat(self.copies, 1, 1))
-            h = state.slot(first + i - at, (~ended).repeat(self.copies))
-            allowed = obeying.allowed().to(device) if obeying else owed and owed.allowed(out[:, :i], begun)
+                state.restart_window(self.embed(k, out[:, at:i]).repeat(self.copies, 1, 1))
+            h = state.step(first + i - at, (~ended).repeat(self.copies))
+            allowed = (
+                obeying.allowed().to(device) if obeying else healing and healing.allowed(out[:, :i], begun)
+            )
             token = choice.ids(self.heads[k], h, u[:, i], goes_on[:, i], counts, allowed)
             token = where_known(token, value[:, i], forced[:, i])
             if obeying:
@@ -175,8 +177,8 @@ class SequenceSampler:
             counts.scatter_add_(1, token[:, None] * drawn, drawn.to(counts))
             out[:, i] = token
             ended = ended | (token == 0)
-            if watch is not None:
-                ended = ended | (watch(name, out[:, : i + 1]) & (i + 1 >= begun))
+            if stop_fn is not None:
+                ended = ended | (stop_fn(name, out[:, : i + 1]) & (i + 1 >= begun))
             self._push(k, out[:, max(at, i - 2) : i + 1])
         else:
             out = where_known(out, value, forced)
@@ -201,6 +203,6 @@ class SequenceSampler:
             spec = self.specs[name]
             used = valid_mask(x, spec)
             for i in range(int(used.any(0).sum())):
-                self.state.slot(first + i, used[:, i].repeat(self.copies) if spec.padded else None)
+                self.state.step(first + i, used[:, i].repeat(self.copies) if spec.padded else None)
                 self._push(k, x[:, i : i + 1])
             first += spec.tokens

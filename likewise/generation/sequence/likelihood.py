@@ -49,7 +49,7 @@ class SequenceLikelihood:
             return e if self.grams is None else e + self.grams(tokens)
         return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
 
-    def told(self, z: Batch, reading: EncodedContext, rng: Rng | None = None) -> Batch:
+    def token_log_probs(self, z: Batch, context: EncodedContext, rng: Rng | None = None) -> Batch:
         """log p of each token, (B, n) with n up to the last that is used; with `rng`, some are dropped."""
         used = {n: valid_mask(z[n], spec) for n, spec in self.specs.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
@@ -58,22 +58,22 @@ class SequenceLikelihood:
             for k, (n, spec) in enumerate(self.specs.items())
         ]
         seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
-        slots = self.causal(parts, seen, reading)
+        slots = self.causal(parts, seen, context)
         return {
             name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
             for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)
         }
 
-    def rearranged(self, z: Batch, reading: EncodedContext, share: float, rng: Rng) -> Tensor:
+    def rearranged(self, z: Batch, context: EncodedContext, share: float, rng: Rng) -> Tensor:
         """log p of the tokens of a text, (B, 1), in a share of rows rearranged; marks cost nothing."""
         [ids], [spec] = z.values(), self.specs.values()
-        u = rng.uniform(1 + (3 if spec.running else 2))
+        u = rng.uniform(1 + (3 if spec.windowed else 2))
         some, other = u[:, :1] < share, to_psm(ids, u[:, 1:], spec.classes)
         used = torch.where(some, valid_mask(other, spec), F.pad(valid_mask(ids, spec), (0, SENTINELS)))
         n = max(1, int(used.any(0).sum()))
         used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, SENTINELS)))[:, :n]
         start = torch.where(some[..., None], self.embeds[0].marks[PRE], self.causal.start)
-        [h] = self.causal([self._read(0, told, spec.tokens + SENTINELS, rng)], used, reading, start)
+        [h] = self.causal([self._read(0, told, spec.tokens + SENTINELS, rng)], used, context, start)
         counts = used & (told < spec.classes)
         return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def backtrack(column: Text, ids: Tensor) -> tuple[Tensor, Tensor]:
     """The ids of a prompt (n,) that stay, and those that are taken back: none of a vocabulary of bytes."""
-    for at in range(max(0, len(ids) - column.longest), len(ids)):
-        w = column.spelled(ids[at:].tolist())
-        if any(len(column.pieces[i]) > len(w) for i in column.beginning(w)):
+    for at in range(max(0, len(ids) - column.max_token_bytes), len(ids)):
+        w = column.ids_to_bytes(ids[at:].tolist())
+        if any(len(column.token_bytes[i]) > len(w) for i in column.ids_with_prefix(w)):
             return ids[:at], ids[at:]
     return ids, ids[:0]
 
@@ -50,5 +50,5 @@ class HealingMask:
         masks = torch.ones(len(out), self.column.spec.classes, dtype=torch.bool)
         for row, ids in left.items():
             masks[row] = False
-            masks[row, [ids[0], *self.column.beginning(self.column.spelled(ids))]] = True
+            masks[row, [ids[0], *self.column.ids_with_prefix(self.column.ids_to_bytes(ids))]] = True
         return masks.to(out.device)

@@ -30,7 +30,7 @@ TIED = 0.02  # of those that are the head too
 class Attention(Attention):
     """As in (1): queries and keys are turned and not normalised."""
 
-    normalised = False
+    qk_norm = False
 
 
 class Block(nn.Module):
@@ -47,7 +47,7 @@ class Block(nn.Module):
         self.before, self.between = self.norm(width, eps=eps), self.norm(width, eps=eps)
         self.attention = Attention(width, heads, self.biased)
 
-    def modulated(
+    def forward_modulated(
         self, x: Tensor, m: None, table: Tensor, bias: Tensor | None, cache: KVCache | None = None
     ) -> Tensor:
         """The same as nets.Block where nothing modulates: (B, T, D) -> (B, T, D)."""
@@ -94,7 +94,7 @@ class CompatBackbone(CausalBackbone):
     """Embedding, blocks, and a last norm with weights, over the ids of one text."""
 
     block: ClassVar[type[Block]]
-    theirs: ClassVar[HFNameMap]
+    name_map: ClassVar[HFNameMap]
 
     def __init__(
         self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int, eps: float, tied: bool
@@ -130,13 +130,13 @@ class CompatBackbone(CausalBackbone):
         """The embedding, if it is tied."""
         return self.embedding if self.options["tied"] else None
 
-    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         return tokens
 
-    def told(self, reading: EncodedContext, rows: int) -> Sequence[Tensor | None]:
+    def modulation(self, context: EncodedContext, rows: int) -> Sequence[Tensor | None]:
         return [None] * len(self.blocks)
 
-    def said(self, h: Tensor) -> Tensor:
+    def final_norm(self, h: Tensor) -> Tensor:
         return self.last(h)
 
     # ---- config.json of transformers
@@ -144,17 +144,17 @@ class CompatBackbone(CausalBackbone):
     @classmethod
     def asked(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         """The options that a config.json gives. Raises ValueError as `refusal` has it."""
-        for field, may in cls.theirs.only.items():
+        for field, may in cls.name_map.only.items():
             if config.get(field, may[0]) not in may:
                 raise config_mismatch(
-                    config, field, f"the {cls.theirs.called} of likewise has {may[0]!r} alone"
+                    config, field, f"the {cls.name_map.called} of likewise has {may[0]!r} alone"
                 )
-        return {name: config[field] for name, field in cls.theirs.fields.items() if name != "length"}
+        return {name: config[field] for name, field in cls.name_map.fields.items() if name != "length"}
 
     def config(self) -> dict[str, Any]:
         """The inverse of `asked`."""
-        said = {self.theirs.fields[name]: value for name, value in self.options.items()}
-        return said | {field: may[0] for field, may in self.theirs.only.items()}
+        said = {self.name_map.fields[name]: value for name, value in self.options.items()}
+        return said | {field: may[0] for field, may in self.name_map.only.items()}
 
 
 def config_mismatch(config: Mapping[str, Any], field: str, why: str) -> ValueError:

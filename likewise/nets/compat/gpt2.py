@@ -36,7 +36,7 @@ class GPT2(CompatBackbone):
     """Places are learned; everything but the head has a bias."""
 
     block = GPT2Block
-    theirs = HFNameMap(
+    name_map = HFNameMap(
         called="GPT-2",
         kind="gpt2",
         model="GPT2LMHeadModel",
@@ -98,8 +98,8 @@ class GPT2(CompatBackbone):
         )
         self.place = nn.Parameter(STD * torch.randn(spec.tokens, width))
 
-    def _turned(self, spots: Tensor) -> Tensor:
-        return self._still(len(spots), spots.device)
+    def _rotation_at(self, spots: Tensor) -> Tensor:
+        return self._no_rotation(len(spots), spots.device)
 
-    def _placed(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         return tokens + self.place[spots]

@@ -40,7 +40,7 @@ class Llama(CompatBackbone):
     """Places turn queries and keys; nothing has a bias."""
 
     block = LlamaBlock
-    theirs = HFNameMap(
+    name_map = HFNameMap(
         called="Llama",
         kind="llama",
         model="LlamaForCausalLM",
@@ -108,7 +108,7 @@ class Llama(CompatBackbone):
             )
         self.options["base"] = base
 
-    def _turned(self, spots: Tensor) -> Tensor:
+    def _rotation_at(self, spots: Tensor) -> Tensor:
         return rotary(spots[:, None].float(), self.head, self.options["base"])
 
     @classmethod

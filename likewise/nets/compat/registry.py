@@ -10,7 +10,7 @@ from likewise.nets.compat.base import EPS, CompatBackbone
 from likewise.nets.compat.gpt2 import GPT2
 from likewise.nets.compat.llama import BASE, Llama
 
-COMPAT: dict[str, type[CompatBackbone]] = {trunk.theirs.kind: trunk for trunk in (Llama, GPT2)}
+COMPAT: dict[str, type[CompatBackbone]] = {trunk.name_map.kind: trunk for trunk in (Llama, GPT2)}
 COMPAT_OPTIONS = {
     "heads": None,
     "hidden": None,
@@ -23,17 +23,17 @@ COMPAT_OPTIONS = {
 def build(compat: str, spec: Spec, width: int, depth: int, options: Mapping[str, Any]) -> CompatBackbone:
     """The trunk of this name, with those of the options that it has."""
     cls = COMPAT[compat]
-    return cls(spec, width, depth, **{name: v for name, v in options.items() if name in cls.theirs.fields})
+    return cls(spec, width, depth, **{name: v for name, v in options.items() if name in cls.name_map.fields})
 
 
 def why_unsupported(
     targets: Mapping[str, Spec], sources: Mapping[str, Spec], compat: str, options: Mapping[str, Any]
 ) -> str | None:
     """Why a model cannot have this trunk, or options of it without it; None if all is well."""
-    has = COMPAT[compat].theirs.fields if compat in COMPAT else ()
+    has = COMPAT[compat].name_map.fields if compat in COMPAT else ()
     for name, default in COMPAT_OPTIONS.items():
         if options[name] != default and name not in has:
-            those = " or ".join(kind for kind, trunk in COMPAT.items() if name in trunk.theirs.fields)
+            those = " or ".join(kind for kind, trunk in COMPAT.items() if name in trunk.name_map.fields)
             return f"{name}={options[name]} is an option of compat={those}; leave it out"
     if compat not in COMPAT:
         return None
