@@ -1,6 +1,6 @@
-"""Words that everything speaks: formula, spec, batch, random numbers, scores. No data, no network.
+"""What every package shares: formula, spec, batch, random numbers, scores. No data, no network.
 
-Nothing here knows a modality, a family or a file. Names are imported on first use, so that the command line
+Nothing here depends on a modality, a family or a file; add only what two packages need. Names are imported on first use, so that the command line
 answers without waiting for PyTorch.
 """
 

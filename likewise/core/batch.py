@@ -1,6 +1,6 @@
-"""Layout: several columns side by side in one flat vector. Context: what is known of the sources.
+"""Batch: encoded columns. Layout: several of them in one flat vector. Context: the sources of a batch.
 
-Both know columns by their Spec only.
+Columns are known by their Spec only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Layout:
         }
 
     def spread(self, per_column: Tensor) -> Tensor:
-        """One number a column, (B, K) -> (B, N); (B, 1), which broadcasts, where there is one column."""
+        """Repeat one number per column over its floats: (B, K) -> (B, N), or (B, 1) as it is if K = 1."""
         if len(self.sizes) == 1:
             return per_column
         sizes = torch.tensor(self.sizes, device=per_column.device)
@@ -52,12 +52,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Context:
-    """The sources of a batch: which values they have, and which of them are given.
+    """The sources of a batch: their values, and which of them are present.
 
     values   column -> (B, T, ...)
     present  (B, S) bool, in the order of `values`
 
-    A column that is not given for a row is as if never observed: its values there are not looked at.
+    Where a source is absent, its values are ignored.
     """
 
     values: Batch
@@ -65,33 +65,34 @@ class Context:
 
     @classmethod
     def full(cls, values: Batch, rows: int) -> Context:
-        """Every source given in every row."""
+        """Every source present in every row."""
         return cls(values, torch.ones(rows, len(values), dtype=torch.bool))
 
     def drop(self, rng: Rng, p: float) -> Context:
-        """Forget each source of each row on its own with probability p (Ho & Salimans, 2022)."""
+        """Drop each source of each row independently with probability p (Ho & Salimans, 2022)."""
         if not self.values:
             return self
-        kept = rng.uniform(self.present.shape[1]).to(self.present.device) >= p
-        return replace(self, present=self.present & kept)
+        keep = rng.uniform(self.present.shape[1]).to(self.present.device) >= p
+        return replace(self, present=self.present & keep)
 
     def unconditional(self) -> Context:
-        """The same rows with no source given: the unconditional model."""
+        """The same rows with every source absent."""
         return replace(self, present=torch.zeros_like(self.present))
 
     def take(self, rows: Tensor) -> Context:
-        """Some of the rows, by their numbers."""
+        """The rows at these indices."""
         return Context(take(self.values, rows), self.present[rows])
 
     def __add__(self, other: Context) -> Context:
-        """The rows of both, one after the other."""
+        """Concatenate the rows of both."""
         values = {name: torch.cat([value, other.values[name]]) for name, value in self.values.items()}
         return Context(values, torch.cat([self.present, other.present]))
 
     def to(self, device: torch.device | str) -> Context:
+        """The same on another device."""
         return Context({k: v.to(device) for k, v in self.values.items()}, self.present.to(device))
 
 
 def take(batch: Batch, rows: Tensor) -> Batch:
-    """Some of the rows of every column, by their numbers."""
+    """The rows of every column at these indices."""
     return {name: value[rows] for name, value in batch.items()}

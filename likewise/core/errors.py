@@ -1,4 +1,4 @@
-"""TODO core.errors."""
+"""Messages for names that do not exist."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 def did_you_mean(what: str, name: str, known: Iterable[str]) -> str:
-    """The one sentence for a name that is not known: says the nearest and lists the rest.
+    """The message for an unknown name: suggests the nearest one and lists all.
 
-    >>> unknown("column", "imgae", ["image", "text"])
+    >>> did_you_mean("column", "imgae", ["image", "text"])
     "unknown column 'imgae': did you mean 'image'? There are: image, text"
     """
     known = list(known)

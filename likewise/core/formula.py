@@ -1,13 +1,13 @@
-"""Formula: the distribution a model learns, as it is written on a blackboard. Layer 0, no torch.
+"""Formula: the distribution that a model learns, in the notation of probability. No torch.
 
-Grammar: `targets [| sources]`, each a comma-separated list of views; a view is a column, seen as it is or
-through something:
+Grammar: `targets [| sources]`, each a comma-separated list of views. A view is a column as stored, encoded by
+a trained model, or with other options:
 
     image | text                    P(image | text)
     image, label                    P(image, label)
-    image@codes | text              the column image through a trained encoder `codes`
+    image@codes | text              the column image as codes of a trained encoder `codes`
     image[size=64] | image[size=32] the column image at two sizes
-    image | text, text@minilm       texts as the model learns to read them, and as a frozen encoder does
+    image | text, text@minilm       texts as tokens, and as embeddings of a frozen encoder
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _VIEW = re.compile(r"(?P<column>[^\W\d][\w.-]*)(@(?P<through>[^\W\d][\w.-]*))?(\
 
 
 class FormulaError(ValueError):
-    """A formula that cannot be read, or that the data at hand cannot serve."""
+    """A formula that does not parse, or that does not fit the columns of the data."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One column of a formula, with what it is seen through.
+    """One column of a formula, with the encoder `through` which it is seen and its options.
 
     >>> str(View("image", through="codes", options=(("size", "32"),)))
     'image@codes[size=32]'
@@ -39,6 +39,7 @@ class View:
 
     @classmethod
     def parse(cls, text: str) -> View:
+        """Parse a view; its inverse is `str`. Raises FormulaError with what to write instead."""
         match = _VIEW.fullmatch(text.strip())
         if match is None:
             raise FormulaError(
@@ -74,7 +75,7 @@ class Formula:
 
     @classmethod
     def parse(cls, text: str) -> Formula:
-        """Read a formula; its inverse is `str`. Raises FormulaError with what to write instead."""
+        """Parse a formula; its inverse is `str`. Raises FormulaError with what to write instead."""
         left, bar, right = text.strip().removeprefix("P(").removesuffix(")").partition("|")
         if "|" in right:
             raise FormulaError(f"{text!r} has two bars; write 'targets | sources' with one")
@@ -88,20 +89,21 @@ class Formula:
         sources = tuple(map(View.parse, _split(right))) if bar else ()
         formula = cls(targets, sources)
         views = [str(v) for v in formula.views]
-        twice = sorted({v for v in views if views.count(v) > 1})
-        if twice:
+        repeated = sorted({v for v in views if views.count(v) > 1})
+        if repeated:
             raise FormulaError(
-                f"{twice[0]!r} stands twice in {text!r}; a column is either a target or a source"
+                f"{repeated[0]!r} appears twice in {text!r}; a column is either a target or a source"
             )
         return formula
 
     @property
     def views(self) -> tuple[View, ...]:
+        """All views, targets first."""
         return self.targets + self.sources
 
     @property
     def columns(self) -> list[str]:
-        """The names of all views in order, targets first: how they are written."""
+        """The names of all views, targets first."""
         return self.target_names + self.source_names
 
     @property
@@ -115,15 +117,15 @@ class Formula:
         return [str(v) for v in self.sources]
 
     def check(self, columns: Iterable[str]) -> None:
-        """Raise FormulaError, with the nearest column, unless every view is one of `columns`."""
+        """Raise FormulaError, naming the nearest column, unless every view is one of `columns`."""
         columns = list(columns)
         for view in self.views:
             if str(view) in columns:
                 continue
             if view.column in columns:
                 raise FormulaError(
-                    f"{str(view)!r} is a view of {view.column!r} that is not there yet: "
-                    "table.see(formula) adds it"
+                    f"{str(view)!r} is a view of {view.column!r} that the table does not have yet: "
+                    "table.add_views(formula) adds it"
                 )
             raise FormulaError(did_you_mean("column", view.column, columns))
 
@@ -133,9 +135,9 @@ class Formula:
 
 
 def distinct_columns(names: Iterable[str]) -> list[str]:
-    """The first view of each column: all of them have its values.
+    """The names without further views of the same column, which would repeat its values.
 
-    >>> distinct(["text", "text@minilm", "label"])
+    >>> distinct_columns(["text", "text@minilm", "label"])
     ['text', 'label']
     """
     first: dict[str, str] = {}
@@ -145,5 +147,5 @@ def distinct_columns(names: Iterable[str]) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas that stand outside brackets."""
+    """Split at the commas outside of brackets."""
     return re.split(r",(?![^\[]*\])", text)

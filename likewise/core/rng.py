@@ -1,7 +1,7 @@
-"""Rng: everything random comes from (seed, row). Layer 0.
+"""Rng: random numbers that depend on (seed, row) only.
 
-A row of a batch draws from a generator of its own, so that its numbers do not depend on which other rows are
-in the batch, on how many processes share it, or on the device. No global generator is read or set anywhere.
+Each row of a batch has its own generator, so its numbers depend neither on the other rows of the batch nor on
+the number of processes or the device. No global generator is read or set anywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-Arc = Callable[[Tensor, Tensor, Tensor], Tensor]  # (a, b, share) -> between a and b
+Interpolation = Callable[[Tensor, Tensor, Tensor], Tensor]  # (a, b, weight of b) -> between a and b
 
 
 def seed_of(*key: int | str) -> int:
@@ -27,7 +27,7 @@ def seed_of(*key: int | str) -> int:
 
 
 class Rng:
-    """One generator a row: row i of a draw depends on (key, rows[i]), the draws before it and nothing else.
+    """One generator per row: row i depends on (key, rows[i]) and the number of calls before, on nothing else.
 
     >>> a, b = Rng(range(4), "noise", 0).normal(3), Rng([2], "noise", 0).normal(3)
     >>> bool((a[2] == b[0]).all()), a.shape
@@ -37,59 +37,59 @@ class Rng:
     def __init__(self, rows: Iterable[int], *key: int | str, device: torch.device | str = "cpu") -> None:
         self.generators = [torch.Generator().manual_seed(seed_of(*key, row)) for row in rows]
         self.device = torch.device(device)
-        self.other: tuple[Rng, Tensor] | None = None
+        self.blend: tuple[Rng, Tensor] | None = None  # of `slerp`: the other end and its weight, (B,)
 
     @classmethod
-    def slerp(cls, a: Rng, b: Rng, share: Tensor) -> Rng:
-        """From a's numbers, where a row's `share`, (B,) in [0, 1], is 0, to b's, where it is 1.
+    def slerp(cls, a: Rng, b: Rng, weight: Tensor) -> Rng:
+        """Interpolate between the numbers of a and of b, by a `weight` w of b per row, (B,) in [0, 1].
 
             e = sin((1 - w) pi / 2) e_a + sin(w pi / 2) e_b                                               (1)
 
-        This is N(0, I) for every w. It is spherical interpolation (Shoemake, 1985) at a right angle, which is
-        the angle between two long vectors of noise. A uniform number moves so by its normal quantile.
+        Noise is N(0, I) for every w: this is spherical interpolation (Shoemake, 1985) at a right angle, the
+        angle between two long vectors of noise. Uniform numbers are interpolated by their normal quantiles.
         """
         mixed = a.take(torch.arange(len(a)))
-        mixed.other = b, share.double()
+        mixed.blend = b, weight.double()
         return mixed
 
     def __len__(self) -> int:
         return len(self.generators)
 
     def take(self, rows: Tensor) -> Rng:
-        """The generators of some of the rows, by their places; they are shared, not copied."""
+        """The generators at these indices, shared and not copied."""
         part = Rng([], device=self.device)
         part.generators = [self.generators[i] for i in rows.tolist()]
-        if self.other is not None:
-            other, share = self.other
-            part.other = other.take(rows), share[rows.cpu()]
+        if self.blend is not None:
+            other, weight = self.blend
+            part.blend = other.take(rows), weight[rows.cpu()]
         return part
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (B, *shape) float32."""
-        return self._rows(torch.randn, _arc, *shape).to(self.device)
+        return self._fill(torch.randn, _slerp, *shape).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), (B, *shape) float32."""
-        return self._rows(torch.rand, _uniform_arc, *shape).to(self.device)
+        return self._fill(torch.rand, _uniform_slerp, *shape).to(self.device)
 
-    def _rows(self, draw: Callable[..., Tensor], arc: Arc, *shape: int) -> Tensor:
+    def _fill(self, sample: Callable[..., Tensor], interpolate: Interpolation, *shape: int) -> Tensor:
         out = torch.empty(len(self), *shape)
         for row, generator in zip(out, self.generators, strict=True):
-            draw(shape, generator=generator, out=row)
-        if self.other is None:
+            sample(shape, generator=generator, out=row)
+        if self.blend is None:
             return out
-        other, share = self.other
-        there, w = other._rows(draw, arc, *shape), share.view(-1, *[1] * len(shape))
-        mixed = arc(out.double(), there.double(), w).float()
-        return torch.where(w == 0, out, torch.where(w == 1, there, mixed))
+        other, weight = self.blend
+        end, w = other._fill(sample, interpolate, *shape), weight.view(-1, *[1] * len(shape))
+        mixed = interpolate(out.double(), end.double(), w).float()
+        return torch.where(w == 0, out, torch.where(w == 1, end, mixed))
 
 
-def _arc(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
-    """(1) of Rng.between."""
+def _slerp(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """(1) of Rng.slerp."""
     return ((1 - w) * math.pi / 2).sin() * a + (w * math.pi / 2).sin() * b
 
 
-def _uniform_arc(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
-    """The same of uniform numbers, which stay below 1."""
+def _uniform_slerp(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """The same for uniform numbers, which stay below 1."""
     a, b = (torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)) for u in (a, b))
-    return torch.special.ndtr(_arc(a, b, w)).clamp(max=1 - 2**-24)
+    return torch.special.ndtr(_slerp(a, b, w)).clamp(max=1 - 2**-24)

@@ -1,4 +1,4 @@
-"""TODO core.score."""
+"""Score: log-probabilities of rows, and whether they are exact, a bound or an estimate."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Score:
-    """log p, one number a row, and what kind of number it is.
+    """log p of each row, and how it was computed.
 
     nats  (B,) natural logarithms
-    kind  "exact" up to the solver's error, "bound" (the truth is not below it),
-          or "estimate" (unbiased, but noisy)
-    dims  how many numbers a row has, for bits/dim; of documents how many bytes each has, (B,)
+    kind  "exact" up to the error of a solver, "bound" (log p is at least this), or "estimate" (unbiased, noisy)
+    dims  numbers per row, for bits/dim; for documents the bytes of each, (B,)
     """
 
     nats: Tensor
@@ -24,5 +23,5 @@ class Score:
 
     @property
     def bits_per_dim(self) -> Tensor:
-        """-log2 p / dims, (B,): lower is better."""
+        """-log2 p / dims, (B,); lower is better."""
         return -self.nats / (self.dims * math.log(2))

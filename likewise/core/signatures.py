@@ -1,4 +1,4 @@
-"""TODO core.signatures."""
+"""Function signatures as schemas of options: keyword-only parameters, their types and defaults."""
 
 from __future__ import annotations
 
