@@ -24,7 +24,7 @@ from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
 from likewise.core.score import Score
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.families.base import Family
 
 CLOSE = 1e-4  # how far two computations of one number may differ, in the units of tokens
@@ -33,15 +33,15 @@ ROWS = 6  # of the batch that the checks use
 TARGETS: dict[str, dict[str, Spec]] = {
     "label": {"label": Spec((1,), classes=4)},
     "number": {"number": Spec((1,))},
-    "grey": {"image": Spec((12, 12))},
-    "colour": {"image": Spec((9, 13), width=3)},
+    "grey": {"image": Spec((12, 12), axes=IMAGE)},
+    "colour": {"image": Spec((9, 13), width=3, axes=IMAGE)},
     "text": {"text": Spec((6,), classes=40, padded=True)},
-    "several": {"image": Spec((12, 12)), "label": Spec((1,), classes=4), "number": Spec((1,))},
+    "several": {"image": Spec((12, 12), axes=IMAGE), "label": Spec((1,), classes=4), "number": Spec((1,))},
 }
 SOURCES: dict[str, dict[str, Spec]] = {
     "of_label": {"from_label": Spec((1,), classes=3)},
     "of_number": {"from_number": Spec((1,))},
-    "of_image": {"from_image": Spec((9, 10), width=3)},
+    "of_image": {"from_image": Spec((9, 10), width=3, axes=IMAGE)},
     "of_text": {"from_text": Spec((7,), classes=11, padded=True)},
     "of_features": {"from_features": Spec((5,), width=4, padded=True)},
 }

@@ -38,3 +38,11 @@ def pairwise(rows: Iterable[Row]) -> list[ParameterSet]:
     rows = list(rows)
     default = representative(rows)
     return [pytest.param(*row, marks=() if row in default else pytest.mark.full) for row in rows]
+
+
+def mainly(default: Iterable[Hashable], values: Iterable[Hashable]) -> list[ParameterSet]:
+    """Values, or rows of them, as parameters of a test, those that are not in `default` with the mark `full`."""
+    default, values = list(default), list(values)
+    assert set(default) <= set(values), f"not among the values: {set(default) - set(values)}"
+    rows = [(value if isinstance(value, tuple) else (value,), value in default) for value in values]
+    return [pytest.param(*row, marks=() if often else pytest.mark.full) for row, often in rows]

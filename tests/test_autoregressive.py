@@ -16,7 +16,7 @@ from likewise.core.batch import Batch, Context
 from likewise.core.categorical import filter_logits, inverse_cdf_sample
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.data.table import Table
 from likewise.families.autoregressive import Autoregressive
 from likewise.modalities.number import Number
@@ -29,7 +29,7 @@ from likewise.training.plan import Plan
 from likewise.training.trainer import train
 
 TEXT = Spec((3,), classes=4, padded=True)
-SOURCES = {"from": Spec((5,), classes=9, padded=True), "photo": Spec((9, 10), width=3)}
+SOURCES = {"from": Spec((5,), classes=9, padded=True), "photo": Spec((9, 10), width=3, axes=IMAGE)}
 
 
 def family(targets: dict[str, Spec], sources: dict[str, Spec] | None = None, **options) -> Autoregressive:
@@ -414,9 +414,13 @@ def test_the_direct_classifier_beats_logistic_regression() -> None:
 
 
 def test_pictures_are_coded_and_other_columns_are_not() -> None:
-    model = family({"image": Spec((12, 12)), "number": Spec((1,)), "small": Spec((4, 4))})
+    model = family(
+        {"image": Spec((12, 12), axes=IMAGE), "number": Spec((1,)), "small": Spec((4, 4), axes=IMAGE)}
+    )
     assert model.tokens["image"].categorical and model.phases == ("codec", "model")
-    assert model.tokens["small"] == Spec((4, 4)) and family({"number": Spec((1,))}).phases == ("model",)
+    assert model.tokens["small"] == Spec((4, 4), axes=IMAGE) and family({"number": Spec((1,))}).phases == (
+        "model",
+    )
     names = {phase: {n for n, _ in model.parameters_of(phase)} for phase in model.phases}
     assert all(n.startswith("coders.0.") for n in names["codec"]) and not names["codec"] & names["model"]
 
@@ -426,7 +430,7 @@ def test_codes_come_first_and_then_stand_still() -> None:
     x = {"image": torch.randn(8, 144, 1, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)}
     moved = {}
     for progress in (0.1, 0.9):
-        model = family({"image": Spec((12, 12))}, settle=0.5)
+        model = family({"image": Spec((12, 12), axes=IMAGE)}, settle=0.5)
         model.progress = progress
         for phase in model.phases:
             for step in range(4):
@@ -459,7 +463,7 @@ def test_codes_begin_apart() -> None:
 
 @torch.no_grad()
 def test_the_bound_of_a_picture_is_that_of_its_codes_and_its_decoder() -> None:
-    model = family({"image": Spec((12, 12)), "label": Spec((1,), classes=3)}, coarse=2)
+    model = family({"image": Spec((12, 12), axes=IMAGE), "label": Spec((1,), classes=3)}, coarse=2)
     x = {"image": torch.randn(5, 144, 1).clamp(-1, 1), "label": torch.arange(5)[:, None] % 3}
     found, codec = model.log_prob(x, context(5), rng=Rng(range(5), "s")), model.coders.named["image"]
     z = codec.encode({"image": x["image"]})

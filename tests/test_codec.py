@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Context
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.data.table import Table
 from likewise.families.autoencoder import Autoencoder
 from likewise.generation.latents.bottlenecks import (
@@ -204,7 +204,7 @@ def period_two(x: Tensor) -> float:
 
 def test_up_sampling_leaves_no_checkerboard() -> None:
     """A constant through equal weights stays constant, as each pixel has as many inputs; not so by kernel 3."""
-    ups = ConvStem((32, 32), None, 1, 16, skips=False, coarse=4).ups
+    ups = ConvStem(Spec((32, 32), axes=IMAGE), None, 1, 16, skips=False, coarse=4).ups
     bad = nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1)
     found = []
     for layer in (*ups, bad):
@@ -220,7 +220,7 @@ def test_up_sampling_leaves_no_checkerboard() -> None:
 
 def test_codes_stand_still_once_they_are_settled() -> None:
     torch.manual_seed(0)
-    own = Autoencoder({"x": Spec((8, 8))}, {}, width=32, depth=1, infill=0.0)
+    own = Autoencoder({"x": Spec((8, 8), axes=IMAGE)}, {}, width=32, depth=1, infill=0.0)
     x, c = {"x": torch.randn(16, 64, 1)}, Context({}, torch.ones(16, 0, dtype=torch.bool))
     with torch.no_grad():
         own.codec.decoder.stems[0].leave.weight.normal_()  # it starts at zero, and would let nothing through
@@ -246,7 +246,14 @@ def test_discrete_draws_are_of_codes() -> None:
     """What the flow draws is moved to the nearest code before it is decoded: few codes, few pictures."""
     torch.manual_seed(0)
     own = Autoencoder(
-        {"x": Spec((4, 4))}, {}, width=32, depth=1, bottleneck="vq", codebook=2, coarse=1, infill=0.0
+        {"x": Spec((4, 4), axes=IMAGE)},
+        {},
+        width=32,
+        depth=1,
+        bottleneck="vq",
+        codebook=2,
+        coarse=1,
+        infill=0.0,
     )
     with torch.no_grad():
         for p in own.parameters():

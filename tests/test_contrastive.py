@@ -18,7 +18,7 @@ from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import evaluate
 from likewise.evaluation.evaluators.embedding import ClipScores, overlap_notes
@@ -137,7 +137,7 @@ def batch(rows: int, seed: int = 0) -> dict[str, Tensor]:
 def family(objective: str = "infonce") -> Contrastive:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        specs = {"image": Spec((10, 10)), "text": Spec((5,), classes=9, padded=True)}
+        specs = {"image": Spec((10, 10), axes=IMAGE), "text": Spec((5,), classes=9, padded=True)}
         made = Contrastive(specs, {}, objective=objective, **TINY)
         with torch.no_grad():  # blocks start as nothing: that would hide what flows through them
             for p in made.parameters():

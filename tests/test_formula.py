@@ -12,7 +12,7 @@ from likewise.core.batch import Context, Layout
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, View
 from likewise.core.rng import Rng, seed_of
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_parts() -> None:
         ("image, | text", "cannot read ''"),
         ("im age", "cannot read 'im age'"),
         ("image[size]", "option 'size'"),
-        ("image, image", "stands twice"),
-        ("image | image", "stands twice"),
+        ("image, image", "appears twice"),
+        ("image | image", "appears twice"),
         ("image@", "cannot read"),
     ],
 )
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
 def test_check_names_the_nearest_column() -> None:
     with pytest.raises(FormulaError, match="did you mean 'image'"):
         Formula.parse("imgae | text").check(["image", "text"])
-    with pytest.raises(FormulaError, match=r"'image@codes' is a view of 'image' that is not there yet"):
+    with pytest.raises(FormulaError, match=r"'image@codes' is a view of 'image' that the table does not have yet"):
         Formula.parse("image@codes | text").check(["image", "text"])
     Formula.parse("image | text").check(["text", "label", "image"])
 
@@ -88,7 +88,7 @@ def test_check_names_the_nearest_column() -> None:
 def test_unknown_lists_what_there_is() -> None:
     assert (
         did_you_mean("option", "stepz", ["steps", "eta"])
-        == "unknown knob 'stepz': did you mean 'steps'? There are: steps, eta"
+        == "unknown option 'stepz': did you mean 'steps'? There are: steps, eta"
     )
     assert did_you_mean("option", "xyz", []).endswith("There are: none")
 
@@ -109,7 +109,9 @@ def test_a_spec_is_a_shape(wrong: dict) -> None:
 
 
 def test_layout_packs_and_unpacks() -> None:
-    layout = Layout({"image": Spec((2, 3), width=3), "price": Spec((1,)), "series": Spec((5,), width=2)})
+    layout = Layout(
+        {"image": Spec((2, 3), width=3, axes=IMAGE), "price": Spec((1,)), "series": Spec((5,), width=2)}
+    )
     batch = {n: torch.randn(4, s.tokens, s.width) for n, s in layout.specs.items()}
     flat = layout.pack(batch)
     assert flat.shape == (4, layout.size) == (4, 18 + 1 + 10)
@@ -142,7 +144,7 @@ def test_a_row_has_its_own_numbers() -> None:
 
 
 def test_seeds_are_the_same_in_every_process() -> None:
-    code = "from likewise.rng import seed_of; print(seed_of('noise', 0, 7))"
+    code = "from likewise.core.rng import seed_of; print(seed_of('noise', 0, 7))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

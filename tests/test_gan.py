@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.known import no_masks
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.data.table import Table
 from likewise.families.gan import GAN, critic_loss, generator_loss, gradient_norms
 from likewise.models.model import Model
@@ -174,7 +174,7 @@ def test_a_phase_moves_its_own_network(phase: str) -> None:
 
 def test_the_critic_sees_what_is_known() -> None:
     """Known numbers stand as they are in what is drawn, and a categorical token is one of the codes."""
-    targets = {"image": Spec((9, 13), width=3), "label": Spec((1,), classes=4)}
+    targets = {"image": Spec((9, 13), width=3, axes=IMAGE), "label": Spec((1,), classes=4)}
     family = GAN(targets, {}, **SMALL)
     x = {"image": torch.randn(8, 117, 3), "label": torch.arange(8)[:, None] % 4}
     real, masks = family.floats.encode(x), no_masks(targets, 8, torch.device("cpu"))
@@ -191,7 +191,7 @@ def test_the_critic_sees_what_is_known() -> None:
 
 
 def test_both_pictures_of_a_pair_are_changed_alike() -> None:
-    specs = {"image": Spec((12, 10)), "label": Spec((1,), width=4)}
+    specs = {"image": Spec((12, 10), axes=IMAGE), "label": Spec((1,), width=4)}
     batch = {"image": torch.rand(64, 120, 1) + 1, "label": torch.randn(64, 1, 4)}
     assert augment(specs, [batch], 0.0, rows(64))[0] is batch
     one, two = augment(specs, [batch, batch], 1.0, rows(64))
@@ -208,9 +208,9 @@ def test_both_pictures_of_a_pair_are_changed_alike() -> None:
 def test_a_moved_picture_repeats_its_edge() -> None:
     """Moved by whole pixels, at most an eighth of the side and half a pixel, all of it from the picture itself."""
     picture = (torch.arange(16.0)[:, None] * 16 + torch.arange(16.0)).view(1, 256, 1).repeat(200, 1, 1)
-    u = augment({"image": Spec((16, 16))}, [{"image": picture + 1000}], 1.0, rows(200))[0]["image"].view(
-        200, 16, 16
-    )
+    u = augment({"image": Spec((16, 16), axes=IMAGE)}, [{"image": picture + 1000}], 1.0, rows(200))[0][
+        "image"
+    ].view(200, 16, 16)
     middle = u[:, 4:12, 4:12]
     kept = (middle != 0).flatten(1).float().mean(1) > 0.99
     moves = middle[kept] - (1000 + picture[0].view(16, 16)[4:12, 4:12])

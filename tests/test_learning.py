@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import toy
+from matrix import mainly
 
 from likewise.data.table import Table
 from likewise.families.registry import family_class, sampling_families
@@ -20,7 +22,30 @@ THINGS = [i % 4 for i in range(80)]
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 
 # A GAN needs other steps and rates: it has such tests in test_gan.py.
-pytestmark = pytest.mark.parametrize("family", [n for n in sampling_families() if n != "gan"])
+LEARNERS = [n for n in sampling_families() if n != "gan"]
+EVERYTHING = "image, label, number | text"
+# formula -> steps, and what must agree with what
+FORMULAS: dict[str, tuple[int, list[tuple[str, str]]]] = {
+    EVERYTHING: (200, [("text", "image"), ("text", "label"), ("text", "number")]),
+    "label, number | image": (120, [("image", "label"), ("image", "number")]),
+    "text | label": (200, [("label", "text")]),
+}
+# What is learned by default: each family once, each formula by two families, the quickest family everything.
+OFTEN = [
+    ("flow", EVERYTHING),
+    ("diffusion", "label, number | image"),
+    ("autoregressive", "label, number | image"),
+    ("vae", "text | label"),
+    ("autoencoder", "text | label"),
+    *(("mixture", formula) for formula in FORMULAS),
+]
+QUICK = ["flow", "mixture"]  # families that learn pictures by default
+
+
+def families(often: list[str], values: list[str] = LEARNERS) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("family", mainly(often, values))
+
+
 CACHE: dict[tuple[str, str], Model] = {}
 SHAPE = {"width": 64, "depth": 2}
 PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32"}
@@ -64,24 +89,19 @@ def completes(model: Model, known: str, target: str) -> float:
     return toy.agreement(THINGS[:40], target, drawn)
 
 
-def test_the_toy_world_can_be_told_apart(family: str) -> None:
+def everything(world: Table, family: str) -> Model:
+    return learned(world, family, EVERYTHING, FORMULAS[EVERYTHING][0])
+
+
+def test_the_toy_world_can_be_told_apart() -> None:
     for column in ("image", "label", "text", "number"):
         assert toy.agreement(THINGS, column, REAL) > 0.98
         assert toy.agreement(THINGS[1:] + THINGS[:1], column, REAL) < 0.02
 
 
-@pytest.mark.parametrize(
-    ("formula", "steps", "directions"),
-    [
-        ("image, label, number | text", 200, [("text", "image"), ("text", "label"), ("text", "number")]),
-        ("label, number | image", 120, [("image", "label"), ("image", "number")]),
-        ("text | label", 200, [("label", "text")]),
-    ],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_targets_agree_with_their_source(
-    world: Table, family: str, formula: str, steps: int, directions: list[tuple[str, str]]
-) -> None:
+@pytest.mark.parametrize(("family", "formula"), mainly(OFTEN, itertools.product(LEARNERS, FORMULAS)))
+def test_targets_agree_with_their_source(world: Table, family: str, formula: str) -> None:
+    steps, directions = FORMULAS[formula]
     model = learned(world, family, formula, steps)
     for source, target in directions:
         found = answers(model, source, target)
@@ -89,22 +109,21 @@ def test_targets_agree_with_their_source(
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "stochastic"])
-def test_every_sampler_draws_what_is_asked(world: Table, family: str, sampler: str) -> None:
-    if family != "flow":
-        pytest.skip("a knob of flow")
-    model = learned(world, family, "image, label, number | text", 200)
-    assert answers(model, "text", "image", sampler=sampler, guidance=1.0) > ENOUGH
+def test_every_sampler_draws_what_is_asked(world: Table, sampler: str) -> None:
+    assert answers(everything(world, "flow"), "text", "image", sampler=sampler, guidance=1.0) > ENOUGH
 
 
+@families(QUICK)
 def test_without_its_source_a_model_draws_all_things(world: Table, family: str) -> None:
-    model = learned(world, family, "image, label, number | text", 200)
+    model = everything(world, family)
     counts = np.bincount([toy.seen(row["image"]) for row in model.given().sample(80)], minlength=4)
     assert counts.min() >= 5, f"the four things are drawn {counts} times of 80"
 
 
+@families(QUICK)
 def test_draws_of_one_source_differ(world: Table, family: str) -> None:
     """A picture moves by up to a pixel: a model that has collapsed onto the mean picture draws it at one place only."""
-    model = learned(world, family, "image, label, number | text", 200)
+    model = everything(world, family)
     drawn = np.stack(
         [np.asarray(row["image"], dtype=float) for row in model.given(text=toy.WORDS[1]).sample(40)]
     )
@@ -113,15 +132,18 @@ def test_draws_of_one_source_differ(world: Table, family: str) -> None:
     assert np.abs(drawn.mean(0) - real.mean(0)).mean() < 25  # of 255
 
 
+SPREADS = [(family, formula) for family in LEARNERS for formula in ("number | label", EVERYTHING)]
+
+
 @pytest.mark.parametrize(
-    ("formula", "steps", "source"),
-    [("number | label", 200, "label"), ("image, label, number | text", 200, "text")],
+    ("family", "formula"),
+    mainly([row for row in SPREADS if (row[1] == EVERYTHING) == (row[0] in QUICK)], SPREADS),
 )
 def test_a_number_has_the_mean_and_the_deviation_of_its_source(
-    world: Table, family: str, formula: str, steps: int, source: str
+    world: Table, family: str, formula: str
 ) -> None:
     """Alone, and beside a picture of a hundred numbers: it must not collapse onto its mean."""
-    model = learned(world, family, formula, steps)
+    model, source = learned(world, family, formula, 200), formula.partition(" | ")[2]
     for row, mean in zip(REAL[:4], toy.MEANS, strict=True):
         drawn = model.given(**{source: row[source]}).sample(200, batch=200, **plain(family))
         numbers = np.array([row["number"] for row in drawn])
@@ -140,20 +162,21 @@ def plain(family: str) -> dict[str, Any]:
 # ---- one joint model, in both directions
 
 
+@families(QUICK, [n for n in LEARNERS if n != "autoencoder"])  # its prior of all at once needs more steps
 def test_a_joint_draw_agrees_with_itself(world: Table, family: str) -> None:
-    if family == "autoencoder":
-        pytest.skip("its prior of all things at once takes longer than a test")
     drawn = joint(world, family).given().sample(80)
     assert toy.agreement([int(row["label"]) for row in drawn], "image", drawn) > ENOUGH
     assert np.bincount([int(row["label"]) for row in drawn], minlength=4).min() >= 5
 
 
+@families(QUICK)
 @pytest.mark.parametrize(("known", "target"), [("label", "image"), ("image", "label")])
 def test_a_joint_model_answers_in_both_directions(world: Table, family: str, known: str, target: str) -> None:
     found = completes(joint(world, family), known, target)
     assert found > ENOUGH, f"{known} known -> {target}: {found:.2f}"
 
 
+@families(QUICK)
 def test_a_known_half_is_completed(world: Table, family: str) -> None:
     """The left half of a picture says which thing it is if it shows one; if it is empty, the thing is on the right."""
     model = joint(world, family)

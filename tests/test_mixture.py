@@ -16,7 +16,7 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.families.mixture import Mixture
 from likewise.generation.mixtures.em import EMFit, Rows, grouped
 from likewise.generation.mixtures.gaussians import Components, gaussian
@@ -157,7 +157,7 @@ def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
 
 
 def test_the_low_rank_density_is_that_of_torch() -> None:
-    family = made({"image": Spec((5, 8))}, covariance="low_rank", rank=3)
+    family = made({"image": Spec((5, 8), axes=IMAGE)}, covariance="low_rank", rank=3)
     parts, unit = family.parts(), family.log_unit.double().exp()
     truth = LowRankMultivariateNormal(
         family.centre.double() + unit * parts.mean, unit[:, None] * parts.factor, unit**2 * parts.noise

@@ -11,6 +11,9 @@ import PIL.Image
 import pytest
 import toy
 
+from likewise.evaluation.metrics.agreement import Classifier
+from likewise.families.registry import FAMILIES, family_class
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
@@ -27,6 +30,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes can be imported, and their models are small where they do not say how large they are."""
+    monkeypatch.syspath_prepend(str(RECIPES))
+    for family in FAMILIES:
+        defaults = family_class(family).__init__.__kwdefaults__
+        for name, value in {"width": 32, "depth": 1}.items():
+            if name in defaults:
+                monkeypatch.setitem(defaults, name, value)
+    monkeypatch.setattr(Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 20})
+
+
 @pytest.mark.parametrize(
     ("recipe", "folders"),
     [
@@ -40,7 +55,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recipe(
     recipe: str, folders: list[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.setattr(
         sys, "argv", [recipe, "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)]
     )
@@ -53,7 +67,6 @@ def test_a_recipe(
 def test_what_is_learned_already_is_not_learned_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.setattr(
         sys,
         "argv",
@@ -68,7 +81,6 @@ def test_what_is_learned_already_is_not_learned_again(
 def test_holes_are_filled(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(RECIPES))
     monkeypatch.setattr(
         sys, "argv", ["glide", "--data", str(data), "--minutes", "0.01", "--n", "8", "--out", str(tmp_path)]
     )

@@ -243,7 +243,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no version": (lambda f: rewrite(f / checkpoint.MODEL, lambda s: s.pop("format")), "damaged"),
     "other version": (
         lambda f: rewrite(f / checkpoint.MODEL, lambda s: s.update(format=99)),
-        "format 99, this version of likewise reads 1",
+        "format 99, and this version of likewise reads formats up to",
     ),
     "other width": (
         lambda f: rewrite(f / checkpoint.MODEL, lambda s: s["options"].update(width=64)),

@@ -14,7 +14,7 @@ from torch import Tensor
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.families.vae import VAE
 from likewise.generation.latents.decoder_likelihood import (
     LEAST,
@@ -231,7 +231,9 @@ def test_a_prior_is_a_density(kind: str) -> None:
 
 
 def test_vamp_begins_with_rows_of_the_data() -> None:
-    vae = VAE({"x": Spec((4, 4)), "y": Spec((1,), classes=3)}, {}, prior="vamp", components=5, **SMALL)
+    vae = VAE(
+        {"x": Spec((4, 4), axes=IMAGE), "y": Spec((1,), classes=3)}, {}, prior="vamp", components=5, **SMALL
+    )
     x = {"x": torch.randn(3, 16, 1), "y": torch.tensor([[0], [1], [2]])}
     vae.init_from_data(x, nothing(3), Rng(range(3)))
     with torch.no_grad():
@@ -257,7 +259,7 @@ def test_the_continuous_bernoulli() -> None:
 
 
 def test_a_picture_of_the_continuous_bernoulli() -> None:
-    own = DecoderLikelihood({"x": Spec((1, 4)), "n": Spec((1,))}, "bernoulli")
+    own = DecoderLikelihood({"x": Spec((1, 4), axes=IMAGE), "n": Spec((1,))}, "bernoulli")
     assert own.gaussian == ["n"]  # a number has no bounds
     out = {"x": torch.tensor([-4.0, 0.0, 1.0, 6.0])[None, :, None].expand(6000, -1, -1)}
     x = own.draw(out, Rng(range(6000)))["x"]
@@ -307,7 +309,7 @@ def test_options(options: dict[str, Any], case: str) -> None:
 
 def test_a_map_of_two_numbers() -> None:
     """decode takes any z, a source or none beside it: what a latent map, a traversal and an interpolation need."""
-    vae = VAE({"x": Spec((12, 12))}, {"y": Spec((1,), classes=3)}, **SMALL)
+    vae = VAE({"x": Spec((12, 12), axes=IMAGE)}, {"y": Spec((1,), classes=3)}, **SMALL)
     z = torch.cartesian_prod(*2 * [torch.linspace(-2, 2, 4)])
     c = Context({"y": torch.zeros(16, 1, dtype=torch.int64)}, torch.ones(16, 1, dtype=torch.bool))
     with torch.no_grad():

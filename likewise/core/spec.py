@@ -1,7 +1,8 @@
-"""Spec: what a network needs to know of a column. Layer 0, no torch.
+"""Spec: what a network needs to know of a column. It imports no torch.
 
-Every column is tokens on a grid: an image is a vector of C floats at each of (H, W) pixels, a text is one
-id of K at each of (T,) places, a label is one id at (1,), a number is one float at (1,).
+Every column is tokens on a grid: an image is a vector of C floats at each of (height, width) pixels, a text
+one id of K at each of (token,) positions, a label one id at (1,), a number one float at (1,). Networks choose
+stems and heads by the names of the axes, so a modality that names its axes needs no change in any network.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+IMAGE = ("height", "width")  # axes of images
+SAMPLED = {"height", "width", "frame", "time", "frequency"}  # axes along which values can be resampled
+
 
 @dataclass(frozen=True)
 class Spec:
     """The shape of one column: tokens on `grid`, each `width` floats, or each one id of `classes`.
 
-    `padded` says that a shorter value leaves tokens unused, in a row: id 0 fills the places after the end. Of
-    floats the last one of a token is then 1, and all of a token after the end are 0; such columns are sources
-    only, as nothing could say where a drawn one ends.
+    grid      number of tokens along each axis
+    padded    a shorter value leaves trailing tokens unused: their id is 0. Of floats the last one of a used token
+              is 1 and all of an unused token are 0; such columns are sources only, as nothing could tell where
+              a sample ends.
+    windowed  a value is a window of a longer sequence: it may begin anywhere, positions are relative, and a
+              sample may be longer than the grid
+    axes      a name for each axis of the grid, or () where they have none: "height", "width" of images, "frame"
+              of clips, "time" and "frequency" of sound and series, "token" of text, "codebook" of codes
 
-    `running` says that a value is a window of a longer one: it begins anywhere, its places tell nothing but
-    how far apart they are, and a drawn one may go on for longer than the grid.
-
-    >>> Spec((24, 24), width=1).tokens, Spec((1,), classes=10).categorical
+    >>> Spec((24, 24), axes=IMAGE).tokens, Spec((1,), classes=10).categorical
     (576, True)
     """
 
@@ -30,12 +36,15 @@ class Spec:
     classes: int | None = None
     padded: bool = False
     windowed: bool = False
+    axes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.grid or min(*self.grid, self.width, 1 if self.classes is None else self.classes) < 1:
             raise ValueError(f"not a shape: {self}")
         if self.classes is not None and self.width != 1:
             raise ValueError(f"a categorical token is one id, so width must be 1: {self}")
+        if self.axes and len(self.axes) != len(self.grid):
+            raise ValueError(f"name every axis of the grid or none: {self}")
 
     @property
     def tokens(self) -> int:
@@ -46,3 +55,12 @@ class Spec:
     def categorical(self) -> bool:
         """Whether a token is an id (int64, shape (B, T)) and not floats (float32, shape (B, T, C))."""
         return self.classes is not None
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it is a signal of floats sampled along its axes, which can be resampled: an image, a clip ..."""
+        return bool(self.axes) and not self.categorical and SAMPLED.issuperset(self.axes)
+
+    def with_floats(self, width: int) -> Spec:
+        """The same grid and axes with `width` floats a token."""
+        return Spec(self.grid, width, axes=self.axes)

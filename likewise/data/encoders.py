@@ -61,7 +61,7 @@ class FrozenEncoder:
 
     def code_spec(self, column: str) -> Spec:
         """Of the longest text."""
-        return Spec((self._text.length,), width=self._config["hidden_size"] + 1, padded=True)
+        return Spec((self._text.length,), width=self._config["hidden_size"] + 1, padded=True, axes=("token",))
 
     def to_codes(self, column: str, values: Sequence[str]) -> Tensor:
         """Texts -> (N, T, C), with T the pieces of the longest. Raises ValueError for one without room."""

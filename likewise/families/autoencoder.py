@@ -92,9 +92,13 @@ class Autoencoder(Family):
             books=books,
         )
         known = known_specs(self.codec.columns.specs) if self.infill else {}
-        vectors = Spec(self.codec.grid, width=self.codec.bottleneck.floats)
         self.prior = Denoiser(
-            {"z": vectors}, {**self.sources, **known}, width=width, depth=depth, stem="patch", predict="x"
+            {"z": self.codec.vector_spec},
+            {**self.sources, **known},
+            width=width,
+            depth=depth,
+            stem="patch",
+            predict="x",
         )
 
     def parameters_of(self, phase: str) -> list[tuple[str, torch.nn.Parameter]]:

@@ -79,7 +79,7 @@ class VAE(Family):
         if not several and self.dims == 1:
             self.infill = 0.0  # known, it leaves nothing to tell
         self.columns = ContinuousCodes(targets)
-        seen = {n: Spec(s.grid, s.width + 1) for n, s in self.columns.specs.items()}  # with a mask
+        seen = {n: s.with_floats(s.width + 1) for n, s in self.columns.specs.items()}  # with a mask
         self.reader = ContextEncoder(sources, width)
         self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=coarse)
         self.whole = nn.Linear(self.encoder.tokens * width, 2 * latent)  # q

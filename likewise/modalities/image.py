@@ -17,7 +17,7 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.modalities.base import Modality
 
 LARGEST = 64  # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
@@ -72,7 +72,7 @@ class Image(Modality):
 
     @property
     def spec(self) -> Spec:
-        return Spec((self.height, self.width), width=self.channels)
+        return Spec((self.height, self.width), width=self.channels, axes=IMAGE)
 
     def check(self, value: Any) -> str | None:
         if not isinstance(value, PIL.Image.Image):

@@ -143,9 +143,10 @@ class Latent(Modality):
                 f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
                 f"({fine}) and its codes {self.spec.tokens} ({grid})"
             )
-        if len(grid) != 2:
+        if not self.base.spec.sampled:
             raise ValueError(f"parts of a column on a grid of {fine} cannot be known by their codes, {grid}")
-        hole = F.adaptive_max_pool2d((~mask).view(1, *fine).float(), grid)
+        pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[len(grid) - 1]
+        hole = pool((~mask).view(1, *fine).float(), grid)
         return (hole == 0).flatten()
 
     def restore_known(self, drawn: Any, value: Any, mask: Tensor) -> Any:

@@ -87,7 +87,7 @@ class Text(Modality):
     @property
     def spec(self) -> Spec:
         classes = self._tokenizer.get_vocab_size() + (self.end is None)
-        return Spec((self.length,), classes=classes, padded=True)
+        return Spec((self.length,), classes=classes, padded=True, axes=("token",))
 
     def tokens(self, value: str) -> int:
         """How many tokens a text takes, whether or not there is room for them."""

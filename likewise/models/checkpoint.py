@@ -9,6 +9,9 @@
 
 Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its
 own, so that being killed between two renames harms nothing. If the disk is full the old file stays.
+
+The JSON of each has its format; files of earlier formats are brought to the present one as they are read
+(migrations.py) and stay as they are on disk.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ from torch.optim import Optimizer
 from likewise.core.formula import View
 from likewise.data.encoders import reload_encoder
 from likewise.modalities.latent import Coder
+from likewise.models.migrations import FORMAT, migrate
 
-FORMAT = 1
 REQUIRED_KEYS = {
     "model.json": ("formula", "family", "options", "columns"),
     "chain.json": ("formula", "links"),
@@ -75,7 +78,7 @@ def save_chain(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_chain(folder: Path) -> dict[str, Any]:
-    """chain.json of a folder. Raises RunError if it is missing, damaged, or of another version."""
+    """chain.json of a folder. Raises RunError if it is missing, damaged, or newer."""
     return load_state(folder, CHAIN)
 
 
@@ -106,8 +109,8 @@ def _save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """model.json and the weights of a run folder. Raises RunError."""
-    state = load_state(folder)
-    return state, _read(folder / WEIGHTS)[0]
+    state = _read_state(folder, MODEL)
+    return migrate(state, _read(folder / WEIGHTS)[0])
 
 
 def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Coder]) -> dict[str, Coder]:
@@ -133,7 +136,12 @@ def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Co
 
 
 def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
-    """model.json of a run folder. Raises RunError if it is missing, damaged, or of another version."""
+    """model.json of a run folder, in the present format. Raises RunError if it is missing, damaged or newer."""
+    return migrate(_read_state(folder, name))[0]
+
+
+def _read_state(folder: Path, name: str) -> dict[str, Any]:
+    """model.json or chain.json in the format in which it was written."""
     path = folder / name
     if not path.exists():
         if name == MODEL and is_chain(folder):
@@ -149,30 +157,43 @@ def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:
         version = state["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
-    if version != FORMAT:
-        writer = state.get("likewise", "that wrote it")
-        raise RunError(
-            f"{folder} was written in format {version}, this version of likewise reads {FORMAT}; "
-            f"install the version {writer}, or train again"
-        )
+    _check_format(path, version, state.get("likewise"))
     if lacks := [key for key in REQUIRED_KEYS[name] if key not in state]:
         raise RunError(f"{path} is damaged (it lacks {lacks[0]!r}); train again or restore it from a copy")
     return state
 
 
+def _check_format(path: Path, version: Any, writer: str | None) -> None:
+    """Raise RunError unless `version` is a format that can be read; `writer` is the version that wrote it."""
+    if not isinstance(version, int) or version < 1:
+        raise RunError(f"{path} is damaged ({version!r} is no format); train again or restore it from a copy")
+    if version > FORMAT:
+        raise RunError(
+            f"{path} was written in format {version}, and this version of likewise reads formats up to "
+            f"{FORMAT}; install likewise {writer or 'of a later version'} or train again"
+        )
+
+
 def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write resume.safetensors, with the JSON state in its header."""
-    header = {"state": json.dumps(state)}
+    header = {"state": json.dumps({"format": FORMAT, **state})}
     tensors = {k: v.contiguous() for k, v in tensors.items()}
     atomic_write(folder / RESUME, lambda path: save_file(tensors, path, header))
 
 
 def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What save_resume wrote. Raises RunError."""
+    """What save_resume wrote, in the present format. Raises RunError."""
     if not (folder / RESUME).exists():
         raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to begin")
     tensors, header = _read(folder / RESUME)
-    return tensors, json.loads(header["state"])
+    state = json.loads(header["state"])
+    if "format" not in state:  # format 1 had neither
+        state = {**state, "format": 1, "family": _read_state(folder, MODEL)["family"]}
+    _check_format(folder / RESUME, state["format"], state.get("likewise"))
+    weights = {name: v for name, v in tensors.items() if name.startswith(("raw.", "ema."))}
+    others = {name: v for name, v in tensors.items() if name not in weights}  # of the optimisers
+    state, weights = migrate(state, weights)
+    return weights | others, state
 
 
 def load_weights_into(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:

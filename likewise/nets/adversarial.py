@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 from likewise.nets.attention import zero_init
 from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.stems.base import norm, norm_channels
@@ -53,7 +53,7 @@ class Generator(nn.Module):
         super().__init__()
         self.names = list(specs)
         self.reader = ContextEncoder(sources, width)
-        self.heads = nn.ModuleList(_head(s.grid, outputs[n], width) for n, s in specs.items())
+        self.heads = nn.ModuleList(_head(s, outputs[n], width) for n, s in specs.items())
         self.trunk = Trunk([head.grid for head in self.heads], width, depth)
         self.place = nn.Linear(latent, sum(self.trunk.sizes) * width)
         self.style = nn.Linear(latent, width)
@@ -127,10 +127,11 @@ class _Residual(nn.Module):
 class _Down(nn.Module):
     """A picture down to at most COARSE x COARSE places by strided convolutions, then one vector."""
 
-    def __init__(self, grid: tuple[int, int], floats: int, width: int) -> None:
+    def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
-        self.grid, levels = grid, _levels(grid)
-        channels = [floats, *(max(LEAST, width >> i) for i in reversed(range(levels)))]
+        grid, levels = spec.grid, _levels(spec)
+        self.grid = grid
+        channels = [spec.width, *(max(LEAST, width >> i) for i in reversed(range(levels)))]
         self.downs = nn.ModuleList(_he(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(channels))
         self.out = _he(nn.Linear(channels[-1] * math.prod(n >> levels for n in grid), width))
         self.to(memory_format=torch.channels_last)
@@ -157,9 +158,10 @@ class _Flat(nn.Module):
 class _Up(nn.Module):
     """The way out of a picture: transposed convolutions from at most COARSE x COARSE places, to (-1, 1)."""
 
-    def __init__(self, grid: tuple[int, int], c_out: int, width: int) -> None:
+    def __init__(self, spec: Spec, c_out: int, width: int) -> None:
         super().__init__()
-        self.fine, levels = grid, _levels(grid)
+        grid, levels = spec.grid, _levels(spec)
+        self.fine = grid
         self.grid = tuple(math.ceil(n / 2**levels) for n in grid)
         channels = [width, *(max(LEAST, width >> i) for i in range(1, levels)), c_out]
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
@@ -177,23 +179,24 @@ class _Up(nn.Module):
         return x.tanh().permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
 
 
-def _levels(grid: tuple[int, ...]) -> int:
-    """How often a grid is halved: not at all if it is no picture, or a small one."""
-    if len(grid) != 2 or max(grid) <= COARSE:
+def _levels(spec: Spec) -> int:
+    """How often a grid is halved: not at all unless it is that of an image that is larger than COARSE."""
+    grid = spec.grid
+    if spec.axes != IMAGE or max(grid) <= COARSE:
         return 0
     return min(math.ceil(math.log2(max(grid) / COARSE)), int(math.log2(min(grid))))
 
 
 def _view(spec: Spec, width: int) -> nn.Module:
-    if _levels(spec.grid):
-        return _Down(spec.grid, spec.width, width)
+    if _levels(spec):
+        return _Down(spec, width)
     return _Flat(spec.tokens * spec.width, width)
 
 
-def _head(grid: tuple[int, ...], c_out: int, width: int) -> _Up | PatchStem:
-    if _levels(grid):
-        return _Up(grid, c_out, width)
-    head = PatchStem(grid, None, c_out, width)
+def _head(spec: Spec, c_out: int, width: int) -> _Up | PatchStem:
+    if _levels(spec):
+        return _Up(spec, c_out, width)
+    head = PatchStem(spec, None, c_out, width)
     nn.init.normal_(head.outside.weight, std=width**-0.5)
     return head
 
@@ -217,7 +220,7 @@ def augment(specs: Mapping[str, Spec], batches: list[Batch], share: float, rng: 
         return batches
     changed = [dict(batch) for batch in batches]
     for name, spec in specs.items():
-        if len(spec.grid) == 2:
+        if spec.axes == IMAGE:
             u = rng.uniform(8)
             for batch in changed:
                 batch[name] = _augment(batch[name].unflatten(1, spec.grid), u, share).flatten(1, 2)

@@ -107,4 +107,4 @@ def _source_embedding(spec: Spec, width: int, coarse: int) -> nn.Embedding | nn.
         return table
     if spec.padded:
         return nn.Linear(spec.width, width)
-    return make_stem("conv", spec.grid, spec.width, None, width, coarse=coarse)
+    return make_stem("conv", spec, spec.width, None, width, coarse=coarse)

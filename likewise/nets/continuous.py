@@ -30,7 +30,7 @@ class ContinuousCodes(nn.Module):
         super().__init__()
         self.categorical = [n for n, s in targets.items() if s.categorical]
         self.specs = {
-            n: Spec(s.grid, min(s.classes, CODE) if s.categorical else s.width) for n, s in targets.items()
+            n: s.with_floats(min(s.classes, CODE) if s.classes else s.width) for n, s in targets.items()
         }
         self.outputs = {n: s.classes or s.width for n, s in targets.items()}
         for name in self.categorical:

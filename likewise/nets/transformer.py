@@ -61,8 +61,8 @@ class Trunk(nn.Module):
 class DenoisingTransformer(nn.Module):
     """Target columns at their times, sources in context -> one prediction a target token.
 
-    Where target and source are pictures, the source is resized to the target's grid and comes in beside it
-    (Saharia et al., 2022, "SR3"), so that what lies at a place need not be looked for.
+    A source that is sampled along the same axes as a target (an image for an image) is resampled to the target's
+    grid and concatenated to it (Saharia et al., 2022, "SR3"), so that attention need not align the two.
 
     inputs   column -> Spec of what comes in (floats; a mask channel is added to each)
     outputs  column -> floats a token that come out
@@ -81,12 +81,11 @@ class DenoisingTransformer(nn.Module):
         told: int = 0,
     ) -> None:
         super().__init__()
-        self.beside = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
-        more = sum(s.width + 1 for s in self.beside.values())
-        self.grids = {n: s.grid for n, s in inputs.items() if len(s.grid) == 2 and more}
+        self.inputs = dict(inputs)
+        self.aligned = {n: _aligned(s, sources) for n, s in inputs.items()}
+        concatenated = {n: sum(s.width + 1 for s in same.values()) for n, same in self.aligned.items()}
         self.stems = nn.ModuleList(
-            make_stem(stem, s.grid, s.width + 1 + (more if n in self.grids else 0), outputs[n], width)
-            for n, s in inputs.items()
+            make_stem(stem, s, s.width + 1 + concatenated[n], outputs[n], width) for n, s in inputs.items()
         )
         self.names = list(inputs)
         self.reader = ContextEncoder(sources, width)
@@ -99,19 +98,17 @@ class DenoisingTransformer(nn.Module):
 
     def encode_sources(self, c: Context) -> EncodedContext:
         """Read the sources once; the result serves every t."""
-        beside = {name: self._resized(c, grid) for name, grid in self.grids.items()}
+        beside = {n: self._concatenated(c, n, same) for n, same in self.aligned.items() if same}
         return replace(self.reader(c), beside=beside)
 
-    def _resized(self, c: Context, grid: tuple[int, ...]) -> Tensor:
-        """Picture sources on another grid, each with a channel that says whether it is given: (B, T, C)."""
+    def _concatenated(self, c: Context, target: str, sources: Mapping[str, Spec]) -> Tensor:
+        """Sources on the grid of a target, each with a channel that says whether it is given: (B, T, C)."""
         parts = []
         for k, name in enumerate(c.values):
-            if name in self.beside:
+            if name in sources:
                 given = c.present[:, k, None, None].to(c.values[name])
                 x = torch.cat([c.values[name], torch.ones_like(c.values[name][..., :1])], dim=-1) * given
-                x = x.unflatten(1, self.beside[name].grid).permute(0, 3, 1, 2).float()
-                x = F.interpolate(x, size=grid, mode="bilinear", antialias=True)
-                parts.append(x.permute(0, 2, 3, 1).flatten(1, 2))
+                parts.append(resample(x.float(), sources[name].grid, self.inputs[target].grid))
         return torch.cat(parts, dim=-1)
 
     def forward(
@@ -127,7 +124,7 @@ class DenoisingTransformer(nn.Module):
             e = e + part(fourier_features(told[:, i]).to(dtype))[:, None]
         e = F.gelu(e)
         inside = [
-            torch.cat([x[n], known[n], *([context.beside[n]] if n in self.grids else [])], dim=-1)
+            torch.cat([x[n], known[n], *([context.beside[n]] if self.aligned[n] else [])], dim=-1)
             for n in self.names
         ]
         parts, skips = zip(
@@ -150,7 +147,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.names = list(inputs)
         self.stems = nn.ModuleList(
-            make_stem(stem, s.grid, s.width, None, width, coarse=coarse) for s in inputs.values()
+            make_stem(stem, s, s.width, None, width, coarse=coarse) for s in inputs.values()
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n
@@ -186,8 +183,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.names = list(inputs)
         self.stems = nn.ModuleList(
-            make_stem(stem, s.grid, None, outputs[n], width, skips=False, coarse=coarse)
-            for n, s in inputs.items()
+            make_stem(stem, s, None, outputs[n], width, skips=False, coarse=coarse) for n, s in inputs.items()
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n
@@ -207,3 +203,19 @@ def fourier_features(t: Tensor, floats: int = 256) -> Tensor:
     """Sines and cosines of t in [0, 1] at wavelengths from 2 pi to 2 pi / 1000: (...) -> (..., floats)."""
     angles = t[..., None] * 1000.0 ** torch.linspace(0, 1, floats // 2, device=t.device)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _aligned(target: Spec, sources: Mapping[str, Spec]) -> dict[str, Spec]:
+    """The sources that are sampled along the same axes as a target."""
+    return {n: s for n, s in sources.items() if target.sampled and s.sampled and s.axes == target.axes}
+
+
+def resample(x: Tensor, grid: tuple[int, ...], onto: tuple[int, ...]) -> Tensor:
+    """Floats on a grid of one to three axes -> another grid, linearly: (B, T, C) -> (B, T', C)."""
+    axes = len(grid)
+    mode = ("linear", "bilinear", "trilinear")[axes - 1]
+    channels_first = x.unflatten(1, grid).movedim(-1, 1)
+    y = F.interpolate(
+        channels_first, size=onto, mode=mode, antialias=axes == 2
+    )  # PyTorch has it for two axes
+    return y.movedim(1, -1).flatten(1, axes)

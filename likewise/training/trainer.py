@@ -214,7 +214,7 @@ class Trainer:
             return None
         if self.folder:
             about = self._about()
-            state = {"step": self.step, "elapsed": self.elapsed, **about}
+            state = {"step": self.step, "elapsed": self.elapsed, "family": self.model.family_name, **about}
             checkpoint.save_resume(self.folder, self._tensors(), state)
             self.model.save(self.folder, step=self.step, elapsed=round(self.elapsed, 1), **about)
         return heldout_loss(self.model, self.table) if len(self.table.test) else None

@@ -67,11 +67,11 @@ class Denoiser(nn.Module):
         if not 0 <= source_noise < 1:
             raise ValueError(f"source_noise is in [0, 1), not {source_noise:g}")
         self.source_noise = source_noise
-        self.noisy = {n: s for n, s in sources.items() if len(s.grid) == 2 and not s.categorical}
+        self.noisy = {n: s for n, s in sources.items() if s.sampled}
         if source_noise and not self.noisy:
             raise ValueError("source_noise is for sources that are pictures, and there is none; leave it out")
         if source_noise:
-            sources = {**sources, **{n: Spec(s.grid, s.width + 1) for n, s in self.noisy.items()}}
+            sources = {**sources, **{n: s.with_floats(s.width + 1) for n, s in self.noisy.items()}}
         self.targets, self.floats = dict(targets), ContinuousCodes(targets)
         self.names = list(targets)
         self.layout = Layout(self.floats.specs)

@@ -61,14 +61,21 @@ class Codec(nn.Module):
             self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
         )
         self.places, self.discrete = self.encoder.tokens, self.bottleneck.books > 0
-        self.grid = self.encoder.stems[0].grid if len(targets) == 1 else (self.places,)
-        books = [self.bottleneck.books] if self.bottleneck.books > 1 else []
-        self.spec = (
-            Spec((*self.grid, *books), classes=self.bottleneck.classes)
-            if self.discrete
-            else Spec(self.grid, width=self.bottleneck.floats)
-        )
+        one = next(iter(targets.values())) if len(targets) == 1 else None
+        self.grid = self.encoder.stems[0].grid if one else (self.places,)
+        self.vector_spec = Spec(self.grid, width=self.bottleneck.floats, axes=one.axes if one else ())
+        self.spec = self._id_spec() if self.discrete else self.vector_spec
         self.loss_terms: dict[str, Tensor] = {}
+
+    def _id_spec(self) -> Spec:
+        """Ids on the grid, with an axis for the codebooks if there are several."""
+        several = self.bottleneck.books > 1
+        axes = self.vector_spec.axes
+        return Spec(
+            (*self.grid, self.bottleneck.books) if several else self.grid,
+            classes=self.bottleneck.classes,
+            axes=(*axes, "codebook") if several and axes else axes,
+        )
 
     @torch.no_grad()
     def init_from_data(self, x: Batch) -> None:

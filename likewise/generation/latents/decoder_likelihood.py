@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch
 from likewise.core.rng import Rng
-from likewise.core.spec import Spec
+from likewise.core.spec import IMAGE, Spec
 
 RATE = 16.0  # log s^2 = 16 p: a variance falls by orders of magnitude while a weight moves by tenths
 FIRST = -2.4  # log s^2 at first: less than data's, so that reconstruction counts from the beginning
@@ -38,7 +38,7 @@ class DecoderLikelihood(nn.Module):
         self.bounded = {
             n
             for n, s in targets.items()
-            if kind == "bernoulli" and len(s.grid) == 2 and n not in self.categorical
+            if kind == "bernoulli" and s.axes == IMAGE and n not in self.categorical
         }
         self.gaussian = [n for n in targets if n not in self.categorical | self.bounded]
         some = bool(self.gaussian)  # DistributedDataParallel waits for the gradient of whatever requires one

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likewise.core.spec import Spec
 from likewise.nets.stems.base import COARSE, float32_parameters, norm, norm_channels
 
 
@@ -39,7 +40,7 @@ class ConvStem(nn.Module):
 
     def __init__(
         self,
-        grid: tuple[int, int],
+        spec: Spec,
         c_in: int | None,
         c_out: int | None,
         width: int,
@@ -48,6 +49,7 @@ class ConvStem(nn.Module):
         coarse: int = COARSE,
     ) -> None:
         super().__init__()
+        grid = spec.grid
         levels = math.ceil(math.log2(max(grid) / coarse))
         self.fine = grid
         self.padded = tuple(math.ceil(n / 2**levels) * 2**levels for n in grid)

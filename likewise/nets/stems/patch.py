@@ -1,4 +1,4 @@
-"""TODO nets.stems.patch."""
+"""PatchStem: linear patches along every axis, for any grid."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likewise.core.spec import IMAGE, Spec
 from likewise.nets.stems.base import COARSE, MAX_TOKENS, float32_parameters, norm
 
 
@@ -17,10 +18,11 @@ class PatchStem(nn.Module):
     """
 
     def __init__(
-        self, grid: tuple[int, ...], c_in: int | None, c_out: int | None, width: int, *, coarse: int = COARSE
+        self, spec: Spec, c_in: int | None, c_out: int | None, width: int, *, coarse: int = COARSE
     ) -> None:
         super().__init__()
-        limit = coarse if len(grid) == 2 else MAX_TOKENS ** (1 / len(grid))
+        grid = spec.grid
+        limit = coarse if spec.axes == IMAGE else MAX_TOKENS ** (1 / len(grid))
         self.fine = grid
         self.patch = tuple(math.ceil(n / limit) for n in grid)
         self.grid = tuple(math.ceil(n / p) for n, p in zip(grid, self.patch, strict=True))

@@ -1,19 +1,20 @@
-"""Stems: between the finest grid of a column, where its values and masks live, and the trunk's coarse one.
-
-Legend: B batch, T tokens of the column, C floats a token, n tokens of the trunk, D width,
-        (h, w) places of a picture.
-"""
+"""Which stem a column gets: by the option `stem` and by the axes of its Spec."""
 
 from __future__ import annotations
 
+from likewise.core.spec import IMAGE, Spec
 from likewise.nets.stems.base import COARSE, Stem
 from likewise.nets.stems.conv import ConvStem
 from likewise.nets.stems.patch import PatchStem
 
+CONV_STEMS: dict[tuple[str, ...], type[ConvStem]] = {
+    IMAGE: ConvStem
+}  # axes -> the stem of convolutions there
+
 
 def make_stem(
     kind: str,
-    grid: tuple[int, ...],
+    spec: Spec,
     c_in: int | None,
     c_out: int | None,
     width: int,
@@ -21,11 +22,12 @@ def make_stem(
     skips: bool = True,
     coarse: int = COARSE,
 ) -> Stem:
-    """The stem of a target column; without `c_in` it has the way out only, without `c_out` the way in.
+    """The stem of a column on the grid of `spec`, with `c_in` floats a token in and `c_out` out.
 
-    `conv` is a U-Net's shell where the grid is a picture; `patch` is linear everywhere. The trunk sees a
-    picture on a grid of at most `coarse` x `coarse`.
+    Without `c_in` it only decodes, without `c_out` it only encodes. `conv` is a U-Net's shell where there is
+    one for these axes and the grid is larger than `coarse` along an axis; `patch` is linear everywhere.
     """
-    if kind == "conv" and len(grid) == 2 and max(grid) > coarse:
-        return ConvStem(grid, c_in, c_out, width, skips=skips, coarse=coarse)
-    return PatchStem(grid, c_in, c_out, width, coarse=coarse)
+    conv = CONV_STEMS.get(spec.axes) if kind == "conv" and max(spec.grid) > coarse else None
+    if conv is not None:
+        return conv(spec, c_in, c_out, width, skips=skips, coarse=coarse)
+    return PatchStem(spec, c_in, c_out, width, coarse=coarse)

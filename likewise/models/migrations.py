@@ -1,0 +1,62 @@
+"""Migrations of run folders: what each format changed, so that runs of all earlier formats can be read.
+
+A migration takes the JSON state of a file (model.json, chain.json or the state of resume.safetensors) and the
+weights that belong to it, by name, and returns both in the next format. In resume.safetensors the names have the
+prefixes "raw." and "ema."; where only the state is read, there are no weights. Names that are new already
+stay as they are: a process that is killed while it saves may leave new weights beside an old model.json.
+
+To change the format, add a function and its entry in MIGRATIONS. Entries are never removed or edited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+State = dict[str, Any]
+Weights = dict[str, Tensor]
+Migration = Callable[[State, Weights], tuple[State, Weights]]
+
+# ---- 1 to 2: options, fields of the plan and modules have the names that the literature gives them
+
+OPTIONS_2: dict[str, dict[str, str]] = {}  # family -> old name -> new name
+PLAN_2: dict[str, str] = {}  # field of the training plan: old name -> new name
+# family -> regular expression -> replacement, in the names of weights without "raw." and "ema."
+WEIGHTS_2: dict[str, dict[str, str]] = {}
+
+
+def upgrade_1_to_2(state: State, weights: Weights) -> tuple[State, Weights]:
+    """Format 1 to 2: renamed options, fields of the plan and modules."""
+    family = state.get("family", "")  # a pipeline has none
+    state = dict(state)
+    for key, names in (("options", OPTIONS_2.get(family, {})), ("plan", PLAN_2)):
+        if key in state:
+            state[key] = {names.get(name, name): value for name, value in state[key].items()}
+    return state, rename_weights(weights, WEIGHTS_2.get(family, {}))
+
+
+def rename_weights(weights: Weights, patterns: Mapping[str, str]) -> Weights:
+    """The weights with every pattern replaced in their names, in order."""
+    renamed = {}
+    for name, value in weights.items():
+        prefix, name = re.fullmatch(r"((?:raw|ema)\.)?(.*)", name).groups(default="")
+        for pattern, replacement in patterns.items():
+            name = re.sub(pattern, replacement, name)
+        renamed[prefix + name] = value
+    return renamed
+
+
+MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2}  # format -> the function that leads to the next one
+FORMAT = max(MIGRATIONS) + 1  # of what is written
+
+
+def migrate(state: State, weights: Weights | None = None) -> tuple[State, Weights]:
+    """State and weights in the present format, by all migrations from state["format"] on, in turn."""
+    weights = weights or {}
+    while (version := state["format"]) in MIGRATIONS:
+        state, weights = MIGRATIONS[version](state, weights)
+        state = {**state, "format": version + 1}
+    return state, weights
