@@ -1,7 +1,7 @@
 """What one choice is worth: train the same formula under several settings, judge each alike.
 
     python benchmarks/ablate.py icons "image | text" --steps 300 "" t_mean=0,t_std=1.2 width=256 batch=128
-    python benchmarks/ablate.py my.txt text --minutes 3 "" grams=8192 width=256,depth=6 vocabulary=1024
+    python benchmarks/ablate.py my.txt text --minutes 3 "" hashed_ngrams=8192 width=256,depth=6 vocabulary=1024
 
 A setting is options of the family, of how a text is read, and fields of Plan, by name; "" is the defaults.
 All settings see the same rows in the same order, and the judge is likewise.evaluate with the same seed; of
@@ -59,7 +59,7 @@ def main() -> None:
         table.train.encoded(target)  # once, and not on the setting's clock
         plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
-        rows, began = plan.resolved(model.family).batch, time.perf_counter()
+        rows, began = plan.rows_per_step(model.family), time.perf_counter()
         for step in train(model, table, plan):
             last = step
         seconds = time.perf_counter() - began

@@ -58,7 +58,7 @@ def pythae_vae(beta: float | None) -> Maker:
         from pythae.models import VAE, BetaVAE, BetaVAEConfig, VAEConfig
         from pythae.models.nn.benchmarks.mnist import Decoder_Conv_AE_MNIST, Encoder_Conv_VAE_MNIST
 
-        size = {"input_dim": task.shape, "latent_dim": task.options["latent"]}
+        size = {"input_dim": task.shape, "latent_dim": task.options["latent_dim"]}
         config = VAEConfig(**size) if beta is None else BetaVAEConfig(**size, beta=beta)
         nets = (
             (Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config))

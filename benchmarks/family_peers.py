@@ -115,7 +115,7 @@ CASES: dict[str, dict[str, Case]] = {
         "digits": digits(
             (
                 "likewise vae",
-                likewise_of("vae", scores=True, sampling_options={"samples": DRAWS}, latent=LATENT),
+                likewise_of("vae", scores=True, sampling_options={"samples": DRAWS}, latent_dim=LATENT),
             ),
             ("pythae VAE", density_peers.pythae_vae(None)),
             ("pythae BetaVAE", density_peers.pythae_vae(0.01)),
@@ -307,7 +307,7 @@ def compare(family: str, name: str, case: Case, args: argparse.Namespace) -> dic
         args.seed,
         nullcontext,
         {
-            "latent": LATENT,
+            "latent_dim": LATENT,
             "draws": DRAWS,
             "steps": args.steps,
             "pythae_nets": args.pythae_nets,

@@ -22,7 +22,7 @@ from likewise import Model, Table
 def latent(table: Table, args: argparse.Namespace) -> Painter:
     """P(image), an autoencoder, then P(image@codes | text), a flow (Rombach et al., 2022)."""
     codes = Model(
-        "image", table.columns, "autoencoder", seed=args.seed, coarse=args.coarse, floats=args.floats
+        "image", table.columns, "autoencoder", seed=args.seed, max_grid=args.max_grid, code_dim=args.code_dim
     )
     flows: list[Model] = []
     notes: list[str] = []
@@ -45,7 +45,7 @@ def latent(table: Table, args: argparse.Namespace) -> Painter:
 
 def together(table: Table, args: argparse.Namespace) -> Painter:
     """P(image | text) of the family autoencoder, with the same codes."""
-    return likewise_of("autoencoder", coarse=args.coarse, floats=args.floats)(table, args)
+    return likewise_of("autoencoder", max_grid=args.max_grid, code_dim=args.code_dim)(table, args)
 
 
 METHODS = {"pixel": likewise_of(), "latent": latent, "together": together}
@@ -54,8 +54,8 @@ METHODS = {"pixel": likewise_of(), "latent": latent, "together": together}
 def main() -> None:
     parser = options(__doc__, 10, "runs/latent_or_pixel.json", list(METHODS), (10, 20))
     parser.add_argument("--share", type=float, default=0.4, help="of the time for the codes (default 0.4)")
-    parser.add_argument("--coarse", type=int, default=6, help="codes a side (default 6)")
-    parser.add_argument("--floats", type=int, default=8, help="of a code (default 8)")
+    parser.add_argument("--max-grid", type=int, default=6, help="codes a side (default 6)")
+    parser.add_argument("--code-dim", type=int, default=8, help="of a code (default 8)")
     compare(METHODS, parser.parse_args())
 
 

@@ -173,7 +173,7 @@ def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
     """P(image), two numbers in z: the decoder's mean over quantiles of N(0, I), and where digits lie."""
     folder = Path("runs/vae-2d")
     if not (folder / "model.json").exists():
-        model = Model("image", table.columns, "vae", latent=2, prior="standard")
+        model = Model("image", table.columns, "vae", latent_dim=2, prior="standard")
         for _ in train(model, table, Plan(minutes=minutes), folder):
             pass
     model = Model.load(folder)

@@ -19,7 +19,7 @@ def main() -> None:
     args = asked(__doc__, minutes=3)
     out = args.out or Path("runs/systems/dalle")
     table = Table.open(args.data)
-    vq = learn("image", table, out / "vq", args.minutes, "autoencoder", bottleneck="fsq", coarse=6)
+    vq = learn("image", table, out / "vq", args.minutes, "autoencoder", bottleneck="fsq", max_grid=6)
     seen = table.add_views("image@vq | text", vq=vq)
     model = learn("image@vq | text", seen, out / "writer", args.minutes, "autoregressive")
     judge(model, table, out, args.n)

@@ -19,7 +19,7 @@ def main() -> None:
     args = asked(__doc__, minutes=3)
     out = args.out or Path("runs/systems/stable_diffusion")
     table = Table.open(args.data)
-    codes = learn("image", table, out / "codes", args.minutes, "autoencoder", coarse=6, floats=8)
+    codes = learn("image", table, out / "codes", args.minutes, "autoencoder", max_grid=6, code_dim=8)
     seen = table.add_views("image@codes | text", codes=codes)
     model = learn("image@codes | text", seen, out / "latent", args.minutes)
     judge(model, table, out, args.n)

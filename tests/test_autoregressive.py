@@ -107,7 +107,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
     for i in range(6):
         apart = (state.step(i, used[:, i]) - whole[:, i]).abs()[used[:, i]].max()
         assert apart < 1e-4, f"slot {i} differs by {apart:.2g}"
-        state.push(tokens[:, i])
+        state.append(tokens[:, i])
     z["number"][:, 1] += 1  # a slot sees nothing of its own token, or of those after it
     other = torch.cat(
         list(model.causal([model.product.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1
@@ -318,7 +318,7 @@ def learn(model: Autoregressive, x: Batch, steps: int, batch: int = 128, lr: flo
         ).mean().backward()
         for optimiser in made:
             for group in optimiser.param_groups:
-                group["lr"] = group["base"] * min(1, (step + 1) / 20, 2 * (1 - step / steps))
+                group["lr"] = group["base_lr"] * min(1, (step + 1) / 20, 2 * (1 - step / steps))
             optimiser.step()
             optimiser.zero_grad()
 
@@ -426,11 +426,11 @@ def test_pictures_are_coded_and_other_columns_are_not() -> None:
 
 
 def test_codes_come_first_and_then_stand_still() -> None:
-    """Until `settle` only the codec learns; after it nothing that a code depends on does."""
+    """Until `freeze_codes_at` only the codec learns; after it nothing that a code depends on does."""
     x = {"image": torch.randn(8, 144, 1, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)}
     moved = {}
     for progress in (0.1, 0.9):
-        model = family({"image": Spec((12, 12), axes=IMAGE)}, settle=0.5)
+        model = family({"image": Spec((12, 12), axes=IMAGE)}, freeze_codes_at=0.5)
         model.progress = progress
         for phase in model.phases:
             for step in range(4):
@@ -449,7 +449,7 @@ def test_codes_begin_apart() -> None:
     """An untrained encoder says nearly the same of all pictures; what becomes codes is spread over them even so."""
     world = toy.table(128)
     model = Model("image", world.columns, "autoregressive", width=64, depth=1).family
-    x, codec = {"image": world.encoded("image")}, model.coders.named["image"]
+    x, codec = {"image": world.encoded("image")}, model.codecs.named["image"]
 
     def spread() -> Tensor:
         z = codec._encoded(x).flatten(0, 1)
@@ -463,9 +463,9 @@ def test_codes_begin_apart() -> None:
 
 @torch.no_grad()
 def test_the_bound_of_a_picture_is_that_of_its_codes_and_its_decoder() -> None:
-    model = family({"image": Spec((12, 12), axes=IMAGE), "label": Spec((1,), classes=3)}, coarse=2)
+    model = family({"image": Spec((12, 12), axes=IMAGE), "label": Spec((1,), classes=3)}, max_grid=2)
     x = {"image": torch.randn(5, 144, 1).clamp(-1, 1), "label": torch.arange(5)[:, None] % 3}
-    found, codec = model.log_prob(x, context(5), rng=Rng(range(5), "s")), model.coders.named["image"]
+    found, codec = model.log_prob(x, context(5), rng=Rng(range(5), "s")), model.codecs.named["image"]
     z = codec.encode({"image": x["image"]})
     masks = {n: torch.zeros(5, s.tokens, dtype=torch.bool) for n, s in model.targets.items()}
     free = {"image": torch.ones_like(z).bool(), "label": torch.ones(5, 1).bool()}

@@ -45,33 +45,38 @@ def made(kind: str, size: int = 60, floats: int = 6) -> Bottleneck:
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_the_nearest_code_of_a_code_is_itself(kind: str) -> None:
     own = made(kind)
-    once = own.snap(own.squash(vectors(own.floats)))
-    assert torch.allclose(own.snap(once), once, atol=1e-5)
+    once = own.quantize(own.normalize(vectors(own.code_dim)))
+    assert torch.allclose(own.quantize(once), once, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["fsq", "vq"])
 def test_every_id_goes_to_a_vector_and_back(kind: str) -> None:
     own = made(kind)
-    ids = torch.arange(own.classes)[None]
+    ids = torch.arange(own.codebook_size)[None]
     assert torch.equal(own.ids(own.vectors(ids)), ids)
 
 
 @pytest.mark.parametrize("kind", ["fsq", "vq", "rvq"])
 def test_ids_stand_for_the_nearest_code(kind: str) -> None:
     own = made(kind)
-    v = own.squash(vectors(own.floats))
+    v = own.normalize(vectors(own.code_dim))
     ids = own.ids(v)
-    assert ids.shape == (ROWS, 9 * own.books) and 0 <= int(ids.min()) <= int(ids.max()) < own.classes
-    assert torch.allclose(own.vectors(ids), own.snap(v), atol=1e-5)
+    assert (
+        ids.shape == (ROWS, 9 * own.num_codebooks)
+        and 0 <= int(ids.min()) <= int(ids.max()) < own.codebook_size
+    )
+    assert torch.allclose(own.vectors(ids), own.quantize(v), atol=1e-5)
     if kind != "rvq":  # of all codes none is nearer
-        codes = own.vectors(torch.arange(own.classes)[None])[0]
-        assert torch.allclose(torch.cdist(v, codes[None]).amin(-1), (v - own.snap(v)).norm(dim=-1), atol=1e-4)
+        codes = own.vectors(torch.arange(own.codebook_size)[None])[0]
+        assert torch.allclose(
+            torch.cdist(v, codes[None]).amin(-1), (v - own.quantize(v)).norm(dim=-1), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("levels", LEVELS.values(), ids=str)
 def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tuple[int, ...]) -> None:
     own = FSQ(math.prod(levels))
-    assert own.classes == math.prod(levels) and own.levels.tolist() == list(levels)
+    assert own.codebook_size == math.prod(levels) and own.levels.tolist() == list(levels)
     for i, count in enumerate(levels):
         stride = math.prod(levels[:i])
         along = own.vectors(stride * torch.arange(count)[None])[0, :, i]
@@ -79,9 +84,9 @@ def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tu
             torch.allclose(along.diff(), along.diff()[:1]) and abs(float(along.var(correction=0)) - 1) < 1e-5
         )
         u = torch.linspace(-1, 1, 10_001)[1:-1]
-        z = torch.zeros(1, len(u), own.floats)
+        z = torch.zeros(1, len(u), own.code_dim)
         z[0, :, i] = torch.atanh(u)
-        taken = own.ids(own.squash(z))[0] // stride % count
+        taken = own.ids(own.normalize(z))[0] // stride % count
         assert torch.allclose(torch.bincount(taken) / len(u), torch.full((count,), 1 / count), atol=1e-3)
 
 
@@ -89,14 +94,14 @@ def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tu
 def test_gradients_pass_straight_through(kind: str) -> None:
     """d out / d z is that of the vectors before they were moved to a code."""
     own = made(kind)
-    pull = vectors(own.floats).flip(0)
+    pull = vectors(own.code_dim).flip(0)
     grads = []
     for through in (True, False):
-        z = vectors(own.floats).requires_grad_()
-        out = own(z, Rng(range(ROWS)))[0] if through else own.squash(z)
+        z = vectors(own.code_dim).requires_grad_()
+        out = own(z, Rng(range(ROWS)))[0] if through else own.normalize(z)
         grads.append(torch.autograd.grad((out * pull).sum(), z)[0])
         if through and kind != "rvq":
-            assert torch.allclose(out, own.snap(own.squash(z)), atol=1e-5)
+            assert torch.allclose(out, own.quantize(own.normalize(z)), atol=1e-5)
     assert torch.allclose(*grads) and float(grads[0].abs().max()) > 0
 
 
@@ -104,11 +109,11 @@ def test_a_codebook_learns_what_it_is_told() -> None:
     """The cost draws codes to vectors, and vectors to codes four times less."""
     own = made("vq")
     z = vectors(6).requires_grad_()
-    v = own.squash(z)
+    v = own.normalize(z)
     cost = own(z, Rng(range(ROWS)))[1]
-    assert torch.allclose(cost, 1.25 * (v - own.snap(v)).square().flatten(1).mean(1), atol=1e-5)
+    assert torch.allclose(cost, 1.25 * (v - own.quantize(v)).square().flatten(1).mean(1), atol=1e-5)
     cost.sum().backward()
-    assert all(float(p.grad.abs().sum()) > 0 for p in (own.code, own.turn, z))
+    assert all(float(p.grad.abs().sum()) > 0 for p in (own.codebooks, own.projection, z))
 
 
 def test_further_books_say_what_is_left() -> None:
@@ -116,7 +121,7 @@ def test_further_books_say_what_is_left() -> None:
     for books in (1, 2, 3, 4):
         torch.manual_seed(0)
         own, v = ResidualVQ(6, 64, books), vectors(6)
-        left.append(float((own.squash(v) - own.snap(own.squash(v))).square().mean().detach()))
+        left.append(float((own.normalize(v) - own.quantize(own.normalize(v))).square().mean().detach()))
     assert left == sorted(left, reverse=True) and left[-1] < 0.35 * left[0]
 
 
@@ -124,7 +129,7 @@ def test_rows_use_some_of_the_books() -> None:
     """In training a row is rebuilt from its first one, two or three books, half of the rows from all."""
     own, v = made("rvq"), vectors(6)
     out, _ = own(v, Rng(range(ROWS)))
-    _, found = own._search(own.squash(v))
+    _, found = own._search(own.normalize(v))
     partial = torch.stack([sum(found[: q + 1]) for q in range(3)], dim=1)  # (B, Q, n, d)
     used = (out[:, None] - partial).abs().flatten(2).amax(-1).argmin(1)
     assert float((out - partial[torch.arange(ROWS), used]).detach().abs().max()) < 1e-5
@@ -136,8 +141,8 @@ def test_continuous_codes_have_noise_in_training_only() -> None:
     own = made("continuous")
     z = vectors(6, places=400)
     out, cost = own(z, Rng(range(ROWS)))
-    assert abs(float((out - own.squash(z)).std()) - NOISE) < 0.01 and float(cost.abs().max()) == 0
-    assert torch.allclose(own.squash(z).square().mean(-1), torch.ones(ROWS, 400), atol=1e-3)
+    assert abs(float((out - own.normalize(z)).std()) - NOISE) < 0.01 and float(cost.abs().max()) == 0
+    assert torch.allclose(own.normalize(z).square().mean(-1), torch.ones(ROWS, 400), atol=1e-3)
 
 
 # ---- codecs
@@ -159,7 +164,9 @@ def trained(world: Table, steps: int, **options: Any) -> tuple[Codec, dict[str, 
 
 @pytest.mark.parametrize("kind", ["continuous", "fsq", "vq", "rvq"])
 def test_a_codec_gives_back_what_it_was_given(world: Table, kind: str) -> None:
-    codec, x = trained(world, 200, bottleneck=kind, size=16 if kind in ("vq", "rvq") else 240, books=2)
+    codec, x = trained(
+        world, 200, bottleneck=kind, codebook_size=16 if kind in ("vq", "rvq") else 240, num_codebooks=2
+    )
     with torch.no_grad():
         codes = codec.encode(x)
         back, again = codec.decode(codes), codec.encode(x)
@@ -239,7 +246,7 @@ def test_codes_stand_still_once_they_are_settled() -> None:
 @pytest.mark.parametrize("kind", ["fsq", "vq", "rvq"])
 @pytest.mark.parametrize("case", ["label", "several_of_all"])
 def test_bottlenecks_keep_the_contract(kind: str, case: str) -> None:
-    check_family(Autoencoder, cases=[case], bottleneck=kind, codebook=64, books=2)
+    check_family(Autoencoder, cases=[case], bottleneck=kind, codebook_size=64, num_codebooks=2)
 
 
 def test_discrete_draws_are_of_codes() -> None:
@@ -251,8 +258,8 @@ def test_discrete_draws_are_of_codes() -> None:
         width=32,
         depth=1,
         bottleneck="vq",
-        codebook=2,
-        coarse=1,
+        codebook_size=2,
+        max_grid=1,
         infill=0.0,
     )
     with torch.no_grad():

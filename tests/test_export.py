@@ -57,14 +57,18 @@ def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> 
 
 @pytest.fixture(
     scope="module",
-    params=[("document", {"base": 100.0}), ("text", {"base": 100.0}), ("document", {"compat": "gpt2"})],
+    params=[
+        ("document", {"rope_theta": 100.0}),
+        ("text", {"rope_theta": 100.0}),
+        ("document", {"compat": "gpt2"}),
+    ],
     ids=str,
 )
 def pair(request, tmp_path_factory) -> tuple[Model, Path]:
     """A model, and the folder it is exported to."""
     kind, options = request.param
     folder = tmp_path_factory.mktemp("exported") / kind
-    model = written(kind, eps=0.01, **options)  # far from what anyone takes for granted
+    model = written(kind, norm_eps=0.01, **options)  # far from what anyone takes for granted
     to_transformers(model, folder)
     return model, folder
 
@@ -80,7 +84,9 @@ def logits(model: Model, ids: Tensor) -> Tensor:
     family = model.family
     x = torch.nn.functional.pad(ids, (0, 1))[None]
     told = family.causal(
-        [family.product.embed(0, x)], torch.ones_like(x, dtype=torch.bool), family.reader(model.context([{}]))
+        [family.product.embed(0, x)],
+        torch.ones_like(x, dtype=torch.bool),
+        family.context_encoder(model.context([{}])),
     )
     return family.heads[0](told[0])[0]
 
@@ -131,10 +137,17 @@ def test_an_export_comes_back(pair) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"base": 5e4}, {"tied": True}, {"compat": "gpt2"}, {"compat": "gpt2", "tied": False}], ids=str
+    "options",
+    [
+        {"rope_theta": 5e4},
+        {"tie_embeddings": True},
+        {"compat": "gpt2"},
+        {"compat": "gpt2", "tie_embeddings": False},
+    ],
+    ids=str,
 )
 def test_a_second_export_is_the_first(options, tmp_path: Path) -> None:
-    model = written(eps=1e-6, hidden=48, **options)
+    model = written(norm_eps=1e-6, mlp_width=48, **options)
     to_transformers(model, tmp_path / "a")
     to_transformers(from_transformers(tmp_path / "a"), tmp_path / "b")
     one, two = (load_file(tmp_path / x / "model.safetensors") for x in "ab")
@@ -493,14 +506,22 @@ def test_a_tokenizer_that_changes_texts_is_refused(
 @pytest.mark.parametrize(
     ("formula", "options", "said"),
     [
-        ("text", {"grams": 100}, "grams"),
+        ("text", {"hashed_ngrams": 100}, "hashed_ngrams"),
         ("text", {"infill": 0.1}, "infill"),
         ("text | label", {}, r"text \| label"),
         ("label", {"family": "autoregressive"}, "one target"),
         ("text", {"heads": 3}, "heads=3"),
         ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
-        ("text", {"compat": "none", "tied": True}, "tied=True is an option of compat=llama or gpt2"),
-        ("text", {"compat": "gpt2", "base": 10.0}, "base=10.0 is an option of compat=llama; leave it out"),
+        (
+            "text",
+            {"compat": "none", "tie_embeddings": True},
+            "tie_embeddings=True is an option of compat=llama or gpt2",
+        ),
+        (
+            "text",
+            {"compat": "gpt2", "rope_theta": 10.0},
+            "rope_theta=10.0 is an option of compat=llama; leave it out",
+        ),
         ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no marks"),
         ("text", {"compat": "gpt2", "heads": 3}, "heads=3"),
         ("text", {"compat": "opt"}, "none, llama, gpt2"),

@@ -166,7 +166,7 @@ def test_every_weight_learns_even_if_no_row_is_rearranged(table: Table) -> None:
 def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int) -> None:
     """The most likely ids of a middle, by the cache and by one pass over the rearranged row."""
     column = (table if kind == "document" else words()).columns["text"]
-    model = shaken(Model("text", {"text": column}, fim=0.5, grams=grams, **SMALL))
+    model = shaken(Model("text", {"text": column}, fim=0.5, hashed_ngrams=grams, **SMALL))
     family, classes = model.family, column.spec.classes
     with torch.no_grad():
         family.heads[0].out.bias[0] = -20  # it does not end
@@ -195,7 +195,7 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
             [family.product.embed(0, told)],
             told != 0,
             reading,
-            family.embeds[0].row_metrics[PRE].expand(1, 1, -1),
+            family.embeddings[0].sentinels[PRE].expand(1, 1, -1),
         )
         assert torch.equal(family.heads[0](h).argmax(-1)[:, -4:], told[:, -4:])
 
@@ -323,5 +323,5 @@ def test_marks_are_read_whatever_is_dropped(table: Table) -> None:
     family = shaken(Model("text", table.columns, fim=1.0, dropout=0.9999, **SMALL)).family.train()
     x = {"text": table.train.encoded("text", range(6))}
     family.loss(x, nothing(6), "model", Rng(range(6), "train", 0)).sum().backward()
-    assert (family.embeds[0].row_metrics.grad.abs().amax(1) > 0).all()
-    assert not family.embeds[0].weight.grad.any()
+    assert (family.embeddings[0].sentinels.grad.abs().amax(1) > 0).all()
+    assert not family.embeddings[0].weight.grad.any()

@@ -130,25 +130,25 @@ def test_the_gradient_of_a_linear_critic_is_its_slope() -> None:
     assert torch.allclose(critic.slope.grad, 8 * 2 * slope)  # and it is differentiated in turn
 
 
-@pytest.mark.parametrize("penalised", [1.0, 0.25])
-def test_the_penalty_is_gamma_halves_of_both_gradients(penalised: float) -> None:
+@pytest.mark.parametrize("penalty_fraction", [1.0, 0.25])
+def test_the_penalty_is_gamma_halves_of_both_gradients(penalty_fraction: float) -> None:
     """On a share of the rows it is the same on average: |w|^2 gamma for a linear critic."""
-    count = 2000 if penalised < 1 else 8
+    count = 2000 if penalty_fraction < 1 else 8
     x = {n: torch.zeros(count, 1, 1) for n in PLANE}
     losses = []
     for gamma in (0.0, 3.0):
         torch.manual_seed(0)
-        family = GAN(PLANE, {}, penalty=gamma, penalised=penalised, **SMALL)
+        family = GAN(PLANE, {}, penalty=gamma, penalty_fraction=penalty_fraction, **SMALL)
         family.critic = Linear(torch.tensor([0.5, -2.0]))
         losses.append(family.loss(x, Context.full({}, count), "critic", rows(count)))
     more = (losses[1] - losses[0]).detach()
-    assert set(more.round(decimals=3).unique().tolist()) <= {0.0, round(3.0 * 4.25 / penalised, 3)}
+    assert set(more.round(decimals=3).unique().tolist()) <= {0.0, round(3.0 * 4.25 / penalty_fraction, 3)}
     assert float(more.mean()) == pytest.approx(3.0 * 4.25, rel=0.1)
 
 
 def test_a_share_of_rows_is_above_zero() -> None:
-    with pytest.raises(ValueError, match="penalised is a share"):
-        GAN(PLANE, {}, penalised=0.0)
+    with pytest.raises(ValueError, match="penalty_fraction is a share"):
+        GAN(PLANE, {}, penalty_fraction=0.0)
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -177,14 +177,14 @@ def test_the_critic_sees_what_is_known() -> None:
     targets = {"image": Spec((9, 13), width=3, axes=IMAGE), "label": Spec((1,), classes=4)}
     family = GAN(targets, {}, **SMALL)
     x = {"image": torch.randn(8, 117, 3), "label": torch.arange(8)[:, None] % 4}
-    real, masks = family.floats.encode(x), no_masks(targets, 8, torch.device("cpu"))
+    real, masks = family.column_codes.encode(x), no_masks(targets, 8, torch.device("cpu"))
     masks["image"][:, ::3] = True
     masks["label"][:4] = True
-    drawn = family.draw(rows().normal(family.latent), NOTHING, real, masks)
+    drawn = family.draw(rows().normal(family.latent_dim), NOTHING, real, masks)
     assert torch.equal(drawn["image"][masks["image"]], real["image"][masks["image"]])
     assert not (drawn["image"] == real["image"])[~masks["image"]].any()
     assert torch.equal(drawn["label"][:4], real["label"][:4])
-    near = (drawn["label"] - family.floats.codes("label")).norm(dim=-1).amin(1)
+    near = (drawn["label"] - family.column_codes.codes("label")).norm(dim=-1).amin(1)
     assert near.max() < 1e-5
     drawn["label"][4:].sum().backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in family.generator.parameters())

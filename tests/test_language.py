@@ -305,7 +305,7 @@ def test_prompts_of_any_length_are_drawn_together(model: Model) -> None:
 def test_what_is_fed_at_once_is_what_training_sees(table: Table, grams: int) -> None:
     """The most likely id after a prompt, by the cache and by one pass over all of it."""
     torch.manual_seed(0)
-    model = Model("text", table.columns, grams=grams, **SMALL).eval()
+    model = Model("text", table.columns, hashed_ngrams=grams, **SMALL).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn(p.shape))
@@ -347,7 +347,7 @@ def test_a_text_may_be_longer_than_a_window(model: Model) -> None:
 def test_what_is_drawn_is_told_from_what_log_prob_tells_it_from(table: Table) -> None:
     """Of a text of three windows, the most likely id each time."""
     torch.manual_seed(0)
-    model = Model("text", table.columns, grams=64, width=32, depth=2).eval()
+    model = Model("text", table.columns, hashed_ngrams=64, width=32, depth=2).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.2 * torch.randn(p.shape))

@@ -35,11 +35,11 @@ def made(targets: dict[str, Spec], sources: dict[str, Spec] | None = None, **opt
         torch.manual_seed(0)
         family = Mixture(targets, sources or {}, **{"components": 3, "rank": 1, **options})
         with torch.no_grad():
-            for p in (family.logits, family.mean, family.log_std, *family.tables):
+            for p in (family.logits, family.mean, family.log_std, *family.class_logits):
                 p.add_(0.7 * torch.randn_like(p))
-            family.factor.add_(0.5 * torch.randn_like(family.factor))
+            family.loadings.add_(0.5 * torch.randn_like(family.loadings))
             family.centre.add_(0.3)
-            family.log_unit.add_(-0.4)
+            family.log_scale.add_(-0.4)
     return family.eval()
 
 
@@ -74,7 +74,7 @@ def test_contract(options: dict[str, Any]) -> None:
 
 
 def test_wrong_options() -> None:
-    for name in ("components", "rank", "floor", "count"):
+    for name in ("components", "rank", "min_std", "pseudocount"):
         with pytest.raises(ValueError, match=name):
             Mixture({"x": NUMBER}, {}, **{name: 0})
 
@@ -158,7 +158,7 @@ def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
 
 def test_the_low_rank_density_is_that_of_torch() -> None:
     family = made({"image": Spec((5, 8), axes=IMAGE)}, covariance="low_rank", rank=3)
-    parts, unit = family.parts(), family.log_unit.double().exp()
+    parts, unit = family.parts(), family.log_scale.double().exp()
     truth = LowRankMultivariateNormal(
         family.centre.double() + unit * parts.mean, unit[:, None] * parts.factor, unit**2 * parts.noise
     )
@@ -174,7 +174,7 @@ def test_the_low_rank_density_is_that_of_torch() -> None:
 def test_draws_have_the_moments_of_the_conditional(covariance: str) -> None:
     """Where the known numbers differ between rows, and where a class is a source."""
     family = made({"x": Spec((4,))}, {"a": Spec((1,), classes=3)}, covariance=covariance, rank=2)
-    parts, unit, centre = family.parts(), family.log_unit.double().exp(), family.centre.double()
+    parts, unit, centre = family.parts(), family.log_scale.double().exp(), family.centre.double()
     n, x, mask = 40_000, torch.tensor([0.5, -1.0, 2.0, 0.1]), torch.zeros(2, 4, dtype=torch.bool)
     mask[0, 0], mask[1, 1:3] = True, True
     known = KnownParts({"x": x[:, None].expand(n, 4, 1)}, {"x": mask.repeat(n // 2, 1)})
@@ -205,7 +205,7 @@ def test_knobs_of_drawing() -> None:
     family, rng = made({"x": Spec((50,))}, components=1, rank=2), Rng(range(200), "draw")
     c = Context.full({}, 200)
     still = family.sample(c, known=None, rng=rng, temperature=0.0)["x"][..., 0]
-    assert (still - (family.centre + family.log_unit.exp() * family.mean[0])).abs().max() < 1e-5
+    assert (still - (family.centre + family.log_scale.exp() * family.mean[0])).abs().max() < 1e-5
     smooth = family.sample(c, known=None, rng=rng, noise=False)["x"][..., 0]
     assert int(torch.linalg.matrix_rank(smooth - still, atol=1e-3)) == 2
 
@@ -218,7 +218,7 @@ def fit(x: Tensor, ids: Tensor, used: int, full: bool) -> EMFit:
     draw = rng.normal(x.shape[1] if full else 2).double()
     data = Rows(x, {"a": ids}, x, rng.uniform(1)[:, 0], draw)
     floor = torch.full((x.shape[1],), 1e-4, dtype=torch.float64)
-    return EMFit(data, {"a": Spec((1,), classes=3)}, used, floor, full=full, shrink=2.0, count=0.1)
+    return EMFit(data, {"a": Spec((1,), classes=3)}, used, floor, full=full, shrinkage=2.0, pseudocount=0.1)
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -251,7 +251,7 @@ def test_em_recovers_a_known_mixture() -> None:
     x, _ = two_dimensional(4000, 0)
     family = begun(x, components=3)
     order = torch.tensor([[-2.0, 0.0], [1.0, 1.5], [1.0, -1.5]])
-    means = family.centre + family.log_unit.exp() * family.mean
+    means = family.centre + family.log_scale.exp() * family.mean
     k = torch.cdist(order, means).argmin(1)
     assert (family.logits.softmax(0)[k] - torch.tensor([0.5, 0.3, 0.2])).abs().max() < 0.03
     assert (means[k] - order).abs().max() < 0.08
@@ -274,7 +274,7 @@ def test_numbers_that_never_vary_are_safe() -> None:
     x = torch.full((60, 49), -1.0)
     x[:, 10:20] = torch.randint(0, 256, (60, 10), generator=draw) / 127.5 - 1
     family = begun(x, components=100)
-    parts, unit = family.parts(), family.log_unit.exp()
+    parts, unit = family.parts(), family.log_scale.exp()
     assert all(p.isfinite().all() for p in family.parameters())
     assert scored(family, {"x": x[..., None]}).isfinite().all()
     assert (parts.noise.sqrt() * unit).min() > 1 / 127.5 / math.sqrt(12) * 0.999

@@ -28,7 +28,7 @@ from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
 from likewise.nets.conditioning import EncodedContext
 from likewise.testing import check_family
 
-SMALL = {"width": 32, "depth": 1, "latent": 2}
+SMALL = {"width": 32, "depth": 1, "latent_dim": 2}
 
 
 def nothing(rows: int) -> Context:
@@ -52,7 +52,7 @@ def linear(too_wide: float = 1.0) -> VAE:
     torch.manual_seed(0)
     vae = VAE({"a": Spec((1,), width=3), "b": Spec((1,))}, {}, prior="standard", infill=0.0, **SMALL)
     with torch.no_grad():
-        vae.likelihood.spread.fill_((math.log(math.expm1(math.log(S2) - LEAST)) + LEAST) / RATE)
+        vae.likelihood.raw_log_var.fill_((math.log(math.expm1(math.log(S2) - LEAST)) + LEAST) / RATE)
     assert abs(float(vae.likelihood.log_var("a").detach()) - math.log(S2)) < 1e-5
 
     def says(z: Tensor, reading: EncodedContext) -> Batch:
@@ -237,7 +237,7 @@ def test_vamp_begins_with_rows_of_the_data() -> None:
     x = {"x": torch.randn(3, 16, 1), "y": torch.tensor([[0], [1], [2]])}
     vae.init_from_data(x, nothing(3), Rng(range(3)))
     with torch.no_grad():
-        p, (mean, log_var) = vae._p(nothing(2), vae.reader(nothing(2))), vae.encode(x, nothing(3))
+        p, (mean, log_var) = vae._p(nothing(2), vae.context_encoder(nothing(2))), vae.encode(x, nothing(3))
     assert p.mean.shape == (2, 5, 2)
     turns = torch.arange(5) % 3
     assert torch.allclose(p.mean[0], mean[turns], atol=1e-5)
@@ -298,8 +298,8 @@ def test_numbers_are_gaussian_and_ids_have_all_of_the_mass() -> None:
         ({"prior": "mixture", "components": 4}, "several_of_all"),
         ({"prior": "vamp", "components": 4}, "grey_of_all"),
         ({"prior": "vamp", "components": 3, "free_bits": 0.1}, "several"),
-        ({"decoder": "bernoulli", "stem": "patch", "latent": 2}, "several"),
-        ({"coarse": 8, "beta": 0.5}, "colour"),
+        ({"decoder": "bernoulli", "stem": "patch", "latent_dim": 2}, "several"),
+        ({"max_grid": 8, "beta": 0.5}, "colour"),
     ],
     ids=str,
 )

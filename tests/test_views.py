@@ -18,7 +18,7 @@ from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
 from likewise.training.loss import heldout_loss
 
-CODER = {"width": 32, "codec_depth": 1, "depth": 1, "coarse": 4, "floats": 4}
+CODER = {"width": 32, "codec_depth": 1, "depth": 1, "max_grid": 4, "code_dim": 4}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_only_keeps_its_rows_when_seen(table: Table) -> None:
     [
         ("autoencoder", {}, ((3, 3), 4, False)),
         ("autoencoder", {"bottleneck": "fsq"}, ((3, 3), 1, True)),
-        ("autoencoder", {"bottleneck": "rvq", "books": 2, "codebook": 16}, ((3, 3, 2), 1, True)),
-        ("vae", {"latent": 6}, ((1,), 6, False)),
+        ("autoencoder", {"bottleneck": "rvq", "num_codebooks": 2, "codebook_size": 16}, ((3, 3, 2), 1, True)),
+        ("vae", {"latent_dim": 6}, ((1,), 6, False)),
     ],
 )
 def test_the_shape_of_codes(table: Table, family: str, options: dict, spec: tuple) -> None:
@@ -171,7 +171,7 @@ def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, co
     rows = [table.test[i] for i in range(len(table.test))]
     drawn = model.sample([{"image@codes": row["image"]} for row in rows])
     assert np.mean([a["label"] == b["label"] for a, b in zip(drawn, rows, strict=True)]) > 0.8
-    other = Model("image", table.columns, "vae", width=32, latent=5)
+    other = Model("image", table.columns, "vae", width=32, latent_dim=5)
     assert seen.add_views("image@codes", codes=other).columns["image@codes"].spec.width == 5
     assert isinstance(seen.columns["image@codes"], Latent) and seen.columns["image@codes"].spec.width == 4
 

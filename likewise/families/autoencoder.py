@@ -54,11 +54,11 @@ class Autoencoder(Family):
         codec_depth: int = 1,
         stem: Literal["conv", "patch"] = "conv",
         bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous",
-        coarse: int = 4,
-        floats: int = 8,
-        codebook: int = 1000,
-        books: int = 4,
-        settle: float = 0.5,
+        max_grid: int = 4,
+        code_dim: int = 8,
+        codebook_size: int = 1000,
+        num_codebooks: int = 4,
+        freeze_codes_at: float = 0.5,
         t_mean: float = 1.0,
         t_std: float = 1.0,
         infill: float | None = None,
@@ -79,19 +79,19 @@ class Autoencoder(Family):
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and next(iter(self.targets.values())).tokens == 1:
             self.infill = 0.0  # known, it leaves nothing to tell
-        self.settle, self.t_mean, self.t_std = settle, t_mean, t_std
+        self.freeze_codes_at, self.t_mean, self.t_std = freeze_codes_at, t_mean, t_std
         self.codec = Codec(
             targets,
             bottleneck=bottleneck,
             width=width,
             depth=codec_depth,
             stem=stem,
-            coarse=coarse,
-            floats=floats,
-            size=codebook,
-            books=books,
+            max_grid=max_grid,
+            code_dim=code_dim,
+            codebook_size=codebook_size,
+            num_codebooks=num_codebooks,
         )
-        known = known_specs(self.codec.columns.specs) if self.infill else {}
+        known = known_specs(self.codec.column_codes.specs) if self.infill else {}
         self.prior = Denoiser(
             {"z": self.codec.vector_spec},
             {**self.sources, **known},
@@ -115,7 +115,7 @@ class Autoencoder(Family):
         """The codec's loss, or (2) of its codes: (B,)."""
         if phase == "prior":
             return self._prior_loss(x, c, rng)
-        loss = self.codec.loss(x, rng, still=self.settle < self.progress < 1)
+        loss = self.codec.loss(x, rng, still=self.freeze_codes_at < self.progress < 1)
         self.loss_terms = dict(self.codec.loss_terms)
         return loss
 
@@ -143,7 +143,7 @@ class Autoencoder(Family):
 
     def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
         """The sources, and what is known of x beside them."""
-        return append_known(c, self.codec.columns.encode(x), masks) if self.infill else c
+        return append_known(c, self.codec.column_codes.encode(x), masks) if self.infill else c
 
     # ---- the codec as a view
 
@@ -217,7 +217,7 @@ class Autoencoder(Family):
             init=init,
         )["z"]
         says = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
-        drawn = self.codec.likelihood.draw(says, rng, noise)
+        drawn = self.codec.likelihood.sample(says, rng, noise)
         return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
 
 

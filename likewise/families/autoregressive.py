@@ -70,21 +70,21 @@ class Autoregressive(Family):
         width: int | None = None,
         depth: int = 4,
         components: int = 16,
-        floor: float = 0.01,
+        min_std: float = 0.01,
         codec: Literal["fsq", "vq", "rvq"] = "fsq",
-        coarse: int = 4,
-        codebook: int = 1000,
-        settle: float = 0.4,
+        max_grid: int = 4,
+        codebook_size: int = 1000,
+        freeze_codes_at: float = 0.4,
         infill: float | None = None,
-        grams: int = 0,
+        hashed_ngrams: int = 0,
         fim: float = 0.0,
         dropout: float | None = None,
         compat: Literal["none", "llama", "gpt2"] = "none",
         heads: int | None = None,
-        hidden: int | None = None,
-        base: float = BASE,
-        eps: float = EPS,
-        tied: bool | None = None,
+        mlp_width: int | None = None,
+        rope_theta: float = BASE,
+        norm_eps: float = EPS,
+        tie_embeddings: bool | None = None,
     ) -> None:
         """Build the network.
 
@@ -108,17 +108,26 @@ class Autoregressive(Family):
         `compat` has not.
         """
         super().__init__(targets, sources)
-        own = {"heads": heads, "hidden": hidden, "base": base, "eps": eps, "tied": tied}
+        own = {
+            "heads": heads,
+            "mlp_width": mlp_width,
+            "rope_theta": rope_theta,
+            "norm_eps": norm_eps,
+            "tie_embeddings": tie_embeddings,
+        }
         if reason := why_unsupported(
-            self.targets, self.sources, compat, {**own, "infill": infill, "grams": grams, "fim": fim}
+            self.targets,
+            self.sources,
+            compat,
+            {**own, "infill": infill, "hashed_ngrams": hashed_ngrams, "fim": fim},
         ):
             raise ValueError(reason)
         self.windowed = any(s.windowed for s in self.targets.values())
-        self.writes = [s.padded for s in self.targets.values()] == [True]
+        self.is_text = [s.padded for s in self.targets.values()] == [True]
         if not 0 <= fim <= 1:
             raise ValueError(f"fim={fim:g} is a share of the training rows, from 0 to 1")
-        for option, value in {"grams": grams, "fim": fim}.items():
-            if value and not self.writes:
+        for option, value in {"hashed_ngrams": hashed_ngrams, "fim": fim}.items():
+            if value and not self.is_text:
                 raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
         width = width or (256 if self.windowed else 128)
         self.weight_decay = 0.1 if self.windowed else 0.0
@@ -126,86 +135,93 @@ class Autoregressive(Family):
         if not 0 <= (self.dropout or 0) < 1:
             raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
         self.fim = fim
-        if self.writes:
+        if self.is_text:
             self.batch = max(24, min(self.batch, STEP // sum(s.tokens for s in self.targets.values())))
         if self.windowed and len(self.targets) > 1:
             raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
-        self.pictures = [
+        self.coded_targets = [
             n for n, s in self.targets.items() if not s.categorical and len(s.grid) > 1 and s.tokens > FEW
         ]
-        self.coders = MultiColumnCodec(
-            self.targets, self.pictures, bottleneck=codec, width=min(width, 128), coarse=coarse, size=codebook
+        self.codecs = MultiColumnCodec(
+            self.targets,
+            self.coded_targets,
+            bottleneck=codec,
+            width=min(width, 128),
+            max_grid=max_grid,
+            codebook_size=codebook_size,
         )
-        self.settle = settle
-        self.tokens = self.coders.specs
-        self.phases = ("codec", "model") if self.pictures else ("model",)  # type: ignore[misc]
+        self.freeze_codes_at = freeze_codes_at
+        self.tokens = self.codecs.specs
+        self.phases = ("codec", "model") if self.coded_targets else ("model",)  # type: ignore[misc]
         self.sizes = [s.tokens for s in self.tokens.values()]
-        specs, self.bare = list(self.tokens.values()), compat != "none"
+        specs, self.is_compat = list(self.tokens.values()), compat != "none"
         ids, more = (EmbeddingWithSentinels, SENTINELS) if fim else (nn.Embedding, 0)
         self.causal = (
             build(compat, *specs, width, depth, own)
-            if self.bare
+            if self.is_compat
             else CausalTransformer(specs, width, depth, more)
         )
         last = self.sizes[-1] == 1 and not fim  # that no slot reads
-        read = [] if self.bare else specs[:-1] if last else specs
-        self.embeds = nn.ModuleList(
+        read = [] if self.is_compat else specs[:-1] if last else specs
+        self.embeddings = nn.ModuleList(
             ids(s.classes, width) if s.categorical else FourierNumberEmbedding(s.width, width) for s in read
         )
         self.heads = nn.ModuleList(
-            CategoricalHead(width, s.classes, not self.bare, self.causal.shared)
+            CategoricalHead(width, s.classes, not self.is_compat, self.causal.tied_embedding)
             if s.categorical
-            else MixtureHead(width, s.width, components, floor)
+            else MixtureHead(width, s.width, components, min_std)
             for s in self.tokens.values()
         )
-        self.grams = HashedNGrams(grams, width) if grams else None
+        self.hashed_ngrams = HashedNGrams(hashed_ngrams, width) if hashed_ngrams else None
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if self.windowed and infill:
             raise ValueError("parts of a document cannot be known; leave infill out")
-        if self.windowed or self.bare or (not several and next(iter(self.targets.values())).tokens == 1):
+        if self.windowed or self.is_compat or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # known, it leaves nothing to tell
-        self.floats = ContinuousCodes(self.targets)
-        known = known_specs(self.floats.specs) if self.infill else {}
-        self.reader = ContextEncoder({**self.sources, **known}, width, coarse=READ)
+        self.column_codes = ContinuousCodes(self.targets)
+        known = known_specs(self.column_codes.specs) if self.infill else {}
+        self.context_encoder = ContextEncoder({**self.sources, **known}, width, coarse=READ)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
-        return [(n, p) for n, p in self.named_parameters() if n.startswith("coders.") == (phase == "codec")]
+        return [(n, p) for n, p in self.named_parameters() if n.startswith("codecs.") == (phase == "codec")]
 
     @property
     def product(self) -> SequenceLikelihood:
         """(1) of the sequence."""
-        embeds = [self.causal.embedding] if self.bare else self.embeds
+        embeds = [self.causal.embedding] if self.is_compat else self.embeddings
         dropout = 0.0
         if self.training:  # what is read for the first time cannot have been learned by heart
             again = min(DROPPED, DROP * max(0.0, self.epochs - 1))
             dropout = again if self.dropout is None else self.dropout
-        return SequenceLikelihood(self.tokens, self.causal, embeds, self.heads, self.grams, dropout)
+        return SequenceLikelihood(self.tokens, self.causal, embeds, self.heads, self.hashed_ngrams, dropout)
 
     # ---- learning
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """Heads start at the marginals of their columns, and codes so that pictures have different ones."""
-        self.coders.init_from_data(x)
+        self.codecs.init_from_data(x)
         for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
-            if name not in self.pictures:
+            if name not in self.coded_targets:
                 head.init_from_data(x[name][valid_mask(x[name], spec)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-log p of what is unknown, the mean over each column's tokens, summed over columns: (B,)."""
         if phase == "codec":
-            losses = self.coders.loss(x, rng, still=self.settle < self.progress < 1)
+            losses = self.codecs.loss(x, rng, still=self.freeze_codes_at < self.progress < 1)
             self.loss_terms = {"codec": losses.detach().mean()}
             return losses
-        if len(self.pictures) == len(self.targets) and self.progress < self.settle:  # all tokens still move
-            return 0 * self.causal.start.sum() + torch.zeros(len(rng), device=c.present.device)
+        if (
+            len(self.coded_targets) == len(self.targets) and self.progress < self.freeze_codes_at
+        ):  # all tokens still move
+            return 0 * self.causal.start_embedding.sum() + torch.zeros(len(rng), device=c.present.device)
         rows = len(rng)
         masks = (
             sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, rows, c.present.device)
         )
-        z = self.coders.encode(x)
+        z = self.codecs.encode(x)
         some = torch.stack([mask.any(1) for mask in masks.values()]).any(0)
         losses = torch.zeros(rows, len(z), device=c.present.device)
         for known in (True, False):  # a row of which nothing is known has no known parts to read
@@ -223,14 +239,14 @@ class Autoregressive(Family):
     def log_prob(self, x: Batch, c: Context, *, rng: Rng) -> Score:
         """(1), exact; a bound by (3) where there are pictures. A padded text ends once, with certainty."""
         masks = no_masks(self.targets, len(rng), c.present.device)
-        z = self.coders.encode(x)
+        z = self.codecs.encode(x)
         free = {n: torch.ones_like(valid_mask(v, self.tokens[n])) for n, v in z.items()}
         nats = self._nats(z, self._read(c, x, masks), free).sum(1)
-        for name, codec in self.coders.named.items():
+        for name, codec in self.codecs.named.items():
             nats = nats + codec.log_prob({name: x[name]}, z[name])
         return Score(
             nats,
-            "bound" if self.pictures else "exact",
+            "bound" if self.coded_targets else "exact",
             sum(s.tokens * s.width for s in self.targets.values()),
         )
 
@@ -302,9 +318,9 @@ class Autoregressive(Family):
                 "prompt, or a prompt and a suffix to a model that was trained with fim"
             )
         for name, value in {"prompt": prompt, "suffix": suffix, "tokens": tokens}.items():
-            if value is not None and not self.writes:
+            if value is not None and not self.is_text:
                 raise ValueError(f"{name} is for a model whose one target is a text")
-        if self.bare and (known or negative or suffix is not None or guidance not in (None, 1.0)):
+        if self.is_compat and (known or negative or suffix is not None or guidance not in (None, 1.0)):
             raise ValueError(
                 "a model with another library's trunk (compat) reads nothing but what stands "
                 "before a place: no suffix, no known parts, no guidance, no negative; give it a "
@@ -323,11 +339,13 @@ class Autoregressive(Family):
         rows, device = len(rng), c.present.device
         x, masks = fill_unknown(self.targets, known, rows, device)
         z = (
-            self.coders.encode(x)
+            self.codecs.encode(x)
             if known
             else {n: blank_values(s, rows, device) for n, s in self.tokens.items()}
         )
-        usual = {n: GUIDANCE if n in self.pictures else 1.0 for n, s in self.tokens.items() if s.categorical}
+        usual = {
+            n: GUIDANCE if n in self.coded_targets else 1.0 for n, s in self.tokens.items() if s.categorical
+        }
         weight = usual if guidance is None else dict.fromkeys(usual, guidance)
         if negative is not None and not weight:
             raise ValueError(
@@ -337,7 +355,7 @@ class Autoregressive(Family):
         other = negative_context([c], negative, next((w for w in weight.values() if w != 1), 1.0))
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         context = self._read(c if other is None else c + other, take(x, both), take(masks, both))
-        start = None if suffix is None else self.embeds[0].marks[PRE]
+        start = None if suffix is None else self.embeddings[0].sentinels[PRE]
         drawing = SequenceSampler(self.product, context, rng, start)
         for name, spec in self.tokens.items():
             choice = SamplingParams(temperature, top_p, min_p, weight.get(name, 1.0), presence, frequency)
@@ -358,17 +376,17 @@ class Autoregressive(Family):
             else:
                 drawing.column(name, z[name], forced, choice)
         out = drawing.out
-        for name, codec in self.coders.named.items():
+        for name, codec in self.codecs.named.items():
             out[name] = where_known(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
     # ---- targets, their tokens, and what is known of them
 
     def _read(self, c: Context, x: Batch, masks: Batch) -> EncodedContext:
-        return self.reader(append_known(c, self.floats.encode(x), masks) if self.infill else c)
+        return self.context_encoder(append_known(c, self.column_codes.encode(x), masks) if self.infill else c)
 
     def _forced(self, name: str, mask: Tensor) -> Tensor:
         """Which tokens of a column are known, (B, n); codes of a picture are if all of it is."""
-        if name in self.pictures:
+        if name in self.coded_targets:
             return mask.all(1, keepdim=True).expand(-1, self.tokens[name].tokens)
         return mask

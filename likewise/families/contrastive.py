@@ -49,8 +49,8 @@ class Contrastive(Family):
         width: int = 128,
         depth: int = 2,
         stem: Literal["conv", "patch"] = "conv",
-        coarse: int = 8,
-        floats: int = 64,
+        max_grid: int = 8,
+        embed_dim: int = 64,
         objective: Literal["infonce", "siglip"] = "infonce",
     ) -> None:
         """An encoder for each column. Raises ValueError for fewer than two targets, and for sources.
@@ -74,7 +74,7 @@ class Contrastive(Family):
             )
         self.objective, self.pairs = objective, list(itertools.combinations(targets, 2))
         self.towers = nn.ModuleList(
-            Tower(name, spec, width=width, depth=depth, stem=stem, coarse=coarse, floats=floats)
+            Tower(name, spec, width=width, depth=depth, stem=stem, coarse=max_grid, embed_dim=embed_dim)
             for name, spec in targets.items()
         )
         scale, bias = START[objective]
@@ -122,24 +122,24 @@ class Tower(nn.Module):
     """
 
     def __init__(
-        self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int, floats: int
+        self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int, embed_dim: int
     ) -> None:
         super().__init__()
         self.name, self.categorical = name, spec.categorical
         if spec.categorical:
-            self.reader = ContextEncoder({name: spec}, width)
-            self.reader.missing.requires_grad_(False)  # of a column that is always there
+            self.context_encoder = ContextEncoder({name: spec}, width)
+            self.context_encoder.missing.requires_grad_(False)  # of a column that is always there
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
         else:
             self.encoder = Encoder({name: spec}, width=width, depth=depth, stem=stem, coarse=coarse)
-        self.head = nn.Linear(width, floats)
+        self.head = nn.Linear(width, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.categorical:
             return self.head(norm(self.encoder({self.name: x})).mean(1))
         present = torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-        context = self.reader(Context({self.name: x}, present))
+        context = self.context_encoder(Context({self.name: x}, present))
         e = column_conditions(self.condition, context, len(x))
         return self.head(norm(self.trunk([context.pooled[:, None]], e, context)[0][:, 0]))
 

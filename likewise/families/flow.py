@@ -150,7 +150,9 @@ class Flow(Family):
     def grid(self, steps: int, shift: float = 1.0) -> list[float]:
         """Fine for pictures alone: of a category times near data, which training hardly sees, say nothing."""
         fine = all(predicts == "x" for predicts in self.denoiser.predicts.values())
-        return (log_snr_grid if fine and not self.denoiser.floats.categorical else time_grid)(steps, shift)
+        return (log_snr_grid if fine and not self.denoiser.column_codes.categorical else time_grid)(
+            steps, shift
+        )
 
     def log_prob(
         self,

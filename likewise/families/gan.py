@@ -61,10 +61,10 @@ class GAN(Family):
         *,
         width: int = 128,
         depth: int = 2,
-        latent: int = 64,
+        latent_dim: int = 64,
         loss: Game = "relativistic",
         penalty: float = 1.0,
-        penalised: float = 0.25,
+        penalty_fraction: float = 0.25,
         augment: float = 0.0,
         infill: float | None = None,
     ) -> None:
@@ -78,28 +78,28 @@ class GAN(Family):
         augment  chance that a picture is moved, brightened or cut into before the critic sees it
         infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
 
-        Raises ValueError if `penalised` is not in (0, 1].
+        Raises ValueError if `penalty_fraction` is not in (0, 1].
         """
         super().__init__(targets, sources)
-        if not 0 < penalised <= 1:
-            raise ValueError(f"penalised is a share of rows, in (0, 1], not {penalised}")
-        self.game, self.latent, self.augment = loss, latent, augment
-        self.penalty, self.penalised = penalty, penalised
-        self.floats = ContinuousCodes(targets)
+        if not 0 < penalty_fraction <= 1:
+            raise ValueError(f"penalty_fraction is a share of rows, in (0, 1], not {penalty_fraction}")
+        self.game, self.latent_dim, self.augment = loss, latent_dim, augment
+        self.penalty, self.penalty_fraction = penalty, penalty_fraction
+        self.column_codes = ContinuousCodes(targets)
         several = len(targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         # One token that stands alone is known or not; there is nothing to draw beside it.
-        partly = {n: s for n, s in self.floats.specs.items() if several or s.tokens > 1}
-        self.parts = partly if self.infill else {}
+        partly = {n: s for n, s in self.column_codes.specs.items() if several or s.tokens > 1}
+        self.known_columns = partly if self.infill else {}
         self.generator = Generator(
-            self.floats.specs,
-            self.floats.outputs,
-            {**sources, **known_specs(self.parts)},
-            latent=latent,
+            self.column_codes.specs,
+            self.column_codes.outputs,
+            {**sources, **known_specs(self.known_columns)},
+            latent=latent_dim,
             width=width,
             depth=depth,
         )
-        self.critic = Critic(self.floats.specs, sources, width=width, depth=depth)
+        self.critic = Critic(self.column_codes.specs, sources, width=width, depth=depth)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         """The parameters of the network that has the phase's name."""
@@ -109,16 +109,16 @@ class GAN(Family):
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """One side of the game, (B,): the critic's with (5) where there are gradients, or the generator's."""
-        real = self.floats.encode(x)
+        real = self.column_codes.encode(x)
         masks = (
             sample_masks(self.targets, self.infill, rng)
-            if self.parts
+            if self.known_columns
             else no_masks(self.targets, len(rng), rng.device)
         )
-        z = rng.normal(self.latent)
+        z = rng.normal(self.latent_dim)
         with torch.set_grad_enabled(phase == "generator" and torch.is_grad_enabled()):
             drawn = self.draw(z, c, real, masks)
-        real, drawn = augment(self.floats.specs, [real, drawn], self.augment, rng)
+        real, drawn = augment(self.column_codes.specs, [real, drawn], self.augment, rng)
         if phase == "critic":
             return self._criticise(real, drawn, c, rng)
         with _fixed(self.critic):
@@ -135,10 +135,10 @@ class GAN(Family):
         loss = critic_loss(self.game, f_real, f_drawn)
         self.loss_terms = {"f real": f_real.detach().mean(), "f drawn": f_drawn.detach().mean()}
         if self.penalty and torch.is_grad_enabled():
-            rows = (rng.uniform(1)[:, 0] < self.penalised).nonzero()[:, 0]
+            rows = (rng.uniform(1)[:, 0] < self.penalty_fraction).nonzero()[:, 0]
             twice = torch.cat([rows, rows + len(loss)])
             squares = gradient_norms(self.critic, {n: v[twice] for n, v in both.items()}, asked[twice])
-            squares = squares.view(2, -1).sum(0) / self.penalised  # |grad f(x)|^2 + |grad f(G(z))|^2
+            squares = squares.view(2, -1).sum(0) / self.penalty_fraction  # |grad f(x)|^2 + |grad f(G(z))|^2
             squares = loss.new_zeros(len(loss)).index_put((rows,), squares)
             self.loss_terms["gradients"] = squares.detach().mean()
             loss = loss + self.penalty / 2 * squares  # (5)
@@ -152,12 +152,14 @@ class GAN(Family):
         known column -> (B, T, C) floats, of which those in masks, column -> (B, T) bool, hold.
         """
         out = self._generated(
-            z, append_known(c, {n: known[n] for n in self.parts}, masks) if self.parts else c
+            z, append_known(c, {n: known[n] for n in self.known_columns}, masks) if self.known_columns else c
         )
         drawn = {}
-        for name, value in self.floats.mean(out).items():
-            if name in self.floats.categorical:  # the likeliest code, with the gradient of the mean code
-                code = self.floats.codes(name).to(value)[out[name].argmax(-1)]
+        for name, value in self.column_codes.mean(out).items():
+            if (
+                name in self.column_codes.categorical
+            ):  # the likeliest code, with the gradient of the mean code
+                code = self.column_codes.codes(name).to(value)[out[name].argmax(-1)]
                 value = value + (code - value).detach()
             drawn[name] = where_known(value, known[name], masks[name])
         return drawn
@@ -179,8 +181,8 @@ class GAN(Family):
         truncation  factor of z: below 1 the draws are more alike and nearer to the usual
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
-        z = truncation * rng.normal(self.latent)
-        drawn = self.floats.decode(self.draw(z, c, self.floats.encode(values), masks))
+        z = truncation * rng.normal(self.latent_dim)
+        drawn = self.column_codes.decode(self.draw(z, c, self.column_codes.encode(values), masks))
         return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
 
 

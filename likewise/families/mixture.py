@@ -57,9 +57,9 @@ class Mixture(Family):
         covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto",
         rank: int = 8,
         method: Literal["em", "gradient"] = "em",
-        floor: float = 0.01,
-        shrink: float | None = None,
-        count: float = 0.01,
+        min_std: float = 0.01,
+        shrinkage: float | None = None,
+        pseudocount: float = 0.01,
     ) -> None:
         """Make room for the components.
 
@@ -72,17 +72,22 @@ class Mixture(Family):
         count    rows' worth of the common frequencies of classes in each component's
         """
         super().__init__(targets, sources)
-        for name, value in (("components", components), ("rank", rank), ("floor", floor), ("count", count)):
+        for name, value in (
+            ("components", components),
+            ("rank", rank),
+            ("min_std", min_std),
+            ("pseudocount", pseudocount),
+        ):
             if value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
         self.columns = self.targets | self.sources
-        self.floats = Layout({n: s for n, s in self.columns.items() if not s.categorical})
+        self.numbers = Layout({n: s for n, s in self.columns.items() if not s.categorical})
         self.classes = {n: s for n, s in self.columns.items() if s.categorical}
-        numbers = self.floats.size
+        numbers = self.numbers.size
         self.many = numbers > FEW
         self.full = covariance == "full" or (covariance == "auto" and not self.many)
-        self.em, self.floor, self.count = method == "em", floor, count
-        self.shrink = (3.0 if self.many else 10.0) if shrink is None else shrink
+        self.em, self.min_std, self.pseudocount = method == "em", min_std, pseudocount
+        self.shrinkage = (3.0 if self.many else 10.0) if shrinkage is None else shrinkage
         ranks = numbers if self.full else 0 if covariance == "diagonal" else min(rank, numbers)
 
         def learned(*shape: int) -> nn.Parameter:
@@ -90,23 +95,23 @@ class Mixture(Family):
             return nn.Parameter(values, requires_grad=values.numel() > 0)
 
         self.logits = nn.Parameter(torch.zeros(components))
-        self.tables = nn.ParameterList(learned(s.tokens, s.classes) for s in self.classes.values())
-        self.mean, self.factor, self.log_std = learned(numbers), learned(numbers, ranks), learned(numbers)
+        self.class_logits = nn.ParameterList(learned(s.tokens, s.classes) for s in self.classes.values())
+        self.mean, self.loadings, self.log_std = learned(numbers), learned(numbers, ranks), learned(numbers)
         # the units of (2): x = centre + unit x', and the least deviation of x'
         self.centre = nn.Parameter(torch.zeros(numbers), requires_grad=False)
-        self.log_unit = nn.Parameter(torch.zeros(numbers), requires_grad=False)
-        self.log_floor = nn.Parameter(torch.full((numbers,), math.log(floor)), requires_grad=False)
+        self.log_scale = nn.Parameter(torch.zeros(numbers), requires_grad=False)
+        self.log_min_std = nn.Parameter(torch.full((numbers,), math.log(min_std)), requires_grad=False)
 
     # ---- the density
 
     def parts(self) -> Components:
         """The parameters as (1) and (2) mean them."""
-        noise = (2 * self.log_std.double()).exp() + (2 * self.log_floor.double()).exp()
+        noise = (2 * self.log_std.double()).exp() + (2 * self.log_min_std.double()).exp()
         return Components(
             self.logits.double().log_softmax(0),
-            [t.double().log_softmax(-1) for t in self.tables],
+            [t.double().log_softmax(-1) for t in self.class_logits],
             self.mean.double(),
-            self.factor.double(),
+            self.loadings.double(),
             noise,
         )
 
@@ -151,17 +156,17 @@ class Mixture(Family):
 
     def _flat(self, values: Batch, masks: Batch) -> tuple[Tensor, Tensor]:
         """The float columns as (B, N) in the units of (2), and which are known."""
-        if not self.floats.specs:
+        if not self.numbers.specs:
             like = next(iter(masks.values()))
             return like.new_zeros(len(like), 0, dtype=torch.float64), like.new_zeros(len(like), 0)
-        wide = {n: masks[n][..., None].expand(-1, -1, s.width) for n, s in self.floats.specs.items()}
-        flat = (self.floats.pack(values) - self.centre.double()) * (-self.log_unit.double()).exp()
-        return flat, self.floats.pack(wide)
+        wide = {n: masks[n][..., None].expand(-1, -1, s.width) for n, s in self.numbers.specs.items()}
+        flat = (self.numbers.pack(values) - self.centre.double()) * (-self.log_scale.double()).exp()
+        return flat, self.numbers.pack(wide)
 
     def _evidence(self, parts: Components, values: Batch, masks: Batch) -> Tensor:
         """log p_k(what is known), (B, K)."""
         x, known = self._flat(values, masks)
-        total = marginal(x, known, parts) - (known * self.log_unit.double()).sum(1, keepdim=True)
+        total = marginal(x, known, parts) - (known * self.log_scale.double()).sum(1, keepdim=True)
         for table, name in zip(parts.tables, self.classes, strict=True):
             places = torch.arange(table.shape[1], device=x.device)
             mass = table.permute(1, 2, 0)[places, values[name]]  # (B, T, K)
@@ -187,11 +192,11 @@ class Mixture(Family):
             mass = table[k].exp().cumsum(-1)  # (B, T, V)
             ids = (mass < (rng.uniform(spec.tokens)[..., None] * mass[..., -1:])).sum(-1)
             drawn[name] = torch.where(masks[name], values[name], ids.clamp(max=spec.classes - 1))
-        if self.floats.specs:
+        if self.numbers.specs:
             x, seen = self._flat(values, masks)
             x = self._draw(parts, k, x, seen, rng, temperature, temperature if noise else 0.0)
-            x = self.centre + self.log_unit.exp() * x.float()
-            for name, value in self.floats.unpack(x).items():
+            x = self.centre + self.log_scale.exp() * x.float()
+            for name, value in self.numbers.unpack(x).items():
                 drawn[name] = torch.where(masks[name][..., None], values[name].float(), value)
         return {n: drawn[n] for n in self.targets}
 
@@ -229,7 +234,7 @@ class Mixture(Family):
             {n: values[n] for n in self.classes},
             self._features(values),
             rng.uniform(1)[whole, 0],
-            rng.normal(self.factor.shape[2])[whole].double(),
+            rng.normal(self.loadings.shape[2])[whole].double(),
         )
         most = min(len(self.logits), max(1, rows // ROWS))
         if self.em and not self.many:
@@ -257,18 +262,18 @@ class Mixture(Family):
 
     def _climb(self, data: Rows, used: int) -> EMFit:
         """Components grouped, and, by the method "em", EM until a round gains next to nothing."""
-        floor = (2 * self.log_floor.double()).exp()
-        coarse = floor * (COARSE / self.floor) ** 2 if self.many else floor
+        floor = (2 * self.log_min_std.double()).exp()
+        coarse = floor * (COARSE / self.min_std) ** 2 if self.many else floor
         fit = EMFit(
             data,
             self.classes,
             used,
             coarse.clamp(max=1.0).maximum(floor),
             full=self.full,
-            shrink=self.shrink,
-            count=self.count,
+            shrinkage=self.shrinkage,
+            pseudocount=self.pseudocount,
         )
-        size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.factor.shape[2])
+        size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.loadings.shape[2])
         least = 1e-3 + 1e-5 * data.x.shape[1]  # nats a row
         for _ in range(min(100, max(5, int(WORK / size))) if self.em else 0):
             before = fit.reached
@@ -285,18 +290,18 @@ class Mixture(Family):
         its cell, whose variance is cell^2 / 12: no number may vary less.
         """
         centre, unit, least = [], [], []
-        for name in self.floats.specs:
+        for name in self.numbers.specs:
             value = values[name].flatten(1).double()  # (n, T C)
             levels = value.flatten().unique()
             cell = float(levels.diff().min()) if len(levels) > 1 else 0.0
             scale = float(value.std(correction=0)) or 1.0
-            least.append(torch.full_like(value[0], max(self.floor * scale, cell / math.sqrt(12))))
+            least.append(torch.full_like(value[0], max(self.min_std * scale, cell / math.sqrt(12))))
             centre.append(value.mean(0))
             unit.append(value.std(0, correction=0).maximum(least[-1]))
         if centre:
             self.centre.copy_(torch.cat(centre))
-            self.log_unit.copy_(torch.cat(unit).log())
-            self.log_floor.copy_((torch.cat(least) / torch.cat(unit)).log())
+            self.log_scale.copy_(torch.cat(unit).log())
+            self.log_min_std.copy_((torch.cat(least) / torch.cat(unit)).log())
 
     def _features(self, values: Batch) -> Tensor:
         """What rows are grouped by, (n, F): columns of one variance, categorical ones of more."""
@@ -316,11 +321,11 @@ class Mixture(Family):
         place = torch.arange(len(self.logits), device=parts.weight.device)
         index = place % len(parts.weight)
         self.logits.copy_(parts.weight[index] - 30.0 * (place >= len(parts.weight)))
-        for parameter, table in zip(self.tables, parts.tables, strict=True):
+        for parameter, table in zip(self.class_logits, parts.tables, strict=True):
             parameter.copy_(table[index])
         self.mean.copy_(parts.mean[index])
-        self.factor.copy_(parts.factor[index])
-        floor = (2 * self.log_floor.double()).exp()
+        self.loadings.copy_(parts.factor[index])
+        floor = (2 * self.log_min_std.double()).exp()
         self.log_std.copy_((parts.noise[index] - floor).maximum(1e-4 * floor).log() / 2)
 
 

@@ -50,8 +50,8 @@ class VAE(Family):
         width: int = 128,
         depth: int = 1,
         stem: Literal["conv", "patch"] = "patch",
-        coarse: int = 4,
-        latent: int = 16,
+        max_grid: int = 4,
+        latent_dim: int = 16,
         decoder: Literal["gaussian", "bernoulli"] = "gaussian",
         prior: Literal["standard", "learned", "mixture", "vamp"] = "learned",
         components: int = 50,
@@ -72,45 +72,54 @@ class VAE(Family):
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
-        self.latent, self.beta, self.free_bits, self.kl_warmup = latent, beta, free_bits, kl_warmup
+        self.latent_dim, self.beta, self.free_bits, self.kl_warmup = latent_dim, beta, free_bits, kl_warmup
         self.dims = sum(s.tokens * s.width for s in self.targets.values())
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and self.dims == 1:
             self.infill = 0.0  # known, it leaves nothing to tell
-        self.columns = ContinuousCodes(targets)
-        seen = {n: s.with_floats(s.width + 1) for n, s in self.columns.specs.items()}  # with a mask
-        self.reader = ContextEncoder(sources, width)
-        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=coarse)
-        self.whole = nn.Linear(self.encoder.tokens * width, 2 * latent)  # q
+        self.column_codes = ContinuousCodes(targets)
+        seen = {n: s.with_floats(s.width + 1) for n, s in self.column_codes.specs.items()}  # with a mask
+        self.context_encoder = ContextEncoder(sources, width)
+        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=max_grid)
+        self.posterior_head = nn.Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
         with torch.no_grad():  # little noise at first, lest z is ignored before it says anything
-            self.whole.bias[latent:] = NARROW
-        self.part = nn.Linear(self.encoder.tokens * width, 2 * latent) if self.infill else None  # r
-        self.prior = Prior(prior, latent, components, width)
-        self.pseudo = nn.ParameterList(
-            torch.randn(components, s.tokens, s.width) for s in self.columns.specs.values() if prior == "vamp"
+            self.posterior_head.bias[latent_dim:] = NARROW
+        self.partial_posterior_head = (
+            nn.Linear(self.encoder.tokens * width, 2 * latent_dim) if self.infill else None
+        )  # r
+        self.prior = Prior(prior, latent_dim, components, width)
+        self.pseudo_inputs = nn.ParameterList(
+            torch.randn(components, s.tokens, s.width)
+            for s in self.column_codes.specs.values()
+            if prior == "vamp"
         )  # u_k
         self.likelihood = DecoderLikelihood(targets, decoder)
-        self.up = nn.Linear(latent, self.encoder.tokens * width)
+        self.latent_proj = nn.Linear(latent_dim, self.encoder.tokens * width)
         self.decoder = Decoder(
-            self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
+            self.column_codes.specs,
+            self.likelihood.outputs,
+            width=width,
+            depth=depth,
+            stem=stem,
+            coarse=max_grid,
         )
 
     # ---- the parts of (1)
 
     def encode(self, x: Batch, c: Context) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x, c), (B, latent) each."""
-        q = self._q(self.columns.encode(x), self.reader(c))
+        q = self._q(self.column_codes.encode(x), self.context_encoder(c))
         return q.mean[:, 0], q.log_var[:, 0]
 
     def decode(self, z: Tensor, c: Context) -> Batch:
         """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
-        return self.likelihood.mode(self._says(z, self.reader(c)))
+        return self.likelihood.mode(self._says(z, self.context_encoder(c)))
 
     def _q(self, floats: Batch, context: EncodedContext) -> Gaussians:
         """q(z | x, c), floats column -> (B, T, C)."""
         seen = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
-        return self._gaussian(self.whole, seen, context)
+        return self._gaussian(self.posterior_head, seen, context)
 
     def _r(self, floats: Batch, masks: Batch, context: EncodedContext) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
@@ -118,7 +127,7 @@ class VAE(Family):
             n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
             for n, v in floats.items()
         }
-        return self._gaussian(self.part, seen, context)
+        return self._gaussian(self.partial_posterior_head, seen, context)
 
     def _gaussian(self, head: nn.Linear, seen: Batch, context: EncodedContext) -> Gaussians:
         return Gaussians.one(head(norm(self.encoder(seen, context)).flatten(1)))
@@ -126,15 +135,18 @@ class VAE(Family):
     def _p(self, c: Context, context: EncodedContext) -> Gaussians:
         """p(z | c)."""
         encoded = None
-        if self.pseudo:
-            rows = len(self.pseudo[0])
+        if self.pseudo_inputs:
+            rows = len(self.pseudo_inputs[0])
             values = {n: v[:1].expand(rows, *v.shape[1:]) for n, v in c.values.items()}
             nothing = Context(values, c.present.new_zeros(rows, len(values)))
-            encoded = self._q(dict(zip(self.columns.specs, self.pseudo, strict=True)), self.reader(nothing))
+            encoded = self._q(
+                dict(zip(self.column_codes.specs, self.pseudo_inputs, strict=True)),
+                self.context_encoder(nothing),
+            )
         return self.prior(context, len(c.present), encoded)
 
     def _says(self, z: Tensor, context: EncodedContext) -> Batch:
-        h = self.up(z.to(self.up.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
+        h = self.latent_proj(z.to(self.latent_proj.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
         return self.decoder(h, context)
 
     # ---- z as a view
@@ -142,7 +154,7 @@ class VAE(Family):
     def code_spec(self, name: str) -> Spec:
         """Of the mean of q(z | x), of the one target."""
         require_single_target(name, self.targets)
-        return Spec((1,), width=self.latent)
+        return Spec((1,), width=self.latent_dim)
 
     @torch.no_grad()
     def to_codes(self, name: str, x: Tensor) -> Tensor:
@@ -161,25 +173,25 @@ class VAE(Family):
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """The learned rows of (4) of priors.py start as rows of the data."""
-        for value, u in zip(self.columns.encode(x).values(), self.pseudo, strict=False):
+        for value, u in zip(self.column_codes.encode(x).values(), self.pseudo_inputs, strict=False):
             with torch.no_grad():
                 u.copy_(value[torch.arange(len(u), device=value.device) % len(value)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,)."""
-        floats, context = self.columns.encode(x), self.reader(c)
+        floats, context = self.column_codes.encode(x), self.context_encoder(c)
         q, p = self._q(floats, context), self._p(c, context)
-        z = q.draw(rng)
-        nats = self.likelihood.sum_nats(x, self._says(z, context))
+        z = q.sample(rng)
+        nats = self.likelihood.log_prob(x, self._says(z, context))
         if p.mean.shape[1] == 1:
             each = kl_normal(q, p)
             kl, paid = each.sum(1), each.clamp(min=self.free_bits).sum(1)
         else:  # no closed form: one draw
             kl = q.log_prob(z) - p.log_prob(z)
-            paid = kl.clamp(min=self.free_bits * self.latent) if self.free_bits else kl
+            paid = kl.clamp(min=self.free_bits * self.latent_dim) if self.free_bits else kl
         self.loss_terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
         loss = self.beta * min(1.0, self.progress / max(self.kl_warmup, 1e-9)) * paid - nats
-        if self.part is not None:
+        if self.partial_posterior_head is not None:
             loss = loss + self._partly(floats, sample_masks(self.targets, self.infill, rng), context, q)
         return loss / self.dims
 
@@ -188,7 +200,7 @@ class VAE(Family):
         rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
         gap = q.mean.new_zeros(len(q.mean))
         if not len(rows):
-            return gap + 0 * self.part.bias.sum()  # which DistributedDataParallel waits for
+            return gap + 0 * self.partial_posterior_head.bias.sum()  # which DistributedDataParallel waits for
         read = EncodedContext(context.tokens[rows], context.bias[rows], context.pooled[rows])
         r = self._r(take(floats, rows), take(masks, rows), read)
         still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
@@ -217,15 +229,15 @@ class VAE(Family):
         noise       whether many numbers, as of a picture, are drawn too; else their means are shown
         candidates  z among which (4) picks
         """
-        context = self.reader(c)
-        z = self._p(c, context).draw(rng, temperature)
+        context = self.context_encoder(c)
+        z = self._p(c, context).sample(rng, temperature)
         if known:
             values, masks = fill_unknown(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
             z = torch.where(some[:, None], self._picked(values, masks, c, context, rng, candidates), z)
         if init is not None:
             z = self._near(init, z, c, context)
-        x = self.likelihood.draw(self._says(z, context), rng, noise)
+        x = self.likelihood.sample(self._says(z, context), rng, noise)
         if known:
             x = {n: where_known(v, values[n], masks[n]) for n, v in x.items()}
         return x
@@ -258,7 +270,7 @@ class VAE(Family):
         masks = None
         if observed is not None:
             masks = no_masks(self.targets, len(rng), c.present.device) | observed
-        weight = self._weighted(x, masks, c, self.reader(c), rng, samples)[1]
+        weight = self._weighted(x, masks, c, self.context_encoder(c), rng, samples)[1]
         return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
 
     def _weighted(
@@ -268,14 +280,14 @@ class VAE(Family):
 
         Without an r they come from the prior.
         """
-        floats, p = self.columns.encode(x), self._p(c, context)
+        floats, p = self.column_codes.encode(x), self._p(c, context)
         if masks is None:
             q = self._q(floats, context)
         else:
-            q = p if self.part is None else self._r(floats, masks, context)
+            q = p if self.partial_posterior_head is None else self._r(floats, masks, context)
         z, weights = [], []
         for _ in range(draws):
-            z.append(q.draw(rng))
+            z.append(q.sample(rng))
             weights.append(p.log_prob(z[-1]) - q.log_prob(z[-1]))
         z, weight = torch.stack(z, dim=1), torch.stack(weights, dim=1)
         step = max(1, CHUNK // len(z))
@@ -288,7 +300,7 @@ class VAE(Family):
         read = EncodedContext(
             *(v.repeat_interleave(k, dim=0) for v in (context.tokens, context.bias, context.pooled))
         )
-        nats = self.likelihood.nats(
+        nats = self.likelihood.token_log_probs(
             {n: v.repeat_interleave(k, dim=0) for n, v in x.items()}, self._says(z.flatten(0, 1), read)
         )
         if masks is not None:

@@ -59,7 +59,7 @@ def from_transformers(folder: str | Path, *, column: str = "text", length: int |
     options = trunk.asked(config)
     text, first = _document(folder, config, trunk.name_map, length)
     if first != text.end:
-        options["tied"] = False
+        options["tie_embeddings"] = False
     weights = _weights(folder)
     model = Model(column, {column: text}, "autoregressive", compat=trunk.name_map.kind, **options)
     named = _named(weights, config, model, text, first)
@@ -116,13 +116,13 @@ def _named(
         for name, v in weights.items()
         if not name.endswith(theirs.idle)
     }
-    if config[theirs.fields["tied"]]:
+    if config[theirs.fields["tie_embeddings"]]:
         kept[HEAD] = kept.get(embedding)
     if lacks := [name for name in asked if kept.get(name) is None]:
         raise RunError(f"the weights lack {lacks[0]}; it is no whole model of the class {theirs.model}")
     if more := sorted(kept.keys() - {*asked, HEAD}):
         raise ValueError(f"the weights have {more[0]}, which the {theirs.called} of likewise has not")
-    heads, size = model.family.causal.options["heads"], model.family.causal.head
+    heads, size = model.family.causal.options["heads"], model.family.causal.head_dim
     shared = heads // (config.get("num_key_value_heads") or heads)
 
     def read(name: str) -> Tensor:

@@ -22,10 +22,66 @@ Migration = Callable[[State, Weights], tuple[State, Weights]]
 
 # ---- 1 to 2: options, fields of the plan and modules have the names that the literature gives them
 
-OPTIONS_2: dict[str, dict[str, str]] = {}  # family -> old name -> new name
+# family -> old name -> new name
+OPTIONS_2: dict[str, dict[str, str]] = {
+    "autoencoder": {
+        "coarse": "max_grid",
+        "floats": "code_dim",
+        "codebook": "codebook_size",
+        "books": "num_codebooks",
+        "settle": "freeze_codes_at",
+    },
+    "autoregressive": {
+        "coarse": "max_grid",
+        "codebook": "codebook_size",
+        "settle": "freeze_codes_at",
+        "floor": "min_std",
+        "grams": "hashed_ngrams",
+        "hidden": "mlp_width",
+        "base": "rope_theta",
+        "eps": "norm_eps",
+        "tied": "tie_embeddings",
+    },
+    "contrastive": {"coarse": "max_grid", "floats": "embed_dim"},
+    "gan": {"latent": "latent_dim", "penalised": "penalty_fraction"},
+    "mixture": {"floor": "min_std", "shrink": "shrinkage", "count": "pseudocount"},
+    "vae": {"coarse": "max_grid", "latent": "latent_dim"},
+}
 PLAN_2: dict[str, str] = {}  # field of the training plan: old name -> new name
-# family -> regular expression -> replacement, in the names of weights without "raw." and "ema."
-WEIGHTS_2: dict[str, dict[str, str]] = {}
+
+# Family -> regular expression -> replacement, in the names of weights without "raw." and "ema."
+CODEC_2 = {
+    r"bottleneck\.code$": "bottleneck.codebooks",
+    r"bottleneck\.turn$": "bottleneck.projection",
+    r"likelihood\.spread$": "likelihood.raw_log_var",
+}
+WEIGHTS_2: dict[str, dict[str, str]] = {
+    "autoencoder": CODEC_2,
+    "autoregressive": {
+        r"^coders\.": "codecs.",
+        r"^embeds\.(\d+)\.marks$": r"embeddings.\1.sentinels",
+        r"^embeds\.": "embeddings.",
+        r"^grams\.": "hashed_ngrams.",
+        r"^reader\.": "context_encoder.",
+        **CODEC_2,
+    },
+    "contrastive": {r"^(towers\.\d+)\.reader\.": r"\1.context_encoder."},
+    "mixture": {
+        r"^factor$": "loadings",
+        r"^log_floor$": "log_min_std",
+        r"^log_unit$": "log_scale",
+        r"^tables\.": "class_logits.",
+    },
+    "vae": {
+        r"^part\.": "partial_posterior_head.",
+        r"^prior\.both$": "prior.component_params",
+        r"^pseudo\.": "pseudo_inputs.",
+        r"^reader\.": "context_encoder.",
+        r"^up\.": "latent_proj.",
+        r"^whole\.": "posterior_head.",
+        **CODEC_2,
+    },
+}
 
 
 def upgrade_1_to_2(state: State, weights: Weights) -> tuple[State, Weights]:

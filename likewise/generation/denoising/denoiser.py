@@ -72,20 +72,20 @@ class Denoiser(nn.Module):
             raise ValueError("source_noise is for sources that are pictures, and there is none; leave it out")
         if source_noise:
             sources = {**sources, **{n: s.with_floats(s.width + 1) for n, s in self.noisy.items()}}
-        self.targets, self.floats = dict(targets), ContinuousCodes(targets)
+        self.targets, self.column_codes = dict(targets), ContinuousCodes(targets)
         self.names = list(targets)
-        self.layout = Layout(self.floats.specs)
-        auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.floats.specs.items()}
+        self.layout = Layout(self.column_codes.specs)
+        auto = {n: "v" if s.tokens * s.width <= FEW else "x" for n, s in self.column_codes.specs.items()}
         self.predicts = {n: auto[n] if predict == "auto" else predict for n in targets}
-        if jumps and self.floats.categorical:
+        if jumps and self.column_codes.categorical:
             raise ValueError(
                 "few_step is for targets that are numbers, and "
-                f"{self.floats.categorical[0]!r} is categorical; leave it out"
+                f"{self.column_codes.categorical[0]!r} is categorical; leave it out"
             )
         self.jumps = jumps
         self.net = DenoisingTransformer(
-            self.floats.specs,
-            self.floats.outputs,
+            self.column_codes.specs,
+            self.column_codes.outputs,
             sources,
             width=width,
             depth=depth,
@@ -95,7 +95,7 @@ class Denoiser(nn.Module):
 
     def pack(self, x: Batch) -> Tensor:
         """Encoded columns -> (B, N) floats."""
-        return self.layout.pack(self.floats.encode(x))
+        return self.layout.pack(self.column_codes.encode(x))
 
     def spread(self, masks: Batch) -> Tensor:
         """Which tokens, column -> (B, T) bool -> which numbers, (B, N) bool."""
@@ -125,7 +125,7 @@ class Denoiser(nn.Module):
         x = self.layout.unpack(x_t)
         out = self.net(x, t, masks, context, jump and jump.stacked())
         for k, name in enumerate(self.names):
-            if name not in self.floats.categorical and self.predicts[name] != "x":
+            if name not in self.column_codes.categorical and self.predicts[name] != "x":
                 a, b = paths.PREDICTIONS[self.predicts[name]](t[:, k, None, None])
                 out[name] = a * x[name] + b * out[name]
         return out
@@ -156,7 +156,7 @@ class Denoiser(nn.Module):
         total = torch.zeros(len(x0), device=x0.device)
         x0_of, unknown_of = self.layout.unpack(x0), self.layout.unpack(~known)
         for k, name in enumerate(self.names):
-            if name in self.floats.categorical:
+            if name in self.column_codes.categorical:
                 logits, ids = out[name].flatten(0, 1), x[name].flatten()
                 error = F.cross_entropy(logits, ids, reduction="none").view_as(x[name])
                 unknown = unknown_of[name][..., 0]
@@ -196,7 +196,7 @@ class Denoiser(nn.Module):
         def denoise(x_t: Tensor, t: float | Tensor, jump: StepCondition | None = None) -> Tensor:
             times = torch.as_tensor(t, dtype=torch.float32, device=x_t.device)
             times = times.expand(len(x_t), len(self.names))
-            return self.layout.pack(self.floats.mean(self.predict(x_t, times, known, context, jump)))
+            return self.layout.pack(self.column_codes.mean(self.predict(x_t, times, known, context, jump)))
 
         return denoise
 
@@ -251,7 +251,7 @@ class Denoiser(nn.Module):
         else:
             guided = self._guided(c, known, guidance, interval, zero_star, negative, interpolate_to)
             x = SAMPLERS[sampler](clamp_known(guided, value, known), x, times, noise, eta)
-        return self.floats.decode(self.layout.unpack(x))
+        return self.column_codes.decode(self.layout.unpack(x))
 
     def can_jump(self, guidance: float, negative: Context | None) -> bool:
         """Whether jumps were learned, and such guidance in them."""
@@ -344,10 +344,10 @@ class Denoiser(nn.Module):
 
     def numbers(self) -> int:
         """N, where a density can be had. Raises ValueError for categorical targets, which have none here."""
-        if self.floats.categorical:
+        if self.column_codes.categorical:
             raise ValueError(
                 "a flow or diffusion has a density over numbers only; "
-                f"the target {self.floats.categorical[0]!r} is categorical: "
+                f"the target {self.column_codes.categorical[0]!r} is categorical: "
                 "make it a source, or use the family autoregressive"
             )
         return self.layout.size

@@ -41,20 +41,20 @@ class Bottleneck(nn.Module):
     classes  K
     """
 
-    floats: int
-    books: int = 0
-    classes: int | None = None
+    code_dim: int
+    num_codebooks: int = 0
+    codebook_size: int | None = None
 
-    def squash(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         """What an encoder says, (B, n, d) -> vectors of about unit size, where codes may be."""
         return norm(z.float())
 
     def forward(self, z: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
         """Vectors for a decoder, (B, n, d), through which gradients pass, and what codes cost, (B,)."""
-        v = self.squash(z)
+        v = self.normalize(z)
         return v + NOISE * rng.normal(*v.shape[1:]), v.new_zeros(len(v))  # (1)
 
-    def snap(self, v: Tensor) -> Tensor:
+    def quantize(self, v: Tensor) -> Tensor:
         """Vectors -> the nearest vectors of codes, (B, n, d)."""
         return v
 
@@ -62,39 +62,39 @@ class Bottleneck(nn.Module):
 class FSQ(Bottleneck):
     """(2): every number at one of L levels that are evenly spaced and of unit variance."""
 
-    books = 1
+    num_codebooks = 1
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, codebook_size: int) -> None:
         super().__init__()
-        levels = LEVELS[max((s for s in LEVELS if s <= size), default=min(LEVELS))]
-        self.floats, self.classes = len(levels), math.prod(levels)
+        levels = LEVELS[max((s for s in LEVELS if s <= codebook_size), default=min(LEVELS))]
+        self.code_dim, self.codebook_size = len(levels), math.prod(levels)
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
-        base = [math.prod(levels[:i]) for i in range(len(levels))]
-        self.register_buffer("base", torch.tensor(base), persistent=False)
+        strides = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("strides", torch.tensor(strides), persistent=False)
 
     def _gap(self) -> Tensor:
         """Between levels: L of them, one unit apart, have the variance (L^2 - 1) / 12."""
         return (12 / (self.levels.double().square() - 1)).sqrt().float()
 
-    def squash(self, z: Tensor) -> Tensor:
+    def normalize(self, z: Tensor) -> Tensor:
         """Each level takes an equal share of (-1, 1)."""
         return 0.5 * self.levels * torch.tanh(z.float()) * self._gap()
 
     def forward(self, z: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-        v = self.squash(z)
-        return v + (self.snap(v) - v).detach(), v.new_zeros(len(v))
+        v = self.normalize(z)
+        return v + (self.quantize(v) - v).detach(), v.new_zeros(len(v))
 
-    def snap(self, v: Tensor) -> Tensor:
+    def quantize(self, v: Tensor) -> Tensor:
         return self.vectors(self.ids(v))
 
     def ids(self, v: Tensor) -> Tensor:
         """(B, n, d) -> the nearest codes, (B, n) int64."""
         level = (v.float() / self._gap() + (self.levels - 1) / 2).round().clamp(min=0)
-        return (torch.minimum(level, self.levels - 1.0).long() * self.base).sum(-1)
+        return (torch.minimum(level, self.levels - 1.0).long() * self.strides).sum(-1)
 
     def vectors(self, ids: Tensor) -> Tensor:
         """(B, n) -> (B, n, d)."""
-        level = ids[..., None] // self.base % self.levels
+        level = ids[..., None] // self.strides % self.levels
         return (level - (self.levels - 1) / 2) * self._gap()
 
 
@@ -105,14 +105,16 @@ class ResidualVQ(Bottleneck):
     Of several books, a row in training uses the first 1, 2, ... or all of them.
     """
 
-    def __init__(self, floats: int, size: int, books: int) -> None:
+    def __init__(self, code_dim: int, codebook_size: int, num_codebooks: int) -> None:
         super().__init__()
-        self.floats, self.classes, self.books = floats, size, books
-        self.code = nn.Parameter(torch.randn(books, size, floats))
-        self.turn = nn.Parameter(torch.eye(floats) * 0.5 ** torch.arange(books)[:, None, None])
+        self.code_dim, self.codebook_size, self.num_codebooks = code_dim, codebook_size, num_codebooks
+        self.codebooks = nn.Parameter(torch.randn(num_codebooks, codebook_size, code_dim))
+        self.projection = nn.Parameter(
+            torch.eye(code_dim) * 0.5 ** torch.arange(num_codebooks)[:, None, None]
+        )
 
     def _codes(self) -> Tensor:
-        return self.code.float() @ self.turn.float()  # (Q, K, d)
+        return self.codebooks.float() @ self.projection.float()  # (Q, K, d)
 
     def _search(self, v: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Book by book the nearest code to what is left, ids (B, n), and the codes, (B, n, d)."""
@@ -125,11 +127,11 @@ class ResidualVQ(Bottleneck):
         return ids, found
 
     def forward(self, z: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-        v, used = self.squash(z), None
+        v, used = self.normalize(z), None
         _, found = self._search(v)
-        if self.books > 1:  # half of the rows use all books
+        if self.num_codebooks > 1:  # half of the rows use all books
             u = rng.uniform(2)
-            used = torch.where(u[:, 0] < 0.5, self.books, 1 + (u[:, 1] * self.books).floor())
+            used = torch.where(u[:, 0] < 0.5, self.num_codebooks, 1 + (u[:, 1] * self.num_codebooks).floor())
         left, sum_, cost = v, torch.zeros_like(v), v.new_zeros(len(v))
         for q, e in enumerate(found):
             on = torch.ones_like(cost) if used is None else (q < used).float()
@@ -139,7 +141,7 @@ class ResidualVQ(Bottleneck):
             left = left - e.detach()
         return v + (sum_ - v).detach(), cost
 
-    def snap(self, v: Tensor) -> Tensor:
+    def quantize(self, v: Tensor) -> Tensor:
         return sum(self._search(v)[1])
 
     def ids(self, v: Tensor) -> Tensor:
@@ -148,14 +150,18 @@ class ResidualVQ(Bottleneck):
 
     def vectors(self, ids: Tensor) -> Tensor:
         """(B, n Q) -> (B, n, d)."""
-        by_book = ids.unflatten(1, (-1, self.books)).unbind(-1)
+        by_book = ids.unflatten(1, (-1, self.num_codebooks)).unbind(-1)
         return sum(codes[i] for codes, i in zip(self._codes(), by_book, strict=True))
 
 
-def make_bottleneck(kind: str, floats: int, size: int, books: int) -> Bottleneck:
+def make_bottleneck(kind: str, code_dim: int, codebook_size: int, num_codebooks: int) -> Bottleneck:
     """The bottleneck `kind`; `floats` a code, `size` classes, `books` of rvq, where each asks for them."""
     if kind == "continuous":
         made = Bottleneck()
-        made.floats = floats
+        made.code_dim = code_dim
         return made
-    return FSQ(size) if kind == "fsq" else ResidualVQ(floats, size, books if kind == "rvq" else 1)
+    return (
+        FSQ(codebook_size)
+        if kind == "fsq"
+        else ResidualVQ(code_dim, codebook_size, num_codebooks if kind == "rvq" else 1)
+    )

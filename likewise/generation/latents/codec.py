@@ -44,36 +44,41 @@ class Codec(nn.Module):
         width: int = 128,
         depth: int = 1,
         stem: str = "conv",
-        coarse: int = 4,
-        floats: int = 8,
-        size: int = 1000,
-        books: int = 4,
+        max_grid: int = 4,
+        code_dim: int = 8,
+        codebook_size: int = 1000,
+        num_codebooks: int = 4,
     ) -> None:
         """`floats` of a code, `size` of a codebook and `books` as `quantise.bottleneck` takes them."""
         super().__init__()
-        self.columns = ContinuousCodes(targets)
-        self.encoder = Encoder(self.columns.specs, width=width, depth=depth, stem=stem, coarse=coarse)
-        self.bottleneck = make_bottleneck(bottleneck, floats, size, books)
-        self.down = nn.Linear(width, self.bottleneck.floats)
-        self.up = nn.Linear(self.bottleneck.floats, width)
+        self.column_codes = ContinuousCodes(targets)
+        self.encoder = Encoder(self.column_codes.specs, width=width, depth=depth, stem=stem, coarse=max_grid)
+        self.bottleneck = make_bottleneck(bottleneck, code_dim, codebook_size, num_codebooks)
+        self.down = nn.Linear(width, self.bottleneck.code_dim)
+        self.up = nn.Linear(self.bottleneck.code_dim, width)
         self.likelihood = DecoderLikelihood(targets)
         self.decoder = Decoder(
-            self.columns.specs, self.likelihood.outputs, width=width, depth=depth, stem=stem, coarse=coarse
+            self.column_codes.specs,
+            self.likelihood.outputs,
+            width=width,
+            depth=depth,
+            stem=stem,
+            coarse=max_grid,
         )
-        self.places, self.discrete = self.encoder.tokens, self.bottleneck.books > 0
+        self.places, self.discrete = self.encoder.tokens, self.bottleneck.num_codebooks > 0
         one = next(iter(targets.values())) if len(targets) == 1 else None
         self.grid = self.encoder.stems[0].grid if one else (self.places,)
-        self.vector_spec = Spec(self.grid, width=self.bottleneck.floats, axes=one.axes if one else ())
+        self.vector_spec = Spec(self.grid, width=self.bottleneck.code_dim, axes=one.axes if one else ())
         self.spec = self._id_spec() if self.discrete else self.vector_spec
         self.loss_terms: dict[str, Tensor] = {}
 
     def _id_spec(self) -> Spec:
         """Ids on the grid, with an axis for the codebooks if there are several."""
-        several = self.bottleneck.books > 1
+        several = self.bottleneck.num_codebooks > 1
         axes = self.vector_spec.axes
         return Spec(
-            (*self.grid, self.bottleneck.books) if several else self.grid,
-            classes=self.bottleneck.classes,
+            (*self.grid, self.bottleneck.num_codebooks) if several else self.grid,
+            classes=self.bottleneck.codebook_size,
             axes=(*axes, "codebook") if several and axes else axes,
         )
 
@@ -85,7 +90,7 @@ class Codec(nn.Module):
         that learns without looking at it would leave them so.
         """
         few = {name: value[:SEEN] for name, value in x.items()}
-        h = norm(self.encoder(self.columns.encode(few))).flatten(0, 1).double()
+        h = norm(self.encoder(self.column_codes.encode(few))).flatten(0, 1).double()
         mean = h.mean(0)
         variance, axes = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))  # in increasing order
         weight = (axes / variance.clamp(min=1e-8).sqrt())[:, -len(self.down.weight) :].T.flip(0)
@@ -97,7 +102,7 @@ class Codec(nn.Module):
         if still:
             return self._polished(x, rng)
         v, cost = self.bottleneck(self._encoded(x), rng)
-        error = -self.likelihood.mean_nats(x, self.decode_params(v))
+        error = -self.likelihood.mean_log_prob(x, self.decode_params(v))
         self.loss_terms = {"reconstruction": error.detach().mean(), "codes": cost.detach().mean()}
         return error + cost
 
@@ -108,14 +113,14 @@ class Codec(nn.Module):
             some = take(x, rows)
             with torch.no_grad():
                 v, _ = self.bottleneck(self._encoded(some), rng.take(rows))
-            nats = self.likelihood.mean_nats(some, self.decode_params(v))
+            nats = self.likelihood.mean_log_prob(some, self.decode_params(v))
             loss = loss.index_put((rows,), -nats / LATER)
         self.loss_terms = {"reconstruction": loss.detach().mean()}
         return loss
 
     def encode(self, x: Batch) -> Tensor:
         """The codes of x without noise: (B, n, d) float32, or ids (B, n) int64."""
-        v = self.bottleneck.squash(self._encoded(x))
+        v = self.bottleneck.normalize(self._encoded(x))
         return self.bottleneck.ids(v) if self.discrete else v
 
     def decode(self, codes: Tensor) -> Batch:
@@ -124,7 +129,7 @@ class Codec(nn.Module):
 
     def log_prob(self, x: Batch, codes: Tensor) -> Tensor:
         """log p(x | codes) of the decoder, nats, (B,)."""
-        return self.likelihood.sum_nats(x, self.decode_params(self.vectors(codes)))
+        return self.likelihood.log_prob(x, self.decode_params(self.vectors(codes)))
 
     def vectors(self, codes: Tensor) -> Tensor:
         """Codes -> their vectors, (B, P, d); where codes are vectors, themselves."""
@@ -139,7 +144,7 @@ class Codec(nn.Module):
         return self.decoder(self.up(vectors.to(self.up.weight.dtype)))
 
     def _encoded(self, x: Batch) -> Tensor:
-        return self.down(norm(self.encoder(self.columns.encode(x))))
+        return self.down(norm(self.encoder(self.column_codes.encode(x))))
 
 
 class MultiColumnCodec(nn.ModuleList):

@@ -42,38 +42,39 @@ class DecoderLikelihood(nn.Module):
         }
         self.gaussian = [n for n in targets if n not in self.categorical | self.bounded]
         some = bool(self.gaussian)  # DistributedDataParallel waits for the gradient of whatever requires one
-        self.spread = nn.Parameter(torch.full((len(self.gaussian),), FIRST / RATE), requires_grad=some)
+        self.raw_log_var = nn.Parameter(torch.full((len(self.gaussian),), FIRST / RATE), requires_grad=some)
 
     def log_var(self, name: str) -> Tensor:
         """log s^2 of (1) of a column, ()."""
-        return LEAST + F.softplus(RATE * self.spread[self.gaussian.index(name)].float() - LEAST)
+        return LEAST + F.softplus(RATE * self.raw_log_var[self.gaussian.index(name)].float() - LEAST)
 
-    def nats(self, x: Batch, out: Batch) -> Batch:
+    def token_log_probs(self, x: Batch, out: Batch) -> Batch:
         """log p of every token: column -> (B, T), in the tokens' units; out column -> (B, T, outputs)."""
-        return {n: self._nats(n, x[n], out[n]) for n in self.outputs}
+        return {n: self._log_prob(n, x[n], out[n]) for n in self.outputs}
 
-    def mean_nats(self, x: Batch, out: Batch) -> Tensor:
+    def mean_log_prob(self, x: Batch, out: Batch) -> Tensor:
         """The mean of log p over the numbers of each column, summed over columns, (B,)."""
         return sum(
             v.mean(1) / (1 if n in self.categorical else self.outputs[n])
-            for n, v in self.nats(x, out).items()
+            for n, v in self.token_log_probs(x, out).items()
         )
 
-    def sum_nats(self, x: Batch, out: Batch) -> Tensor:
+    def log_prob(self, x: Batch, out: Batch) -> Tensor:
         """log p(x | out), (B,)."""
-        return sum(v.sum(1) for v in self.nats(x, out).values())
+        return sum(v.sum(1) for v in self.token_log_probs(x, out).values())
 
     def mode(self, out: Batch) -> Batch:
         """What a decoder says -> encoded columns: the mean of a number, the most likely class."""
         return {n: self._mode(n, v) for n, v in out.items()}
 
-    def draw(self, out: Batch, rng: Rng, noise: bool = True) -> Batch:
+    def sample(self, out: Batch, rng: Rng, noise: bool = True) -> Batch:
         """Encoded columns drawn from p(x | out); without noise those of one token alone, else their modes."""
         return {
-            n: self._draw(n, v, rng) if noise or v.shape[1] == 1 else self._mode(n, v) for n, v in out.items()
+            n: self._sample(n, v, rng) if noise or v.shape[1] == 1 else self._mode(n, v)
+            for n, v in out.items()
         }
 
-    def _nats(self, name: str, x: Tensor, out: Tensor) -> Tensor:
+    def _log_prob(self, name: str, x: Tensor, out: Tensor) -> Tensor:
         if name in self.categorical:  # (3)
             return -F.cross_entropy(out.flatten(0, 1), x.flatten(), reduction="none").view_as(x)
         if name in self.bounded:  # (2), log density of x = LIMIT (2 y - 1)
@@ -87,7 +88,7 @@ class DecoderLikelihood(nn.Module):
             return out.argmax(-1)
         return LIMIT * (2 * bounded_mean(out) - 1) if name in self.bounded else out
 
-    def _draw(self, name: str, out: Tensor, rng: Rng) -> Tensor:
+    def _sample(self, name: str, out: Tensor, rng: Rng) -> Tensor:
         shape = out.shape[1:]
         if name in self.categorical:  # Gumbel's trick
             u = rng.uniform(*shape).clamp(1e-9, 1 - 1e-7)

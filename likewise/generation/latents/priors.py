@@ -43,7 +43,7 @@ class Gaussians:
         """log p(z), z (B, L) -> (B,)."""
         return (self.log_weight + log_normal(z[:, None], self.mean, self.log_var).sum(-1)).logsumexp(1)
 
-    def draw(self, rng: Rng, temperature: float = 1.0) -> Tensor:
+    def sample(self, rng: Rng, temperature: float = 1.0) -> Tensor:
         """(B, L): a component by its weight, then N(mean, (temperature sigma)^2)."""
         mean, log_var = self.mean[:, 0], self.log_var[:, 0]
         if self.mean.shape[1] > 1:
@@ -87,7 +87,7 @@ class Prior(nn.Module):
         self.head = nn.Linear(width, 2 * latent if kind == "learned" else components)
         nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
         if kind == "mixture":
-            self.both = nn.Parameter(
+            self.component_params = nn.Parameter(
                 torch.cat([torch.randn(components, latent), torch.zeros(components, latent)], dim=1)
             )
 
@@ -99,7 +99,7 @@ class Prior(nn.Module):
         said = self.head(norm(self.trunk([self.token.expand(rows, 1, -1)], e, reading)[0][:, 0]))
         if self.kind == "learned":  # (2)
             return Gaussians.one(said)
-        parts = Gaussians.one(self.both) if encoded is None else encoded  # (3), (4)
+        parts = Gaussians.one(self.component_params) if encoded is None else encoded  # (3), (4)
         return Gaussians(
             said.float().log_softmax(1),
             parts.mean[:, 0].expand(rows, -1, -1),

@@ -1,7 +1,7 @@
 """EM: a mixture of Gaussians and classes, fitted to rows (Dempster et al., 1977).
 
 It looks for the largest posterior density, not likelihood, so that a component of few rows is safe: each has
-beside its own rows `shrink` more that are scattered as the rows of all components are about their means.
+beside its own rows `shrinkage` more that are scattered as the rows of all components are about their means.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Rows:
 class EMFit:
     """EM for (1), beginning with `used` groups of rows.
 
-    prior   of S_k: as if `shrink` more rows with covariance W_0 W_0^T + d_0 belonged to it, where that is the
-            covariance of all rows about the means of their groups; of the classes: `count` more rows with
+    prior   of S_k: as if `shrinkage` more rows with covariance W_0 W_0^T + d_0 belonged to it, where that is the
+            covariance of all rows about the means of their groups; of the classes: `pseudocount` more rows with
             the frequencies of all; of the weights: one more row for all components together
     """
 
@@ -63,12 +63,12 @@ class EMFit:
         floor: Tensor,
         *,
         full: bool,
-        shrink: float,
-        count: float,
+        shrinkage: float,
+        pseudocount: float,
     ) -> None:
         """`floor` (N,): the least variance of a number."""
         self.data, self.classes = data, classes
-        self.floor, self.full, self.shrink, self.count = floor, full, shrink, count
+        self.floor, self.full, self.shrinkage, self.pseudocount = floor, full, shrinkage, pseudocount
         x, group = data.x, grouped(data.features, used, data.pick)
         share = x.new_zeros(len(x), used)
         share[torch.arange(len(x), device=x.device), group] = 1.0
@@ -130,9 +130,9 @@ class EMFit:
         root, weighed = root_of(parts)
         within = (weighed.square() * noise[:, None]).sum((1, 2)) + (factor.T @ weighed).square().sum((1, 2))
         trace = ((factor.square().sum(1) + noise) / parts.noise).sum(1) - within
-        total = -self.shrink / 2 * (trace + log_det(parts, root)).sum() + parts.weight.mean()
+        total = -self.shrinkage / 2 * (trace + log_det(parts, root)).sum() + parts.weight.mean()
         for table, common in zip(parts.tables, self.common, strict=True):
-            total = total + self.count * (common.exp() * table).sum()
+            total = total + self.pseudocount * (common.exp() * table).sum()
         return total
 
     def maximise(self, share: Tensor) -> None:
@@ -151,14 +151,16 @@ class EMFit:
             x = x - parts.mean[k]
             if self.full:
                 factor, noise = self.prior
-                scatter = x.T @ (r[:, None] * x) + self.shrink * (factor @ factor.T + noise.diag())
-                found = _split(scatter / (r.sum() + self.shrink), self.floor)
+                scatter = x.T @ (r[:, None] * x) + self.shrinkage * (factor @ factor.T + noise.diag())
+                found = _split(scatter / (r.sum() + self.shrinkage), self.floor)
             else:
-                found = _analysed(x, r, parts.factor[k], parts.noise[k], self.floor, self.shrink, self.prior)
+                found = _analysed(
+                    x, r, parts.factor[k], parts.noise[k], self.floor, self.shrinkage, self.prior
+                )
             parts.factor[k], parts.noise[k] = found
 
     def _table(self, share: Tensor, name: str, spec: Spec, common: Tensor | None) -> Tensor:
-        """log p_k of every class, (K, T, V): frequencies, and `count` rows of the common ones."""
+        """log p_k of every class, (K, T, V): frequencies, and `pseudocount` rows of the common ones."""
         counts = share.new_zeros(spec.tokens, spec.classes, share.shape[1])
         for t in range(spec.tokens):
             counts[t].index_add_(0, self.data.ids[name][:, t], share)
@@ -166,7 +168,7 @@ class EMFit:
         if common is None:  # no class is impossible
             counts = counts + 1 / spec.classes
         else:
-            counts = counts + self.count * common.exp()
+            counts = counts + self.pseudocount * common.exp()
         return (counts / counts.sum(-1, keepdim=True)).log()
 
 
@@ -186,12 +188,12 @@ def _analysed(
     factor: Tensor,
     noise: Tensor,
     floor: Tensor,
-    shrink: float,
+    shrinkage: float,
     prior: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """One EM step of factor analysis (Rubin & Thayer, 1982) for rows x (n, N) of weights r (n,).
 
-    `shrink` rows of the covariance `prior` count among them.
+    `shrinkage` rows of the covariance `prior` count among them.
     """
     weighed = factor / noise[:, None]
     inverse = torch.linalg.inv(eye(factor) + factor.T @ weighed)  # M^-1, the covariance of z
@@ -199,11 +201,11 @@ def _analysed(
     z = x @ beta
     w_0, d_0 = prior
     common = w_0 @ (w_0.T @ beta) + d_0[:, None] * beta  # S_0 beta
-    x_z = x.T @ (r[:, None] * z) + shrink * common
-    z_z = (r.sum() + shrink) * inverse + z.T @ (r[:, None] * z) + shrink * beta.T @ common
+    x_z = x.T @ (r[:, None] * z) + shrinkage * common
+    z_z = (r.sum() + shrinkage) * inverse + z.T @ (r[:, None] * z) + shrinkage * beta.T @ common
     factor = torch.linalg.solve(z_z, x_z, left=False)
-    x_x = r @ x.square() + shrink * (w_0.square().sum(1) + d_0)
-    noise = (x_x - (factor * x_z).sum(1)) / (r.sum() + shrink)
+    x_x = r @ x.square() + shrinkage * (w_0.square().sum(1) + d_0)
+    noise = (x_x - (factor * x_z).sum(1)) / (r.sum() + shrinkage)
     return factor, noise.maximum(floor)
 
 

@@ -23,13 +23,13 @@ class EmbeddingWithSentinels(nn.Embedding):
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__(classes, width)
-        self.marks = nn.Parameter(torch.randn(SENTINELS, width))
+        self.sentinels = nn.Parameter(torch.randn(SENTINELS, width))
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, n) -> (B, n, D)."""
         over = (ids - self.num_embeddings)[..., None]
-        which = (over == torch.arange(SENTINELS, device=ids.device)).to(self.marks)
-        return super().forward(ids.clamp(max=self.num_embeddings - 1)) * (over < 0) + which @ self.marks
+        which = (over == torch.arange(SENTINELS, device=ids.device)).to(self.sentinels)
+        return super().forward(ids.clamp(max=self.num_embeddings - 1)) * (over < 0) + which @ self.sentinels
 
 
 def to_psm(ids: Tensor, u: Tensor, classes: int) -> Tensor:

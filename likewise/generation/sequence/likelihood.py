@@ -29,25 +29,25 @@ class SequenceLikelihood:
 
     specs    of the tokens of each column, in their order
     causal   what stands between embedding and head
-    embeds   tokens of a column -> (B, n, D); the last column may have none, if no slot reads it
+    embeddings   tokens of a column -> (B, n, D); the last column may have none, if no slot reads it
     heads    of each column
-    grams    what is added to the embeddings of the ids of a text
+    hashed_ngrams  what is added to the embeddings of the ids of a text
     dropout  share of the tokens that are read as nothing
     """
 
     specs: Mapping[str, Spec]
     causal: CausalBackbone
-    embeds: Sequence[nn.Module]
+    embeddings: Sequence[nn.Module]
     heads: Sequence[nn.Module]
-    grams: HashedNGrams | None
+    hashed_ngrams: HashedNGrams | None
     dropout: float
 
     def embed(self, k: int, tokens: Tensor) -> Tensor:
         """Tokens of column k, (B, n, ...) -> (B, n, D); the last of all, where it has no embedding, as 0."""
-        if k < len(self.embeds):
-            e = self.embeds[k](tokens)
-            return e if self.grams is None else e + self.grams(tokens)
-        return self.causal.start.new_zeros(*tokens.shape[:2], self.causal.width)
+        if k < len(self.embeddings):
+            e = self.embeddings[k](tokens)
+            return e if self.hashed_ngrams is None else e + self.hashed_ngrams(tokens)
+        return self.causal.start_embedding.new_zeros(*tokens.shape[:2], self.causal.width)
 
     def token_log_probs(self, z: Batch, context: EncodedContext, rng: Rng | None = None) -> Batch:
         """log p of each token, (B, n) with n up to the last that is used; with `rng`, some are dropped."""
@@ -72,7 +72,7 @@ class SequenceLikelihood:
         used = torch.where(some, valid_mask(other, spec), F.pad(valid_mask(ids, spec), (0, SENTINELS)))
         n = max(1, int(used.any(0).sum()))
         used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, SENTINELS)))[:, :n]
-        start = torch.where(some[..., None], self.embeds[0].marks[PRE], self.causal.start)
+        start = torch.where(some[..., None], self.embeddings[0].sentinels[PRE], self.causal.start_embedding)
         [h] = self.causal([self._read(0, told, spec.tokens + SENTINELS, rng)], used, context, start)
         counts = used & (told < spec.classes)
         return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)

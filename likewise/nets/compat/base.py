@@ -42,9 +42,9 @@ class Block(nn.Module):
     norm: ClassVar[type[nn.Module]]
     biased: ClassVar[bool]
 
-    def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
+    def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
         super().__init__()
-        self.before, self.between = self.norm(width, eps=eps), self.norm(width, eps=eps)
+        self.before, self.between = self.norm(width, eps=norm_eps), self.norm(width, eps=norm_eps)
         self.attention = Attention(width, heads, self.biased)
 
     def forward_modulated(
@@ -97,9 +97,17 @@ class CompatBackbone(CausalBackbone):
     name_map: ClassVar[HFNameMap]
 
     def __init__(
-        self, spec: Spec, width: int, depth: int, *, heads: int | None, hidden: int, eps: float, tied: bool
+        self,
+        spec: Spec,
+        width: int,
+        depth: int,
+        *,
+        heads: int | None,
+        mlp_width: int,
+        norm_eps: float,
+        tie_embeddings: bool,
     ) -> None:
-        """heads: default one for every 64 floats; hidden: floats inside of the mlp.
+        """heads: default one for every 64 floats; mlp_width: hidden width of the mlp.
 
         Raises ValueError for a width that heads cannot share.
         """
@@ -111,14 +119,14 @@ class CompatBackbone(CausalBackbone):
             "width": width,
             "depth": depth,
             "heads": heads,
-            "hidden": hidden,
-            "eps": eps,
-            "tied": tied,
+            "mlp_width": mlp_width,
+            "norm_eps": norm_eps,
+            "tie_embeddings": tie_embeddings,
         }
         self.embedding = nn.Embedding(spec.classes, width)
-        nn.init.normal_(self.embedding.weight, std=TIED if tied else STD)
-        self.blocks = nn.ModuleList(self.block(width, heads, hidden, eps) for _ in range(depth))
-        self.last = self.block.norm(width, eps=eps)
+        nn.init.normal_(self.embedding.weight, std=TIED if tie_embeddings else STD)
+        self.blocks = nn.ModuleList(self.block(width, heads, mlp_width, norm_eps) for _ in range(depth))
+        self.last = self.block.norm(width, eps=norm_eps)
 
     @property
     def start(self) -> Tensor:
@@ -128,7 +136,7 @@ class CompatBackbone(CausalBackbone):
     @property
     def shared(self) -> nn.Embedding | None:
         """The embedding, if it is tied."""
-        return self.embedding if self.options["tied"] else None
+        return self.embedding if self.options["tie_embeddings"] else None
 
     def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
         return tokens

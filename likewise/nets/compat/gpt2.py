@@ -24,9 +24,9 @@ class GPT2Block(Block):
 
     norm, biased = nn.LayerNorm, True
 
-    def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
-        super().__init__(width, heads, hidden, eps)
-        self.up, self.down = nn.Linear(width, hidden), zero_init(nn.Linear(hidden, width))
+    def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
+        super().__init__(width, heads, mlp_width, norm_eps)
+        self.up, self.down = nn.Linear(width, mlp_width), zero_init(nn.Linear(mlp_width, width))
 
     def mlp(self, h: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(h), approximate="tanh"))
@@ -44,9 +44,9 @@ class GPT2(CompatBackbone):
             "width": "n_embd",
             "depth": "n_layer",
             "heads": "n_head",
-            "hidden": "n_inner",
-            "eps": "layer_norm_epsilon",
-            "tied": "tie_word_embeddings",
+            "mlp_width": "n_inner",
+            "norm_eps": "layer_norm_epsilon",
+            "tie_embeddings": "tie_word_embeddings",
             "length": "n_positions",
         },
         absent={
@@ -88,13 +88,19 @@ class GPT2(CompatBackbone):
         depth: int,
         *,
         heads: int | None,
-        hidden: int | None,
-        eps: float,
-        tied: bool | None,
+        mlp_width: int | None,
+        norm_eps: float,
+        tie_embeddings: bool | None,
     ) -> None:
-        """hidden: default 4 times the width; tied: default yes."""
+        """mlp_width: default 4 times the width; tie_embeddings: default yes."""
         super().__init__(
-            spec, width, depth, heads=heads, hidden=hidden or 4 * width, eps=eps, tied=tied is None or tied
+            spec,
+            width,
+            depth,
+            heads=heads,
+            mlp_width=mlp_width or 4 * width,
+            norm_eps=norm_eps,
+            tie_embeddings=tie_embeddings is None or tie_embeddings,
         )
         self.place = nn.Parameter(STD * torch.randn(spec.tokens, width))
 

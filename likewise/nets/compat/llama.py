@@ -26,10 +26,10 @@ class LlamaBlock(Block):
 
     norm, biased = nn.RMSNorm, False
 
-    def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
-        super().__init__(width, heads, hidden, eps)
-        self.up = nn.Linear(width, 2 * hidden, bias=False)  # gate and up of (1)
-        self.down = zero_init(nn.Linear(hidden, width, bias=False))
+    def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
+        super().__init__(width, heads, mlp_width, norm_eps)
+        self.up = nn.Linear(width, 2 * mlp_width, bias=False)  # gate and up of (1)
+        self.down = zero_init(nn.Linear(mlp_width, width, bias=False))
 
     def mlp(self, h: Tensor) -> Tensor:
         gate, up = self.up(h).chunk(2, dim=-1)
@@ -48,10 +48,10 @@ class Llama(CompatBackbone):
             "width": "hidden_size",
             "depth": "num_hidden_layers",
             "heads": "num_attention_heads",
-            "hidden": "intermediate_size",
-            "base": "rope_theta",
-            "eps": "rms_norm_eps",
-            "tied": "tie_word_embeddings",
+            "mlp_width": "intermediate_size",
+            "rope_theta": "rope_theta",
+            "norm_eps": "rms_norm_eps",
+            "tie_embeddings": "tie_word_embeddings",
             "length": "max_position_embeddings",
         },
         absent={
@@ -83,12 +83,12 @@ class Llama(CompatBackbone):
         depth: int,
         *,
         heads: int | None,
-        hidden: int | None,
-        base: float,
-        eps: float,
-        tied: bool | None,
+        mlp_width: int | None,
+        rope_theta: float,
+        norm_eps: float,
+        tie_embeddings: bool | None,
     ) -> None:
-        """hidden: default 8/3 of the width, in sixteens; tied: default no.
+        """mlp_width: default 8/3 of the width, in sixteens; tie_embeddings: default no.
 
         Raises ValueError for a width that heads cannot share in even parts.
         """
@@ -97,19 +97,19 @@ class Llama(CompatBackbone):
             width,
             depth,
             heads=heads,
-            hidden=hidden or 16 * math.ceil(width / 6),
-            eps=eps,
-            tied=bool(tied),
+            mlp_width=mlp_width or 16 * math.ceil(width / 6),
+            norm_eps=norm_eps,
+            tie_embeddings=bool(tie_embeddings),
         )
         if self.head % 2:
             raise ValueError(
                 f"width={width} is no multiple of twice heads={self.options['heads']}: the "
                 "place of a token turns pairs of floats of each head"
             )
-        self.options["base"] = base
+        self.options["rope_theta"] = rope_theta
 
     def _rotation_at(self, spots: Tensor) -> Tensor:
-        return rotary(spots[:, None].float(), self.head, self.options["base"])
+        return rotary(spots[:, None].float(), self.head, self.options["rope_theta"])
 
     @classmethod
     def asked(cls, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Llama(CompatBackbone):
             rope = config.get(field) or {}
             if rope.get("rope_type", rope.get("type", "default")) != "default":
                 raise config_mismatch(config, field, "places are not scaled here")
-            found["base"] = float(rope.get("rope_theta", found["base"]))
+            found["rope_theta"] = float(rope.get("rope_theta", found["rope_theta"]))
         width, heads = found["width"], found["heads"]
         if (config.get("head_dim") or width // heads) * heads != width:
             raise config_mismatch(

@@ -13,10 +13,10 @@ from likewise.nets.compat.llama import BASE, Llama
 COMPAT: dict[str, type[CompatBackbone]] = {trunk.name_map.kind: trunk for trunk in (Llama, GPT2)}
 COMPAT_OPTIONS = {
     "heads": None,
-    "hidden": None,
-    "base": BASE,
-    "eps": EPS,
-    "tied": None,
+    "mlp_width": None,
+    "rope_theta": BASE,
+    "norm_eps": EPS,
+    "tie_embeddings": None,
 }  # options of trunks alone
 
 
@@ -44,8 +44,8 @@ def why_unsupported(
         )
     if options["infill"]:
         return f"compat={compat} reads nothing but what stands before a place; leave infill out"
-    if options["grams"]:
-        return f"compat={compat} looks up nothing beside the ids; leave grams out"
+    if options["hashed_ngrams"]:
+        return f"compat={compat} looks up nothing beside the ids; leave hashed_ngrams out"
     if options["fim"]:
         return f"compat={compat} has no marks beside the ids; leave fim out"
     return None
