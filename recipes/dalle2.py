@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kit import PROMPTS, asked, judge, learn, show, vary
 
-from likewise import Chain, Table
+from likewise import Pipeline, Table
 
 
 def main() -> None:
@@ -29,12 +29,12 @@ def main() -> None:
     prior = learn("image@clip | text", table, out / "prior", args.minutes)
     decoder = learn("image[size=12] | image@clip", table, out / "decoder", args.minutes)
     upsampler = learn("image | image[size=12]", table, out / "upsampler", args.minutes, source_noise=0.5)
-    chain = Chain({"prior": prior, "decoder": decoder, "upsampler": upsampler})
+    chain = Pipeline({"prior": prior, "decoder": decoder, "upsampler": upsampler})
     chain.save(out / "chain")
     judge(chain, table, out, args.n)
     show(chain, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")
 
-    varied = Chain({"decoder": decoder, "upsampler": upsampler})
+    varied = Pipeline({"decoder": decoder, "upsampler": upsampler})
     vary(varied, upsampler, table, out, min(args.n, 100))
 
 

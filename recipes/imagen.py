@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit import PROMPTS, asked, judge, learn, show
 
-from likewise import Chain, Table
+from likewise import Pipeline, Table
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     table = Table.open(args.data).add_views("image[size=12]")
     small = learn("image[size=12] | text", table, out / "small", args.minutes)
     large = learn("image | image[size=12], text", table, out / "large", args.minutes, source_noise=0.5)
-    chain = Chain({"small": small, "large": large})
+    chain = Pipeline({"small": small, "large": large})
     chain.save(out / "chain")
     judge(chain, table, out, args.n, large={"source_noise": 0.1})
     show(

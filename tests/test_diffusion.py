@@ -225,7 +225,7 @@ def test_targets_agree_with_their_source(diffusion: Model, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"]
+    "sampling_options", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"]
 )
 def test_a_diffusion_is_drawn_as_a_flow(diffusion: Model, sampling_options: dict[str, Any]) -> None:
     assert drawn_right(diffusion, "image", guidance=1.0, **sampling_options) > 0.9

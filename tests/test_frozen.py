@@ -13,7 +13,7 @@ import toy
 from safetensors.torch import save_file
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from likewise import Chain
+from likewise import Pipeline
 from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import FormulaError
@@ -223,8 +223,8 @@ def test_a_link_of_a_chain_may_see_through_it(package: Path) -> None:
     table = coloured(8).add_views("image[size=5] | text@minilm")
     small = Model("image[size=5] | text@minilm", table.columns, **SMALL)
     large = Model("image | image[size=5], text", table.columns, **SMALL)
-    Chain({"small": small, "large": large}).save("chain")
-    chain = Chain.load("chain")
+    Pipeline({"small": small, "large": large}).save("chain")
+    chain = Pipeline.load("chain")
     assert chain.sources == ["text@minilm", "text"]
     assert chain.sample([{"text": "box", "text@minilm": "box"}], steps=2)[0]["image"].size == (10, 10)
 
