@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import likewise
 from likewise.data.table import Table
-from likewise.models import checkpoint, migrations
+from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
 from likewise.models.migrations import FORMAT, MIGRATIONS, State, Weights, migrate
 from likewise.models.model import Model
@@ -67,10 +68,9 @@ def test_migrations_are_applied_in_turn(monkeypatch: pytest.MonkeyPatch) -> None
     assert state == {"format": FORMAT + 2, "seen": FORMAT + 1} and list(weights) == ["a++"]
 
 
-def test_migrations_reach_pipelines_views_and_resume_files(
+def test_every_file_with_a_format_is_migrated(
     world: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every file that has a format is brought to the present one: here a made-up format 0 was before 1."""
     states: list[State] = []
 
     def record(state: State, weights: Weights) -> tuple[State, Weights]:
@@ -78,21 +78,192 @@ def test_migrations_reach_pipelines_views_and_resume_files(
         return state, weights
 
     monkeypatch.setitem(MIGRATIONS, 1, record)
-    monkeypatch.setattr(migrations, "upgrade_1_to_2", record)
-    model = Model("label", world.columns, "flow", width=16, depth=1)
-    for _ in train(model, world, Plan(steps=1, batch=8), tmp_path / "run"):
-        pass
-    rewrite_resume(tmp_path / "run", lambda state: state.update(format=1))
-    checkpoint.load_resume(tmp_path / "run")
-    assert [state["step"] for state in states] == [1]
+    steps_of(Model("label", world.columns, "flow", width=16, depth=1), world, tmp_path, steps=1)
+    rewrite_resume(tmp_path, lambda state: state.update(format=1))
+    checkpoint.load_resume(tmp_path)
     checkpoint.load_state(RUNS / "latent")
     checkpoint.load_chain(RUNS / "chain")
-    assert [state.get("family") for state in states[1:]] == ["flow", None]
+    assert [state.get("family") for state in states] == ["flow", "flow", None]
+    assert [state.get("step") for state in states] == [1, 3, None]
 
 
-def rewrite_resume(folder: Path, change: Callable[[dict[str, Any]], Any], rename: Any = None) -> None:
-    """Change the JSON state of resume.safetensors, and the names of its weights."""
-    tensors, state = checkpoint.load_resume(folder)
+# family, formula, its options, then option -> its name in format 1, and a regular expression for names of
+# weights -> what stood there in format 1
+CASES: list[tuple[str, str, dict[str, Any], dict[str, str], dict[str, str]]] = [
+    (
+        "autoencoder",
+        "image",
+        {"width": 16, "depth": 1, "bottleneck": "rvq", "codebook_size": 16, "num_codebooks": 2},
+        {
+            "max_grid": "coarse",
+            "code_dim": "floats",
+            "codebook_size": "codebook",
+            "num_codebooks": "books",
+            "freeze_codes_at": "settle",
+        },
+        {
+            "bottleneck.codebooks$": "bottleneck.code",
+            "bottleneck.projection$": "bottleneck.turn",
+            "raw_log_var$": "spread",
+        },
+    ),
+    (
+        "autoregressive",
+        "text",
+        {"width": 16, "depth": 1, "hashed_ngrams": 8, "fim": 0.5},
+        {
+            "max_grid": "coarse",
+            "codebook_size": "codebook",
+            "freeze_codes_at": "settle",
+            "min_std": "floor",
+            "hashed_ngrams": "grams",
+            "mlp_width": "hidden",
+            "rope_theta": "base",
+            "norm_eps": "eps",
+            "tie_embeddings": "tied",
+        },
+        {
+            "^hashed_ngrams": "grams",
+            "^embeddings": "embeds",
+            "sentinels$": "marks",
+            "^context_encoder": "reader",
+        },
+    ),
+    (
+        "autoregressive",
+        "image | label",
+        {"width": 16, "depth": 1},
+        {"max_grid": "coarse"},
+        {"^codecs": "coders", "raw_log_var$": "spread", "^context_encoder": "reader"},
+    ),
+    (
+        "contrastive",
+        "image, text",
+        {"width": 16, "depth": 1, "embed_dim": 8},
+        {"max_grid": "coarse", "embed_dim": "floats"},
+        {"context_encoder": "reader"},
+    ),
+    (
+        "gan",
+        "number, label",
+        {"width": 16, "depth": 1, "latent_dim": 4},
+        {"latent_dim": "latent", "penalty_fraction": "penalised"},
+        {},
+    ),
+    (
+        "mixture",
+        "image, label",
+        {"components": 3},
+        {"min_std": "floor", "shrinkage": "shrink", "pseudocount": "count"},
+        {
+            "class_logits": "tables",
+            "loadings": "factor",
+            "log_min_std": "log_floor",
+            "log_scale": "log_unit",
+        },
+    ),
+    (
+        "vae",
+        "image | label",
+        {"width": 16, "depth": 1, "latent_dim": 4, "prior": "mixture"},
+        {"max_grid": "coarse", "latent_dim": "latent"},
+        {
+            "partial_posterior_head": "part",
+            "^posterior_head": "whole",
+            "component_params": "both",
+            "^context_encoder": "reader",
+            "latent_proj": "up",
+            "raw_log_var": "spread",
+        },
+    ),
+    (
+        "vae",
+        "image | label",
+        {"width": 16, "depth": 1, "latent_dim": 4, "prior": "vamp", "components": 3},
+        {"max_grid": "coarse", "latent_dim": "latent"},
+        {
+            "pseudo_inputs": "pseudo",
+            "partial_posterior_head": "part",
+            "^posterior_head": "whole",
+            "^context_encoder": "reader",
+            "latent_proj": "up",
+            "raw_log_var": "spread",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("family", "formula", "options", "old_options", "old_names"), CASES)
+def test_a_run_of_format_1_loads_and_resumes(
+    world: Table,
+    tmp_path: Path,
+    family: str,
+    formula: str,
+    options: dict[str, Any],
+    old_options: dict[str, str],
+    old_names: dict[str, str],
+) -> None:
+    whole = steps_of(Model(formula, world.columns, family, **options), world, tmp_path / "whole")
+    folder, model = tmp_path / "old", Model(formula, world.columns, family, **options)
+    stepper = train(model, world, PLAN, folder)
+    losses = [next(stepper).loss for _ in range(2)]
+    stepper.close()
+    to_format_1(folder, old_options, old_names)
+    loaded = Model.load(folder)
+    assert loaded.options == model.options and loaded.fingerprint == model.fingerprint
+    resumed = train(loaded, world, PLAN, folder, resume=True)
+    assert losses + [step.loss for step in resumed] == whole
+    assert json.loads((folder / "model.json").read_text())["format"] == FORMAT
+
+
+def test_new_weights_beside_an_old_model_file_are_read(tmp_path: Path) -> None:
+    """As when a process is killed between the two, which are written one after the other."""
+    model = likewise.load(RUNS / "vae")
+    model.save(tmp_path)
+    (tmp_path / "model.json").write_bytes((RUNS / "vae" / "model.json").read_bytes())
+    assert likewise.load(tmp_path).fingerprint == model.fingerprint
+
+
+PLAN = Plan(steps=4, batch=8, precision="float32")
+
+
+def steps_of(model: Model, table: Table, folder: Path, steps: int = 4) -> list[float]:
+    """The losses of a run of so many steps."""
+    return [step.loss for step in train(model, table, dataclasses.replace(PLAN, steps=steps), folder)]
+
+
+def to_format_1(folder: Path, options: dict[str, str], names: dict[str, str]) -> None:
+    """Rewrite a run as format 1 had it: options and weights by their old names, no format in resume."""
+
+    def old(name: str) -> str:
+        prefix, name = re.fullmatch(r"((?:raw|ema)\.)?(.*)", name).groups(default="")
+        for pattern, former in names.items():
+            name, count = re.subn(pattern, former, name)
+            unused.discard(pattern) if count else None
+        return prefix + name
+
+    def old_state(state: dict[str, Any]) -> None:
+        state["format"] = 1
+        state["options"] = {options.get(n, n): v for n, v in state["options"].items()}
+        assert set(options.values()) <= set(state["options"])
+
+    unused = set(names)
+    rewrite(folder / "model.json", old_state)
+    weights = load_file(folder / "weights.safetensors")
+    save_file({old(n): v for n, v in weights.items()}, folder / "weights.safetensors")
+    assert not unused
+    rewrite_resume(folder, lambda state: (state.pop("format"), state.pop("family")), old)
+
+
+def rewrite_resume(
+    folder: Path, change: Callable[[dict[str, Any]], Any], rename: Callable[[str], str] = lambda name: name
+) -> None:
+    """Change the JSON state of resume.safetensors, and the names of weights; those of optimisers stay."""
+    with safe_open(folder / checkpoint.RESUME, "pt") as file:
+        state = json.loads(file.metadata()["state"])
     change(state)
-    tensors = {rename(n) if rename else n: v for n, v in tensors.items()}
+    tensors = {
+        rename(n) if n.startswith(("raw.", "ema.")) else n: v
+        for n, v in load_file(folder / checkpoint.RESUME).items()
+    }
     save_file(tensors, folder / checkpoint.RESUME, {"state": json.dumps(state)})
