@@ -11,7 +11,6 @@ from likewise.data.table import Table
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than 20 seconds; leave out with -m 'not slow'")
     torch.set_num_threads(1)  # of the tests' own models, which are far too small to be shared by cores
     datasets.disable_progress_bars()
 

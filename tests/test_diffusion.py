@@ -205,45 +205,6 @@ def learned(world: Table, family: str, formula: str, steps: int, **options: Any)
 
 
 @pytest.fixture(scope="module")
-def diffusion(world: Table) -> Model:
-    return learned(world, "diffusion", "image, label, number | text", 200)
-
-
-@pytest.fixture(scope="module")
-def flow(world: Table) -> Model:
-    return learned(world, "flow", "image | text", 200)
-
-
-def drawn_right(model: Model, target: str, **sampling_options: Any) -> float:
-    drawn = model.sample([{"text": row["text"]} for row in REAL], batch=80, **sampling_options)
-    return toy.agreement(THINGS, target, drawn)
-
-
-@pytest.mark.parametrize("target", ["image", "label", "number"])
-def test_targets_agree_with_their_source(diffusion: Model, target: str) -> None:
-    assert drawn_right(diffusion, target) > 0.9
-
-
-@pytest.mark.parametrize(
-    "sampling_options", [{"sampler": "heun", "steps": 10}, {"eta": 0.0, "steps": 20}], ids=["heun", "ddim"]
-)
-def test_a_diffusion_is_drawn_as_a_flow(diffusion: Model, sampling_options: dict[str, Any]) -> None:
-    assert drawn_right(diffusion, "image", guidance=1.0, **sampling_options) > 0.9
-
-
-def test_a_flow_is_drawn_as_a_diffusion(flow: Model) -> None:
-    assert drawn_right(flow, "image", guidance=1.0, sampler="stochastic", eta=1.0, steps=20) > 0.9
-
-
-def test_draws_differ_and_cover_all_things(diffusion: Model) -> None:
-    rows = diffusion.given().sample(80, batch=80)
-    assert np.bincount([toy.seen(row["image"]) for row in rows], minlength=4).min() >= 5
-    one = np.stack([np.asarray(row["image"], dtype=float) for row in diffusion.given(text="box").sample(40)])
-    real = np.stack([np.asarray(row["image"], dtype=float) for row in toy.rows(160) if row["label"] == "1"])
-    assert 0.5 < one.std(0).mean() / real.std(0).mean() < 1.5
-
-
-@pytest.fixture(scope="module")
 def numbers(world: Table) -> Model:
     return learned(world, "diffusion", "number | label", 250)
 
