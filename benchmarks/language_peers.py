@@ -103,7 +103,7 @@ def likewise(task: Task) -> Result:
     """The defaults of this package."""
     model, plan = task.to_internal_ids, Plan(minutes=task.seconds / 60, seed=task.seed, save=1e9)
     *_, last = train(model, task.table, plan)
-    column, rows = task.table.columns[task.name], plan.resolved(model.family).batch
+    column, rows = task.table.columns[task.name], plan.rows_per_step(model.family)
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
     return Result(
         count(model),
@@ -128,7 +128,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
                 len(trunk.blocks),
                 trunk.width // trunk.head,
                 task.table.columns[task.name].length,
-                Plan(minutes=1).resolved(own.family).batch,
+                Plan(minutes=1).rows_per_step(own.family),
             )
         )
         shape = dataclasses.replace(shape, classes=column.spec.classes)

@@ -143,8 +143,8 @@ def likewise_of(
         test = task.table.test
 
         def run(seconds: float) -> int:
-            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9).resolved(model.family)
-            return plan.batch * [step.step for step in train(model, task.table, plan)][-1]
+            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9)
+            return plan.rows_per_step(model.family) * [s.step for s in train(model, task.table, plan)][-1]
 
         def draw(classes: Tensor) -> Values:
             names = task.table.columns[task.label].classes if task.label else None

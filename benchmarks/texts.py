@@ -104,7 +104,7 @@ def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, flo
     plan, began = Plan(minutes=seconds / 60, seed=seed, save=1e9), time.perf_counter()
     steps = [step.step for step in train(model, table, plan)][-1]
     model.eval()
-    return steps * plan.resolved(model.family).batch, time.perf_counter() - began
+    return steps * plan.rows_per_step(model.family), time.perf_counter() - began
 
 
 def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Pictures]:

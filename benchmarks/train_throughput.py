@@ -51,8 +51,8 @@ def main() -> None:
     batches = table.train.batches(model.formula.columns, plan.batch)
     with FlopCounterMode(display=False) as counter:
         trainer._update(next(batches), 0.0)
-    optimiser = sum(len(group) for group in trainer.optimisers.values())
-    operations = counter.get_total_flops() - _optimiser_operations(trainer)
+    optimizers = sum(len(group) for group in trainer.optimizers.values())
+    operations = counter.get_total_flops() - _optimizer_operations(trainer)
     seconds, rates = [], []
     for step in range(args.steps + 3):
         trainer.step += 1
@@ -71,7 +71,7 @@ def main() -> None:
                 "matrix_gflops": round(rate / 1e9, 1),
                 "fraction": round(operations / took / rate, 3),
                 "parameters": sum(p.numel() for p in model.family.parameters()),
-                "optimisers": optimiser,
+                "optimizers": optimizers,
                 "threads": torch.get_num_threads(),
                 "dtype": str(next(trainer.working.parameters()).dtype),
             },
@@ -80,15 +80,15 @@ def main() -> None:
     )
 
 
-def _optimiser_operations(trainer: Trainer) -> int:
-    """What the counter saw of the optimisers' matrix products: one more step of theirs, on zero gradients."""
+def _optimizer_operations(trainer: Trainer) -> int:
+    """The operations of the optimizers alone: of one more step of theirs, on zero gradients."""
     with FlopCounterMode(display=False) as counter:
-        for group in trainer.optimisers.values():
-            for optimiser in group:
-                for p in (p for g in optimiser.param_groups for p in g["params"]):
+        for group in trainer.optimizers.values():
+            for optimizer in group:
+                for p in (p for g in optimizer.param_groups for p in g["params"]):
                     p.grad = torch.zeros_like(p)
-                optimiser.step()
-                optimiser.zero_grad()
+                optimizer.step()
+                optimizer.zero_grad()
     return counter.get_total_flops()
 
 

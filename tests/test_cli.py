@@ -526,7 +526,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(here: Path, capsys, monkeypatch) 
 
 
 def test_too_large_for_the_memory(here: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda device: 2_000_000)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2_000_000)
     assert main(["train", "things", "image | text", *TINY]) == 1
     said = capsys.readouterr().err
     assert "a step of 4 rows needs at least" in said and "--size" in said and not Path("runs").exists()

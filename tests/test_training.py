@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,10 @@ from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
 from likewise.training.loss import heldout_loss
-from likewise.training.optim import ema_gamma, make_optimizers
+from likewise.training.metrics import Step
+from likewise.training.optim import ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
-from likewise.training.trainer import Step, Trainer, train
+from likewise.training.trainer import Trainer, train
 
 SMALL = {"width": 32, "depth": 1}
 PLAN: dict[str, Any] = {"steps": 6, "batch": 8, "precision": "float32", "warmup": 2}
@@ -160,6 +160,35 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
     ]
     assert steps == list(range(1, 13))
+
+
+OPEN_AT_EXIT = """
+import sys
+import test_training, toy
+from likewise.data.table import Table
+rows = [{n: row[n] for n in ("label", "number")} for row in toy.rows(40)]
+table = Table.from_rows(rows, {"label": "label", "number": "number"}, holdout=0.2)
+plan = test_training.Plan(**test_training.PLAN)
+steps = test_training.train(test_training.tiny(table), table, plan, sys.argv[1])
+print(next(steps).step, next(steps).step)
+"""
+
+
+@pytest.mark.parametrize(
+    "owner", ["", "cycle = [steps]; cycle.append(cycle); del steps", "toy.steps = steps"]
+)
+def test_python_ends_quietly_while_a_generator_is_open(tmp_path: Path, owner: str) -> None:
+    """A suspended run, of which Python clears the modules, neither prints an error nor writes a checkpoint."""
+    result = subprocess.run(
+        [sys.executable, "-c", OPEN_AT_EXIT + owner, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "1 2\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
@@ -401,7 +430,7 @@ def test_held_out_loss_is_always_the_same(table: Table) -> None:
     model = tiny(table)
     assert heldout_loss(model, table) == heldout_loss(model, table)
     assert heldout_loss(model, table, batch=3) == pytest.approx(heldout_loss(model, table), rel=1e-5)
-    with pytest.raises(ValueError, match="holds no rows out"):
+    with pytest.raises(ValueError, match="no held-out rows"):
         heldout_loss(
             model,
             Table.from_rows(
@@ -439,19 +468,16 @@ def test_the_average_has_the_width_that_is_asked_for() -> None:
     for width, steps in ((0.08, 800), (0.15, 400)):
         average, raw = nn.Module(), nn.Module()
         average.p, raw.p = nn.Parameter(torch.ones(steps)), nn.Parameter(torch.zeros(steps))
-        state = SimpleNamespace(
-            step=0, gamma=ema_gamma(width), model=SimpleNamespace(family=average), raw=raw
-        )
         for step in range(steps):
-            state.step, raw.p.data = step, torch.eye(steps)[step]
-            Trainer._average(state)
+            raw.p.data = torch.eye(steps)[step]
+            update_average(average, raw, step, ema_gamma(width))
         weights, at = average.p.detach().double(), torch.arange(steps, dtype=torch.float64) / steps
         mean = float((weights * at).sum())
         assert float(weights.sum()) == pytest.approx(1, abs=1e-4)
         assert float((weights * (at - mean) ** 2).sum()) ** 0.5 == pytest.approx(width, rel=0.03)
 
 
-def test_every_parameter_has_one_optimiser(world: Table) -> None:
+def test_every_parameter_has_one_optimizer(world: Table) -> None:
     family = Model("image, label | text", world.columns, **SMALL).family
     made = make_optimizers(family, "model", Plan(**PLAN))
     ids = [id(p) for o in made for group in o.param_groups for p in group["params"]]
@@ -474,7 +500,7 @@ def test_the_rate_rises_and_falls(table: Table) -> None:
     rates = []
     for _ in trainer.run(resume=False):
         rates.append(
-            [group["lr"] / group["base"] for o in trainer.optimisers["model"] for group in o.param_groups]
+            [group["lr"] / group["base_lr"] for o in trainer.optimizers["model"] for group in o.param_groups]
         )
     assert rates == [
         pytest.approx([r] * len(rates[0])) for r in (0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)

@@ -16,10 +16,11 @@ from likewise.data.table import Table
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
 from likewise.models.model import Model
-from likewise.training import memory
 from likewise.training.distributed import shutdown
+from likewise.training.memory import check_memory
+from likewise.training.metrics import Step
 from likewise.training.plan import Plan
-from likewise.training.trainer import Step, train
+from likewise.training.trainer import train
 from likewise.viz import images
 
 SHOWN, ACROSS = 32, 8  # draws on samples.png, and how many stand in a line
@@ -97,10 +98,10 @@ def train_with_progress(
 ) -> Ending:
     """Train and show it, until it is done or Ctrl-C. samples.png shows draws for `rows`, `across` a line.
 
-    Of several processes the first one does the showing. Raises what `train` raises, and MemoryShort.
+    Of several processes the first one does the showing. Raises what `train` raises, and NotEnoughMemory.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    memory.check(model, plan.resolved(model.family).batch // processes, wide=plan.precision == "float32")
+    check_memory(model, plan, processes)
     rows = display_rows(model, table) if rows is None else rows
     display = Display(model, folder, rows, across) if first_process() else None
     step, stopped = None, False

@@ -1,4 +1,4 @@
-"""Memory: whether a training step fits. Asked before a run: a system that has none left ends it."""
+"""Whether a training step fits into memory, checked before a run: the system may kill a process without any."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Context
 from likewise.core.rng import Rng
 from likewise.models.model import Model
+from likewise.training.loss import split_batch
+from likewise.training.plan import Plan
 
-STATES = 6  # copies of the weights: raw, working, average, gradient, and two of the optimiser
-SMALLER = "take smaller pictures or texts (--size, --length)"
+COPIES = 6  # of the weights: raw, working, average, gradient, and two of the optimizer
+ADVICE = "take smaller pictures or texts (--size, --length)"
 
 
 class NotEnoughMemory(ValueError):
-    """A run that would not fit into memory."""
+    """A training step that would not fit into memory."""
 
 
-def check(model: Model, rows: int, wide: bool = True) -> None:
-    """Raise MemoryShort if a step of `rows` rows surely needs more than there is; `wide` is float32.
+def check_memory(model: Model, plan: Plan, processes: int = 1) -> None:
+    """Raise NotEnoughMemory if a step of the plan surely needs more memory than this process can have.
 
-    What autograd keeps is measured on one row: a lower bound, so no run that fits is refused.
+    The bytes that autograd saves are measured on one row. They are a lower bound, so that no run that fits is
+    refused.
     """
-    need = rows * free_if_kept(model) / (1 if wide else 2) + 4 * STATES * sum(
-        p.numel() for p in model.parameters()
-    )
-    free = available(model.device)
-    if free is not None and need > free:
+    rows = plan.rows_per_step(model.family) // processes
+    activations = rows * saved_bytes(model) / (1 if plan.precision == "float32" else 2)
+    weights = 4 * COPIES * sum(p.numel() for p in model.parameters())
+    free = available_bytes(model.device)
+    if free is not None and activations + weights > free:
         raise NotEnoughMemory(
-            f"a step of {rows} rows needs at least {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
-            f"is free; {SMALLER}, fewer rows (--batch), or a smaller model (--width, --depth)"
+            f"a step of {rows} rows needs at least {(activations + weights) / 1e9:.1f} GB and "
+            f"{free / 1e9:.1f} GB is free; {ADVICE}, fewer rows (--batch), or a smaller model "
+            "(--width, --depth)"
         )
 
 
-def free_if_kept(model: Model) -> int:
-    """The bytes that autograd keeps of the loss of one row."""
-    family, sizes = model.family, {}
+def saved_bytes(model: Model) -> int:
+    """The bytes that autograd saves for the backward pass of one row, in float32, without the weights."""
+    family = model.family
+    sizes: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in family.parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -47,29 +51,27 @@ def free_if_kept(model: Model) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    row = {name: _blank(model, name) for name in model.formula.columns}
-    x = {n: row[n] for n in model.targets}
-    c = Context.full({n: row[n] for n in model.sources}, 1).to(model.device)
+    x, c = split_batch(model, {name: _blank_row(model, name) for name in model.formula.columns})
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             family.loss(x, c, family.phases[0], Rng([0], "memory", device=model.device))
-    except RuntimeError as error:  # what PyTorch raises on a CPU and, as a subclass, on a GPU
+    except RuntimeError as error:  # raised on a CPU, and as a subclass on a GPU
         if "memory" not in str(error):
             raise
-        raise NotEnoughMemory(f"not even one row fits into memory; {SMALLER}") from None
+        raise NotEnoughMemory(f"not even one row fits into memory; {ADVICE}") from None
     return sum(sizes.values())
 
 
-def _blank(model: Model, name: str) -> Tensor:
-    """A row of a column, of the right shape, as long as it may be, and no content."""
+def _blank_row(model: Model, name: str) -> Tensor:
+    """One row of a column with no content and the largest length, (1, T) or (1, T, C)."""
     spec = model.columns[name].spec
     shape = (1, spec.tokens) if spec.categorical else (1, spec.tokens, spec.width)
-    made = torch.ones if spec.padded else torch.zeros  # id 0 would end it
-    return made(shape, dtype=torch.int64 if spec.categorical else torch.float32, device=model.device)
+    fill = torch.ones if spec.padded else torch.zeros  # id 0 would end a text
+    return fill(shape, dtype=torch.int64 if spec.categorical else torch.float32, device=model.device)
 
 
-def available(device: torch.device) -> int | None:
-    """Free bytes on the device, of those that its container may use; None if the system does not say."""
+def available_bytes(device: torch.device) -> int | None:
+    """Free bytes on the device, within the limit of the container; None where the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if sys.platform != "linux":

@@ -1,38 +1,54 @@
-"""TODO training.optim."""
+"""Optimizers, and the moving average of the weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from likewise.families.base import Family
 from likewise.training.plan import Plan
 
 
 def make_optimizers(family: Family, phase: str, plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices of blocks, AdamW for the rest; `base` is a group's full learning rate."""
+    """Muon (Jordan et al., 2024) for the hidden matrices of blocks, AdamW for all other parameters.
+
+    A parameter group has its full learning rate under "base_lr".
+    """
     parameters = family.parameters_of(phase)
     hidden = [
         p
-        for n, p in parameters
-        if family.uses_muon and "blocks." in n and p.ndim == 2 and "modulation" not in n
+        for name, p in parameters
+        if family.uses_muon and "blocks." in name and p.ndim == 2 and "modulation" not in name
     ]
     ids = {id(p) for p in hidden}
     other = [p for _, p in parameters if id(p) not in ids]
-    made: list[torch.optim.Optimizer] = []
+    optimizers: list[torch.optim.Optimizer] = []
     if hidden:
-        made.append(
-            torch.optim.Muon(hidden, lr=plan.muon, weight_decay=family.weight_decay, adjust_lr_fn="original")
-        )
+        decay = family.weight_decay
+        optimizers.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=decay, adjust_lr_fn="original"))
     if other:
-        made.append(torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True))
-    for optimiser in made:
-        for group in optimiser.param_groups:
-            group["base"] = group["lr"] = family.lr_scale * group["lr"]
-    return made
+        optimizers.append(
+            torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True)
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"] = family.lr_scale * group["lr"]
+    return optimizers
 
 
 def ema_gamma(sigma: float) -> float:
     """The power g of an average of width sigma: sigma^2 = (g + 1) / ((g + 2)^2 (g + 3)) (EDM2, eq. 126)."""
     roots = np.roots([1, 7, 16 - sigma**-2, 12 - sigma**-2])
     return float(roots.real.max())
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, raw: nn.Module, step: int, gamma: float) -> None:
+    """theta_ema <- beta theta_ema + (1 - beta) theta, beta = (1 - 1 / t)^(gamma + 1), t = step + 1.
+
+    The width of the average grows with t (Karras et al., 2024, "EDM2", eq. 121).
+    """
+    beta = (1 - 1 / (step + 1)) ** (gamma + 1)
+    averages: list[Tensor] = list(average.parameters())
+    torch._foreach_lerp_(averages, list[Tensor](raw.parameters()), 1 - beta)

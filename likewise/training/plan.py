@@ -1,4 +1,4 @@
-"""TODO training.plan."""
+"""The plan of a training run: its length, learning rates and schedule, batch, precision and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from likewise.families.base import Family
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. The fields are the command line's options.
+    """How to train. The fields are options of the command line.
 
     minutes    wall time of the whole run, all interruptions left out; the schedule follows the clock
     steps      instead of minutes: a number of steps; then a run is the same to the last bit on one machine
@@ -51,6 +51,29 @@ class Plan:
         if not 0 < self.ema < 0.28:
             raise ValueError(f"ema is a share of the run's length, in (0, 0.28), not {self.ema}")
 
+    def rows_per_step(self, family: Family) -> int:
+        """The batch size: that of the family unless the plan has one."""
+        return self.batch or family.batch
+
     def resolved(self, family: Family) -> Plan:
-        """The same with a batch: that of the family, if none was asked for."""
-        return dataclasses.replace(self, batch=self.batch or family.batch)
+        """The same plan with the batch size that it has for this family."""
+        return dataclasses.replace(self, batch=self.rows_per_step(family))
+
+    # ---- the schedule
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """The share of the run that is done after `step` steps and `elapsed` seconds, in [0, 1]."""
+        if self.minutes is not None:
+            return min(1.0, elapsed / (60 * self.minutes))
+        assert self.steps is not None  # one of the two is there, as __post_init__ checks
+        return min(1.0, step / self.steps)
+
+    def seconds_left(self, progress: float, elapsed: float) -> float:
+        """An estimate of the seconds until the end, after `elapsed` seconds; progress is above 0."""
+        total = 60 * self.minutes if self.minutes is not None else elapsed / progress
+        return max(0.0, total - elapsed)
+
+    def lr_factor(self, step: int, progress: float) -> float:
+        """By what the learning rates are multiplied: linear warm-up, constant, linear decay to zero."""
+        decay = (1 - progress) / self.decay if self.decay else 1.0
+        return min(1.0, (step + 1) / self.warmup, decay)

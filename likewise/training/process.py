@@ -1,8 +1,4 @@
-"""Machine: the device and its arithmetic, the processes of a run, Ctrl-C, and the C library's memory.
-
-What depends on the computer and not on what is trained: one function each, plain arguments, no state. What
-one of them changes, it changes for the whole process, and only when it is called.
-"""
+"""The process as a whole: Ctrl-C, and the memory allocator of the C library."""
 
 from __future__ import annotations
 
@@ -16,22 +12,25 @@ from contextlib import contextmanager
 
 @contextmanager
 def defer_interrupt() -> Iterator[None]:
-    """Put Ctrl-C off until the block is done, so that what it does has happened or has not."""
+    """Delay Ctrl-C until the block has ended, so that it is executed as a whole.
+
+    Raises KeyboardInterrupt after the block. In threads other than the main one it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    pending: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pending.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
+        signal.signal(signal.SIGINT, handler)
+    if pending:
         raise KeyboardInterrupt
 
 
 def tune_malloc() -> None:
-    """Have the C library keep freed memory for the next step, not give it back to the system page by page.
+    """Have the C library reuse freed memory for the next step, not return it to the system page by page.
 
     On Linux with glibc this makes convolutions on a CPU about twice as fast (docs/design.md, "Speed");
     elsewhere it does nothing.

@@ -14,7 +14,7 @@ from likewise.core.formula import Formula
 from likewise.data.table import Table
 from likewise.evaluation.comparison.families import compare
 from likewise.families.registry import sampling_families
-from likewise.training.trainer import Step
+from likewise.training.metrics import Step
 
 MINUTES = 2.0
 LIKELIHOOD_ROWS, DRAWS = 100, 2

@@ -17,9 +17,10 @@ from likewise.modalities.base import Row
 from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
-from likewise.training import memory
+from likewise.training.memory import check_memory
+from likewise.training.metrics import Step
 from likewise.training.plan import Plan
-from likewise.training.trainer import Step, train
+from likewise.training.trainer import train
 
 OnStep = Callable[[str, Step], None]
 
@@ -133,7 +134,7 @@ def trained(
             return model
     else:
         model = Model(formula, table.columns, family, seed=plan.seed, **options)
-    memory.check(model, plan.resolved(model.family).batch, wide=plan.precision == "float32")
+    check_memory(model, plan)
     for step in train(model, table, plan, folder, resume=resume):
         watch(folder.name, step)
     return Model.load(folder)
