@@ -302,7 +302,7 @@ def test_a_llama_is_imported_with_the_same_logits(config, tmp_path: Path) -> Non
     made, fast = bytewise(tmp_path, **config)
     model = from_transformers(tmp_path)
     column = model.columns["text"]
-    assert model.family.causal.heading == 12 and column.end == fast.eos_token_id == 1
+    assert model.family.causal.head_dim == 12 and column.end == fast.eos_token_id == 1
     order = column.to_tokenizer_ids(range(column.spec.classes))
     assert sorted(order) == list(range(len(fast))) and column.to_internal_ids(order) == list(range(len(fast)))
     for text in (*TEXTS, "<|user|>hello <bos>"):
@@ -436,7 +436,7 @@ def edited(path: Path, **fields) -> None:
             for case in [
                 (
                     {"activation_function": "relu"},
-                    "activation_function='relu': the GPT-2 of likewise has 'gelu_new' alone",
+                    "activation_function='relu': the GPT-2 of likewise supports 'gelu_new' only",
                 ),
                 ({"scale_attn_weights": False}, "scale_attn_weights=False"),
                 ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
@@ -509,7 +509,7 @@ def test_a_tokenizer_that_changes_texts_is_refused(
         ("text", {"hashed_ngrams": 100}, "hashed_ngrams"),
         ("text", {"infill": 0.1}, "infill"),
         ("text | label", {}, r"text \| label"),
-        ("label", {"family": "autoregressive"}, "one target"),
+        ("label", {"family": "autoregressive"}, "the only target"),
         ("text", {"heads": 3}, "heads=3"),
         ("text", {"compat": "none", "heads": 2}, "heads=2 is an option of compat=llama"),
         (
@@ -522,7 +522,7 @@ def test_a_tokenizer_that_changes_texts_is_refused(
             {"compat": "gpt2", "rope_theta": 10.0},
             "rope_theta=10.0 is an option of compat=llama; leave it out",
         ),
-        ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no marks"),
+        ("text", {"compat": "gpt2", "fim": 0.5}, "compat=gpt2 has no sentinel tokens"),
         ("text", {"compat": "gpt2", "heads": 3}, "heads=3"),
         ("text", {"compat": "opt"}, "none, llama, gpt2"),
     ],

@@ -303,7 +303,7 @@ def test_what_cannot_be_filled_is_said(
         model.sample([{}], prompts=[("x" * 8, "y" * 8)])
     with pytest.raises(ValueError, match="a share of the training rows"):
         Model("text", table.columns, fim=2.0, **SMALL)
-    with pytest.raises(ValueError, match="has no marks beside the ids; leave fim out"):
+    with pytest.raises(ValueError, match="has no sentinel tokens; leave fim out"):
         Model("text", table.columns, fim=0.5, compat="llama", **SMALL)
     with pytest.raises(ValueError, match=r"fim=0.5 is for one target that is a text"):
         Model("number", toy.table(16).columns, "autoregressive", fim=0.5, **SMALL)

@@ -99,7 +99,7 @@ def test_unknown_lists_what_there_is() -> None:
         {"grid": ()},
         {"grid": (0,)},
         {"grid": (1,), "width": 0},
-        {"grid": (1,), "classes": 0},
+        {"grid": (1,), "classes": -1},
         {"grid": (1,), "classes": 3, "width": 2},
     ],
 )

@@ -19,6 +19,7 @@ class Spec:
     """The shape of one column: tokens on `grid`, each `width` floats, or each one id of `classes`.
 
     grid      number of tokens along each axis
+    classes   K, or 0 for floats
     padded    a shorter value leaves trailing tokens unused: their id is 0. Of floats the last one of a used token
               is 1 and all of an unused token are 0; such columns are sources only, as nothing could tell where
               a sample ends.
@@ -33,15 +34,15 @@ class Spec:
 
     grid: tuple[int, ...]
     width: int = 1
-    classes: int | None = None
+    classes: int = 0
     padded: bool = False
     windowed: bool = False
     axes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.grid or min(*self.grid, self.width, 1 if self.classes is None else self.classes) < 1:
+        if not self.grid or min(*self.grid, self.width) < 1 or self.classes < 0:
             raise ValueError(f"not a shape: {self}")
-        if self.classes is not None and self.width != 1:
+        if self.categorical and self.width != 1:
             raise ValueError(f"a categorical token is one id, so width must be 1: {self}")
         if self.axes and len(self.axes) != len(self.grid):
             raise ValueError(f"name every axis of the grid or none: {self}")
@@ -54,7 +55,7 @@ class Spec:
     @property
     def categorical(self) -> bool:
         """Whether a token is an id (int64, shape (B, T)) and not floats (float32, shape (B, T, C))."""
-        return self.classes is not None
+        return self.classes > 0
 
     @property
     def sampled(self) -> bool:

@@ -81,7 +81,7 @@ class FrozenEncoder:
             return []
         tokens = self._text.encode_all(values)
         lengths = (tokens != 0).sum(1)
-        tokens = tokens[:, : lengths.max()].to(self._net.words.weight.device)
+        tokens = tokens[:, : lengths.max()].to(self._net.tokens.weight.device)
         codes = self._net((tokens - 1).clamp(min=0), tokens != 0).half().cpu()
         return [F.pad(code[:n], (0, 1), value=1.0) for code, n in zip(codes, lengths.tolist(), strict=True)]
 

@@ -45,7 +45,7 @@ from likewise.generation.sequence.likelihood import SequenceLikelihood, valid_ma
 from likewise.generation.sequence.token_healing import HealingMask
 from likewise.nets.causal import CausalTransformer
 from likewise.nets.compat.base import EPS
-from likewise.nets.compat.llama import BASE
+from likewise.nets.compat.llama import ROPE_THETA
 from likewise.nets.compat.registry import build, why_unsupported
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
 from likewise.nets.continuous import ContinuousCodes
@@ -82,7 +82,7 @@ class Autoregressive(Family):
         compat: Literal["none", "llama", "gpt2"] = "none",
         heads: int | None = None,
         mlp_width: int | None = None,
-        rope_theta: float = BASE,
+        rope_theta: float = ROPE_THETA,
         norm_eps: float = EPS,
         tie_embeddings: bool | None = None,
     ) -> None:

@@ -1,9 +1,12 @@
-"""TODO nets.attention."""
+"""Multi-head attention, rotary positions, the key-value cache, and the transformer block.
+
+Legend: B batch, T tokens, D width, H heads, E = D / H, K target columns.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,54 +14,65 @@ from torch import Tensor, nn
 
 from likewise.nets.stems.base import norm
 
-HEAD_DIM = 64  # E, floats a head
+HEAD_DIM = 64  # E, floats per head by default
+MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def default_heads(width: int) -> int:
+    """H: one head for every 64 floats of the width, at least one."""
+    return max(1, width // HEAD_DIM)
 
 
 def rotary_grid(grid: tuple[int, ...], size: int) -> Tensor:
-    """Rotary positions of a grid (Su et al., 2021): (2, T, E), cosines and signed sines.
+    """Rotary position table of a grid (Su et al., 2021): (2, T, E), cosines and signed sines.
 
     Several axes share the E floats.
     """
-    places = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid))
-    return rotary(places.view(-1, len(grid)), size, 100.0)
+    positions = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in grid))
+    return rotary(positions.view(-1, len(grid)), size, 100.0)
 
 
-def rotary(places: Tensor, size: int, base: float) -> Tensor:
-    """The same of places (T, axes) on any grid; wavelengths are from 2 pi to 2 pi `base`."""
-    axes, pairs = places.shape[1], size // 2
-    share = [pairs // axes + (a < pairs % axes) for a in range(axes)]
+def rotary(positions: Tensor, size: int, base: float) -> Tensor:
+    """The same for any positions (T, axes), with wavelengths from 2 pi to 2 pi `base`."""
+    axes, pairs = positions.shape[1], size // 2
+    pairs_per_axis = [pairs // axes + (a < pairs % axes) for a in range(axes)]
     parts = [
-        places[:, a, None] * base ** (-torch.arange(n, device=places.device) / n) for a, n in enumerate(share)
+        positions[:, a, None] * base ** (-torch.arange(n, device=positions.device) / n)
+        for a, n in enumerate(pairs_per_axis)
     ]
     angles = torch.cat(parts, dim=1)
     cosines, sines = angles.cos(), angles.sin()
     return torch.stack([cosines.repeat(1, 2), torch.cat([-sines, sines], dim=1)])
 
 
-class KVCache:
-    """Keys and values that an attention has seen, (B, H, n, E) each, of at most `room` tokens.
+def identity_rotation(tokens: int, size: int, device: torch.device) -> Tensor:
+    """The rotary table (2, T, E) of tokens that are not rotated: cosines 1 and sines 0."""
+    table = torch.zeros(2, tokens, size, device=device)
+    table[0] = 1
+    return table
 
-    A processor's are float32, in which it multiplies a vector and a matrix faster than in bf16.
+
+class KVCache:
+    """Keys and values of the tokens so far, (B, H, n, E) each, for at most `capacity` tokens.
+
+    On a CPU they are float32, in which products of a vector and a matrix are faster than in bf16.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room, self.n = room, 0
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.length = capacity, 0
         self.kv: Tensor | None = None
 
-    def add(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append those of further tokens; returns all of them."""
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append those of further tokens; returns all so far."""
         if self.kv is None:
-            self.kv = torch.empty(
-                2,
-                *k.shape[:2],
-                self.room,
-                k.shape[-1],
-                device=k.device,
-                dtype=k.dtype if k.is_cuda else torch.float32,
-            )
-        end = self.n + k.shape[2]
-        self.kv[0, :, :, self.n : end], self.kv[1, :, :, self.n : end] = k, v
-        self.n = end
+            dtype = k.dtype if k.is_cuda else torch.float32
+            shape = (2, *k.shape[:2], self.capacity, k.shape[-1])
+            self.kv = torch.empty(shape, device=k.device, dtype=dtype)
+        end = self.length + k.shape[2]
+        self.kv[0, :, :, self.length : end], self.kv[1, :, :, self.length : end] = k, v
+        self.length = end
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
 
@@ -67,10 +81,10 @@ def attend(
 ) -> Tensor:
     """softmax(scale q k^T + bias) v, (B, H, T, E) each -> (B, T, H E).
 
-    With a cache the T tokens see those it holds as well, and it keeps them.
+    With a cache the T tokens are appended to it and attend to all that it holds.
     """
     if cache is not None:
-        k, v = cache.add(k, v)
+        k, v = cache.append(k, v)
     if q.is_cuda:
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     else:
@@ -80,30 +94,31 @@ def attend(
 
 
 class Attention(nn.Module):
-    """Multi-head attention with normalised queries and keys (Henry et al., 2020) and rotary positions.
+    """Multi-head self-attention with rotary positions.
 
-    A subclass may leave them as they are, with scores over sqrt(E).
+    With `qk_norm` queries and keys are normalised (Henry et al., 2020), else scores are over sqrt(E).
     """
 
-    qk_norm: ClassVar[bool] = True
-
-    def __init__(self, width: int, heads: int | None = None, biased: bool = False) -> None:
-        """heads: default one for every 64 floats."""
+    def __init__(
+        self, width: int, heads: int | None = None, biased: bool = False, qk_norm: bool = True
+    ) -> None:
         super().__init__()
-        self.heads = heads or max(1, width // HEAD_DIM)
+        self.heads, self.qk_norm = heads or default_heads(width), qk_norm
         self.qkv = nn.Linear(width, 3 * width, bias=biased)
         self.out = zero_init(nn.Linear(width, width, bias=biased))
 
-    def forward(self, x: Tensor, table: Tensor, bias: Tensor | None, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D), table (2, T, E), bias (B or 1, 1, T or 1, T), added to the scores -> (B, T, D).
+    def forward(
+        self, x: Tensor, rotation: Tensor, bias: Tensor | None, cache: KVCache | None = None
+    ) -> Tensor:
+        """x (B, T, D), rotation (2, T, E), bias (B or 1, 1, T or 1, T), added to the scores -> (B, T, D).
 
-        With a cache the T tokens see those it holds as well, and it keeps them.
+        With a cache the T tokens are appended to it and attend to all that it holds.
         """
         batch, tokens, width = x.shape
         size = width // self.heads
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)  # (3, B, H, T, E)
         qk = norm(qkv[:2]) if self.qk_norm else qkv[:2]
-        (q, k), v = qk * table[0] + qk.roll(size // 2, -1) * table[1], qkv[2]
+        (q, k), v = qk * rotation[0] + qk.roll(size // 2, -1) * rotation[1], qkv[2]
         return self.out(attend(q, k, v, bias, (1.2 if self.qk_norm else 1.0) / math.sqrt(size), cache))
 
 
@@ -122,34 +137,28 @@ class Block(nn.Module):
         self.down = zero_init(nn.Linear(4 * width, width, bias=False))
 
     def forward(
-        self,
-        x: Tensor,
-        e: Tensor,
-        stream: Tensor | None,
-        table: Tensor,
-        bias: Tensor | None,
-        cache: KVCache | None = None,
+        self, x: Tensor, e: Tensor, columns: Tensor | None, rotation: Tensor, bias: Tensor | None
     ) -> Tensor:
-        """One block: (B, T, D) -> (B, T, D).
+        """One block, (B, T, D) -> (B, T, D), conditioned on e (B, K, D).
 
-        e (B, K, D) is one condition a stream; stream (T,) says which is whose, None where K is 1.
+        columns (T,) has the index of each token's column among the K, None where K is 1.
         """
         m = self.modulation(e)
-        return self.forward_modulated(x, m if stream is None else m[:, stream], table, bias, cache)
+        return self.forward_modulated(x, rotation, bias, m=m if columns is None else m[:, columns])
 
     def forward_modulated(
-        self, x: Tensor, m: Tensor, table: Tensor, bias: Tensor | None, cache: KVCache | None = None
+        self, x: Tensor, rotation: Tensor, bias: Tensor | None, cache: KVCache | None = None, *, m: Tensor
     ) -> Tensor:
-        """The same with what the condition was found to say, (B, T or 1, 6 D)."""
+        """The same with the output m of the modulation layer, (B, T or 1, 6 D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = m.chunk(6, dim=-1)
         h = torch.addcmul(shift1, norm(x), scale1 + 1)
-        x = torch.addcmul(x, self.attention(h, table, bias, cache), gate1 + 1)
+        x = torch.addcmul(x, self.attention(h, rotation, bias, cache), gate1 + 1)
         h = torch.addcmul(shift2, norm(x), scale2 + 1)
         return torch.addcmul(x, self.down(F.gelu(self.up(h))), gate2 + 1)
 
 
-def zero_init(layer: nn.Linear) -> nn.Linear:
-    """The same layer, starting at zero."""
+def zero_init(layer: M) -> M:
+    """The same layer with all parameters at zero."""
     for p in layer.parameters():
         nn.init.zeros_(p)
     return layer

@@ -1,4 +1,4 @@
-"""Heads: what the distribution of one token is, given what a network says of it.
+"""Heads: the distribution of one token given the output h of a network.
 
 Legend: B batch, T tokens, D width, C floats a token, K classes, M Gaussians of a mixture.
 
@@ -6,8 +6,8 @@ Legend: B batch, T tokens, D width, C floats a token, K classes, M Gaussians of 
     floats  p(x) = sum_m w_m prod_c N(x_c; mu_mc, s_mc^2), with w, mu, log s = W h + b
             (Bishop, 1994, "mixture density networks")                                                  (2)
 
-Heads compute in float32 whatever the network's type. At first W is almost zero, so that b, the marginal, is
-what a head says; one that is an embedding begins as it does.
+Heads compute in float32 whatever the type of the network. W starts almost at zero, so that a head predicts the
+marginal, b; a tied W starts as its embedding.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ from torch.autograd.function import once_differentiable
 from likewise.core.categorical import sample_categorical
 from likewise.nets.stems.base import float32_parameters
 
-INIT_STD = 0.001  # of the first weights
-CHUNK_LOGITS = {
-    "cpu": 2**20,
-    "cuda": 2**27,
-}  # logits of ids that are in memory at once: a processor's cache full
+INIT_STD = 0.001  # of the weights W at the start
+CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}  # logits in memory at once: on a CPU, what its cache holds
 
 
 class TiedLinear:
-    """A linear layer without b whose W is an embedding (Press & Wolf, 2017) that another module has."""
+    """A linear layer without b whose W is the embedding of another module (Press & Wolf, 2017)."""
 
     bias = None
 
@@ -50,16 +47,16 @@ class TiedLinear:
 
 
 class CategoricalHead(nn.Module):
-    """Logits of K classes (1), with b or without, or by the `shared` embedding."""
+    """Logits of K classes (1), with b or without, or tied to an embedding."""
 
     def __init__(
-        self, width: int, classes: int, bias: bool = True, shared: nn.Embedding | None = None
+        self, width: int, classes: int, bias: bool = True, tied: nn.Embedding | None = None
     ) -> None:
         super().__init__()
-        self.out = _linear(width, classes, bias) if shared is None else TiedLinear(shared)
+        self.out = _linear(width, classes, bias) if tied is None else TiedLinear(tied)
 
     def init_from_data(self, x: Tensor) -> None:
-        """Start at the frequencies of the ids x (n,), each class counted once more, if there is a b."""
+        """Set b, if there is one, to log frequencies of the ids x (n,), with one added to each count."""
         if self.out.bias is None:
             return
         counts = torch.bincount(x, minlength=len(self.out.bias)).float() + 1
@@ -78,33 +75,33 @@ class CategoricalHead(nn.Module):
 
 
 class ChunkedLogProb(torch.autograd.Function):
-    """log softmax(W h + b)_x by parts of the rows, whose logits are found again for the backward pass.
+    """log softmax(W h + b)_x in chunks of rows, whose logits are recomputed in the backward pass.
 
-    So all logits, (n, K) floats and as many gradients, never are in memory (as in Wijmans et al., 2024, "Cut
-    your losses").
+    So the (n, K) logits and their gradients are never in memory at once (Wijmans et al., 2024, "Cut your
+    losses").
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """h (n, D), weight (K, D), bias (K,), x (n,) -> (n,) nats, float32."""
         ctx.save_for_backward(h, weight, bias, x)
-        told = [
+        log_probs = [
             F.linear(h[part], weight, bias).log_softmax(-1, torch.float32).gather(-1, x[part, None])[:, 0]
             for part in _chunks(h, weight)
         ]
-        return torch.cat(told) if told else h.new_zeros(0, dtype=torch.float32)
+        return torch.cat(log_probs) if log_probs else h.new_zeros(0, dtype=torch.float32)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        """d log p_x / d logits = (one at x) - softmax(logits)."""
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """d log p_x / d logits = one_hot(x) - softmax(logits)."""
         h, weight, bias, x = ctx.saved_tensors
         d_h, d_weight = torch.empty_like(h), torch.zeros_like(weight, dtype=torch.float32)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         for part in _chunks(h, weight):
-            own = slope[part, None]
-            d = F.linear(h[part], weight, bias).softmax(-1, torch.float32).mul_(-own)
-            d.scatter_add_(-1, x[part, None], own)
+            g = grad[part, None]
+            d = F.linear(h[part], weight, bias).softmax(-1, torch.float32).mul_(-g)
+            d.scatter_add_(-1, x[part, None], g)
             if d_bias is not None:
                 d_bias += d.sum(0)
             d = d.to(h.dtype)
@@ -115,29 +112,30 @@ class ChunkedLogProb(torch.autograd.Function):
 
 def _chunks(h: Tensor, weight: Tensor) -> Iterator[slice]:
     size = max(64, CHUNK_LOGITS.get(h.device.type, CHUNK_LOGITS["cuda"]) // len(weight))
-    return (slice(at, at + size) for at in range(0, len(h), size))
+    return (slice(start, start + size) for start in range(0, len(h), size))
 
 
 class MixtureHead(nn.Module):
-    """A mixture of M Gaussians over C floats with diagonal covariances (2), none narrower than `floor`."""
+    """A mixture of M Gaussians over C floats with diagonal covariances (2) and deviations above `min_std`."""
 
-    def __init__(self, width: int, floats: int, components: int, floor: float) -> None:
+    def __init__(self, width: int, floats: int, components: int, min_std: float) -> None:
         super().__init__()
-        self.shape, self.floor = (components, floats), floor
+        self.shape, self.min_std = (components, floats), min_std
         self.out = _linear(width, components * (1 + 2 * floats))
         spread = torch.linspace(-1.5, 1.5, components) if components > 1 else torch.zeros(1)
-        self._set(spread[:, None].expand(self.shape), torch.ones(floats))
+        self._set_bias(spread[:, None].expand(self.shape), torch.ones(floats))
 
     def init_from_data(self, x: Tensor) -> None:
-        """Start at the marginal of x (n, C): components at its quantiles along the first float."""
+        """Set b to the marginal of x (n, C): means at the quantiles along its first float."""
         components, floats = self.shape
         order = x[:, 0].argsort()
-        spots = ((torch.arange(components) + 0.5) / components * len(x)).long()
-        self._set(x[order[spots.to(order.device)]], x.std(0, correction=0) * components ** (-1 / floats))
+        quantiles = ((torch.arange(components) + 0.5) / components * len(x)).long()
+        self._set_bias(x[order[quantiles.to(order.device)]], x.std(0, correction=0) * components ** (-1 / floats))
 
-    def _set(self, mean: Tensor, std: Tensor) -> None:
+    def _set_bias(self, mean: Tensor, std: Tensor) -> None:
+        """Set b to equal weights, means (M, C) and deviations (C,)."""
         components, floats = self.shape
-        log_std = std.clamp(min=self.floor).log().to(mean)
+        log_std = std.clamp(min=self.min_std).log().to(mean)
         bias = torch.cat([mean.new_zeros(components, 1), mean, log_std.expand(components, floats)], dim=1)
         with torch.no_grad():
             self.out.bias.copy_(bias.flatten())
@@ -145,30 +143,33 @@ class MixtureHead(nn.Module):
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """h (..., D) -> log w (..., M), mu (..., M, C), log s (..., M, C), float32.
 
-        The weights of this layer may be bf16, its arithmetic is not: a mean has more than three digits.
+        Computed in float32, even of bf16 weights: a mean needs more than three digits.
         """
         out = F.linear(h.float(), *float32_parameters(self.out))
         out = out.unflatten(-1, (self.shape[0], -1))
         mean, raw = out[..., 1:].chunk(2, dim=-1)
-        log_std = torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))
+        log_std = torch.logaddexp(raw, raw.new_tensor(math.log(self.min_std)))
         return out[..., 0].log_softmax(-1), mean, log_std
 
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
         """log p of floats, h (..., D) and x (..., C) -> (...), nats."""
         log_weight, mean, log_std = self(h)
         z = (x[..., None, :] - mean) * (-log_std).exp()
-        each = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)  # (..., M, C)
-        return (log_weight + each.sum(-1)).logsumexp(-1)
+        log_normal = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)  # (..., M, C)
+        return (log_weight + log_normal.sum(-1)).logsumexp(-1)
 
     def sample(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float) -> Tensor:
         """h (B, D), u (B,) uniform, noise (B, C) normal -> (B, C).
 
-        At temperature T each weight is w^(1/T) and each variance s^2 T; at 0 it is the heaviest's mean.
+        Temperature T makes weights w^(1/T) and variances s^2 T; 0 gives the mean of the largest weight.
         """
         log_weight, mean, log_std = self(h)
-        which = sample_categorical(log_weight, u, temperature)[:, None, None].expand(-1, 1, self.shape[1])
-        mean, log_std = mean.gather(1, which)[:, 0], log_std.gather(1, which)[:, 0]
+        component = sample_categorical(log_weight, u, temperature)[:, None, None].expand(-1, 1, self.shape[1])
+        mean, log_std = mean.gather(1, component)[:, 0], log_std.gather(1, component)[:, 0]
         return mean + math.sqrt(temperature) * log_std.exp() * noise
+
+
+TokenHead = CategoricalHead | MixtureHead
 
 
 def _linear(width: int, outputs: int, bias: bool = True) -> nn.Linear:

@@ -91,7 +91,7 @@ class SequenceSampler:
         self.between, self.copies = start is not None, len(context.tokens) // len(rng)
         self.state = IncrementalState(product.causal, context, SENTINELS if self.between else 0)
         if start is not None:
-            self.state.push(start.expand(len(context.tokens), -1))
+            self.state.append(start.expand(len(context.tokens), -1))
         self.out: Batch = {}
 
     def column(self, name: str, value: Tensor, forced: Tensor, choice: SamplingParams) -> None:
@@ -155,7 +155,7 @@ class SequenceSampler:
         fed = max(0, int(begun.min()) - 1)  # the last id of the shortest is left for a slot to read
         if fed:
             out[:, :fed] = value[:, :fed]
-            state.feed(self.embed(k, value[:, :fed]).repeat(self.copies, 1, 1))
+            state.prefill(self.embed(k, value[:, :fed]).repeat(self.copies, 1, 1))
         at = 0  # where the window begins
         for i in range(fed, room):
             if ended.all():
@@ -194,7 +194,7 @@ class SequenceSampler:
 
     def _push(self, k: int, tokens: Tensor) -> None:
         """Let the next slot read the last of these tokens of column k, (B, n, ...)."""
-        self.state.push(self.embed(k, tokens)[:, -1].repeat(self.copies, 1))
+        self.state.append(self.embed(k, tokens)[:, -1].repeat(self.copies, 1))
 
     def _anew(self) -> None:
         """Begin the sequence again with the columns in `out`, as they are other than they were drawn."""

@@ -1,7 +1,7 @@
-"""Language models whose operations are exactly those of models in transformers: a file an architecture.
+"""Language models that compute exactly what models of transformers compute: one file per architecture.
 
-Each has a table of what transformers calls its parts, so that export and import only rename weights. Add one
-in a file of its own and in registry.py.
+Each has a map of the names in transformers, so that export and import only rename weights. To add one, write a
+file for it and add it to registry.py.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What the trunks that transformers has too share: they are of one text, and read nothing beside it.
+"""What the architectures of transformers share: models of one text, without sources.
 
 Legend: B batch, T tokens, D width, H heads, E = D / H.
 
     h = x + O attention(Q n(x), K n(x), V n(x))                                                         (1)
     x' = h + mlp(n'(h))                                                                                 (2)
 
-Scores are over sqrt(E). Slot 0 reads the embedding of id 0: what ends one text stands before the next. A head
-that is tied has the weights of the embedding (Press & Wolf, 2017).
+Scores are over sqrt(E). Input 0 is the embedding of id 0: the end of one text precedes the next. A tied head has
+the weights of the embedding (Press & Wolf, 2017).
 """
 
 from __future__ import annotations
@@ -18,25 +18,20 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
-from likewise.nets.attention import HEAD_DIM, Attention, KVCache
-from likewise.nets.causal import CausalBackbone
+from likewise.nets.attention import Attention, KVCache, default_heads
+from likewise.nets.causal import BlockFn, CausalBackbone
 from likewise.nets.conditioning import EncodedContext
+from likewise.nets.module_list import ModuleList
 
-EPS = 1e-5  # of norms, unless options say otherwise
-STD = 0.1  # of embeddings at first: nothing normalises the stream that blocks add to
-TIED = 0.02  # of those that are the head too
-
-
-class Attention(Attention):
-    """As in (1): queries and keys are turned and not normalised."""
-
-    qk_norm = False
+EPS = 1e-5  # of norms, by default
+STD = 0.1  # of embeddings at the start: nothing normalises the residual stream
+TIED_STD = 0.02  # of embeddings that are the head too
 
 
-class Block(nn.Module):
-    """(1), then (2). Its branches start at zero through their output projections.
+class CompatBlock(nn.Module):
+    """(1), then (2). The residual branches start at zero through their output projections.
 
-    Subclasses say which `norm` it has, whether its matrices are `biased`, and what its mlp is.
+    Subclasses define the class of the norms, whether linear layers have biases, and the mlp.
     """
 
     norm: ClassVar[type[nn.Module]]
@@ -45,13 +40,13 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
         super().__init__()
         self.before, self.between = self.norm(width, eps=norm_eps), self.norm(width, eps=norm_eps)
-        self.attention = Attention(width, heads, self.biased)
+        self.attention = Attention(width, heads, self.biased, qk_norm=False)
 
-    def forward_modulated(
-        self, x: Tensor, m: None, table: Tensor, bias: Tensor | None, cache: KVCache | None = None
+    def forward(
+        self, x: Tensor, rotation: Tensor, bias: Tensor | None, cache: KVCache | None = None
     ) -> Tensor:
-        """The same as nets.Block where nothing modulates: (B, T, D) -> (B, T, D)."""
-        x = x + self.attention(self.before(x), table, bias, cache)
+        """One block, (B, T, D) -> (B, T, D); the rest as of Attention."""
+        x = x + self.attention(self.before(x), rotation, bias, cache)
         return x + self.mlp(self.between(x))
 
     def mlp(self, h: Tensor) -> Tensor:
@@ -61,39 +56,41 @@ class Block(nn.Module):
 
 @dataclass(frozen=True)
 class HFNameMap:
-    """What transformers calls a trunk and what it is made of.
+    """The names that transformers gives an architecture, its options and its weights.
 
-    called      its name to a reader; `kind` is its model_type, `model` the class of its models
-    fields      option -> the field of config.json; "length" is how many places there are
-    absent      what a field says that config.json leaves out
-    only        field -> what it may say; the first is what it says where it is left out
-    outside     our name of a weight -> theirs, less the `prefix` that theirs have but for the head's
-    inside      the same of the parts of blocks, which are in `layers`; several of theirs lie in one of ours,
-                one below the other
-    grouped     endings of the names of matrices whose heads others may share
-    flipped     endings of the names of matrices that are written (inputs, outputs)
-    idle        endings of the names of what is no weight, in old files
+    display_name     in messages and model cards
+    model_type       of config.json; `model_class` is the first of its architectures
+    fields           option -> field of config.json; "length" is the number of positions
+    defaults         values of fields that config.json may leave out
+    supported        field -> the values that are supported here, the default first
+    prefix           of all weights but the head's
+    weights          name here -> name there without the prefix
+    block_weights    the same of a block, without "weight" and "bias"; several matrices there are stacked in
+                     one here. Block i has the prefix "`layers`.i." there
+    grouped          suffixes of the matrices that may have fewer heads there (grouped-query attention)
+    transposed       suffixes of the matrices that are (inputs, outputs) there
+    ignored          suffixes of buffers in old files
     """
 
-    called: str
-    kind: str
-    model: str
+    display_name: str
+    model_type: str
+    model_class: str
     fields: Mapping[str, str]
-    absent: Mapping[str, Any]
-    only: Mapping[str, Sequence[Any]]
+    defaults: Mapping[str, Any]
+    supported: Mapping[str, Sequence[Any]]
     prefix: str
     layers: str
-    outside: Mapping[str, str]
-    inside: Mapping[str, Sequence[str]]
+    weights: Mapping[str, str]
+    block_weights: Mapping[str, Sequence[str]]
     grouped: tuple[str, ...] = ()
-    flipped: tuple[str, ...] = ()
-    idle: tuple[str, ...] = ()
+    transposed: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 class CompatBackbone(CausalBackbone):
-    """Embedding, blocks, and a last norm with weights, over the ids of one text."""
+    """Embedding, blocks and a last norm with weights, over the ids of one text."""
 
-    block: ClassVar[type[Block]]
+    block: ClassVar[type[CompatBlock]]
     name_map: ClassVar[HFNameMap]
 
     def __init__(
@@ -109,13 +106,13 @@ class CompatBackbone(CausalBackbone):
     ) -> None:
         """heads: default one for every 64 floats; mlp_width: hidden width of the mlp.
 
-        Raises ValueError for a width that heads cannot share.
+        Raises ValueError for a width that is not divisible by the heads.
         """
-        heads = heads or max(1, width // HEAD_DIM)
+        heads = heads or default_heads(width)
         if width % heads:
             raise ValueError(f"width={width} is no multiple of heads={heads}")
         super().__init__([spec], width, width // heads)
-        self.options = {
+        self.options: dict[str, Any] = {
             "width": width,
             "depth": depth,
             "heads": heads,
@@ -124,25 +121,24 @@ class CompatBackbone(CausalBackbone):
             "tie_embeddings": tie_embeddings,
         }
         self.embedding = nn.Embedding(spec.classes, width)
-        nn.init.normal_(self.embedding.weight, std=TIED if tie_embeddings else STD)
-        self.blocks = nn.ModuleList(self.block(width, heads, mlp_width, norm_eps) for _ in range(depth))
+        nn.init.normal_(self.embedding.weight, std=TIED_STD if tie_embeddings else STD)
+        self.blocks = ModuleList(self.block(width, heads, mlp_width, norm_eps) for _ in range(depth))
         self.last = self.block.norm(width, eps=norm_eps)
 
     @property
-    def start(self) -> Tensor:
+    def start_embedding(self) -> Tensor:
         """The embedding of id 0, (D,)."""
         return self.embedding.weight[0]
 
     @property
-    def shared(self) -> nn.Embedding | None:
-        """The embedding, if it is tied."""
+    def tied_embedding(self) -> nn.Embedding | None:
         return self.embedding if self.options["tie_embeddings"] else None
 
-    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
+    def add_positions(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
         return tokens
 
-    def modulation(self, context: EncodedContext, rows: int) -> Sequence[Tensor | None]:
-        return [None] * len(self.blocks)
+    def conditioned_blocks(self, context: EncodedContext) -> list[BlockFn]:
+        return [*self.blocks]
 
     def final_norm(self, h: Tensor) -> Tensor:
         return self.last(h)
@@ -150,22 +146,20 @@ class CompatBackbone(CausalBackbone):
     # ---- config.json of transformers
 
     @classmethod
-    def asked(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that a config.json gives. Raises ValueError as `refusal` has it."""
-        for field, may in cls.name_map.only.items():
-            if config.get(field, may[0]) not in may:
-                raise config_mismatch(
-                    config, field, f"the {cls.name_map.called} of likewise has {may[0]!r} alone"
-                )
+    def options_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a model with this config.json. Raises ValueError by `config_mismatch`."""
+        for field, supported in cls.name_map.supported.items():
+            if config.get(field, supported[0]) not in supported:
+                reason = f"the {cls.name_map.display_name} of likewise supports {supported[0]!r} only"
+                raise config_mismatch(config, field, reason)
         return {name: config[field] for name, field in cls.name_map.fields.items() if name != "length"}
 
     def config(self) -> dict[str, Any]:
-        """The inverse of `asked`."""
-        said = {self.name_map.fields[name]: value for name, value in self.options.items()}
-        return said | {field: may[0] for field, may in self.name_map.only.items()}
+        """The fields of config.json: the inverse of `options_from_config`."""
+        fields = {self.name_map.fields[name]: value for name, value in self.options.items()}
+        return fields | {field: supported[0] for field, supported in self.name_map.supported.items()}
 
 
-def config_mismatch(config: Mapping[str, Any], field: str, why: str) -> ValueError:
-    """What to raise for a field of config.json that asks for what is not here."""
-    what = f"config.json has {field}={config.get(field)!r}"
-    return ValueError(f"{what}: {why}; leave this model to transformers")
+def config_mismatch(config: Mapping[str, Any], field: str, reason: str) -> ValueError:
+    """The error for a field of config.json with an unsupported value."""
+    return ValueError(f"config.json has {field}={config.get(field)!r}: {reason}; use transformers for this model")

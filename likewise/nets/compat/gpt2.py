@@ -1,9 +1,9 @@
-"""GPT-2's trunk (Radford et al., 2019).
+"""GPT-2 (Radford et al., 2019).
 
     n(x) = (x - mean x) / sqrt(var x + eps) * weight + bias,   mlp(h) = down(gelu(up h))                (1)
 
-Gelu is the approximation by tanh (Hendrycks & Gimpel, 2016). Each place has a vector of its own, which is
-added to its token, so there are no more places than a window has, and every window begins at the first.
+Gelu is the approximation by tanh (Hendrycks & Gimpel, 2016). Positions are learned embeddings, so there are as
+many as a window has tokens, and every window begins at the first.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
-from likewise.nets.attention import zero_init
-from likewise.nets.compat.base import Block, CompatBackbone, HFNameMap
+from likewise.nets.attention import identity_rotation, zero_init
+from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap
 
-STD = 0.02  # of places at first
+STD = 0.02  # of position embeddings at the start
 
 
-class GPT2Block(Block):
-    """Of (1)."""
+class GPT2Block(CompatBlock):
+    """A block with the norm and the mlp of (1)."""
 
     norm, biased = nn.LayerNorm, True
 
@@ -33,13 +33,13 @@ class GPT2Block(Block):
 
 
 class GPT2(CompatBackbone):
-    """Places are learned; everything but the head has a bias."""
+    """Learned positions; every layer but the head has a bias."""
 
     block = GPT2Block
     name_map = HFNameMap(
-        called="GPT-2",
-        kind="gpt2",
-        model="GPT2LMHeadModel",
+        display_name="GPT-2",
+        model_type="gpt2",
+        model_class="GPT2LMHeadModel",
         fields={
             "width": "n_embd",
             "depth": "n_layer",
@@ -49,13 +49,13 @@ class GPT2(CompatBackbone):
             "tie_embeddings": "tie_word_embeddings",
             "length": "n_positions",
         },
-        absent={
+        defaults={
             "n_inner": None,
             "layer_norm_epsilon": 1e-5,
             "tie_word_embeddings": True,
             "n_positions": 1024,
         },
-        only={
+        supported={
             "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
             "scale_attn_weights": (True,),
             "scale_attn_by_inverse_layer_idx": (False,),
@@ -63,13 +63,13 @@ class GPT2(CompatBackbone):
         },
         prefix="transformer.",
         layers="h",
-        outside={
+        weights={
             "embedding.weight": "wte.weight",
             "place": "wpe.weight",
             "last.weight": "ln_f.weight",
             "last.bias": "ln_f.bias",
         },
-        inside={
+        block_weights={
             "before": ["ln_1"],
             "between": ["ln_2"],
             "attention.qkv": ["attn.c_attn"],
@@ -77,8 +77,8 @@ class GPT2(CompatBackbone):
             "up": ["mlp.c_fc"],
             "down": ["mlp.c_proj"],
         },
-        flipped=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
-        idle=(".attn.bias", ".attn.masked_bias"),
+        transposed=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
+        ignored=(".attn.bias", ".attn.masked_bias"),
     )
 
     def __init__(
@@ -104,8 +104,8 @@ class GPT2(CompatBackbone):
         )
         self.place = nn.Parameter(STD * torch.randn(spec.tokens, width))
 
-    def _rotation_at(self, spots: Tensor) -> Tensor:
-        return self._no_rotation(len(spots), spots.device)
+    def rotation(self, positions: Tensor) -> Tensor:
+        return identity_rotation(len(positions), self.head_dim, positions.device)
 
-    def _embed_at(self, tokens: Tensor, spots: Tensor | slice) -> Tensor:
-        return tokens + self.place[spots]
+    def add_positions(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
+        return tokens + self.place[positions]

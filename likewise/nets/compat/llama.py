@@ -1,8 +1,8 @@
-"""Llama's trunk (Touvron et al., 2023).
+"""Llama (Touvron et al., 2023).
 
     n(x) = x / sqrt(mean x^2 + eps) * weight,   mlp(h) = down(silu(gate h) * up h)                      (1)
 
-Queries and keys are turned by their places (Su et al., 2021).
+Positions are rotary (Su et al., 2021).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from likewise.core.spec import Spec
 from likewise.nets.attention import rotary, zero_init
-from likewise.nets.compat.base import Block, CompatBackbone, HFNameMap, config_mismatch
+from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap, config_mismatch
 
-BASE = 1e4  # of wavelengths, unless options say otherwise
+ROPE_THETA = 1e4  # of wavelengths, by default
 
 
-class LlamaBlock(Block):
-    """Of (1)."""
+class LlamaBlock(CompatBlock):
+    """A block with the norm and the mlp of (1)."""
 
     norm, biased = nn.RMSNorm, False
 
@@ -37,13 +37,13 @@ class LlamaBlock(Block):
 
 
 class Llama(CompatBackbone):
-    """Places turn queries and keys; nothing has a bias."""
+    """Rotary positions; no layer has a bias."""
 
     block = LlamaBlock
     name_map = HFNameMap(
-        called="Llama",
-        kind="llama",
-        model="LlamaForCausalLM",
+        display_name="Llama",
+        model_type="llama",
+        model_class="LlamaForCausalLM",
         fields={
             "width": "hidden_size",
             "depth": "num_hidden_layers",
@@ -54,17 +54,17 @@ class Llama(CompatBackbone):
             "tie_embeddings": "tie_word_embeddings",
             "length": "max_position_embeddings",
         },
-        absent={
+        defaults={
             "rope_theta": 1e4,
             "rms_norm_eps": 1e-6,
             "tie_word_embeddings": False,
             "max_position_embeddings": 2048,
         },
-        only={"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)},
+        supported={"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)},
         prefix="model.",
         layers="layers",
-        outside={"embedding.weight": "embed_tokens.weight", "last.weight": "norm.weight"},
-        inside={
+        weights={"embedding.weight": "embed_tokens.weight", "last.weight": "norm.weight"},
+        block_weights={
             "before": ["input_layernorm"],
             "between": ["post_attention_layernorm"],
             "attention.qkv": [f"self_attn.{x}_proj" for x in "qkv"],
@@ -73,7 +73,7 @@ class Llama(CompatBackbone):
             "down": ["mlp.down_proj"],
         },
         grouped=("k_proj.weight", "v_proj.weight"),
-        idle=("rotary_emb.inv_freq",),
+        ignored=("rotary_emb.inv_freq",),
     )
 
     def __init__(
@@ -88,9 +88,9 @@ class Llama(CompatBackbone):
         norm_eps: float,
         tie_embeddings: bool | None,
     ) -> None:
-        """mlp_width: default 8/3 of the width, in sixteens; tie_embeddings: default no.
+        """mlp_width: default 8/3 of the width, rounded up to a multiple of 16; tie_embeddings: default no.
 
-        Raises ValueError for a width that heads cannot share in even parts.
+        Raises ValueError for a width that is not divisible by twice the heads.
         """
         super().__init__(
             spec,
@@ -101,37 +101,37 @@ class Llama(CompatBackbone):
             norm_eps=norm_eps,
             tie_embeddings=bool(tie_embeddings),
         )
-        if self.head % 2:
+        if self.head_dim % 2:
             raise ValueError(
-                f"width={width} is no multiple of twice heads={self.options['heads']}: the "
-                "place of a token turns pairs of floats of each head"
+                f"width={width} is no multiple of twice heads={self.options['heads']}: rotary positions "
+                "rotate pairs of floats of each head"
             )
         self.options["rope_theta"] = rope_theta
 
-    def _rotation_at(self, spots: Tensor) -> Tensor:
-        return rotary(spots[:, None].float(), self.head, self.options["rope_theta"])
+    def rotation(self, positions: Tensor) -> Tensor:
+        return rotary(positions[:, None].float(), self.head_dim, self.options["rope_theta"])
 
     @classmethod
-    def asked(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        found = super().asked(config)
+    def options_from_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        options = super().options_from_config(config)
         for field in ("rope_scaling", "rope_parameters"):
             rope = config.get(field) or {}
             if rope.get("rope_type", rope.get("type", "default")) != "default":
-                raise config_mismatch(config, field, "places are not scaled here")
-            found["rope_theta"] = float(rope.get("rope_theta", found["rope_theta"]))
-        width, heads = found["width"], found["heads"]
+                raise config_mismatch(config, field, "scaled rotary positions are not supported")
+            options["rope_theta"] = float(rope.get("rope_theta", options["rope_theta"]))
+        width, heads = options["width"], options["heads"]
         if (config.get("head_dim") or width // heads) * heads != width:
             raise config_mismatch(
                 config,
                 "head_dim",
-                f"heads of likewise share the width, hidden_size / num_attention_heads = {width}/{heads}",
+                f"only hidden_size / num_attention_heads = {width}/{heads} is supported",
             )
-        return found
+        return options
 
     def config(self) -> dict[str, Any]:
         return {
             **super().config(),
             "num_key_value_heads": self.options["heads"],
-            "head_dim": self.head,
+            "head_dim": self.head_dim,
             "rope_scaling": None,
         }
