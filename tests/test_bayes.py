@@ -341,7 +341,7 @@ def test_bins_hold_equally_many_rows() -> None:
 def drawer(world: Table) -> Model:
     """P(image | label), briefly trained."""
     made = Model("image | label", world.columns, width=64, depth=2)
-    plan = Plan(steps=100, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
+    plan = Plan(steps=100, batch=64, lr=4e-3, muon_lr=0.03, warmup=20, precision="float32")
     for _ in train(made, world, plan):
         pass
     return made.eval()
@@ -406,7 +406,7 @@ def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
     assert "accuracy, left half missing" in text and "rows a class  4" in text
     assert max(map(len, text.splitlines())) <= 120
     page = (tmp_path / "report.html").read_text()
-    assert "data:image/png;base64," in page and "http" not in page
+    assert "data:image/png;base64," in page and toy.outside_links(page) == []
     assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
     assert json.loads((tmp_path / "report.json").read_text())["results"][0]["method"] == "Bayes: flow"
     again = compared(tmp_path)

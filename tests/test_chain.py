@@ -35,17 +35,27 @@ def raw(table: Table, formula: str) -> Model:
 
 
 def trained(model: Model, table: Table, steps: int) -> Model:
-    for _ in train(model, table, Plan(steps=steps, batch=64, precision="float32", save=1e9)):
+    plan = Plan(
+        steps=steps,
+        batch=64,
+        lr=4e-3,
+        muon_lr=0.03,
+        warmup=20,
+        source_dropout=0.1,
+        precision="float32",
+        save_seconds=1e9,
+    )
+    for _ in train(model, table, plan):
         pass
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def cascade(table: Table) -> Pipeline:
-    """A small picture of a label, and a larger one of the small one."""
-    small = Model("image[size=7] | label", table.columns, width=64, depth=2)
-    large = Model("image | image[size=7]", table.columns, width=64, depth=1)
-    return Pipeline({"small": trained(small, table, 250), "large": trained(large, table, 250)})
+    """A small picture of a label, and a larger one of the small one, which may be noisy."""
+    small = Model("image[size=7] | label", table.columns, width=64, depth=1)
+    large = Model("image | image[size=7]", table.columns, width=64, depth=1, source_noise=0.8)
+    return Pipeline({"small": trained(small, table, 150), "large": trained(large, table, 150)})
 
 
 def test_a_cascade_draws_what_was_asked(cascade: Pipeline) -> None:
@@ -71,9 +81,11 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
 
     plain, last, both = pair(), pair(large={"steps": 3}), pair(steps=3)
     assert plain[0] == last[0] and plain[1] != last[1] and both[0] != plain[0]
-    with pytest.raises(ValueError, match="unknown knob of this chain 'stepz': did you mean 'steps'"):
+    with pytest.raises(
+        ValueError, match="unknown sampling option of this pipeline 'stepz': did you mean 'steps'"
+    ):
         cascade.sample(rows, stepz=3)
-    with pytest.raises(ValueError, match="unknown knob of the family flow 'stepz'"):
+    with pytest.raises(ValueError, match="unknown sampling option of the family flow 'stepz'"):
         cascade.sample(rows, large={"stepz": 3})
     square = toy.rows(2)[1]["image"]  # the small picture is known: of another label than asked
     drawn = cascade.sample([{"label": "2"}] * 8, known={"image[size=7]": square})
@@ -98,7 +110,7 @@ def test_a_variation_starts_every_picture_of_a_cascade(cascade: Pipeline) -> Non
     assert off(near) < 0.5 * off(other)
     plain, scratch = (
         cascade.sample([{"label": "2"}], **start)[0]["image"].tobytes()
-        for start in ({}, {"start": ({"image": square}, 1.0)})
+        for start in ({}, {"init": ({"image": square}, 1.0)})
     )
     assert plain == scratch
     with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
@@ -199,12 +211,10 @@ def test_command_line(
     assert "holds a model already" in capsys.readouterr().err
 
 
-def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(table: Table) -> None:
+def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(cascade: Pipeline, table: Table) -> None:
     with pytest.raises(ValueError, match="there is none; leave it out"):
         Model("image | label", table.columns, width=32, depth=1, source_noise=0.5)
-    model = trained(
-        Model("image | image[size=7]", table.columns, width=64, depth=1, source_noise=0.8), table, 250
-    )
+    model = cascade.links["large"]
     rows = [{"image[size=7]": row["image"]} for row in toy.rows(40, seed=1)]
     things = [i % 4 for i in range(40)]
     assert toy.agreement(things, "image", model.sample(rows)) > 0.9

@@ -187,7 +187,11 @@ def test_the_reports_stand_alone(families, numbers, tmp_path: Path) -> None:
     reader = Reader()
     reader.feed(html)
     assert not reader.open and not reader.fetched
-    assert "<script" not in html and "http" not in html and "refuses &lt;everything&gt; &amp; more" in html
+    assert (
+        "<script" not in html
+        and toy.outside_links(html) == []
+        and "refuses &lt;everything&gt; &amp; more" in html
+    )
     assert html.count("data:image/png;base64,") == 2 and "viewport" in html
     assert PIL.Image.open(tmp_path / "report.png").width > 1000
     told = json.loads((tmp_path / "report.json").read_text())
@@ -318,7 +322,9 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
     )
     assert f"best by number: KID: temperature {best.label}" in str(found) and "real rows" in str(found)
     assert json.loads(json.dumps(found.to_json()))["best"] == {"distance": best.value}
-    with pytest.raises(ValueError, match="unknown knob of the family gauss 'temprature': did you mean"):
+    with pytest.raises(
+        ValueError, match="unknown sampling option of the family gauss 'temprature': did you mean"
+    ):
         sweep(gauss, numbers, "temprature")
 
 
@@ -339,3 +345,9 @@ def test_values_to_try(families) -> None:
     assert read_values("one,other", sampling_options["way"]) == ["one", "other"]
     with pytest.raises(ValueError, match="cannot read 'cold' as values of temperature"):
         read_values("cold", sampling_options["temperature"])
+
+
+def test_a_link_to_another_host_is_found() -> None:
+    page = '<img src="https://a.org/x.png"><a href=//b.org>b</a><style>i { background: url(http://c.org/d) }</style>'
+    assert toy.outside_links(page) == ["https://a.org/x.png", "//b.org", "http://c.org/d"]
+    assert toy.outside_links('<img src="data:image/png;base64,AAhttp//x"><a href="#top">http</a>') == []

@@ -27,10 +27,12 @@ REAL = toy.rows(16, seed=9)  # rows that no model has seen
 CACHE: dict[tuple[str, str], Model] = {}
 
 
-def learned(world: Table, family: str, steps: int = 250, key: str = "four", **plan: Any) -> Model:
-    """P(image | text) of the toy world, trained once for all tests that ask it."""
+def learned(
+    world: Table, family: str, steps: int = 250, target: str = "image", key: str = "four", **plan: Any
+) -> Model:
+    """P(target | text) of the toy world, trained once for all tests that ask it."""
     if (family, key) not in CACHE:
-        model = Model("image | text", world.columns, family, width=64, depth=2, infill=0.5)
+        model = Model(f"{target} | text", world.columns, family, width=64, depth=2, infill=0.5)
         plan = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32", **plan}
         for _ in train(model, world, Plan(steps=steps, **plan)):
             pass
@@ -224,17 +226,21 @@ def test_one_step_is_no_interpolation(world: Table) -> None:
 # ---- negative
 
 
-@pytest.mark.parametrize("family", mainly(["diffusion"], LED))
-def test_not_the_one_of_two_is_the_other(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "target"),
+    mainly([("flow", "number"), ("diffusion", "number")], itertools.product(LED, ["image", "number"])),
+)
+def test_not_the_one_of_two_is_the_other(family: str, target: str) -> None:
     two = Table.from_rows(
-        [{k: row[k] for k in ("image", "text")} for row in toy.rows(256) if row["label"] in "03"],
-        {"image": "image", "text": "text"},
+        [{k: row[k] for k in (target, "text")} for row in toy.rows(256) if row["label"] in "03"],
+        {target: target, "text": "text"},
         holdout=0.0,
     )
-    model = learned(two, family, 700, "two", drop=0.5)  # half of the rows show what no source looks like
+    # Half of the rows show what no source looks like.
+    model = learned(two, family, 700 if target == "image" else 150, target, f"two {target}s", drop=0.5)
     for thing, other in ((0, 3), (3, 0)):
         drawn = model.sample([{}] * 40, negative={"text": toy.WORDS[thing]}, guidance=6.0)
-        assert toy.agreement([other] * 40, "image", drawn) > 0.9
+        assert toy.agreement([other] * 40, target, drawn) > 0.9
 
 
 @pytest.mark.parametrize("family", [*LED, "autoencoder", "autoregressive"])
@@ -278,10 +284,10 @@ def test_a_negative_is_made_of_sources(world: Table, negative: dict[str, str], e
         ("vae", {"negative": {"label": "1"}}, "the family vae cannot take guidance against a negative"),
         (
             "gan",
-            {"start": ({}, 0.5)},
+            {"init": ({}, 0.5)},
             "the family gan cannot start from something given; those that can: autoencoder, vae, diffusion, flow",
         ),
-        ("mixture", {"start": ({}, 0.5)}, "the family mixture cannot start from something given"),
+        ("mixture", {"init": ({}, 0.5)}, "the family mixture cannot start from something given"),
     ],
 )
 def test_what_a_family_cannot_do(world: Table, family: str, how: dict[str, Any], expected: str) -> None:

@@ -10,6 +10,7 @@ thing   picture (10 x 10, grey, moved by up to a pixel, noisy)   label   text   
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,6 +112,11 @@ def agreement(things: Sequence[int], column: str, drawn: Sequence[dict[str, Any]
     return float(
         np.mean([thing(column, row[column]) == asked for asked, row in zip(things, drawn, strict=True)])
     )
+
+
+def outside_links(html: str) -> list[str]:
+    """The addresses of other hosts that a page loads or links to."""
+    return re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?((?:[a-z]+:)?//[^"'\s>)]+)""", html, re.IGNORECASE)
 
 
 def trained(model: Model, table: Table, steps: int, batch: int = 64) -> Model:
