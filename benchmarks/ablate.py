@@ -57,7 +57,7 @@ def main() -> None:
         fields = {k: v for k, v in given.items() if k not in {**options, **read}}
         table = Table.open(args.data, options=read, holdout=args.holdout) if read else first
         table.train.encoded(target)  # once, and not on the setting's clock
-        plan = Plan(steps=args.steps, minutes=args.minutes, save=1e9, **fields)
+        plan = Plan(steps=args.steps, minutes=args.minutes, save_seconds=1e9, **fields)
         model = Model(args.formula, table.columns, family, **options)
         rows, began = plan.rows_per_step(model.family), time.perf_counter()
         for step in train(model, table, plan):

@@ -42,7 +42,7 @@ def main() -> None:
         family, _, given = setting.partition(",")
         options = {"width": args.width, "depth": args.depth, **parse(given)}
         model = Model(args.formula, table.columns, family, **options)
-        for _ in train(model, table, Plan(steps=args.steps, minutes=args.minutes, save=1e9)):
+        for _ in train(model, table, Plan(steps=args.steps, minutes=args.minutes, save_seconds=1e9)):
             pass
         model.eval()
         scores = (model.log_prob(rows, method="bound", floor=floor, draws=args.draws) for floor in FLOORS)

@@ -39,7 +39,7 @@ from likewise.evaluation.metrics.density_coverage import density_coverage
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.metrics.kid import kid, kid_floor
 from likewise.training.process import tune_malloc
-from likewise.viz.grid import grid
+from likewise.viz.grid import image_grid
 from likewise.viz.images import save, write_file
 
 LATENT, DRAWS = 16, 100  # numbers in z of a VAE, and draws of z for its likelihood: of both sides
@@ -353,7 +353,7 @@ def told(ratios: dict[str, Any]) -> str:
 
 def sheet(blocks: dict[str, Values]) -> PIL.Image.Image:
     """Three lines of ten pictures for each method, under its name."""
-    grids = {name: grid(pictures[:30], columns=10, scale=2) for name, pictures in blocks.items()}
+    grids = {name: image_grid(pictures[:30], columns=10, scale=2) for name, pictures in blocks.items()}
     width, height = next(iter(grids.values())).size
     page = PIL.Image.new("RGB", (width, len(grids) * (height + 16)), "white")
     for i, (name, part) in enumerate(grids.items()):

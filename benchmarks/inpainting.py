@@ -37,7 +37,7 @@ from likewise.generation.denoising.guidance import classifier_free_guidance
 from likewise.generation.denoising.paths import add_noise
 from likewise.generation.denoising.samplers import SAMPLERS, Denoise
 from likewise.training.process import tune_malloc
-from likewise.viz.grid import grid
+from likewise.viz.grid import image_grid
 from likewise.viz.images import save, write_file
 
 Way = Callable[
@@ -141,7 +141,7 @@ def sheet(exam: Holes, shown: dict[str, tuple[Pictures, Pictures]], count: int =
         for name, (own, other) in shown.items():
             images += [own[i], other[i]]
             captions += [f"{exam.texts[i]} ({name})", f"{exam.other_texts[i]} ({name})"]
-    return grid([image.convert("RGB") for image in images], columns=2 + 2 * len(shown), captions=captions)
+    return image_grid([image.convert("RGB") for image in images], columns=2 + 2 * len(shown), captions=captions)
 
 
 def learned(table: Table, args: argparse.Namespace) -> tuple[dict[float, Model], list[str]]:

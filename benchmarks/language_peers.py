@@ -101,7 +101,7 @@ Contestant = Callable[[Task], Result]
 
 def likewise(task: Task) -> Result:
     """The defaults of this package."""
-    model, plan = task.to_internal_ids, Plan(minutes=task.seconds / 60, seed=task.seed, save=1e9)
+    model, plan = task.to_internal_ids, Plan(minutes=task.seconds / 60, seed=task.seed, save_seconds=1e9)
     *_, last = train(model, task.table, plan)
     column, rows = task.table.columns[task.name], plan.rows_per_step(model.family)
     nats = model.eval().log_prob(task.parts).nats.double().cpu()

@@ -143,7 +143,7 @@ def likewise_of(
         test = task.table.test
 
         def run(seconds: float) -> int:
-            plan = Plan(minutes=seconds / 60, seed=task.seed, save=1e9)
+            plan = Plan(minutes=seconds / 60, seed=task.seed, save_seconds=1e9)
             return plan.rows_per_step(model.family) * [s.step for s in train(model, task.table, plan)][-1]
 
         def draw(classes: Tensor) -> Values:

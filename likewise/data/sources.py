@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 from likewise.core.errors import did_you_mean
 from likewise.data.arrow import (
     FILE,
-    LONG_TEXT,
+    FILE_TYPES,
     PASSAGE,
     TableError,
+    file_feature,
     first_line,
-    image_feature,
     parse_numbers,
     quiet,
     replace_column,
 )
 from likewise.data.datasets import DATASETS
-from likewise.modalities.document import passages
+from likewise.modalities import KINDS, Modality
+from likewise.modalities.document import LONG, passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 TABLES = (".csv", ".jsonl", ".parquet")
 TEXTS = (
     ".txt",
@@ -94,8 +94,9 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
         if metadata.is_file():
             return _file(metadata, encoding, kinds)
-    files, texts = _files(path, PICTURES), _files(path, TEXTS)
-    if not files:
+    kind, files = _value_files(path)
+    texts = _files(path, TEXTS)
+    if kind is None:
         if texts:
             return _texts(texts, path, encoding)
         raise TableError(
@@ -103,7 +104,7 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
             ".parquet; put some in, or give a table file by its name"
         )
     columns: dict[str, list[Any]] = {
-        "image": [{"bytes": None, "path": str(p)} for p in files],
+        kind.kind: [{"bytes": None, "path": str(p)} for p in files],
         FILE: [str(p.relative_to(path)) for p in files],
     }
     captions = [p.with_suffix(".txt") for p in files]
@@ -117,8 +118,24 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
         columns["text"] = [_decode(p, encoding).strip() if p.is_file() else None for p in captions]
     if all(p.parent != path for p in files):
         columns["label"] = [p.parent.name for p in files]
-    features = {name: image_feature() if name == "image" else Value("string") for name in columns}
+    features = {name: _file_feature(kind) if name == kind.kind else Value("string") for name in columns}
     return Dataset.from_dict(columns, features=Features(features))
+
+
+def _value_files(folder: Path) -> tuple[type[Modality] | None, list[Path]]:
+    """The kind of which a folder holds a file a value, and these files. Raises TableError for several kinds."""
+    found = {kind: _files(folder, kind.file_suffixes) for kind in KINDS.values() if kind.file_suffixes}
+    found = {kind: files for kind, files in found.items() if files}
+    if len(found) > 1:
+        some = " and ".join(f"{len(files)} of the kind {kind.kind}" for kind, files in found.items())
+        raise TableError(
+            f"the folder {str(folder)!r} holds files of several kinds, {some}; give a folder each"
+        )
+    return next(iter(found.items()), (None, []))
+
+
+def _file_feature(kind: type[Modality]) -> Any:
+    return file_feature(sorted(kind.dtypes.intersection(FILE_TYPES))[0])
 
 
 def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
@@ -138,7 +155,7 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
 
     classes, size, parts = all(p.parent != folder for p in files), 0, []
     columns: dict[str, list[Any]] = {}
-    whole = all(p.stat().st_size <= LONG_TEXT for p in files)
+    whole = all(p.stat().st_size <= LONG for p in files)
     for i, path in enumerate(files):
         text = _decode(path, encoding)
         cut = [text] if whole else list(passages(text)) or [text]  # an empty one is a row that is not right
@@ -191,7 +208,7 @@ def _decode(path: Path, encoding: str | None) -> str:
 
 
 def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """One text; or one table file, where names of pictures become these, and file_name becomes image."""
+    """One text; or one table file, where names of files that hold values become these."""
     from datasets import Dataset
 
     if path.suffix.lower() in TEXTS:
@@ -216,11 +233,20 @@ def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset
         raise TableError(f"cannot read {str(path)!r}: {reason}") from error
     for name, feature in data.features.items():
         values = data[name][:] if getattr(feature, "dtype", "").endswith("string") else []
-        if any(values) and all(Path(value).suffix.lower() in PICTURES for value in values if value):
+        kind = _kind_of_names([value for value in values if value])
+        if kind is not None:
             cells = [value and {"bytes": None, "path": str(path.parent / value)} for value in values]
-            data = replace_column(data, name, cells, image_feature())
-    free = "file_name" in data.column_names and "image" not in data.column_names
-    return data.rename_column("file_name", "image") if free else data
+            data = replace_column(data, name, cells, _file_feature(kind))
+            if name == "file_name" and kind.kind not in data.column_names:
+                data = data.rename_column(name, kind.kind)
+    return data
+
+
+def _kind_of_names(names: Sequence[str]) -> type[Modality] | None:
+    """The kind whose files all of these names are, None if there is none or no name."""
+    endings = {Path(name).suffix.lower() for name in names}
+    kinds = (kind for kind in KINDS.values() if endings and endings.issubset(kind.file_suffixes))
+    return next(kinds, None)
 
 
 def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
@@ -237,7 +263,8 @@ def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
         encoding=encoding,
     )
     for name in names:
-        if kinds.get(name, "number") == "number" and (found := parse_numbers(data[name][:])):
+        numeric = name not in kinds or getattr(KINDS.get(kinds[name]), "numeric", False)
+        if numeric and (found := parse_numbers(data[name][:])):
             data = replace_column(data, name, found[1], Value(found[0]))
     return data
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from likewise.data.arrow import TableError
 from likewise.data.storage import RowStore
+from likewise.modalities import KINDS
 
 SHARE = 0.1  # of the rows, held out by default
 MOST = 1_000  # rows, held out by default at most
@@ -23,7 +24,7 @@ def split_rows(
     """The numbers of the rows to hold out of a table; see Table.open."""
     documents = rows.passages and not (by or pairs)
     by = None if documents else grouping_column(rows.kinds, by)
-    labels = [name for name, kind in rows.kinds.items() if kind == "label" and name != by]
+    labels = [name for name, kind in rows.kinds.items() if KINDS[kind].role == "class" and name != by]
     cells = zip(*map(rows.cells, labels), strict=True) if labels else [()] * len(rows)
     classes = [[f"{name} {cell}" for name, cell in zip(labels, row, strict=True)] for row in cells]
     if documents:
@@ -35,7 +36,7 @@ def split_rows(
 
 def grouping_column(kinds: Mapping[str, str], by: str | None = None) -> str | None:
     """The column whose equal values are held out together, unless `by` says it; None if there is no text."""
-    texts = [name for name, kind in kinds.items() if kind == "text"]
+    texts = [name for name, kind in kinds.items() if KINDS[kind].role == "prompt"]
     return by or ("concept" if "concept" in kinds else next(iter(texts), None))
 
 

@@ -1,4 +1,4 @@
-"""Stored: rows as they lie in a data set, and the kind of each column; values are read when asked for."""
+"""RowStore: rows of a data set with the kind of each column; values are read when they are used."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from likewise.data.arrow import FILE, PASSAGE
-from likewise.data.validation import ValidationReport, content, validate
-from likewise.modalities import image
-from likewise.modalities.base import Row
+from likewise.data.validation import ValidationReport, validate
+from likewise.modalities import KINDS
+from likewise.modalities.base import Modality, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,14 +34,12 @@ class RowStore:
     def __getitem__(self, row: int) -> Row:
         """One row; pictures are opened here."""
         cells = self.data[range(len(self))[row]]
-        return {
-            name: image.read(content(cells[name])) if kind == "image" else cells[name]
-            for name, kind in self.kinds.items()
-        }
+        return {name: KINDS[kind].from_cell(cells[name]) for name, kind in self.kinds.items()}
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of a column, read when asked for if they may be large."""
-        return LazyColumn(self, name) if self.kinds[name] in ("image", "document") else list(self.cells(name))
+        kind = KINDS[self.kinds[name]]
+        return LazyColumn(self, name, kind) if kind.lazy else list(map(kind.from_cell, self.cells(name)))
 
     def cell(self, name: str, row: int) -> Any:
         """A value as it is stored, a picture as {bytes, path}."""
@@ -97,7 +95,7 @@ class RowStore:
 
     def copies(self) -> list[str]:
         """Of each row a hash of its document, which copies of the document share."""
-        [name] = [name for name, kind in self.kinds.items() if kind == "document"]
+        [name] = [name for name, kind in self.kinds.items() if KINDS[kind].passages]
         documents, found = (self.passage_keys >> 32).tolist(), {}
         for document, text in zip(documents, self.cells(name), strict=True):
             found.setdefault(document, hashlib.sha256()).update(text.encode())
@@ -106,20 +104,16 @@ class RowStore:
 
 
 class LazyColumn(Sequence[Any]):
-    """A column of pictures or documents, each read when it is asked for."""
+    """A column of large values, each read when it is asked for."""
 
-    def __init__(self, rows: RowStore, name: str) -> None:
-        self._rows, self._name = rows, name
-        self._pictures = rows.kinds[name] == "image"
+    def __init__(self, rows: RowStore, name: str, kind: type[Modality]) -> None:
+        self._rows, self._name, self._kind = rows, name, kind
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, row: int) -> Any:
-        return self._value(self._rows.cell(self._name, row))
+        return self._kind.peek_cell(self._rows.cell(self._name, row))
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self._value, self._rows.cells(self._name))
-
-    def _value(self, cell: Any) -> Any:
-        return image.peek(content(cell)) if self._pictures else cell
+        return map(self._kind.peek_cell, self._rows.cells(self._name))

@@ -27,7 +27,6 @@ from likewise.data.storage import RowStore
 from likewise.data.validation import BadRow, format_bad_rows
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
-from likewise.modalities.label import Label
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -142,7 +141,7 @@ class Table:
         for name in args["options"]:
             if name not in known:
                 raise TableError(did_you_mean("option of this table", name, sorted(known)))
-        known = [name for name in kinds if kinds[name] != "image"]
+        known = [name for name in kinds if KINDS[kinds[name]].groupable]
         for name in filter(None, (args["by"], args["pairs"])):
             if name not in known:
                 raise TableError(did_you_mean("column to hold out by", name, known))
@@ -209,7 +208,7 @@ class Table:
                 raise FormulaError(did_you_mean("column", own, kinds))
         for name, column in columns.items():
             if name in kinds and column != self.columns[name]:
-                views.check_compatible(name, kinds[name], self._rows.cells(name), column)
+                views.check_compatible(name, kinds[name], self._rows.column(name), column)
                 new[name] = column
         return self._with(new)
 
@@ -310,8 +309,8 @@ class Table:
         unfit = [
             BadRow(numbers[i], name, reason)
             for name, kind in self._rows.kinds.items()
-            if kind != "image" and len(rest)
-            for i, value in enumerate(rest._rows.cells(name))
+            if not KINDS[kind].accepts_all and len(rest)
+            for i, value in enumerate(rest.column(name))
             if (reason := rest.columns[name].check(value))
         ]
         return [
@@ -357,7 +356,7 @@ class Table:
         options = {n: v for n, v in options.items() if n in kind.options()}
         # rows split by their class leave classes that no training row has, and these too need a name
         by = grouping_column(self._rows.kinds, self._args["by"])
-        rows = self if kind is Label and name == by else self.train
+        rows = self if kind.role == "class" and name == by else self.train
         modality = kind.fit(rows.column(name), **options)
         return modality if "length" in options else modality.grow_to_fit(self.test.column(name))
 

@@ -1,16 +1,14 @@
-"""Survey: one reading of every row of a table, which says what is broken, what is a copy, what is odd."""
+"""One reading of every row of a table: which values cannot be used, which rows are copies, what is odd."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from likewise.modalities import image
+from likewise.modalities import KINDS
 
 MAX_LISTED = 10  # bad rows that a message lists
 
@@ -40,63 +38,36 @@ class ValidationReport:
 
     digests  a hash of each row's content
     broken   values that cannot be used, whatever the modalities learn
-    greys    column -> how many pictures are grey
+    traits   column -> how many of its values have which trait, see CellCheck
+    kinds    of the columns
     """
 
     digests: list[bytes]
     broken: list[BadRow]
-    greys: Counter[str]
+    traits: Mapping[str, Counter[str]]
+    kinds: Mapping[str, str]
 
     def warnings(self) -> list[str]:
         """What is worth a look and no error."""
-        rows, doubts = len(self.digests), []
+        rows, found = len(self.digests), []
         if copies := rows - len(set(self.digests)):
-            doubts.append(f"{copies} of {rows} rows are copies of others")
-        for name, grey in self.greys.items():
-            if 0 < grey < rows:
-                doubts.append(
-                    f"{name}: {grey} of {rows} pictures are grey, the others in colour; say "
-                    "with channels=1 or channels=3 what all should be"
-                )
-        return doubts
+            found.append(f"{copies} of {rows} rows are copies of others")
+        for name, traits in self.traits.items():
+            found += KINDS[self.kinds[name]].column_warnings(name, traits, rows)
+        return found
 
 
 def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterable[Any]]) -> ValidationReport:
     """Read the `cells` of every column, by its kind."""
     hashes = [hashlib.sha256() for _ in range(rows)]
-    broken, greys = [], Counter()
+    broken: list[BadRow] = []
+    traits: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for name, kind in kinds.items():
         for row, cell in enumerate(cells(name)):
-            data, reason = repr(cell).encode(errors="surrogatepass"), invalid_reason(cell, kind)
-            if kind == "image" and reason is None:
-                try:
-                    data = content(cell)
-                    greys[name] += image.channels_of(image.read(data)) == 1
-                except ValueError as error:
-                    reason = str(error)
-            if reason:
-                broken.append(BadRow(row, name, reason))
-            hashes[row].update(b"%s %d " % (name.encode(), len(data)) + data)
-    return ValidationReport([h.digest() for h in hashes], broken, greys)
-
-
-def content(cell: Mapping[str, Any]) -> bytes:
-    """The bytes of a picture's file. Raises ValueError if there is none."""
-    if cell["bytes"] is not None:
-        return cell["bytes"]
-    try:
-        return Path(cell["path"]).read_bytes()
-    except (OSError, TypeError) as error:
-        why = getattr(error, "strerror", error)
-        raise ValueError(f"cannot open the picture {cell['path']!r}: {why}") from None
-
-
-def invalid_reason(cell: Any, kind: str) -> str | None:
-    """Why a value cannot be used, whatever the modality learns; pictures are opened elsewhere."""
-    if cell is None:
-        return "missing"
-    if isinstance(cell, str) and not (cell if kind == "document" else cell.strip()):
-        return "empty"
-    if kind == "number" and not (isinstance(cell, (int, float)) and math.isfinite(cell)):
-        return f"{cell!r} is not a finite number"
-    return None
+            check = KINDS[kind].check_cell(cell)
+            if check.problem:
+                broken.append(BadRow(row, name, check.problem))
+            elif check.trait:
+                traits[name][check.trait] += 1
+            hashes[row].update(b"%s %d " % (name.encode(), len(check.content)) + check.content)
+    return ValidationReport([h.digest() for h in hashes], broken, traits, dict(kinds))

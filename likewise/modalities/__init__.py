@@ -1,8 +1,8 @@
 """The kinds of column, one file each: how a value becomes tokens and how tokens become a value.
 
 A modality knows no network and no family. To add one, write a frozen dataclass that implements `Modality`
-(base.py) and register it with `register` (registry.py); see docs/contributing.md. A vocabulary of text is in
-tokenizer.py, a column seen through a trained model in latent.py.
+(base.py) and pass it to `register` (registry.py); see docs/contributing.md. A column seen through a trained
+model is in latent.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Coder, Latent
 from likewise.modalities.number import Number
-from likewise.modalities.registry import KINDS, modality_from_json
+from likewise.modalities.registry import KINDS, modality_from_json, register
 from likewise.modalities.text import Text
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "Row",
     "Text",
     "modality_from_json",
+    "register",
 ]

@@ -6,14 +6,16 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from likewise.core.spec import Spec
+from likewise.modalities.columns import CellCheck, ColumnSummary
 from likewise.modalities.text import BYTES, Text, learn
 
+LONG = 4096  # characters above which a text is a document
 WINDOW = 256  # tokens
 PASSAGE = 800  # characters of a row, at most: about as much as a window of pairs holds
 SMALL = 500_000  # characters below which bytes, of which each is seen often, beat pairs
@@ -33,8 +35,13 @@ class Document(Text):
     (True, 'to be')
     """
 
-    kind: ClassVar[str] = "document"
-    prefix: ClassVar[str] = ""
+    passages = True
+    lazy = True
+    role = "value"
+    target_rank = 0
+
+    kind = "document"
+    prefix = ""
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -50,6 +57,19 @@ class Document(Text):
         if vocabulary is None:
             vocabulary = BYTES + (0 if characters < SMALL else MOST)
         return cls(learn(values, vocabulary).to_str(), length or WINDOW)
+
+    @classmethod
+    def suitability(cls, column: ColumnSummary) -> int:
+        return 4 if column.dtype == "string" and column.max_length > LONG else 0
+
+    @classmethod
+    def check_cell(cls, cell: Any) -> CellCheck:
+        """A passage of spaces alone is one; an empty document is not."""
+        check = super().check_cell(cell)
+        return replace(check, problem=None) if isinstance(cell, str) and cell else check
+
+    def describe(self) -> str:
+        return f"windows of {self.length} tokens of a vocabulary of {self.spec.classes:,}"
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return self  # a window ends where it ends

@@ -6,9 +6,10 @@ import io
 import math
 import statistics
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import PIL.ExifTags
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from likewise.core.spec import IMAGE, Spec
 from likewise.modalities.base import Modality
+from likewise.modalities.columns import CellCheck, ColumnSummary
+from likewise.modalities.files import cell_bytes, file_cell
 
 LARGEST = 64  # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
 BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
@@ -41,11 +44,20 @@ class Image(Modality):
     width: int
     channels: int
 
-    kind: ClassVar[str] = "image"
-    media_type: ClassVar[str] = "image/png"
-    suffix: ClassVar[str] = ".png"
-    log_scale: ClassVar[float] = -math.log(127.5)
-    bin_width: ClassVar[float] = 1 / 127.5
+    dtypes = frozenset({"image"})
+    value_type = PIL.Image.Image
+    file_suffixes = (*(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),)
+    lazy = True
+    accepts_all = True
+    groupable = False
+    visual = True
+    target_rank = 10
+
+    kind = "image"
+    media_type = "image/png"
+    suffix = ".png"
+    log_scale = -math.log(127.5)
+    bin_width = 1 / 127.5
 
     @classmethod
     def fit(
@@ -119,6 +131,56 @@ class Image(Modality):
         pixels = tokens.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).numpy()
         pixels = pixels.reshape(self.height, self.width, self.channels)
         return PIL.Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
+
+    @classmethod
+    def suitability(cls, column: ColumnSummary) -> int:
+        return 3 if column.dtype in cls.dtypes else 0
+
+    @classmethod
+    def to_cell(cls, value: Any) -> Any:
+        """A picture, or the bytes of its file, -> {bytes, path}."""
+        return file_cell(write(value) if isinstance(value, PIL.Image.Image) else value)
+
+    @classmethod
+    def from_cell(cls, cell: Any) -> PIL.Image.Image:
+        return read(cell_bytes(cell))
+
+    @classmethod
+    def peek_cell(cls, cell: Any) -> PIL.Image.Image:
+        return peek(cell_bytes(cell))
+
+    @classmethod
+    def check_cell(cls, cell: Any) -> CellCheck:
+        if cell is None:
+            return super().check_cell(cell)
+        try:
+            content = cell_bytes(cell)
+            return CellCheck(content, trait="grey" if channels_of(read(content)) == 1 else None)
+        except ValueError as error:
+            return CellCheck(repr(cell).encode(errors="surrogatepass"), str(error))
+
+    @classmethod
+    def column_warnings(cls, name: str, traits: Counter[str], rows: int) -> list[str]:
+        grey = traits["grey"]
+        if not 0 < grey < rows:
+            return []
+        return [
+            f"{name}: {grey} of {rows} pictures are grey, the others in colour; say with channels=1 or "
+            "channels=3 what all should be"
+        ]
+
+    def describe(self) -> str:
+        """
+        >>> Image(24, 24, 1).describe()
+        '24 x 24 pixels, grey'
+        """
+        return f"{self.height} x {self.width} pixels, {'grey' if self.channels == 1 else 'in colour'}"
+
+    def summarize(self, value: PIL.Image.Image, longest: int = 60) -> str:
+        return f"{value.height} x {value.width} {value.mode}"
+
+    def thumbnail(self, value: PIL.Image.Image) -> PIL.Image.Image:
+        return value
 
     def load(self, data: bytes) -> PIL.Image.Image:
         return read(data)

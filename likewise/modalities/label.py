@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,11 @@ from torch import Tensor
 from likewise.core.errors import did_you_mean
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
+from likewise.modalities.columns import ColumnSummary
+
+NAME = "label"  # of a column that is labels however many there are
+FEW_STRINGS, FEW_NUMBERS = 256, 32  # different values at most, each twice on average: these are labels
+LISTED = 10  # classes that a description names
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,13 @@ class Label(Modality):
 
     classes: tuple[str, ...]
 
-    kind: ClassVar[str] = "label"
-    media_type: ClassVar[str] = "text/plain; charset=utf-8"
-    suffix: ClassVar[str] = ".txt"
+    dtypes = frozenset({"string", "int", "float", "bool"})
+    role = "class"
+    target_rank = 30
+
+    kind = "label"
+    media_type = "text/plain; charset=utf-8"
+    suffix = ".txt"
 
     @classmethod
     def fit(cls, values: Sequence[Any]) -> Self:
@@ -36,6 +45,26 @@ class Label(Modality):
         names = {str(value) for value in values}
         whole = all(name.removeprefix("-").isdecimal() for name in names)
         return cls(tuple(sorted(names, key=int if whole else None)))
+
+    @classmethod
+    def suitability(cls, column: ColumnSummary) -> int:
+        """A column of that name, truth values, and few different strings or whole numbers."""
+        if column.dtype not in ("string", "int", "bool"):
+            return 0
+        if column.name == NAME and column.dtype != "bool":
+            return 3
+        few = FEW_STRINGS if column.dtype == "string" else FEW_NUMBERS
+        return (
+            2 if column.dtype == "bool" or (column.unique <= few and 2 * column.unique <= column.rows) else 0
+        )
+
+    def describe(self) -> str:
+        """
+        >>> Label(("cat", "dog")).describe()
+        '2 classes: cat, dog'
+        """
+        more = ", ..." if len(self.classes) > LISTED else ""
+        return f"{len(self.classes)} classes: {', '.join(self.classes[:LISTED])}{more}"
 
     @property
     def spec(self) -> Spec:

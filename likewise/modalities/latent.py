@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -71,6 +72,8 @@ class Latent(Modality):
         self.kind = "vector" if self.vectors else self.base.kind
         self.media_type = "application/json" if self.vectors else self.base.media_type
         self.suffix = ".json" if self.vectors else self.base.suffix
+        self.visual, self.role = self.base.visual and not self.vectors, self.base.role
+        self.target_rank = self.base.target_rank
 
     @classmethod
     def fit(cls, values: Sequence[Any], *, coder: Coder, column: str) -> Self:
@@ -158,6 +161,12 @@ class Latent(Modality):
         tokens, own = self.base.encode(drawn), self.base.encode(value)
         holds = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
         return self.base.decode(torch.where(holds, own, tokens))
+
+    def thumbnail(self, value: Any) -> PIL.Image.Image:
+        return self.base.thumbnail(value)
+
+    def summarize(self, value: Any, longest: int = 60) -> str:
+        return super().summarize(value, longest) if self.vectors else self.base.summarize(value, longest)
 
     def load(self, data: bytes) -> Any:
         if not self.vectors:

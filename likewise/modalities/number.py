@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
+from likewise.modalities.columns import CellCheck, ColumnSummary
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class Number(Modality):
     low: float
     high: float
 
-    kind: ClassVar[str] = "number"
-    media_type: ClassVar[str] = "text/plain; charset=utf-8"
-    suffix: ClassVar[str] = ".txt"
+    dtypes = frozenset({"string", "int", "float", "bool"})
+    numeric = True
+    target_rank = 40
+
+    kind = "number"
+    media_type = "text/plain; charset=utf-8"
+    suffix = ".txt"
 
     @classmethod
     def fit(cls, values: Sequence[float]) -> Self:
@@ -47,6 +52,24 @@ class Number(Modality):
             float(array.min()),
             float(array.max()),
         )
+
+    @classmethod
+    def suitability(cls, column: ColumnSummary) -> int:
+        return 1 if column.dtype in ("int", "float") else 0
+
+    @classmethod
+    def check_cell(cls, cell: Any) -> CellCheck:
+        check = super().check_cell(cell)
+        if check.problem or (isinstance(cell, int | float) and math.isfinite(cell)):
+            return check
+        return replace(check, problem=f"{cell!r} is not a finite number")
+
+    def describe(self) -> str:
+        """
+        >>> Number(2.0, 1.0, True, 0, 9).describe()
+        'whole numbers from 0 to 9'
+        """
+        return f"{'whole numbers' if self.integer else 'numbers'} from {self.low:g} to {self.high:g}"
 
     @property
     def spec(self) -> Spec:

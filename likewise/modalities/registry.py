@@ -16,6 +16,13 @@ from likewise.modalities.text import Text
 KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Document, Label, Number)}
 
 
+def register(kind: type[Modality]) -> type[Modality]:
+    """Make a modality known under its name; also a decorator. Raises ValueError for a name that is taken."""
+    if KINDS.setdefault(kind.kind, kind) is not kind:
+        raise ValueError(f"there is a kind {kind.kind!r} already: {KINDS[kind.kind].__qualname__}")
+    return kind
+
+
 def modality_from_json(data: Mapping[str, Any]) -> Modality:
     """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind.
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import tokenizers
 import torch
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
+from likewise.modalities.columns import ColumnSummary
 
 BYTES = 257  # ids of a vocabulary without merges: the end, and every byte
 TINY = 10_000  # bytes of text below which merges are not worth learning
 LONGEST = 1024  # tokens that a text may take unless the option `length` says more
 WORDS = 20_000  # words of the training texts that are remembered
 ARTICLES = ("a", "an", "the")
+NAMES = ("text", "caption", "prompt")  # columns that are texts even where few are different
 RARE = 0.01  # of the texts: what fewer open with is no habit of theirs
 
 
@@ -46,10 +48,15 @@ class Text(Modality):
     articles: tuple[str, ...] = ARTICLES
     end: int | None = None
 
-    kind: ClassVar[str] = "text"
-    media_type: ClassVar[str] = "text/plain; charset=utf-8"
-    suffix: ClassVar[str] = ".txt"
-    prefix: ClassVar[str] = " "  # so that a word is the same token at the beginning as anywhere else
+    dtypes = frozenset({"string", "int", "float", "bool"})
+    as_string = True
+    role = "prompt"
+    default_family = "autoregressive"
+
+    kind = "text"
+    media_type = "text/plain; charset=utf-8"
+    suffix = ".txt"
+    prefix = " "  # so that a word is the same token at the beginning as anywhere else
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
@@ -80,6 +87,13 @@ class Text(Modality):
             lower=all(value == value.lower() for value in values),
             articles=tuple(word for word in ARTICLES if openings[word] > RARE * len(values)),
         )
+
+    @classmethod
+    def suitability(cls, column: ColumnSummary) -> int:
+        """Any strings; those of a column that is named so even where there are few different ones."""
+        if column.dtype != "string":
+            return 0
+        return 3 if column.name in NAMES else 1
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.tokens, values)]))

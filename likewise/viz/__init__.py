@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from likewise.viz.grid import grid
+from likewise.viz.grid import image_grid
 from likewise.viz.images import curve, save, sheet
 
-__all__ = ["curve", "grid", "save", "sheet"]
+__all__ = ["curve", "image_grid", "save", "sheet"]

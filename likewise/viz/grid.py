@@ -14,7 +14,7 @@ Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
 GAP, TEXT = 6, 12  # pixels between cells, and of a caption's height
 
 
-def grid(
+def image_grid(
     images: Sequence[PIL.Image.Image],
     columns: int | None = None,
     scale: int | None = None,
@@ -25,7 +25,7 @@ def grid(
     Without `columns` the grid is about square; without `scale` a small picture is enlarged to about 96
     pixels. Raises ValueError if there is no picture, or not one caption for each.
 
-    >>> grid([PIL.Image.new("L", (24, 24))] * 6, columns=3, scale=2).size
+    >>> image_grid([PIL.Image.new("L", (24, 24))] * 6, columns=3, scale=2).size
     (168, 114)
     """
     if not images:

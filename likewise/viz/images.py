@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from likewise.core.formula import View
 from likewise.data.table import Table
 from likewise.modalities.base import Modality, Row
-from likewise.viz.grid import grid
+from likewise.viz.grid import image_grid
 
 
 def image_columns(columns: Mapping[str, Modality], names: Sequence[str]) -> list[str]:
@@ -39,7 +39,7 @@ def sheet(rows: Sequence[Row], names: Sequence[str], captions: Sequence[str], ac
     """Rows as a grid, `across` of them in a line: its pictures `names` side by side, a caption below."""
     under = [text for c in captions for text in (c, *[""] * (len(names) - 1))]
     images = [row[n] for row in rows for n in names]
-    return grid(images, columns=across * len(names), captions=under if any(under) else None)
+    return image_grid(images, columns=across * len(names), captions=under if any(under) else None)
 
 
 def save(image: PIL.Image.Image, path: Path, about: Mapping[str, Any] | None = None) -> None:

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from likewise.evaluation.tasks.inpainting import Holes
-from likewise.evaluation.tasks.variations import variations
 
-__all__ = ["Holes", "variations"]
+__all__ = ["Holes"]
