@@ -52,7 +52,8 @@ def main() -> None:
     few = list(range(0, len(rows), max(1, len(rows) // 24)))[:24]
     captions = [f"{said[i]} ({true[i]})" for i in few]
     images.save(
-        images.sheet([rows[i] for i in few], ["image"], captions, 6), args.picture or out / "picture.png"
+        images.sheet(table.columns, [rows[i] for i in few], ["image"], captions, 6),
+        args.picture or out / "picture.png",
     )
 
 

@@ -20,6 +20,7 @@ from likewise import Model, Table
 from likewise.cli.commands.evaluate import data_of
 from likewise.evaluation.tasks.inpainting import Holes
 from likewise.viz import images
+from likewise.viz.grid import image_grid
 
 
 def fill(model: Model, exam: Holes) -> tuple[list[PIL.Image.Image], list[PIL.Image.Image]]:
@@ -38,9 +39,9 @@ def show(exams: list[Holes], filled: list, path: Path, count: int = 8) -> None:
     shown, captions = [], []
     for exam, (own, other) in zip(exams, filled, strict=True):
         for i in range(0, len(exam.rows), max(1, len(exam.rows) // count))[:count]:
-            shown += [{"image": image} for image in (*exam.before(i), own[i], other[i])]
+            shown += [*exam.before(i), own[i], other[i]]
             captions += ["", "", exam.texts[i], exam.other_texts[i]]
-    images.save(images.sheet(shown, ["image"], captions, 8), path)
+    images.save(image_grid(shown, columns=8, captions=captions), path)
     print(f"picture: {path}")
 
 

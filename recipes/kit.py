@@ -89,7 +89,7 @@ def show(
     steps = [t for link in getattr(model, "links", {"": model}).values() for t in link.targets]
     names = [t for t in steps if not hasattr(drawn[0][t], "ndim")]
     captions = [prompt if i % n == 0 else "" for i, prompt in enumerate(p for p in prompts for _ in range(n))]
-    images.save(images.sheet(drawn, names, captions, n), path)
+    images.save(images.sheet(model.target_columns, drawn, names, captions, n), path)
     print(f"picture: {path}")
 
 
@@ -114,7 +114,7 @@ def vary(chain: Pipeline, upsampler: Model, table: Table, folder: Path, n: int, 
     print(report)
     cells = [of for i, row in enumerate(rows[:8]) for of in (row, *drawn[each * i : each * (i + 1)])]
     captions = [row["text"] if k == 0 else "" for row in rows[:8] for k in range(each + 1)]
-    images.save(images.sheet(cells, ["image"], captions, each + 1), folder / "variations.png")
+    images.save(images.sheet(table.columns, cells, ["image"], captions, each + 1), folder / "variations.png")
     if table.source == "emoji" and EMOJI_JUDGE.exists():
         same_emoji({"variations": drawn, "upsampled": large, "originals": rows}, rows)
 

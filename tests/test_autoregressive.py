@@ -398,7 +398,7 @@ def test_the_direct_classifier_beats_logistic_regression() -> None:
     ]
     table = Table.from_rows(rows[:1400], {"image": "image", "label": "label"}, holdout=0.0)
     model = Model("label | image", table.columns, "autoregressive", width=64, depth=2)
-    for _ in train(model, table, Plan(steps=400, batch=64, drop=0.0)):
+    for _ in train(model, table, Plan(steps=400, batch=64, source_dropout=0.0)):
         pass
     held = [{"image": row["image"], "label": row["label"]} for row in rows[1400:]]
     drawn = model.sample([{"image": row["image"]} for row in held], temperature=0.0)
@@ -422,7 +422,7 @@ def test_pictures_are_coded_and_other_columns_are_not() -> None:
         "model",
     )
     names = {phase: {n for n, _ in model.parameters_of(phase)} for phase in model.phases}
-    assert all(n.startswith("coders.0.") for n in names["codec"]) and not names["codec"] & names["model"]
+    assert all(n.startswith("codecs.0.") for n in names["codec"]) and not names["codec"] & names["model"]
 
 
 def test_codes_come_first_and_then_stand_still() -> None:
@@ -437,11 +437,11 @@ def test_codes_come_first_and_then_stand_still() -> None:
                 model.loss(x, context(8), phase, Rng(range(8), "p", step)).mean().backward()
         moved[progress] = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     early, late = moved[0.1], moved[0.9]
-    assert any(n.startswith("coders.0.encoder") for n in early) and not any(
+    assert any(n.startswith("codecs.0.encoder") for n in early) and not any(
         n.startswith(("causal", "heads")) for n in early
     )
-    assert any("coders.0.decoder" in n for n in late) and any(n.startswith("heads") for n in late)
-    assert not any(n.startswith(("coders.0.encoder", "coders.0.down")) for n in late)
+    assert any("codecs.0.decoder" in n for n in late) and any(n.startswith("heads") for n in late)
+    assert not any(n.startswith(("codecs.0.encoder", "codecs.0.down")) for n in late)
 
 
 @torch.no_grad()

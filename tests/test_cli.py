@@ -181,7 +181,7 @@ def test_sweep(here: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--sweep", "gudance"], "unknown knob 'gudance': did you mean 'guidance'?"),
+        (["--sweep", "gudance"], "unknown sampling option 'gudance': did you mean 'guidance'?"),
         (["--sweep", "guidance=a"], "cannot read 'a' as values of guidance"),
         (["--sweep", "guidance", "--guidance", "2"], "guidance is swept and given a value at once"),
         (["--sweep", "guidance", "--draws", "2"], "leave --draws out"),

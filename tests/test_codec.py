@@ -189,7 +189,7 @@ def test_log_prob_is_the_decoders(world: Table) -> None:
     with torch.no_grad():
         codes = codec.encode(x)
         nats, mean = codec.log_prob(x, codes), codec.decode(codes)["image"]
-        says = codec.says(codec.vectors(codes))
+        says = codec.decode_params(codec.vectors(codes))
     law = torch.distributions.Normal(mean, (0.5 * codec.likelihood.log_var("image")).exp().detach())
     label = says["label"].log_softmax(-1).gather(-1, x["label"][..., None])
     assert torch.allclose(nats, law.log_prob(x["image"]).flatten(1).sum(1) + label.flatten(), atol=1e-2)
@@ -211,7 +211,7 @@ def period_two(x: Tensor) -> float:
 
 def test_up_sampling_leaves_no_checkerboard() -> None:
     """A constant through equal weights stays constant, as each pixel has as many inputs; not so by kernel 3."""
-    ups = ConvStem(Spec((32, 32), axes=IMAGE), None, 1, 16, skips=False, coarse=4).ups
+    ups = ConvStem(Spec((32, 32), axes=IMAGE), None, 1, 16, skips=False, max_grid=4).ups
     bad = nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1)
     found = []
     for layer in (*ups, bad):
@@ -230,7 +230,7 @@ def test_codes_stand_still_once_they_are_settled() -> None:
     own = Autoencoder({"x": Spec((8, 8), axes=IMAGE)}, {}, width=32, depth=1, infill=0.0)
     x, c = {"x": torch.randn(16, 64, 1)}, Context({}, torch.ones(16, 0, dtype=torch.bool))
     with torch.no_grad():
-        own.codec.decoder.stems[0].leave.weight.normal_()  # it starts at zero, and would let nothing through
+        own.codec.decoder.stems[0].conv_out.weight.normal_()  # it starts at zero, and would let nothing through
     for progress, moves in ((0.2, True), (0.7, False), (1.0, True)):
         own.zero_grad()
         own.progress = progress

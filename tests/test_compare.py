@@ -36,7 +36,7 @@ MINUTES = 0.002
 class Gauss(Family):
     """A Gaussian for each label: P(number | label) of the toy world, but for rows without a label."""
 
-    muon = False
+    uses_muon = False
 
     def __init__(self, targets, sources, *, off: float = 0.0) -> None:
         super().__init__(targets, sources)
@@ -47,7 +47,7 @@ class Gauss(Family):
         self.spread = nn.Parameter(torch.ones(()), requires_grad=False)
         self.unused = nn.Parameter(torch.zeros(()))
 
-    def begin(self, x, c, rng) -> None:
+    def init_from_data(self, x, c, rng) -> None:
         number, label = x["number"].flatten(), c.values["label"].flatten()
         with torch.no_grad():
             for k in range(4):

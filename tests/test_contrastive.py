@@ -33,7 +33,7 @@ from likewise.training.trainer import train
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 THINGS = np.array([i % 4 for i in range(80)])
 TINY = {"width": 32, "depth": 1, "embed_dim": 16}
-PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 10, "precision": "float32"}
+PLAN = {"batch": 64, "lr": 4e-3, "muon_lr": 0.03, "warmup": 10, "precision": "float32"}
 KINDS = {"image": "image", "label": "label", "text": "text", "number": "number"}
 CACHE: dict[tuple[str, str], Model] = {}
 

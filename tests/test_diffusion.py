@@ -198,7 +198,7 @@ REAL = toy.rows(80, seed=9)
 def learned(world: Table, family: str, formula: str, steps: int, **options: Any) -> Model:
     model = Model(formula, world.columns, family, width=64, depth=2, **options)
     for _ in train(
-        model, world, Plan(steps=steps, batch=64, lr=4e-3, muon=0.03, warmup=20, precision="float32")
+        model, world, Plan(steps=steps, batch=64, lr=4e-3, muon_lr=0.03, warmup=20, precision="float32")
     ):
         pass
     return model.eval()

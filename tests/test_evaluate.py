@@ -17,7 +17,7 @@ from likewise.evaluation.evaluator import evaluate
 from likewise.evaluation.evaluators.table import TableMetrics
 from likewise.evaluation.features.image import edge_features, pixel_features, random_conv_features
 from likewise.evaluation.features.reduce import Reduced
-from likewise.evaluation.features.values import value_features
+from likewise.evaluation.features.values import features_of
 from likewise.evaluation.metrics import agreement
 from likewise.evaluation.metrics.c2st import c2st
 from likewise.evaluation.metrics.density_coverage import density_coverage, radii, spread
@@ -302,13 +302,12 @@ def test_edges_take_an_outline_for_its_shape_and_random_conv_sees_colour():
 
 
 def test_features_of_values():
-    assert value_features(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
-    assert value_features(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
-    words = value_features(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
+    assert features_of(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
+    assert features_of(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
+    words = features_of(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
     assert words.dtype == np.float32 and np.isfinite(words).all()
     assert np.linalg.norm(words[0] - words[1]) < np.linalg.norm(words[0] - words[2])
-    with pytest.raises(ValueError, match="no features of images"):
-        value_features(Model("image", {"image": image_column()}).columns["image"], [])
+    assert features_of(image_column(), [picture_of("left top", 0)]).ndim == 2
 
 
 def test_reduced_keeps_the_largest_directions():

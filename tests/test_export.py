@@ -50,7 +50,7 @@ def written(kind: str = "document", texts: Sequence[str] = LINES, **options) -> 
     model = Model(
         "text", table.columns, **{"compat": "llama", "width": 64, "depth": 2, "heads": 2, **options}
     )
-    for _ in train(model, table, Plan(steps=8, batch=4, precision="float32", save=1e9, warmup=1)):
+    for _ in train(model, table, Plan(steps=8, batch=4, precision="float32", save_seconds=1e9, warmup=1)):
         pass
     return model.eval()
 
@@ -575,7 +575,7 @@ def test_export_import_and_training_on(maker, tmp_path: Path, monkeypatch, capsy
                 "3",
                 "--batch",
                 "4",
-                "--muon",
+                "--muon-lr",
                 "0.001",
                 "--lr",
                 "0.0001",

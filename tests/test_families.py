@@ -56,7 +56,9 @@ def plane(request: pytest.FixtureRequest) -> Iterator[Model]:
         table = Table.from_rows(rows_of(draws(4000, 0)), {"x": "number", "y": "number"}, holdout=0.0)
         shape = {n: v for n, v in {"width": 64, "depth": 2}.items() if n in family_class(family).options()}
         model = Model("x, y", table.columns, family, **shape)
-        plan = Plan(steps=STEPS, batch=128, lr=5e-3, muon=0.01, drop=0.25, precision="float32", warmup=20)
+        plan = Plan(
+            steps=STEPS, batch=128, lr=5e-3, muon_lr=0.01, source_dropout=0.25, precision="float32", warmup=20
+        )
         for _ in train(model, table, plan):
             pass
         CACHE[family] = model.eval()

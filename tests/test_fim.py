@@ -155,7 +155,7 @@ def test_every_weight_learns_even_if_no_row_is_rearranged(table: Table) -> None:
     ids = model.columns["text"].encode_all(["one up one"])
     model.family.loss({"text": ids}, nothing(1), "model", Rng([0], "train", 0)).sum().backward()
     assert {n for n, p in model.family.named_parameters() if p.grad is None} <= {
-        n for n, p in model.family.named_parameters() if n.startswith("reader.")
+        n for n, p in model.family.named_parameters() if n.startswith("context_encoder.")
     }
 
 

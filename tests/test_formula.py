@@ -80,7 +80,9 @@ def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
 def test_check_names_the_nearest_column() -> None:
     with pytest.raises(FormulaError, match="did you mean 'image'"):
         Formula.parse("imgae | text").check(["image", "text"])
-    with pytest.raises(FormulaError, match=r"'image@codes' is a view of 'image' that the table does not have yet"):
+    with pytest.raises(
+        FormulaError, match=r"'image@codes' is a view of 'image' that the table does not have yet"
+    ):
         Formula.parse("image@codes | text").check(["image", "text"])
     Formula.parse("image | text").check(["text", "label", "image"])
 

@@ -251,7 +251,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
 def joint(world: Table) -> Model:
     model = Model("image, label | text", world.columns, "gan", width=64, depth=1)
     for _ in train(
-        model, world, Plan(steps=300, batch=64, drop=0.5, lr=4e-3, warmup=20, precision="float32")
+        model, world, Plan(steps=300, batch=64, source_dropout=0.5, lr=4e-3, warmup=20, precision="float32")
     ):
         pass
     return model.eval()

@@ -162,7 +162,7 @@ def test_from_a_run_begins_with_its_weights(quick: tuple[Model, Table, Path]) ->
     plain, begun = Model.load(folder / "plain"), Model.load(folder / "plain", few_step=True)
     old, new = plain.family.state_dict(), begun.family.state_dict()
     assert all(torch.equal(v, new[n]) for n, v in old.items())
-    assert new.keys() - old.keys() and all(".told." in n for n in new.keys() - old.keys())
+    assert new.keys() - old.keys() and all(".extra_conditions." in n for n in new.keys() - old.keys())
     asked = {"sampler": "ab2", "steps": 3}
     a, b = (m.sample([{"label": "1"}], **asked)[0]["x"] for m in (plain, begun))
     assert a == pytest.approx(b, abs=1e-5)

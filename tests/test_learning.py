@@ -49,7 +49,7 @@ def families(often: list[str], values: list[str] = LEARNERS) -> pytest.MarkDecor
 
 CACHE: dict[tuple[str, str], Model] = {}
 SHAPE = {"width": 64, "depth": 2}
-PLAN = {"batch": 64, "lr": 4e-3, "muon": 0.03, "warmup": 20, "precision": "float32"}
+PLAN = {"batch": 64, "lr": 4e-3, "muon_lr": 0.03, "warmup": 20, "precision": "float32"}
 # What a family needs beside what a flow needs: times as many steps, other rates.
 MORE: dict[str, float] = {"autoregressive": 1.5}  # 0.4 of them are for its codes
 PLANS: dict[str, dict[str, Any]] = {}

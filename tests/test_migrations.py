@@ -193,6 +193,15 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, str], dict[str, str]]] = [
 ]
 
 
+OLD_PLAN = {  # field of the plan -> its name in format 1
+    "muon_lr": "muon",
+    "cooldown": "decay",
+    "ema_sigma": "ema",
+    "source_dropout": "drop",
+    "save_seconds": "save",
+}
+
+
 @pytest.mark.parametrize(("family", "formula", "options", "old_options", "old_names"), CASES)
 def test_a_run_of_format_1_loads_and_resumes(
     world: Table,
@@ -211,6 +220,7 @@ def test_a_run_of_format_1_loads_and_resumes(
     to_format_1(folder, old_options, old_names)
     loaded = Model.load(folder)
     assert loaded.options == model.options and loaded.fingerprint == model.fingerprint
+    assert checkpoint.load_state(folder)["plan"] == dataclasses.asdict(PLAN)
     resumed = train(loaded, world, PLAN, folder, resume=True)
     assert losses + [step.loss for step in resumed] == whole
     assert json.loads((folder / "model.json").read_text())["format"] == FORMAT
@@ -233,7 +243,7 @@ def steps_of(model: Model, table: Table, folder: Path, steps: int = 4) -> list[f
 
 
 def to_format_1(folder: Path, options: dict[str, str], names: dict[str, str]) -> None:
-    """Rewrite a run as format 1 had it: options and weights by their old names, no format in resume."""
+    """Rewrite a run as format 1 had it: options, plan and weights by their old names, no format in resume."""
 
     def old(name: str) -> str:
         prefix, name = re.fullmatch(r"((?:raw|ema)\.)?(.*)", name).groups(default="")
@@ -244,15 +254,24 @@ def to_format_1(folder: Path, options: dict[str, str], names: dict[str, str]) ->
 
     def old_state(state: dict[str, Any]) -> None:
         state["format"] = 1
+        old_plan(state)
         state["options"] = {options.get(n, n): v for n, v in state["options"].items()}
         assert set(options.values()) <= set(state["options"])
+
+    def old_plan(state: dict[str, Any]) -> None:
+        state["plan"] = {OLD_PLAN.get(n, n): v for n, v in state["plan"].items()}
+        assert set(OLD_PLAN.values()) <= set(state["plan"])
+
+    def old_resume(state: dict[str, Any]) -> None:
+        del state["format"], state["family"]
+        old_plan(state)
 
     unused = set(names)
     rewrite(folder / "model.json", old_state)
     weights = load_file(folder / "weights.safetensors")
     save_file({old(n): v for n, v in weights.items()}, folder / "weights.safetensors")
     assert not unused
-    rewrite_resume(folder, lambda state: (state.pop("format"), state.pop("family")), old)
+    rewrite_resume(folder, old_resume, old)
 
 
 def rewrite_resume(

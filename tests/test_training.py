@@ -143,7 +143,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     """kill -9 in the middle: what was saved goes on with the losses of the uninterrupted run."""
     whole = toy.run(str(tmp_path / "whole"), 12)
     child = subprocess.Popen(
-        [sys.executable, toy.__file__, str(tmp_path / "killed"), json.dumps({"save": 1e-6})],
+        [sys.executable, toy.__file__, str(tmp_path / "killed"), json.dumps({"save_seconds": 1e-6})],
         text=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -392,11 +392,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(
         {"minutes": -1},
         {"steps": 1, "batch": 0},
         {"steps": 1, "lr": 0},
-        {"steps": 1, "drop": 1},
-        {"steps": 1, "decay": -0.1},
-        {"steps": 1, "ema": 0.3},
-        {"steps": 1, "ema": 0},
-        {"steps": 1, "save": 0},
+        {"steps": 1, "source_dropout": 1},
+        {"steps": 1, "cooldown": -0.1},
+        {"steps": 1, "ema_sigma": 0.3},
+        {"steps": 1, "ema_sigma": 0},
+        {"steps": 1, "save_seconds": 0},
     ],
 )
 def test_a_plan_is_checked(wrong: dict[str, Any]) -> None:
@@ -448,7 +448,7 @@ def test_the_sources_are_dropped_as_often_as_planned(table: Table, monkeypatch: 
         return right(self, x, c, phase, rng)
 
     monkeypatch.setattr(type(model.family), "loss", loss)
-    list(train(model, table, Plan(**{**PLAN, "batch": 256, "drop": 0.25})))
+    list(train(model, table, Plan(**{**PLAN, "batch": 256, "source_dropout": 0.25})))
     assert 0.7 < float(torch.cat(given).float().mean()) < 0.8
     assert not torch.equal(given[0], given[1])
 
@@ -464,7 +464,7 @@ def test_bfloat16_computes_about_the_same(world: Table) -> None:
 
 
 def test_the_average_has_the_width_that_is_asked_for() -> None:
-    """The weights that the power-function average gives to the steps of a run: their deviation is `ema` of its length."""
+    """The weights that the power-function average gives to the steps of a run: their deviation is `ema_sigma` of its length."""
     for width, steps in ((0.08, 800), (0.15, 400)):
         average, raw = nn.Module(), nn.Module()
         average.p, raw.p = nn.Parameter(torch.ones(steps)), nn.Parameter(torch.zeros(steps))
@@ -496,7 +496,7 @@ def test_every_parameter_has_one_optimizer(world: Table) -> None:
 
 
 def test_the_rate_rises_and_falls(table: Table) -> None:
-    trainer = Trainer(tiny(table), table, Plan(**{**PLAN, "steps": 10, "warmup": 4, "decay": 0.5}), None)
+    trainer = Trainer(tiny(table), table, Plan(**{**PLAN, "steps": 10, "warmup": 4, "cooldown": 0.5}), None)
     rates = []
     for _ in trainer.run(resume=False):
         rates.append(

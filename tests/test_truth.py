@@ -313,7 +313,9 @@ def learn(formula: str, rows: list[dict], kinds: dict[str, str], steps: int) -> 
     for _ in train(
         model,
         table,
-        Plan(steps=steps, batch=128, lr=5e-3, muon=0.01, drop=0.25, precision="float32", warmup=20),
+        Plan(
+            steps=steps, batch=128, lr=5e-3, muon_lr=0.01, source_dropout=0.25, precision="float32", warmup=20
+        ),
     ):
         pass
     return model.eval()

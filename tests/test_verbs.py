@@ -330,10 +330,10 @@ def test_few_numbers_and_what_must_be_exact_stay_in_float32(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     picture, label = (shaken(world, "flow", formula).family for formula in ("image | label", "label | image"))
-    assert next(picture.working().parameters()).dtype == torch.bfloat16
-    assert label.working() is label and picture.working(precision="float32") is picture
+    assert next(picture.compute_copy().parameters()).dtype == torch.bfloat16
+    assert label.compute_copy() is label and picture.working(precision="float32") is picture
     mixture = shaken(world, "mixture").family
-    assert mixture.working() is mixture
+    assert mixture.compute_copy() is mixture
 
 
 def test_another_arithmetic(world: Table) -> None:

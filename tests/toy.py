@@ -121,7 +121,7 @@ def outside_links(html: str) -> list[str]:
 
 def trained(model: Model, table: Table, steps: int, batch: int = 64) -> Model:
     """The model after so many steps, to be drawn from."""
-    for _ in train(model, table, Plan(steps=steps, batch=batch, precision="float32", save=1e9)):
+    for _ in train(model, table, Plan(steps=steps, batch=batch, precision="float32", save_seconds=1e9)):
         pass
     return model.eval()
 

@@ -75,13 +75,15 @@ class Display:
     def draw(self) -> None:
         """Refresh samples.png, of the targets that are pictures, and curve.png."""
         model = self.model
-        names = images.image_columns(model.columns, model.targets)
+        names = images.visual_columns(model.columns, model.targets)
         if names and hasattr(model.family, "sample"):
             draft = {"steps": DRAFT} if "steps" in type(model.family).sampling_options() else {}
             rows = model.sample(self.rows, seed=0, **draft)
-            hidden = images.image_columns(model.columns, list(model.columns))
+            hidden = images.visual_columns(model.columns, list(model.columns))
             captions = [images.caption(row, [n for n in model.columns if n not in hidden]) for row in rows]
-            images.save(images.sheet(rows, names, captions, self.across), self.folder / SAMPLES)
+            images.save(
+                images.sheet(model.columns, rows, names, captions, self.across), self.folder / SAMPLES
+            )
         images.curve(self.folder / "metrics.jsonl", self.folder / CURVE)
         self.drawn = time.perf_counter()
 
@@ -111,7 +113,7 @@ def train_with_progress(
                 if display is None:
                     continue
                 display.show(step)
-                late = not len(table.test) and time.perf_counter() - display.drawn > plan.save
+                late = not len(table.test) and time.perf_counter() - display.drawn > plan.save_seconds
                 if step.heldout is not None or late or step.progress >= 1:
                     display.draw()
     except KeyboardInterrupt:  # by now `train` has saved

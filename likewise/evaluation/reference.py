@@ -19,7 +19,7 @@ from likewise.evaluation.metrics.estimate import Estimate
 from likewise.evaluation.metrics.frechet import fd_infinity
 from likewise.evaluation.metrics.kid import kid
 from likewise.evaluation.report import MetricResult
-from likewise.modalities.latent import Latent
+from likewise.modalities.latent import base_of
 
 REFERENCE_ROWS = 20_000  # training rows, at most, that samples are held against
 REFERENCE_BYTES = 2**29  # of their encoded images, at most
@@ -193,6 +193,5 @@ def rng_of(*key: int | str) -> np.random.Generator:
 
 def pictures_of(table: Table, column: str, values: Sequence[Any]) -> np.ndarray:
     """Pictures as the model sees them, of codes as their coder does: (N, H, W, C) in [-1, 1]."""
-    modality = table.columns[column]
-    modality = modality.base if isinstance(modality, Latent) else modality
+    modality = base_of(table.columns[column])
     return modality.encode_all(values).unflatten(1, modality.spec.grid).numpy()

@@ -14,7 +14,7 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -149,8 +149,8 @@ class Modality(ABC):
         """The bytes of a file, or of a request, -> a value. Raises ValueError that says what is wrong."""
 
     @abstractmethod
-    def dump(self, value: Any) -> bytes:
-        """A value -> the bytes of a file of `media_type`."""
+    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
+        """A value -> the bytes of a file of `media_type`, with `about` in it where the format has room."""
 
     def parse(self, text: str) -> Any:
         """A value written on a command line: the text itself, or the path of a file where values are no text.

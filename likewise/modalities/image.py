@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import statistics
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import torch
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from likewise.core.spec import IMAGE, Spec
@@ -185,8 +187,8 @@ class Image(Modality):
     def load(self, data: bytes) -> PIL.Image.Image:
         return read(data)
 
-    def dump(self, value: PIL.Image.Image) -> bytes:
-        return write(value)
+    def dump(self, value: PIL.Image.Image, about: Mapping[str, Any] | None = None) -> bytes:
+        return write(value, about)
 
 
 def peek(data: bytes) -> PIL.Image.Image:
@@ -213,11 +215,15 @@ def read(data: bytes) -> PIL.Image.Image:
         raise ValueError(f"unreadable picture: {error}") from None
 
 
-def write(image: PIL.Image.Image) -> bytes:
-    """A picture -> the bytes of a PNG file."""
+def write(image: PIL.Image.Image, about: Mapping[str, Any] | None = None) -> bytes:
+    """A picture -> the bytes of a PNG file, whose text chunks `likewise:NAME` have the values of `about`."""
+    info = PngInfo()
+    for name, value in (about or {}).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        info.add_text(f"likewise:{name}", text)
     file = io.BytesIO()
     kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-    (image if kept else image.convert("RGB")).save(file, "PNG")
+    (image if kept else image.convert("RGB")).save(file, "PNG", pnginfo=info)
     return file.getvalue()
 
 

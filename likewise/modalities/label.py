@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -88,7 +88,7 @@ class Label(Modality):
             raise ValueError(reason)
         return name
 
-    def dump(self, value: Any) -> bytes:
+    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
         return str(value).encode()
 
     @cached_property

@@ -179,10 +179,10 @@ class Latent(Modality):
             raise ValueError("a vector is written as a list of numbers: [0.1, -0.2, ...]")
         return np.array(read, dtype=np.float32)
 
-    def dump(self, value: Any) -> bytes:
+    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
         if isinstance(value, np.ndarray):
             return json.dumps([round(float(v), 6) for v in value]).encode()
-        return self.base.dump(value)
+        return self.base.dump(value, about)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], coder: Coder) -> Self:
@@ -193,6 +193,11 @@ class Latent(Modality):
         """The codes' scale; the coder is saved beside it."""
         found = {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
         return found if self.length is None else {**found, "length": self.length}
+
+
+def base_of(column: Modality) -> Modality:
+    """What the values of a column are: of one seen through a model the column that is seen."""
+    return column.base if isinstance(column, Latent) else column
 
 
 def is_embedding(column: Modality) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -109,5 +109,5 @@ class Number(Modality):
             raise ValueError(reason)
         return int(value) if self.integer and value.is_integer() else value
 
-    def dump(self, value: float) -> bytes:
+    def dump(self, value: float, about: Mapping[str, Any] | None = None) -> bytes:
         return repr(value).encode()

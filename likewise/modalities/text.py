@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -179,7 +179,7 @@ class Text(Modality):
         except UnicodeDecodeError as error:
             raise ValueError(f"the text is not UTF-8: {error}") from None
 
-    def dump(self, value: str) -> bytes:
+    def dump(self, value: str, about: Mapping[str, Any] | None = None) -> bytes:
         return value.encode()
 
     def unseen_words(self, text: str) -> list[str]:

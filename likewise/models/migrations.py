@@ -47,7 +47,13 @@ OPTIONS_2: dict[str, dict[str, str]] = {
     "mixture": {"floor": "min_std", "shrink": "shrinkage", "count": "pseudocount"},
     "vae": {"coarse": "max_grid", "latent": "latent_dim"},
 }
-PLAN_2: dict[str, str] = {}  # field of the training plan: old name -> new name
+PLAN_2 = {  # field of the training plan: old name -> new name
+    "muon": "muon_lr",
+    "decay": "cooldown",
+    "ema": "ema_sigma",
+    "drop": "source_dropout",
+    "save": "save_seconds",
+}
 
 # Family -> regular expression -> replacement, in the names of weights without "raw." and "ema."
 CODEC_2 = {
@@ -59,13 +65,22 @@ WEIGHTS_2: dict[str, dict[str, str]] = {
     "autoencoder": CODEC_2,
     "autoregressive": {
         r"^coders\.": "codecs.",
+        r"^embeds\.(\d+)\.enter\.": r"embeddings.\1.linear.",
         r"^embeds\.(\d+)\.marks$": r"embeddings.\1.sentinels",
         r"^embeds\.": "embeddings.",
         r"^grams\.": "hashed_ngrams.",
-        r"^reader\.": "context_encoder.",
+        r"^causal\.place$": "causal.position_embedding",
+        r"^causal\.beyond$": "causal.extra_position_embedding",
+        r"^causal\.last\.": "causal.output_norm.",
+        r"^(causal\.blocks\.\d+)\.before\.": r"\1.attention_norm.",
+        r"^(causal\.blocks\.\d+)\.between\.": r"\1.mlp_norm.",
         **CODEC_2,
     },
-    "contrastive": {r"^(towers\.\d+)\.reader\.": r"\1.context_encoder."},
+    "gan": {
+        r"^critic\.views\.": "critic.encoders.",
+        r"^generator\.place\.": "generator.latent_tokens.",
+        r"^generator\.style\.": "generator.latent_condition.",
+    },
     "mixture": {
         r"^factor$": "loadings",
         r"^log_floor$": "log_min_std",
@@ -76,11 +91,19 @@ WEIGHTS_2: dict[str, dict[str, str]] = {
         r"^part\.": "partial_posterior_head.",
         r"^prior\.both$": "prior.component_params",
         r"^pseudo\.": "pseudo_inputs.",
-        r"^reader\.": "context_encoder.",
         r"^up\.": "latent_proj.",
         r"^whole\.": "posterior_head.",
         **CODEC_2,
     },
+}
+
+NETS_2 = {  # of every family, after those above
+    r"(^|\.)reader\.": r"\1context_encoder.",
+    r"\.told\.": ".extra_conditions.",
+    r"\.inside\.": ".proj_in.",
+    r"\.outside\.": ".proj_out.",
+    r"\.enter\.": ".conv_in.",
+    r"\.leave\.": ".conv_out.",
 }
 
 
@@ -91,7 +114,7 @@ def upgrade_1_to_2(state: State, weights: Weights) -> tuple[State, Weights]:
     for key, names in (("options", OPTIONS_2.get(family, {})), ("plan", PLAN_2)):
         if key in state:
             state[key] = {names.get(name, name): value for name, value in state[key].items()}
-    return state, rename_weights(weights, WEIGHTS_2.get(family, {}))
+    return state, rename_weights(weights, {**WEIGHTS_2.get(family, {}), **NETS_2})
 
 
 def rename_weights(weights: Weights, patterns: Mapping[str, str]) -> Weights:

@@ -23,7 +23,6 @@ from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
-from likewise.modalities.text import Text
 from likewise.models import checkpoint, scoring
 from likewise.models.conditional import Conditional
 from likewise.models.processor import RowProcessor
@@ -66,8 +65,8 @@ class Model(nn.Module):
                     f"{view} can be a source only, as nothing leads from it back to a value; "
                     f"write {view.column!r} for the target, and {view} after the bar"
                 )
-        written = all(isinstance(self.columns[n], Text) for n in self.targets)
-        self.family_name = family = family or ("autoregressive" if written else "flow")
+        defaults = {self.columns[n].default_family for n in self.targets}
+        self.family_name = family = family or (defaults.pop() if len(defaults) == 1 else "flow")
         cls = family_class(family)
         if any(self.columns[n].spec.windowed for n in self.targets) and not hasattr(cls, "token_log_prob"):
             raise FormulaError(

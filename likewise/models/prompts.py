@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping
 
 from likewise.core.errors import did_you_mean
 from likewise.modalities.base import Modality
-from likewise.modalities.label import Label
 from likewise.modalities.text import ARTICLES, Text
 
 SourceStrings = dict[str, str]  # source -> its value as it was written
@@ -25,10 +24,10 @@ def split_labels(
 
     Raises ValueError for a class that is not there, with the nearest, and for a source that is given twice.
 
-    >>> split("red apple, Flat style", {"style": Label(("flat", "noto"))}, ["style"])
+    >>> split_labels("red apple, Flat style", {"style": Label(("flat", "noto"))}, ["style"])
     ('red apple', {'style': 'flat'})
     """
-    names = {name.lower(): name for name in sources if isinstance(columns[name], Label)}
+    names = {name.lower(): name for name in sources if columns[name].role == "class"}
     given: SourceStrings = {}
     while True:
         rest, comma, ending = text.rpartition(",")
@@ -45,7 +44,7 @@ def split_labels(
 def normalize_prompt(text: str, column: Text) -> str:
     """A text as the texts that the model learned from: without capitals or a leading article if they are.
 
-    >>> worded("A red Apple", Text.fit(["red apple", "green apple"]))
+    >>> normalize_prompt("A red Apple", Text.fit(["red apple", "green apple"]))
     'red apple'
     """
     text = text.lower() if column.lower else text

@@ -43,7 +43,7 @@ def _parse_prompt(model: Model, text: str, given: SourceStrings) -> SourceString
 
 def text_sources(model: Model, text: str, given: SourceStrings) -> list[str]:
     """The text source that is not given, all its views. Raises ValueError for none, or several."""
-    free = [n for n in model.sources if model.columns[n].kind == "text" and n not in given]
+    free = [n for n in model.sources if model.columns[n].role == "prompt" and n not in given]
     if len(distinct_columns(free)) != 1:
         none = "no text source that is not given already" if given else "no text source"
         what = "several text sources" if free else none
@@ -68,7 +68,7 @@ def parse_sources(model: Model, prompt: SourceStrings) -> Row:
     for name, written in check_names(prompt, "source", model.sources).items():
         column = model.columns[name]
         found[name] = parse_value(column, written)
-        if new := column.unseen_words(written) if hasattr(column, "unseen") else []:
+        if new := column.unseen_words(written) if isinstance(column, Text) else []:
             words = ", ".join(map(repr, new))
             print(f"note: no text that the model learned from has {words}", file=sys.stderr)
     return model.given(**found).sources

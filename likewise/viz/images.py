@@ -1,4 +1,4 @@
-"""Pictures that the commands leave behind: grids with captions and provenance, and the curve of a run."""
+"""Rows as pictures: sheets with captions and provenance, animations, and the curve of a run."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import PIL.Image
-from PIL.PngImagePlugin import PngInfo
 
 from likewise.core.formula import View
-from likewise.data.table import Table
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.image import write
 from likewise.viz.grid import image_grid
 
 
-def image_columns(columns: Mapping[str, Modality], names: Sequence[str]) -> list[str]:
-    """Those of the columns whose values are pictures."""
-    return [n for n in names if columns[n].media_type.startswith("image/")]
+class RowSequence(Protocol):
+    """A table, or anything else with rows by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Row: ...
 
 
-def evenly_spaced(table: Table, count: int) -> list[Row]:
+def visual_columns(columns: Mapping[str, Modality], names: Sequence[str]) -> list[str]:
+    """Those of the columns whose values are shown as pictures."""
+    return [n for n in names if columns[n].visual]
+
+
+def evenly_spaced(rows: RowSequence, count: int) -> list[Row]:
     """`count` rows from all over a table, or all that there are."""
-    count = min(count, len(table))
-    return [table[i * len(table) // count] for i in range(count)]
+    count = min(count, len(rows))
+    return [rows[i * len(rows) // count] for i in range(count)]
 
 
 def caption(row: Row, names: Sequence[str]) -> str:
@@ -35,22 +42,22 @@ def caption(row: Row, names: Sequence[str]) -> str:
     return ", ".join(value for _, value in told)
 
 
-def sheet(rows: Sequence[Row], names: Sequence[str], captions: Sequence[str], across: int) -> PIL.Image.Image:
-    """Rows as a grid, `across` of them in a line: its pictures `names` side by side, a caption below."""
+def sheet(
+    columns: Mapping[str, Modality],
+    rows: Sequence[Row],
+    names: Sequence[str],
+    captions: Sequence[str],
+    across: int,
+) -> PIL.Image.Image:
+    """Rows as a grid, `across` of them in a line: the columns `names` as pictures side by side, a caption below."""
     under = [text for c in captions for text in (c, *[""] * (len(names) - 1))]
-    images = [row[n] for row in rows for n in names]
-    return image_grid(images, columns=across * len(names), captions=under if any(under) else None)
+    pictures = [columns[n].thumbnail(row[n]) for row in rows for n in names]
+    return image_grid(pictures, columns=across * len(names), captions=under if any(under) else None)
 
 
 def save(image: PIL.Image.Image, path: Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write a PNG whose text chunks `likewise:...` say where it comes from. Raises OSError."""
-    info = PngInfo()
-    for name, value in (about or {}).items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        info.add_text(f"likewise:{name}", text)
-    file = io.BytesIO()
-    image.save(file, "PNG", pnginfo=info)
-    write_file(path, file.getvalue())
+    """Write a PNG whose text chunks say where it comes from. Raises OSError."""
+    write_file(path, write(image, about))
 
 
 def animate(frames: Sequence[PIL.Image.Image], path: Path, about: Mapping[str, Any]) -> None:

@@ -189,7 +189,7 @@ def image_request(asked: Request, verb: str, advice: str) -> tuple[str, str, lis
 
     Raises ValueError where the model draws no picture, or several, or no file is named.
     """
-    names, formula = images.image_columns(asked.model.columns, asked.model.targets), str(asked.model.formula)
+    names, formula = images.visual_columns(asked.model.columns, asked.model.targets), str(asked.model.formula)
     if len(names) != 1:
         raise ValueError(
             f"likewise {verb} begins with a picture, and {formula!r} draws "
@@ -205,7 +205,7 @@ def output_path(model: Model, asked: str | None, default: str, *more: str) -> Pa
 
     `more` are suffixes of further files of pictures that can be written.
     """
-    visible, formula = images.image_columns(model.columns, model.targets), str(model.formula)
+    visible, formula = images.visual_columns(model.columns, model.targets), str(model.formula)
     if asked is None:
         return Path(default) if visible else None
     out = Path(asked)
@@ -251,14 +251,14 @@ def write_samples(
         return
     if out.suffix in (".png", ".gif"):
         whole = {k: v for k, v in whole.items() if k != "index"}
-        names = images.image_columns(model.columns, model.targets)
+        names = images.visual_columns(model.columns, model.targets)
         others = [n for n in model.targets if n not in names]
         captions = [
             ": ".join(filter(None, (caption, images.caption(row, others))))
             for row, caption in zip(rows, captions, strict=True)
         ]
         if out.suffix == ".gif":
-            frames = [images.sheet([row], names, [""], 1) for row in rows]
+            frames = [images.sheet(model.columns, [row], names, [""], 1) for row in rows]
             images.animate(frames, out, whole)
         else:
             cells, across = list(rows), len(rows) // lines
@@ -266,7 +266,7 @@ def write_samples(
                 for at in range(len(rows) - across, -1, -across):
                     cells.insert(at, {names[0]: shown})
                     captions.insert(at, "given")
-            images.save(images.sheet(cells, names, captions, len(cells) // lines), out, whole)
+            images.save(images.sheet(model.columns, cells, names, captions, len(cells) // lines), out, whole)
     elif out.suffix == ".jsonl":
         images.write_file(out, _lines(model, rows, about).encode())
     else:
@@ -276,16 +276,13 @@ def write_samples(
 
 def _files(model: Model, rows: Sequence[Row], about: Sequence[Row], folder: Path) -> None:
     """A file for each picture, or for each other target if there is none, and samples.jsonl, a line each."""
-    visible = images.image_columns(model.columns, model.targets)
+    visible = images.visual_columns(model.columns, model.targets)
     lines = []
     for row, a, stem in zip(rows, about, _stems(about), strict=True):
         for name in visible or model.targets:
             column = model.columns[name]
             path = folder / f"{stem}{f'-{name}' if len(visible or model.targets) > 1 else ''}{column.suffix}"
-            if name in visible:
-                images.save(row[name], path, a)
-            else:
-                images.write_file(path, column.dump(row[name]))
+            images.write_file(path, column.dump(row[name], a))
             lines.append(_lines(model, [row], [{"file": path.name, "column": name, **a}]))
     images.write_file(folder / "samples.jsonl", "".join(lines).encode())
 
@@ -301,6 +298,6 @@ def _stems(about: Sequence[Row]) -> Iterator[str]:
 
 def _lines(model: Model, rows: Sequence[Row], about: Sequence[Row]) -> str:
     """JSON lines: how each draw came to be, and its targets but for pictures."""
-    plain = [n for n in model.targets if n not in images.image_columns(model.columns, model.targets)]
+    plain = [n for n in model.targets if n not in images.visual_columns(model.columns, model.targets)]
     lines = ({**a, **{n: row[n] for n in plain}} for row, a in zip(rows, about, strict=True))
     return "".join(json.dumps(line, ensure_ascii=False, default=np.ndarray.tolist) + "\n" for line in lines)

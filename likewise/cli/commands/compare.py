@@ -121,8 +121,8 @@ def run(argv: Sequence[str]) -> int:
 
 def classifies(formula: Formula, table: Table) -> bool:
     """Whether the formula asks for one label, given something."""
-    kinds = [table.kinds[name] for name in formula.target_names]
-    return kinds == ["label"] and bool(formula.sources)
+    roles = [table.columns[name].role for name in formula.target_names]
+    return roles == ["class"] and bool(formula.sources)
 
 
 class Line:

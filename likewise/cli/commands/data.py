@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
 from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import first_process
 from likewise.core.errors import did_you_mean
@@ -21,11 +19,7 @@ from likewise.data.encoders import ENCODERS
 from likewise.data.table import Table
 from likewise.data.validation import format_bad_rows
 from likewise.families.registry import family_class
-from likewise.modalities import KINDS
-from likewise.modalities.base import Modality
-from likewise.modalities.image import Image
-from likewise.modalities.label import Label
-from likewise.modalities.number import Number
+from likewise.modalities import KINDS, Modality
 from likewise.models.checkpoint import MODEL, RunError, load_state
 from likewise.models.model import Model
 from likewise.viz import images
@@ -52,15 +46,21 @@ def run(argv: Sequence[str]) -> int:
     args = parser.read(argv)
     table = open_table(args, parser)
     counts = f"{len(table):,} rows, {len(table.train):,} to learn from and {len(table.test):,} held out"
-    columns = [("column", "kind", "as"), *((n, c.kind, words(c)) for n, c in table.columns.items())]
-    rows = [list(table.kinds), *(list(map(brief, row.values())) for row in images.evenly_spaced(table, ROWS))]
+    columns = [("column", "kind", "as"), *((n, c.kind, c.describe()) for n, c in table.columns.items())]
+    rows = [
+        list(table.kinds),
+        *(
+            [table.columns[n].summarize(v) for n, v in row.items()]
+            for row in images.evenly_spaced(table, ROWS)
+        ),
+    ]
     print(f"{args.source}: {counts}\n\n{aligned(columns)}\n\n{aligned(rows)}\n")
-    names = images.image_columns(table.columns, list(table.kinds))
+    names = images.visual_columns(table.columns, list(table.kinds))
     if names:
         shown = images.evenly_spaced(table, PICTURES)
         caption = [n for n in table.kinds if n not in names][:1]
         captions = [images.caption(row, caption) for row in shown]
-        images.save(images.sheet(shown, names, captions, 8), args.preview)
+        images.save(images.sheet(table.columns, shown, names, captions, 8), args.preview)
         print(f"pictures: {args.preview}\n")
     print(f"to learn from it:\n  likewise train {shlex.quote(args.source)} {shlex.quote(formula_for(table))}")
     return 0
@@ -202,41 +202,12 @@ def formula_for(table: Table) -> str:
     >>> formula_for(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
     'label | y'
     """
-    kinds = ("document", "image", "text", "label", "number")
-    order = sorted(table.kinds, key=lambda name: kinds.index(table.kinds[name]))
-    return order[0] if table.kinds[order[0]] == "document" else " | ".join(order[:2])
+    kinds = {name: KINDS[kind] for name, kind in table.kinds.items()}
+    order = sorted(kinds, key=lambda name: kinds[name].target_rank)
+    return order[0] if kinds[order[0]].passages else " | ".join(order[:2])
 
 
 # ---- in words
-
-
-def words(column: Modality) -> str:
-    """What a modality has learned, for a person.
-
-    >>> words(Image(24, 24, 1)), words(Label(("cat", "dog"))), words(Number(2.0, 1.0, True, 0, 9))
-    ('24 x 24 pixels, grey', '2 classes: cat, dog', 'whole numbers from 0 to 9')
-    """
-    spec = column.spec
-    if isinstance(column, Image):
-        return f"{column.height} x {column.width} pixels, {'grey' if column.channels == 1 else 'in colour'}"
-    if isinstance(column, Label):
-        names = ", ".join(column.classes[:10])
-        return f"{len(column.classes)} classes: {names}{', ...' if len(column.classes) > 10 else ''}"
-    if isinstance(column, Number):
-        return f"{'whole numbers' if column.integer else 'numbers'} from {column.low:g} to {column.high:g}"
-    if spec.windowed:
-        return f"windows of {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
-    if spec.categorical:
-        return f"at most {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
-    return f"{' x '.join(map(str, spec.grid))} tokens of {spec.width} floats"
-
-
-def brief(value: Any, longest: int = 60) -> str:
-    """A value in one short line."""
-    if isinstance(value, PIL.Image.Image):
-        return f"{value.height} x {value.width} {value.mode}"
-    line = " ".join((f"{value:g}" if isinstance(value, float) else str(value)).split())
-    return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -72,7 +72,7 @@ def emoji(path: Path) -> None:
     drawn = model.sample(asked, seed=0)
     seconds = time.perf_counter() - began
     captions = [images.caption(row, ["text", "style"]) for row in asked]
-    images.save(images.sheet(drawn, ["image"], captions, len(STYLES)), path)
+    images.save(images.sheet(model.columns, drawn, ["image"], captions, len(STYLES)), path)
     print(
         f"P(image | text, style), which comes trained: {len(drawn)} pictures in {seconds:.1f} s, {path}\n"
         '  likewise sample emoji "a red apple, flat style"\n'

@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     model.save(args.out, likewise=__version__, step=0, plan={}, data=data)
     count, text = sum(p.numel() for p in model.family.parameters()), model.columns[args.column]
     where = shlex.quote(str(args.out))
-    on = f"{shlex.quote(args.data or 'DATA')} --from {where} --out RUN --lr 1e-4 --muon 1e-3"
+    on = f"{shlex.quote(args.data or 'DATA')} --from {where} --out RUN --lr 1e-4 --muon-lr 1e-3"
     print(
         f"{args.out}: P({model.formula}), {count:,} parameters, {text.spec.classes:,} ids, {text.length} "
         f"tokens at once\nto draw from it:\n  likewise sample {where}\n"

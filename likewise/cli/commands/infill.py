@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
         return _between(asked)
     if args.stop:
         raise ValueError("--stop is for the hole of a text: name what is around it, --prefix and --suffix")
-    drawn = images.image_columns(model.columns, model.targets)
+    drawn = images.visual_columns(model.columns, model.targets)
     if (not args.words and args.known) or not drawn:  # there is no picture that is partly known
         if used := [n for n, v in places.items() if v]:
             raise ValueError(

@@ -93,7 +93,7 @@ def _told(constraint: dict[str, Constraint]) -> Row:
 
 def writes(model: Model | Pipeline) -> bool:
     """Whether the model draws one text, and words are what it begins with: no source takes them."""
-    texts = [name for name in model.sources if model.columns[name].kind == "text"]
+    texts = [name for name in model.sources if model.columns[name].role == "prompt"]
     return not texts and is_single_text(model.target_columns)
 
 
@@ -106,7 +106,7 @@ def write(asked: Request, prompts: Sequence[TextPrompt], constraint: dict[str, C
     if args.n < 1:
         raise ValueError(f"-n must be at least 1, not {args.n}")
     [(name, column)] = model.target_columns.items()
-    plain = out is None and column.kind == "document"
+    plain = out is None and column.passages
     if plain and len(prompts or [""]) == args.n == 1 and asked.negative is None and not constraint:
         [prompt] = prompts or [""]
         prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
 from likewise.cli.commands.data import SOURCE, open_table, opened, seen, table_args, table_flags, view_flag
 from likewise.cli.flags import Parser, flag, format_value, parameters
 from likewise.cli.progress import (
@@ -72,15 +70,12 @@ def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
 def example(model: Model, table: Table) -> str:
     """Words after `likewise sample RUN` that give a model its sources, as in the first row held out."""
     row = (table.test if len(table.test) else table.train)[0]
-    kinds = {n: model.columns[n].kind for n in distinct_columns(model.sources)}
-    texts = [n for n, kind in kinds.items() if kind == "text"]
-    if len(texts) == 1 and set(kinds.values()) <= {"text", "label"}:
-        endings = "".join(f", {row[n]} {n}" for n, kind in kinds.items() if kind == "label")
+    columns = {n: model.columns[n] for n in distinct_columns(model.sources)}
+    texts = [n for n, column in columns.items() if column.role == "prompt"]
+    if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):
+        endings = "".join(f", {row[n]} {n}" for n, column in columns.items() if column.role == "class")
         return " " + shlex.quote(row[texts[0]] + endings)
-    values = {
-        n: f"{View.parse(n).column}.png" if isinstance(row[n], PIL.Image.Image) else str(row[n])
-        for n in kinds
-    }
+    values = {n: f"{View.parse(n).column}{c.suffix}" if c.visual else str(row[n]) for n, c in columns.items()}
     return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
 
 

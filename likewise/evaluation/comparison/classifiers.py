@@ -203,8 +203,10 @@ class _Run:
             self._likelihoods(bayes, Condition("try", self.known[:1]), 1)  # declines before it is trained
         except ValueError as error:
             raise Undefined(f"{method} is left out: {error}") from error
-        drop = 0.0 if method == DIRECT else Plan(steps=1).drop  # nothing to classify where nothing is seen
-        plan = Plan(minutes=self.minutes, seed=self.seed, drop=drop)
+        source_dropout = (
+            0.0 if method == DIRECT else Plan(steps=1).source_dropout
+        )  # a class needs its evidence
+        plan = Plan(minutes=self.minutes, seed=self.seed, source_dropout=source_dropout)
         model, seconds = _trained(bayes.model, few, plan, folder)
         bayes = self._bayes(model, few)
         scores, times = self._scored(bayes, folder)
@@ -342,7 +344,7 @@ class _Run:
 def _columns(formula: Formula, table: Table) -> tuple[str, list[str]]:
     """The column of classes and the sources. Raises ValueError if the formula is not that of a classifier."""
     targets, sources = formula.target_names, formula.source_names
-    if len(targets) != 1 or not sources or table.kinds[targets[0]] != "label":
+    if len(targets) != 1 or not sources or table.columns[targets[0]].role != "class":
         raise ValueError(
             f"P({formula}) is no classifier's: write 'label | sources', with one column of labels on the left"
         )

@@ -155,7 +155,7 @@ def _run_identity(state: Mapping[str, Any]) -> dict[str, Any]:
 def _shown(exam: Evaluator) -> list[Row]:
     """Rows held out whose sources are drawn for to be looked at: labels in turn if they are the source."""
     rows = exam.rows_of(exam.formula.columns, range(len(exam.reference.rows)))
-    if not exam.reference.sources or exam.table.kinds[exam.reference.sources[0]] != "label":
+    if not exam.reference.sources or exam.table.columns[exam.reference.sources[0]].role != "class":
         return [rows[i * len(rows) // SHOWN] for i in range(SHOWN)] if len(rows) > SHOWN else rows
     source, times = exam.reference.sources[0], Counter()
     order = {name: i for i, name in enumerate(exam.table.columns[source].classes)}

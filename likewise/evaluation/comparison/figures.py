@@ -18,11 +18,12 @@ from likewise.core.formula import distinct_columns
 from likewise.evaluation.comparison.results import Cell, Comparison
 from likewise.evaluation.comparison.sweep import Sweep
 from likewise.evaluation.metrics.estimate import Estimate
-from likewise.modalities.base import Row
+from likewise.modalities.base import Modality, Row
+from likewise.viz.images import visual_columns
+from likewise.viz.panels import INK, RULE, SOFT, panel
 
 WIDTH, NAME, MARGIN = 14.0, 1.35, 0.3  # inches: of a report, of its first column, around it
 HEAD, LINE, TITLE = 0.62, 0.44, 0.8  # inches: heights in a report
-INK, SOFT, RULE = "#1c1c1c", "#767676", "#d8d8d8"
 SHADES = {"best": "#bfe3c4", "near": "#e6f4e8", "": "none"}
 
 
@@ -60,9 +61,9 @@ def report(found: Comparison) -> bytes:
     """The table, and a line of samples for each family, those of real rows first."""
     rows = [("real rows", found.real, found.test_values)]
     rows += [(e.family, e.samples, e.drawn) for e in found.entries if e.reports]
-    image = next((c for c in found.targets if found.table.kinds[c] == "image"), None)
+    image = next(iter(visual_columns(found.table.columns, found.targets)), None)
     table = TITLE + HEAD + LINE * (1 + len(found.entries)) + 0.2
-    captions = _captions(found.real, found.sources, found.table.kinds)
+    captions = _captions(found.real, found.sources, found.table.columns)
     side = (WIDTH - 2 * MARGIN - NAME) / max(len(found.real), 8)
     lines = max((c.count("\n") + 1 for c in captions if c), default=0)
     under = 0.16 if image and len(found.targets) > 1 else 0.06
@@ -126,9 +127,9 @@ def _arrow(title: str) -> str:
     return title[-1] if title[-1] in "↓↑≈" else ""
 
 
-def _captions(rows: Sequence[Row], sources: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+def _captions(rows: Sequence[Row], sources: Sequence[str], columns: Mapping[str, Modality]) -> list[str]:
     """What each row was drawn for, in at most three short lines."""
-    told = [c for c in distinct_columns(sources) if kinds[c] != "image"]
+    told = [c for c in distinct_columns(sources) if not columns[c].visual]
     found = []
     for row in rows:
         lines = textwrap.wrap(", ".join(told_value(row[c]) for c in told), 13, break_long_words=True)
@@ -157,13 +158,16 @@ def _strips(
         sheet.text(
             left + (k + 0.5) * side, top - 0.05, caption, ha="center", va="bottom", fontsize=7, color=SOFT
         )
-    others = [c for c in found.targets if c != image and found.table.kinds[c] != "image"]
+    others = [c for c in found.targets if not found.table.columns[c].visual]
     for i, (name, samples, _) in enumerate(rows):
         y = top + i * (side + under)
         real = {"style": "italic", "color": SOFT} if not i else {"fontweight": "bold"}
         sheet.text(MARGIN, y + side / 2, name, **real)
         for k, row in enumerate(samples):
-            picture(sheet.axes(left + k * side + 0.03, y, side - 0.06, side - 0.06), row[image])
+            picture(
+                sheet.axes(left + k * side + 0.03, y, side - 0.06, side - 0.06),
+                found.table.columns[image].thumbnail(row[image]),
+            )
             if others:
                 words = textwrap.shorten(", ".join(told_value(row[c]) for c in others), 18)
                 sheet.text(
@@ -188,36 +192,11 @@ def _panels(
         axes = sheet.axes(MARGIN + i % 4 * width + 0.3, top + i // 4 * 2.1 + 0.1, width - 0.5, 1.5)
         axes.set_title(name, fontsize=9, fontweight="bold", color=INK, loc="left")
         panel(
+            found.table.columns[column],
             axes,
-            found.table.kinds[column],
             [r[column] for r in found.test_values],
             [r[column] for r in drawn] if i else None,
         )
-
-
-def panel(axes: Axes, kind: str, real: Sequence[Any], drawn: Sequence[Any] | None) -> None:
-    """Values of a column: numbers as a histogram, labels as bars, texts as some of them."""
-    axes.tick_params(labelsize=7, colors=SOFT)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_yticks([])
-    if kind == "number":
-        low, high = np.quantile(np.asarray(real, float), [0.001, 0.999])
-        bins = np.linspace(low, high if high > low else low + 1, 31)
-        axes.hist(np.clip(real, *bins[[0, -1]]), bins, density=True, color=RULE)
-        if drawn is not None:
-            axes.hist(np.clip(drawn, *bins[[0, -1]]), bins, density=True, histtype="step", color="#1f77b4")
-    elif kind == "label":
-        names, counts = np.unique([str(v) for v in real], return_counts=True)
-        order = np.argsort(-counts)[:20]
-        axes.bar(range(len(order)), counts[order] / len(real), color=RULE)
-        if drawn is not None:
-            share = [np.mean([str(v) == names[k] for v in drawn]) for k in order]
-            axes.bar(range(len(order)), share, width=0.4, color="#1f77b4")
-        axes.set_xticks(range(len(order)), [textwrap.shorten(names[k], 8, placeholder="…") for k in order])
-    else:
-        shown = "\n".join(textwrap.shorten(str(v), 44, placeholder=" …") for v in (drawn or real)[:8])
-        axes.text(0, 1, shown.replace("$", r"\$"), fontsize=7, va="top", transform=axes.transAxes, color=INK)
-        axes.set_axis_off()
 
 
 # ---- a sweep
@@ -225,7 +204,7 @@ def panel(axes: Axes, kind: str, real: Sequence[Any], drawn: Sequence[Any] | Non
 
 def sweep(found: Sweep) -> bytes:
     """Fidelity against diversity, a point for each value of a knob; KID against the value; samples."""
-    image = next((c for c in found.targets if found.kinds[c] == "image"), None)
+    image = next(iter(visual_columns(found.columns, found.targets)), None)
     side = 0.72
     strips = 0.5 + (len(found.points) + 1) * (side + 0.06) if image else 0.0
     sheet = _Sheet(10.0, 4.9 + strips)
@@ -239,7 +218,10 @@ def sweep(found: Sweep) -> bytes:
             y = 5.1 + i * (side + 0.06)
             sheet.text(1.5, y + side / 2, name, ha="right", color=SOFT if not i else INK, fontsize=9)
             for k, row in enumerate(samples[:11]):
-                picture(sheet.axes(1.65 + k * side + 0.03, y, side - 0.06, side - 0.06), row[image])
+                picture(
+                    sheet.axes(1.65 + k * side + 0.03, y, side - 0.06, side - 0.06),
+                    found.columns[image].thumbnail(row[image]),
+                )
     return sheet.png()
 
 

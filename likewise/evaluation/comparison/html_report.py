@@ -16,6 +16,8 @@ from likewise.evaluation.comparison import figures
 from likewise.evaluation.comparison.results import Cell, Column, Comparison, Entry
 from likewise.modalities import image as pixels
 from likewise.modalities.base import Row
+from likewise.viz.images import visual_columns
+from likewise.viz.panels import panel
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --soft: #6b6b6b; --rule: #dcdcdc; --paper: #fff;
@@ -95,7 +97,7 @@ def _cell(cell: Cell, column: Column) -> str:
 
 def _samples(found: Comparison) -> str:
     """Pictures with what they were drawn for, or the distribution of the first target."""
-    image = next((c for c in found.targets if found.table.kinds[c] == "image"), None)
+    image = next(iter(visual_columns(found.table.columns, found.targets)), None)
     rows = [("real rows", found.real, found.test_values)]
     rows += [(e.family, e.samples, e.drawn) for e in found.entries if e.reports]
     parts = []
@@ -110,9 +112,11 @@ def _samples(found: Comparison) -> str:
 
 
 def _figure(row: Row, image: str, found: Comparison) -> str:
-    told = [c for c in (*distinct_columns(found.sources), *found.targets) if found.table.kinds[c] != "image"]
+    told = [
+        c for c in (*distinct_columns(found.sources), *found.targets) if not found.table.columns[c].visual
+    ]
     words = escape(", ".join(figures.told_value(row[c]) for c in told if row.get(c) is not None))
-    picture = f'<img alt="{words}" src="{_data(row[image])}">'
+    picture = f'<img alt="{words}" src="{_data(found.table.columns[image].thumbnail(row[image]))}">'
     return f"<figure>{picture}<figcaption>{words}</figcaption></figure>"
 
 
@@ -125,9 +129,9 @@ def _panel(found: Comparison, drawn: Sequence[Row] | None) -> str:
     column = found.targets[0]
     figure = Figure(figsize=(4.4, 2.1), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    figures.panel(
+    panel(
+        found.table.columns[column],
         figure.subplots(),
-        found.table.kinds[column],
         [r[column] for r in found.test_values],
         None if drawn is None else [r[column] for r in drawn],
     )

@@ -15,7 +15,7 @@ from likewise.evaluation.evaluator import Evaluator
 from likewise.evaluation.metrics.density_coverage import spread
 from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import MetricResult
-from likewise.modalities.base import Row
+from likewise.modalities.base import Modality, Row
 from likewise.models.model import Model
 
 VALUES: dict[str, tuple[Any, ...]] = {  # what to try of a knob, by its name
@@ -75,7 +75,7 @@ class Sweep:
     floor: dict[str, Estimate]
     names: dict[str, str]
     real: tuple[Row, ...] = dataclasses.field(repr=False)
-    kinds: dict[str, str] = dataclasses.field(repr=False)
+    columns: dict[str, Modality] = dataclasses.field(repr=False)
 
     @property
     def targets(self) -> list[str]:
@@ -207,7 +207,7 @@ def sweep(
         floor,
         names,
         tuple(rows[i] for i in shown),
-        dict(table.kinds),
+        dict(table.columns),
     )
 
 

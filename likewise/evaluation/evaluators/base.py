@@ -1,4 +1,4 @@
-"""TODO evaluation.evaluators.base."""
+"""MetricGroup: the metrics of some columns, whose real rows are prepared once; and metrics of copies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from likewise.evaluation.metrics.memorization import copies
 from likewise.evaluation.reference import FeatureSpace
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Row
-
-VALUE_KINDS = ("label", "number", "text", "document")  # kinds that `features.values` knows
-SAME = 1e-6, "of the length and the groups of letters of a training row"
-COPY_THRESHOLDS = {
-    "text": SAME,
-    "document": SAME,  # kind -> how near a copy is to a training row, and what that says
-    "image": (0.05, "within 2.5 % of the pixels' range of a training row"),
-}
 
 
 class MetricGroup(Protocol):
@@ -35,10 +27,11 @@ class MetricGroup(Protocol):
         """What it says of samples, `draws` for each row held out, one after the other."""
 
 
-def copy_metrics(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[MetricResult]:
-    """Whether samples x (N, F) are training rows, as lines."""
-    kind = space.reference.table.kinds.get(name)
-    exact, within = COPY_THRESHOLDS.get(kind, (0.05, "within 0.05 standard deviations of a training row"))
+def copy_metrics(
+    space: FeatureSpace, x: np.ndarray, name: str, heads: bool, distance: tuple[float, str]
+) -> list[MetricResult]:
+    """Whether samples x (N, F) are training rows: nearer than `distance`, which is said in words too."""
+    exact, within = distance
     found = copies(
         x,
         space.train,

@@ -49,7 +49,7 @@ def evaluate_embedding(
             "on as many rows: the wrong answers of a row are the rows beside it",
         )
     ]
-    labels = [c for c in model.targets if table.kinds[c] == "label"]
+    labels = [c for c in model.targets if table.columns[c].role == "class"]
     for asked, wanted in itertools.permutations(model.targets, 2):
         if wanted in labels:
             lines.append(side.classification(asked, wanted))

@@ -1,4 +1,4 @@
-"""TODO evaluation.evaluators.image."""
+"""ImageMetrics: one column of images, by features, by a classifier of its labels, by the rank for its texts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from likewise.evaluation.evaluators.base import copy_metrics
 from likewise.evaluation.features.image import edge_features, pixel_features, random_conv_features
+from likewise.evaluation.features.values import copy_distance
 from likewise.evaluation.metrics import agreement
 from likewise.evaluation.metrics.estimate import Estimate, share
 from likewise.evaluation.reference import FeatureSpace, ReferenceSet, measured, pair, pictures_of
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Row
+from likewise.modalities.latent import base_of
 
 
 class ImageMetrics:
@@ -24,6 +26,7 @@ class ImageMetrics:
         """`main`: its lines have heads; `alone`: so has its two-sample test, as there is no joint one."""
         self.reference, self.column, self.main, self.alone = ground, column, main, alone
         self.notes: list[str] = []
+        self.pixels = base_of(ground.table.columns[column])
         if len(ground.reference) < len(ground.table.train):
             self.notes.append(
                 f"{column} is held against {len(ground.reference)} training rows of {len(ground.table.train)}"
@@ -35,15 +38,15 @@ class ImageMetrics:
             for space in (edge_features, random_conv_features, pixel_features)
         }
         others = [c for c in ground.columns if c != column]
-        kinds = ground.table.kinds
-        self.labels = [LabelAccuracy(self, c) for c in others if kinds[c] == "label"]
+        kinds, columns = ground.table.kinds, ground.table.columns
+        self.labels = [LabelAccuracy(self, c) for c in others if columns[c].role == "class"]
         concept = concept if concept in kinds else ""
-        told = [c for c in others if kinds[c] == "text" and c in ground.sources]
+        told = [c for c in others if columns[c].role == "prompt" and c in ground.sources]
         self.texts = [TextRank(self, c, candidates, concept or c) for c in told]
         self.notes += [
             f"the agreement of {column} with {c} ({kinds[c]}) is not measured"
             for c in others
-            if kinds[c] != "label" and c not in told
+            if columns[c].role != "class" and c not in told
         ]
 
     @property
@@ -75,7 +78,9 @@ class ImageMetrics:
                 note="how often boosted trees take a sample, and not a real row, for the sample",
             )
         )
-        lines += copy_metrics(self.spaces[pixel_features], found[pixel_features], name, self.main)
+        lines += copy_metrics(
+            self.spaces[pixel_features], found[pixel_features], name, self.main, copy_distance(self.pixels)
+        )
         for reader in self.labels:
             lines.append(reader.line(first, drawn[:: self.reference.draws]))
         for finder in self.texts:

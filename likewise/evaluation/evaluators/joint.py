@@ -1,4 +1,4 @@
-"""TODO evaluation.evaluators.joint."""
+"""JointMetrics: targets and sources together, whether they belong to each other."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from likewise.evaluation.features.image import pixel_features
 from likewise.evaluation.features.reduce import Reduced
-from likewise.evaluation.features.values import value_features
-from likewise.evaluation.reference import FeatureSpace, ReferenceSet, pictures_of
+from likewise.evaluation.features.values import features_of
+from likewise.evaluation.reference import FeatureSpace, ReferenceSet
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Row
 
@@ -48,10 +47,7 @@ class JointMetrics:
         ]
 
     def _features(self, column: str, values: Sequence[object]) -> np.ndarray:
-        table = self.reference.table
-        if table.kinds[column] == "image":
-            return pixel_features(pictures_of(table, column, values))
-        return value_features(table.columns[column], values)
+        return features_of(self.reference.table.columns[column], values)
 
     def _joined(self, parts: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([self.reduced[c](x) for c, x in parts.items()], 1)

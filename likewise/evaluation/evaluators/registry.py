@@ -1,29 +1,45 @@
-"""Judges: each turns the samples of some columns into lines of a report; its real rows are prepared once."""
+"""Which evaluator measures a column of which kind, and the groups of metrics for a formula."""
 
 from __future__ import annotations
 
-from likewise.evaluation.evaluators.base import VALUE_KINDS, MetricGroup
+from typing import Protocol
+
+from likewise.evaluation.evaluators.base import MetricGroup
 from likewise.evaluation.evaluators.image import ImageMetrics
 from likewise.evaluation.evaluators.joint import JointMetrics
 from likewise.evaluation.evaluators.table import TableMetrics
 from likewise.evaluation.reference import ReferenceSet
+from likewise.modalities.latent import is_embedding
 
 
-def metric_groups(ground: ReferenceSet, candidates: int, concept: str) -> tuple[list[MetricGroup], list[str]]:
-    """All that can judge the targets of a formula, and of which columns nobody can say anything."""
-    kinds = ground.table.kinds
-    images = [c for c in ground.targets if kinds[c] == "image"]
-    rest = [c for c in ground.targets if kinds[c] in VALUE_KINDS]
-    known = [c for c in ground.columns if kinds[c] in ("image", *VALUE_KINDS)]
-    groups = len(images) + bool(rest)
-    joint = groups > 1 or (groups and len(known) > len(ground.targets))
+class ColumnEvaluator(Protocol):
+    """Makes the metrics of one column: of `main` ones the results have headings, `alone` without joint metrics."""
+
+    def __call__(
+        self, reference: ReferenceSet, column: str, candidates: int, concept: str, *, main: bool, alone: bool
+    ) -> MetricGroup: ...
+
+
+EVALUATORS: dict[str, ColumnEvaluator] = {"image": ImageMetrics}  # kind -> its own; others share TableMetrics
+
+
+def metric_groups(
+    reference: ReferenceSet, candidates: int, concept: str
+) -> tuple[list[MetricGroup], list[str]]:
+    """The metrics for the targets of a formula, and notes on columns of which nothing is measured."""
+    columns, kinds = reference.table.columns, reference.table.kinds
+    measured = [c for c in reference.columns if not is_embedding(columns[c])]
+    own = [c for c in reference.targets if c in measured and kinds[c] in EVALUATORS]
+    rest = [c for c in reference.targets if c in measured and c not in own]
+    groups = len(own) + bool(rest)
+    joint = groups > 1 or (groups > 0 and len(measured) > len(reference.targets))
     found: list[MetricGroup] = [
-        ImageMetrics(ground, c, candidates, concept, main=not i, alone=not joint)
-        for i, c in enumerate(images)
+        EVALUATORS[kinds[c]](reference, c, candidates, concept, main=not i, alone=not joint)
+        for i, c in enumerate(own)
     ]
     if rest:
-        found.append(TableMetrics(ground, rest, main=not images, alone=not joint))
+        found.append(TableMetrics(reference, rest, main=not own, alone=not joint))
     if joint:
-        found.append(JointMetrics(ground, known))
-    lost = [c for c in ground.columns if c not in known]
+        found.append(JointMetrics(reference, measured))
+    lost = [c for c in reference.columns if c not in measured]
     return found, [f"of {c} ({kinds[c]}) nothing is measured" for c in lost]

@@ -1,4 +1,4 @@
-"""TODO evaluation.evaluators.table."""
+"""TableMetrics: all targets without an evaluator of their own, as one row of features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from likewise.evaluation.evaluators.base import copy_metrics
-from likewise.evaluation.features.values import value_features
+from likewise.evaluation.features.values import copy_distance, features_of
 from likewise.evaluation.reference import FeatureSpace, ReferenceSet, measured, pair
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Row
@@ -50,9 +50,12 @@ class TableMetrics:
                 note="how often boosted trees take a sample, and not a real row, for the sample",
             )
         )
-        return lines + (copy_metrics(self.space, x, name, main) if self.space.has_balls else [])
+        if not self.space.has_balls:
+            return lines
+        one = self.reference.table.columns[name] if len(self.columns) == 1 else None
+        return lines + copy_metrics(self.space, x, name, main, copy_distance(one))
 
     def features(self, rows: Sequence[Row]) -> np.ndarray:
         known = self.reference.table.columns
-        parts = [value_features(known[c], [row[c] for row in rows]) for c in self.columns]
+        parts = [features_of(known[c], [row[c] for row in rows]) for c in self.columns]
         return np.concatenate(parts, 1)

@@ -20,6 +20,7 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.metrics.trigram import Trigram
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult
+from likewise.modalities.text import Text
 
 CHECKS: dict[str, type[DomainCheck]] = {
     "shakespeare": Plays,
@@ -105,7 +106,7 @@ def domain_check(
 
 def check_metrics(domain: str, table: Table) -> list[str]:
     """The columns of a table of a demo that can be judged."""
-    texts = [name for name, kind in table.kinds.items() if kind in ("text", "document") and name != "concept"]
+    texts = [n for n, column in table.columns.items() if isinstance(column, Text) and n != "concept"]
     return texts if domain == "dialects" else [name for name in texts if name == COLUMN]
 
 
