@@ -8,11 +8,18 @@ import torch
 import toy
 
 from likewise.data.table import Table
+from likewise.evaluation.metrics.agreement import Classifier
 
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # of the tests' own models, which are far too small to be shared by cores
     datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def short_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier of `evaluate` learns for a moment: for tests that do not look at what it says."""
+    monkeypatch.setitem(Classifier.__init__.__kwdefaults__, "steps", 10)
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,7 @@ def test_a_chain_goes_from_one_source_to_another(cascade: Pipeline) -> None:
         cascade.interpolate({"label": "0"}, {"label": "3"}, 1)
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_a_chain_is_one_folder_and_is_judged(cascade: Pipeline, table: Table, tmp_path: Path) -> None:
     cascade.save(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
@@ -168,6 +169,7 @@ def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) ->
     assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +231,7 @@ def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(cascade: Pipeli
     assert bool(scores.nats.isfinite().all())
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_an_embedding_is_drawn_given_and_chained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

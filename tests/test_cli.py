@@ -20,7 +20,6 @@ from likewise.cli.main import COMMANDS, main
 from likewise.data.arrow import from_rows
 from likewise.data.datasets import DATASETS
 from likewise.data.table import Table
-from likewise.evaluation.metrics import agreement
 from likewise.families.registry import FAMILIES
 from likewise.modalities.label import Label
 from likewise.modalities.text import Text
@@ -120,6 +119,7 @@ def test_data_names_bad_rows_and_can_skip_them(here: Path, capsys) -> None:
     assert "47 rows" in said.out and "1 rows are left out:\n  row 5, image" in said.err
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_train_then_sample_then_evaluate(here: Path, capsys) -> None:
     assert main(["train", "things", "image | text", *TINY]) == 0
     said = capsys.readouterr().out
@@ -240,10 +240,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path, capsys, monkeypatch) -> 
     assert "3 steps" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_demo(here: Path, capsys, monkeypatch) -> None:
     rows = [{"image": row["image"], "label": row["label"]} for row in toy.rows(40)]
     monkeypatch.setitem(DATASETS, "digits", lambda: from_rows(rows))
-    monkeypatch.setattr(agreement.Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 5})
     Path("runs/digits").mkdir(parents=True)
     assert main(["demo", "--minutes", "0.002"]) == 0
     said = capsys.readouterr().out

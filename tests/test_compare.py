@@ -23,7 +23,6 @@ from likewise.data.table import Table
 from likewise.evaluation.comparison.families import compare
 from likewise.evaluation.comparison.results import Column, marks
 from likewise.evaluation.comparison.sweep import parse_trials, read_values, sweep
-from likewise.evaluation.metrics import agreement
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.families.base import Family
 from likewise.families.registry import FAMILIES
@@ -198,8 +197,8 @@ def test_the_reports_stand_alone(families, numbers, tmp_path: Path) -> None:
     assert told["entries"][0]["table"]["KID"]["value"]["n"] == 40 and told["entries"][1]["reason"]
 
 
-def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(agreement.Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 5})
+@pytest.mark.usefixtures("short_classifier")
+def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path) -> None:
     tiny = {"flow": {"width": 32, "depth": 1}}
     found = compare(
         "image, number | label",

@@ -11,7 +11,6 @@ import PIL.Image
 import pytest
 import toy
 
-from likewise.evaluation.metrics.agreement import Classifier
 from likewise.families.registry import FAMILIES, family_class
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -31,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_networks(short_classifier: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipes can be imported, and their models are small where they do not say how large they are."""
     monkeypatch.syspath_prepend(str(RECIPES))
     for family in FAMILIES:
@@ -39,7 +38,6 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"width": 32, "depth": 1}.items():
             if name in defaults:
                 monkeypatch.setitem(defaults, name, value)
-    monkeypatch.setattr(Classifier.__init__, "__kwdefaults__", {"seed": 0, "steps": 20})
 
 
 @pytest.mark.parametrize(

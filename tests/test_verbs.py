@@ -331,7 +331,7 @@ def test_few_numbers_and_what_must_be_exact_stay_in_float32(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     picture, label = (shaken(world, "flow", formula).family for formula in ("image | label", "label | image"))
     assert next(picture.compute_copy().parameters()).dtype == torch.bfloat16
-    assert label.compute_copy() is label and picture.working(precision="float32") is picture
+    assert label.compute_copy() is label and picture.compute_copy(precision="float32") is picture
     mixture = shaken(world, "mixture").family
     assert mixture.compute_copy() is mixture
 

@@ -132,7 +132,7 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(
 
 def test_known_pixels_of_a_latent_come_back_exactly(table: Table, codes: Model) -> None:
     seen = table.add_views("image@codes | label", codes=codes)
-    model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2, infill=0.5), table, 250)
+    model = toy.trained(Model("image@codes | label", seen.columns, width=32, depth=1, infill=0.5), table, 10)
     row = toy.rows(4)[1]  # a square in the upper right corner
     mask = torch.zeros(10, 10, dtype=torch.bool)
     mask[:, :6] = True
@@ -154,6 +154,7 @@ def test_a_code_holds_if_all_under_it_does(table: Table, codes: Model) -> None:
     assert torch.equal(column.token_mask(torch.ones(9, dtype=torch.bool)), torch.ones(9, dtype=torch.bool))
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) -> None:
     seen = table.add_views("image@codes | label", codes=codes)
     model = Model("image@codes | label", seen.columns, width=32, depth=1)
