@@ -27,6 +27,7 @@ import torch
 from texts import Pictures, fit, parameters, plain, table_of
 from torch import Tensor
 
+from likewise.core.files import atomic_write
 from likewise import Model, Table
 from likewise.core.batch import Context
 from likewise.core.known import KnownParts
@@ -38,7 +39,7 @@ from likewise.generation.denoising.paths import add_noise
 from likewise.generation.denoising.samplers import SAMPLERS, Denoise
 from likewise.training.process import tune_malloc
 from likewise.viz.grid import image_grid
-from likewise.viz.images import save, write_file
+from likewise.viz.images import save
 
 Way = Callable[
     [Model, Context, KnownParts, Rng, int], Tensor
@@ -54,7 +55,7 @@ def by_replacement(sampler: str, fresh: bool) -> Way:
 
     def draw(model: Model, c: Context, known: KnownParts, rng: Rng, steps: int) -> Tensor:
         denoiser: Denoiser = model.family.denoiser
-        value, mask = denoiser.clamped(known, len(rng))
+        value, mask = denoiser.pack_known(known, len(rng))
         size = denoiser.layout.size
         start, asked = rng.normal(size), guided(model, c, mask)
 
@@ -186,7 +187,7 @@ def main() -> None:
         lines += found
         save(sheet(exam, shown), args.out.with_name(f"{args.out.stem}_{kind}.png"))
     about = {"setting": vars(args), "threads": torch.get_num_threads(), "training": notes, "lines": lines}
-    write_file(args.out, json.dumps(about, indent=1, default=plain).encode())
+    atomic_write(args.out, json.dumps(about, indent=1, default=plain).encode())
     print(f"{args.out} and what is beside it")
 
 

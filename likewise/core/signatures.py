@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from likewise.core.errors import did_you_mean
+
+R = TypeVar("R")
+
+
+def expand_dataclasses(function: Callable[..., R]) -> Callable[..., R]:
+    """Replace each keyword of a function whose default is a dataclass by the fields of the dataclass.
+
+    The default of a field is that of the keyword's default. The signature shows the fields, and is the schema.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Size:
+    ...     width: int
+    ...     depth: int = 2
+    >>> @expand_dataclasses
+    ... def area(unit: str, *, size: Size = Size(5)) -> str:
+    ...     return f"{size.width * size.depth} {unit}"
+    >>> area("m", depth=3), {name: p.default for name, p in keyword_parameters(area).items()}
+    ('15 m', {'width': 5, 'depth': 2})
+    """
+    signature = inspect.signature(function, eval_str=True)
+    groups = {
+        name: p.default
+        for name, p in signature.parameters.items()
+        if dataclasses.is_dataclass(p.default) and not isinstance(p.default, type)
+    }
+    fields = {name: [field.name for field in dataclasses.fields(group)] for name, group in groups.items()}
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> R:
+        given = {
+            name: dataclasses.replace(group, **{f: options.pop(f) for f in fields[name] if f in options})
+            for name, group in groups.items()
+        }
+        return function(*args, **options, **given)
+
+    parameters: list[inspect.Parameter] = []
+    for name, p in signature.parameters.items():
+        if name in groups:
+            hints = typing.get_type_hints(type(groups[name]))
+            parameters += [
+                p.replace(name=f, default=getattr(groups[name], f), annotation=hints[f]) for f in fields[name]
+            ]
+        else:
+            parameters.append(p)
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def keyword_parameters(function: Any) -> dict[str, inspect.Parameter]:

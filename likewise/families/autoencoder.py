@@ -29,13 +29,16 @@ from likewise.core.known import (
     where_known,
 )
 from likewise.core.rng import Rng
+from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family, require_single_target
-from likewise.generation.controls import Init, InterpolateTo
+from likewise.generation.controls import DenoisingControls, Init, InterpolateTo
 from likewise.generation.denoising.denoiser import Denoiser
+from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.samplers import time_grid
 from likewise.generation.latents.codec import Codec
 
+GUIDANCE, CONTROLS = Guidance(1.5), DenoisingControls()
 T_MIN = 0.1  # (2): below this noise a decoder that is trained with noise makes no difference
 
 
@@ -134,14 +137,14 @@ class Autoencoder(Family):
         loss = torch.zeros(rows, device=z.device)
         for part in (some, ~some):  # a row of which nothing is known has no known parts to read
             if len(index := part.nonzero()[:, 0]):
-                known = self._with(take(x, index), take(masks, index), c.take(index))
+                known = self._append_known(take(x, index), take(masks, index), c.take(index))
                 nothing = torch.zeros(len(index), self.prior.layout.size, dtype=torch.bool, device=z.device)
                 own = self.prior.loss({"z": z[index]}, known, t[index], nothing, rng.take(index), _weight)
                 loss = loss.index_put((index,), own)
         self.loss_terms["prior"] = loss.detach().mean()
         return loss
 
-    def _with(self, x: Batch, masks: Batch, c: Context) -> Context:
+    def _append_known(self, x: Batch, masks: Batch, c: Context) -> Context:
         """The sources, and what is known of x beside them."""
         return append_known(c, self.codec.column_codes.encode(x), masks) if self.infill else c
 
@@ -163,21 +166,17 @@ class Autoencoder(Family):
     # ---- drawing
 
     @torch.no_grad()
+    @expand_dataclasses
     def sample(
         self,
         c: Context,
         *,
         known: KnownParts | None,
         rng: Rng,
-        negative: Context | None = None,
-        interpolate_to: InterpolateTo | None = None,
-        init: Init | None = None,
+        controls: DenoisingControls = CONTROLS,
         steps: int = 10,
         sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
-        guidance: float = 1.5,
-        guidance_from: float = 0.0,
-        guidance_to: float = 0.9,
-        zero_star: bool = True,
+        cfg: Guidance = GUIDANCE,
         shift: float = 1.0,
         eta: float = 1.0,
         noise: bool = False,
@@ -191,34 +190,36 @@ class Autoencoder(Family):
         noise      whether many numbers, as of a picture, are drawn too; else their means are shown
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
-        nothing, none = self.prior.clamped(None, len(rng))
-        if negative is not None:
-            negative = self._with(values, masks, negative)
-        if interpolate_to is not None:
-            interpolate_to = InterpolateTo(
-                self._with(values, masks, interpolate_to.sources), interpolate_to.share
-            )
-        if init is not None:  # the path is that of the codes
-            z = self.codec.vectors(self.codec.encode(init.values)).float()
-            init = Init({"z": z}, init.strength)
-        v = self.prior.draw(
-            self._with(values, masks, c),
+        value, known_codes = self.prior.pack_known(None, len(rng))  # known parts are sources, not codes
+        v = self.prior.sample(
+            self._append_known(values, masks, c),
             rng,
-            nothing,
-            none,
+            value,
+            known_codes,
             time_grid(steps, shift),
             sampler=sampler,
-            guidance=guidance,
-            interval=(guidance_from, guidance_to),
-            zero_star=zero_star,
+            cfg=cfg,
             eta=eta,
-            negative=negative,
-            interpolate_to=interpolate_to,
-            init=init,
+            controls=self._controls_of_codes(controls, values, masks),
         )["z"]
-        says = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
-        drawn = self.codec.likelihood.sample(says, rng, noise)
-        return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
+        params = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
+        x = self.codec.likelihood.sample(params, rng, noise)
+        return {n: where_known(x[n], values[n], masks[n]) for n in self.targets}
+
+    def _controls_of_codes(
+        self, controls: DenoisingControls, values: Batch, masks: Batch
+    ) -> DenoisingControls:
+        """Controls of the targets as controls of the prior: contexts with known parts, codes of an `init`."""
+        negative, interpolate_to, init = controls.negative, controls.interpolate_to, controls.init
+        if negative is not None:
+            negative = self._append_known(values, masks, negative)
+        if interpolate_to is not None:
+            other = self._append_known(values, masks, interpolate_to.sources)
+            interpolate_to = InterpolateTo(other, interpolate_to.share)
+        if init is not None:
+            z = self.codec.vectors(self.codec.encode(init.values)).float()
+            init = Init({"z": z}, init.strength)
+        return DenoisingControls(negative, interpolate_to, init)
 
 
 def _weight(column: str, t: Tensor) -> Tensor:

@@ -22,12 +22,22 @@ from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts, no_masks, sample_masks
 from likewise.core.rng import Rng
 from likewise.core.score import Score
+from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family
-from likewise.generation.controls import Init, InterpolateTo
-from likewise.generation.denoising.denoiser import FEW, T_0, Denoiser
+from likewise.generation.controls import DenoisingControls
+from likewise.generation.denoising.denoiser import FEW, Denoiser
+from likewise.generation.denoising.density import (
+    T_0,
+    min_noise_level,
+    num_dimensions,
+    ode_log_prob,
+    variational_bound,
+)
+from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
 
+GUIDANCE, CONTROLS = Guidance(3.0), DenoisingControls()
 GAMMA = 5.0  # where Hang et al. (2023), "Min-SNR", cut the weight off
 
 
@@ -90,22 +100,18 @@ class Diffusion(Family):
         return snr
 
     @torch.no_grad()
+    @expand_dataclasses
     def sample(
         self,
         c: Context,
         *,
         known: KnownParts | None,
         rng: Rng,
-        negative: Context | None = None,
-        interpolate_to: InterpolateTo | None = None,
-        init: Init | None = None,
+        controls: DenoisingControls = CONTROLS,
         steps: int = 20,
         sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
         eta: float = 1.0,
-        guidance: float = 3.0,
-        guidance_from: float = 0.0,
-        guidance_to: float = 0.9,
-        zero_star: bool = True,
+        cfg: Guidance = GUIDANCE,
         source_noise: float = 0.0,
     ) -> Batch:
         """Walk down the schedule in `steps` steps.
@@ -116,21 +122,17 @@ class Diffusion(Family):
         guidance_from, guidance_to  rectified times between which it is guided; zero_star: see samplers.guide
         source_noise  noise that is put on sources that are pictures, up to that of training
         """
-        value, mask = self.denoiser.clamped(known, len(rng))
-        return self.denoiser.draw(
+        value, mask = self.denoiser.pack_known(known, len(rng))
+        return self.denoiser.sample(
             c,
             rng,
             value,
             mask,
             self.grid(steps),
             sampler=sampler,
-            guidance=guidance,
-            interval=(guidance_from, guidance_to),
-            zero_star=zero_star,
+            cfg=cfg,
             eta=eta,
-            negative=negative,
-            interpolate_to=interpolate_to,
-            init=init,
+            controls=controls,
             source_noise=source_noise,
         )
 
@@ -160,9 +162,9 @@ class Diffusion(Family):
 
         Raises ValueError for categorical targets, which have no density here.
         """
-        size = self.denoiser.numbers()
+        size = num_dimensions(self.denoiser)
         few = size <= FEW
         if method == "bound" or (method == "auto" and (steps or not few)):
-            floor = self.denoiser.floor() if floor is None else floor
-            return Score(self.denoiser.bound(x, c, rng, draws, floor, steps), "bound", size)
-        return Score(self.denoiser.ode(x, c, rng, 96, 1, few), "exact" if few else "estimate", size)
+            floor = min_noise_level(self.denoiser) if floor is None else floor
+            return Score(variational_bound(self.denoiser, x, c, rng, draws, floor, steps), "bound", size)
+        return Score(ode_log_prob(self.denoiser, x, c, rng, 96, 1, few), "exact" if few else "estimate", size)

@@ -21,15 +21,25 @@ from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts, no_masks, sample_masks
 from likewise.core.rng import Rng
 from likewise.core.score import Score
+from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family
-from likewise.generation.controls import Init, InterpolateTo
-from likewise.generation.denoising.denoiser import FEW, T_0, Denoiser
+from likewise.generation.controls import DenoisingControls
+from likewise.generation.denoising.denoiser import FEW, Denoiser
+from likewise.generation.denoising.density import (
+    T_0,
+    min_noise_level,
+    num_dimensions,
+    ode_log_prob,
+    variational_bound,
+)
+from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.meanflow import sample_intervals
 from likewise.generation.denoising.paths import T_MIN
 from likewise.generation.denoising.samplers import log_snr_grid, time_grid
 
-JUMPS = 4  # steps up to which jumps are better than a solver, where they were learned
+FEW_STEPS = 4  # up to which few-step sampling is better than a solver, if it was learned
+GUIDANCE, CONTROLS = Guidance(2.0), DenoisingControls()
 
 
 class Flow(Family):
@@ -70,7 +80,7 @@ class Flow(Family):
             stem=stem,
             predict=predict,
             source_noise=source_noise,
-            jumps=few_step,
+            few_step=few_step,
         )
         few = self.denoiser.layout.size <= FEW
         self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
@@ -80,16 +90,16 @@ class Flow(Family):
         """(2), the mean of each column, summed over columns: (B,)."""
         times = torch.sigmoid(self.t_mean + self.t_std * rng.normal(len(self.targets) + 1))  # (1)
         # Half of the rows have one time for all columns, as in sampling.
-        t, jump = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
-        if self.denoiser.jumps:
-            t, jump = sample_intervals(t, times, rng)
+        t, step = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
+        if self.denoiser.few_step:
+            t, step = sample_intervals(t, times, rng)
         masks = (
             sample_masks(self.targets, self.infill, rng)
             if self.infill
             else no_masks(self.targets, len(rng), t.device)
         )
         return self.denoiser.loss(
-            x, c, t, self.denoiser.spread(masks), rng, self._weight, jump, self.progress
+            x, c, t, self.denoiser.spread(masks), rng, self._weight, step, self.progress
         )
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
@@ -97,21 +107,17 @@ class Flow(Family):
         return 1 / t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0) ** 2
 
     @torch.no_grad()
+    @expand_dataclasses
     def sample(
         self,
         c: Context,
         *,
         known: KnownParts | None,
         rng: Rng,
-        negative: Context | None = None,
-        interpolate_to: InterpolateTo | None = None,
-        init: Init | None = None,
+        controls: DenoisingControls = CONTROLS,
         steps: int = 8,
         sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
-        guidance: float = 2.0,
-        guidance_from: float = 0.0,
-        guidance_to: float = 0.9,
-        zero_star: bool = True,
+        cfg: Guidance = GUIDANCE,
         shift: float = 1.0,
         eta: float = 1.0,
         source_noise: float = 0.0,
@@ -126,24 +132,20 @@ class Flow(Family):
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         source_noise  noise that is put on sources that are pictures, up to that of training
         """
-        value, mask = self.denoiser.clamped(known, len(rng))
+        value, mask = self.denoiser.pack_known(known, len(rng))
         if sampler == "auto":
-            few = steps <= JUMPS and self.denoiser.can_jump(guidance, negative)
+            few = steps <= FEW_STEPS and self.denoiser.supports_few_steps(cfg.guidance, controls.negative)
             sampler = "jump" if few else "dpmpp_2m"
-        return self.denoiser.draw(
+        return self.denoiser.sample(
             c,
             rng,
             value,
             mask,
             self.grid(steps, shift),
             sampler=sampler,
-            guidance=guidance,
-            interval=(guidance_from, guidance_to),
-            zero_star=zero_star,
+            cfg=cfg,
             eta=eta,
-            negative=negative,
-            interpolate_to=interpolate_to,
-            init=init,
+            controls=controls,
             source_noise=source_noise,
         )
 
@@ -175,10 +177,10 @@ class Flow(Family):
 
         Raises ValueError for categorical targets, which have no density here.
         """
-        size = self.denoiser.numbers()
+        size = num_dimensions(self.denoiser)
         few = size <= FEW
         if method == "bound" or (method == "auto" and not few):
-            floor = self.denoiser.floor() if floor is None else floor
-            return Score(self.denoiser.bound(x, c, rng, draws, floor), "bound", size)
-        nats = self.denoiser.ode(x, c, rng, steps, probes, size <= exact)
+            floor = min_noise_level(self.denoiser) if floor is None else floor
+            return Score(variational_bound(self.denoiser, x, c, rng, draws, floor), "bound", size)
+        nats = ode_log_prob(self.denoiser, x, c, rng, steps, probes, size <= exact)
         return Score(nats, "exact" if size <= exact else "estimate", size)

@@ -1,8 +1,7 @@
-"""Leads: what may lead a draw beside its sources: where it starts, what it goes toward, what it goes against.
+"""Sampling controls: what steers a sample beside its sources, such as a negative or a prompt.
 
-A family that can be led so has a keyword of that name in its `sample`: start, toward, against (a Context),
-constraint (target -> constraints.Bound), prompt and suffix (target -> ids), owed (healing.Owed: what comes
-after the prompt at first), watch (who ends there).
+A family supports a control by a keyword of that name in its `sample`; `DenoisingControls` and `TextControls`
+(sequence/decoding.py) group those that always come together.
 """
 
 from __future__ import annotations
@@ -14,13 +13,25 @@ from torch import Tensor
 
 from likewise.core.batch import Batch, Context
 
+# Control -> what a family does that supports it.
+SAMPLING_CONTROLS = {
+    "negative": "be guided away from negative sources",
+    "interpolate_to": "interpolate between sources",
+    "init": "start from given values",
+    "prompt": "continue a prompt",
+    "suffix": "fill in the middle of a text",
+    "healing": "redraw the last token of a prompt",
+    "constraint": "sample texts under a constraint",
+    "stop_fn": "be stopped by a function of the samples",
+}
+
 
 @dataclass(frozen=True)
 class Init:
-    """Where a draw begins: at a given row with noise on it (Meng et al., 2022, "SDEdit").
+    """Where sampling starts: at given rows with noise on them (Meng et al., 2022, "SDEdit").
 
     values    column -> (B, T, ...), of every target
-    strength  share of noise, in (0, 1]: near 0 the row comes back, 1 is a draw from scratch
+    strength  share of noise, in (0, 1]: near 0 the row comes back, 1 samples from scratch
     """
 
     values: Batch
@@ -36,33 +47,36 @@ class Init:
 
 @dataclass(frozen=True)
 class InterpolateTo:
-    """Other sources, and how much is theirs: a `share` of 0 leaves a row to its own, 1 to these, (B, 1)."""
+    """Other sources to interpolate to, and their weight per row: 0 keeps the row's own sources, (B, 1)."""
 
     sources: Context
     share: Tensor
 
 
-def negative_context(ways: Sequence[Context], negative: Context | None, guidance: float) -> Context | None:
-    """The sources that guidance goes away from: `against`, else none at all; or None if nothing is guided.
+@dataclass(frozen=True)
+class DenoisingControls:
+    """Controls of families that sample by removing noise.
 
-    `ways` are the sources that are asked. Raises ValueError for a negative that would have no effect.
+    negative        sources that guidance moves away from, in place of none
+    interpolate_to  sources that the row's own are interpolated to
+    init            where sampling starts
+    """
+
+    negative: Context | None = None
+    interpolate_to: InterpolateTo | None = None
+    init: Init | None = None
+
+
+def negative_context(
+    contexts: Sequence[Context], negative: Context | None, guidance: float
+) -> Context | None:
+    """The sources that guidance moves away from: `negative`, else none at all; None if nothing is guided.
+
+    `contexts` are the sources of the samples. Raises ValueError for a negative that would have no effect.
     """
     if negative is None:
-        asked = guidance != 1 and any(bool(c.present.any()) for c in ways)
-        return ways[0].unconditional() if asked else None
+        guided = guidance != 1 and any(bool(c.present.any()) for c in contexts)
+        return contexts[0].unconditional() if guided else None
     if guidance == 1:
         raise ValueError("with guidance 1 a negative has no effect; ask for more, such as guidance 3")
     return negative
-
-
-# What may lead a draw beside its sources (leads.py), for families whose `sample` has the keyword.
-SAMPLING_CONTROLS = {
-    "negative": "be guided away from negative sources",
-    "interpolate_to": "interpolate between sources",
-    "init": "start from given values",
-    "prompt": "continue a prompt",
-    "suffix": "fill in the middle of a text",
-    "healing": "redraw the last token of a prompt",
-    "constraint": "sample texts under a constraint",
-    "stop_fn": "be stopped by a function of the samples",
-}

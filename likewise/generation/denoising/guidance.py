@@ -1,11 +1,28 @@
-"""TODO generation.denoising.guidance."""
+"""Guidance and known values during sampling, as functions over a `Denoise`."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from likewise.generation.denoising.samplers import Denoise
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance while sampling; the fields are sampling options of families.
+
+    guidance       scale: 1 leaves the model as it is, more trades diversity for fidelity
+    guidance_from, guidance_to  interval of times t that are guided (Kynkäänniemi et al., 2024)
+    zero_star      whether the prediction without sources is scaled first, as in `classifier_free_guidance`
+    """
+
+    guidance: float
+    guidance_from: float = 0.0
+    guidance_to: float = 0.9
+    zero_star: bool = True
 
 
 def classifier_free_guidance(
@@ -24,9 +41,9 @@ def classifier_free_guidance(
 
 
 def clamp_known(denoise: Denoise, value: Tensor, known: Tensor) -> Denoise:
-    """The Denoise that sees and says `value` wherever `known` (both (B, N)) holds."""
+    """The Denoise whose input and output are `value` wherever `known` (both (B, N)) holds."""
 
-    def clamped(x_t: Tensor, t: float) -> Tensor:
+    def clamped(x_t: Tensor, t: float | Tensor) -> Tensor:
         return torch.where(known, value, denoise(torch.where(known, value, x_t), t))
 
     return clamped

@@ -1,4 +1,4 @@
-"""Paths: how data turns into noise, and the conversions between what a network may predict. Layer 0.
+"""Paths: how data turns into noise, and the conversions between what a network may predict.
 
 Time runs from t = 0, data, to t = 1, noise: x_t = alpha(t) x_0 + sigma(t) e with e ~ N(0, I).
 Along the rectified path (alpha, sigma) = (1 - t, t) the velocity of a point is dx_t/dt = v = e - x_0.
@@ -49,12 +49,12 @@ def time_of(snr: Tensor) -> Tensor:
     return torch.sigmoid(-snr / 2)
 
 
-# What a network F may say, as (a, b) with x^_0 = a(t) x_t + b(t) F.
+# What a network F may predict, as (a, b) with x^_0 = a(t) x_t + b(t) F.
 #   x      x_0 itself
 #   v      v of the variance-preserving path (Salimans & Ho, 2022), up to sign: x_0 ~ N(a x_t, b^2) is what is
 #          known of N(0, I) data before all learning, so an F of unit size is exact near t = 0
 #          (Karras et al., 2022, table 1)
-#   noise  e (Ho et al., 2020); at t = 1 it says nothing of x_0
+#   noise  e (Ho et al., 2020); at t = 1 it holds no information on x_0
 Prediction = Callable[[Tensor], tuple[Tensor, Tensor]]
 PREDICTIONS: dict[str, Prediction] = {
     "x": lambda t: (torch.zeros_like(t), torch.ones_like(t)),
@@ -63,7 +63,7 @@ PREDICTIONS: dict[str, Prediction] = {
 }
 
 
-# Schedules: log SNR of u, which is uniform in training and stepped evenly in drawing; u = 0 is data.
+# Schedules: log SNR of u, which is uniform in training and evenly spaced in sampling; u = 0 is data.
 #   cosine  alpha = cos(pi u / 2) on the variance-preserving path (Nichol & Dhariwal, 2021)
 #   linear  beta grows linearly (Ho et al., 2020): alpha^2 = exp(-(0.1 u + 19.9 u^2 / 2)) (Song et al., 2021)
 #   even    log SNR itself is linear, as VDM learns it

@@ -1,8 +1,8 @@
-"""Samplers, guidance, clamping: functions over a Denoise, which is (x_t, t) -> x_0 (the idea of k-diffusion).
+"""Samplers: functions over a Denoise, which is (x_t, t) -> x_0 (the interface of k-diffusion).
 
-A sampler is (denoise, x, times, noise, eta) -> x. It walks the rectified path x_t = (1 - t) x_0 + t e from
-t = 1, noise, down a list of times to t = 0, data. `noise()` gives fresh noise of x's shape, and `eta` is its
-share for the stochastic one.
+A sampler is (denoise, x, times, noise, eta) -> x. It follows the rectified path x_t = (1 - t) x_0 + t e from
+t = 1, noise, along a list of times to t = 0, data. `noise()` gives fresh noise of x's shape, and `eta` is its
+share in the stochastic sampler.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from likewise.generation.denoising.paths import predicted_noise, velocity
 
-Denoise = Callable[[Tensor, float], Tensor]
+Denoise = Callable[[Tensor, float | Tensor], Tensor]
 Noise = Callable[[], Tensor]
 Sampler = Callable[[Denoise, Tensor, list[float], Noise, float], Tensor]
-
 
 NOISE, DATA = 20.0, 0.005  # t / (1 - t) as good as pure noise, and where the last of FEW steps begins
 FEW = 8
@@ -39,10 +38,10 @@ def time_grid(steps: int, shift: float = 1.0) -> list[float]:
 def log_snr_grid(steps: int, shift: float = 1.0) -> list[float]:
     """The same, even in log SNR: t / (1 - t), which shift multiplies, falls by one factor a step.
 
-    For pictures: what a network says of them from far is a mean, and the last steps make it sharp. The ends
-    come nearer to noise and data with more than FEW steps, so that ever more of them end at the truth.
+    For images: far from data a network predicts a blurred mean, and the last steps make it sharp. With more
+    than FEW steps the ends come nearer to noise and data, so that the limit of many steps is exact.
 
-    >>> [round(t, 3) for t in fine_grid(4)], fine_grid(1)
+    >>> [round(t, 3) for t in log_snr_grid(4)], log_snr_grid(1)
     ([1.0, 0.558, 0.074, 0.005, 0.0], [1.0, 0.0])
     """
     _check(steps, shift)
@@ -79,7 +78,7 @@ def heun(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: flo
 
 def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """Adams-Bashforth: second order from one evaluation a step, by the velocity of the step before."""
-    before = None
+    before: tuple[float, Tensor] | None = None
     for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
@@ -92,7 +91,7 @@ def ab2(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: floa
 
 def dpmpp_2m(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
     """DPM-Solver++(2M) (Lu et al., 2022, algorithm 2) with alpha = 1 - t, sigma = t, in log-SNR steps."""
-    before = None
+    before: tuple[float, Tensor] | None = None
     for t, s in itertools.pairwise(times):
         x0 = denoise(x, t)
         if s == 0:
