@@ -3,7 +3,7 @@
     python benchmarks/primitives.py
 
 Milliseconds of forward and backward, bf16, the median of ten; B 96, T 41, D 192, 3 heads: the shapes of the
-default icons run. The last lines repeat the convolutions after likewise.machine.keep_memory.
+default icons run. The last lines repeat the convolutions after likewise.training.process.tune_malloc.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ def make_optimizers(family: Family, phase: str, plan: Plan) -> list[torch.optim.
     optimizers: list[torch.optim.Optimizer] = []
     if hidden:
         decay = family.weight_decay
-        optimizers.append(torch.optim.Muon(hidden, lr=plan.muon, weight_decay=decay, adjust_lr_fn="original"))
+        optimizers.append(
+            torch.optim.Muon(hidden, lr=plan.muon_lr, weight_decay=decay, adjust_lr_fn="original")
+        )
     if other:
         optimizers.append(
             torch.optim.AdamW(other, lr=plan.lr, betas=family.betas, weight_decay=0.0, fused=True)

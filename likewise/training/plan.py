@@ -13,43 +13,43 @@ from likewise.families.base import Family
 class Plan:
     """How to train. The fields are options of the command line.
 
-    minutes    wall time of the whole run, all interruptions left out; the schedule follows the clock
-    steps      instead of minutes: a number of steps; then a run is the same to the last bit on one machine
-    batch      rows a step, over all processes (default 96, fewer where a row is a long text)
-    lr         learning rate of AdamW; muon: that of Muon
-    warmup     steps of linear warm-up; decay: share of the run with linear decay at its end
-    ema        width of the average relative to the run's length (sigma_rel of EDM2)
-    drop       chance that a source of a row is forgotten, so that any subset can be asked and guided
-    seed       of rows, times, noise and dropout; compile: whether torch.compile is tried
-    precision  of the arithmetic; "auto" takes bf16 where the processor has it and targets are not tiny
-    save       seconds between checkpoints
+    minutes    wall time of the whole run without interruptions; the schedule follows the clock
+    steps      number of steps, instead of minutes; then a run on one machine can be repeated to the last bit
+    batch      rows per step, over all processes (default 96, fewer for long texts)
+    lr         learning rate of AdamW; muon_lr: learning rate of Muon
+    warmup     steps of linear warm-up; cooldown: share of the run in which learning rates fall linearly to 0
+    ema_sigma  width of the moving average of the weights, as a share of the run (sigma_rel of EDM2)
+    source_dropout  probability that a source of a row is hidden, so that the model can do without it
+    seed       of the order of rows, noise levels, noise and dropout; compile: use torch.compile
+    precision  of the arithmetic: "auto" is bf16 where the processor has it and rows are not tiny
+    save_seconds  seconds between checkpoints
     """
 
     minutes: float | None = None
     steps: int | None = None
     batch: int | None = None
     lr: float = 2e-3
-    muon: float = 0.02
+    muon_lr: float = 0.02
     warmup: int = 50
-    decay: float = 0.5
-    ema: float = 0.08
-    drop: float = 0.1
+    cooldown: float = 0.5
+    ema_sigma: float = 0.08
+    source_dropout: float = 0.1
     seed: int = 0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: bool = False
-    save: float = 60.0
+    save_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("a plan has either minutes or steps; give one of the two")
-        for name in ("minutes", "steps", "batch", "lr", "muon", "save"):
+        for name in ("minutes", "steps", "batch", "lr", "muon_lr", "save_seconds"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
-        for name in ("decay", "drop"):
+        for name in ("cooldown", "source_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share, in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.ema < 0.28:
-            raise ValueError(f"ema is a share of the run's length, in (0, 0.28), not {self.ema}")
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if not 0 < self.ema_sigma < 0.28:
+            raise ValueError(f"ema_sigma must be in (0, 0.28), not {self.ema_sigma}")
 
     def rows_per_step(self, family: Family) -> int:
         """The batch size: that of the family unless the plan has one."""
@@ -74,6 +74,6 @@ class Plan:
         return max(0.0, total - elapsed)
 
     def lr_factor(self, step: int, progress: float) -> float:
-        """By what the learning rates are multiplied: linear warm-up, constant, linear decay to zero."""
-        decay = (1 - progress) / self.decay if self.decay else 1.0
-        return min(1.0, (step + 1) / self.warmup, decay)
+        """The factor of all learning rates: linear warm-up, constant, linear cooldown to zero."""
+        cooldown = (1 - progress) / self.cooldown if self.cooldown else 1.0
+        return min(1.0, (step + 1) / self.warmup, cooldown)

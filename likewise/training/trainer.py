@@ -1,7 +1,7 @@
 """train: a generator that turns a model and a table into a trained model, one step at a time.
 
 optimizer   Muon for the hidden matrices of blocks (Jordan et al., 2024), AdamW for everything else
-schedule    linear warm-up, constant, linear decay to zero, over the steps or the minutes of the plan
+schedule    linear warm-up, constant, linear cooldown to zero, over the steps or the minutes of the plan
 average     power-function EMA (Karras et al., 2024, "EDM2"): model.family holds it at every step
 precision   bf16 copies of float32 parameters where the processor has bf16, so that no step casts weights
 processes   under torchrun each takes its share of a batch; DistributedDataParallel averages gradients
@@ -81,7 +81,7 @@ class Trainer:
         self.optimizers = {phase: make_optimizers(self.raw, phase, self.plan) for phase in self.raw.phases}
         self.state = TrainingState(self.raw, model.family, self.optimizers)
         self.forward = self._forward()
-        self.gamma = ema_gamma(plan.ema)
+        self.gamma = ema_gamma(plan.ema_sigma)
         self.step, self.elapsed = 0, 0.0  # seconds
         self.loss_terms: dict[str, float] = {}
 
@@ -124,7 +124,7 @@ class Trainer:
                 speed = self.batch / (time.perf_counter() - before)
                 rate = 0.95 * rate + 0.05 * speed if rate else speed
                 progress, heldout = self.plan.progress(self.step, self.elapsed), None
-                if self._seconds_since(saved) > self.plan.save or progress >= 1:
+                if self._seconds_since(saved) > self.plan.save_seconds or progress >= 1:
                     heldout = self.save()
                     saved = time.perf_counter()
                     self.elapsed = self._seconds_since(start)
@@ -149,7 +149,7 @@ class Trainer:
         x, c = split_batch(self.model, batch)
         rows = range(self.processes.rank, self.batch, self.processes.world)
         rng = Rng(rows, "train", self.plan.seed, self.step, device=self.model.device)
-        c = c.drop(rng, self.plan.drop)
+        c = c.drop(rng, self.plan.source_dropout)
         factor = self.plan.lr_factor(self.step, progress)
         self.working.progress = progress
         self.working.epochs = self.step * self.batch / len(self.table.train)
@@ -163,7 +163,7 @@ class Trainer:
         self.loss_terms = {name: self.processes.mean(value) for name, value in terms.items()}
         if not math.isfinite(total):
             raise FloatingPointError(
-                f"the loss is {total} at step {self.step}: lower --lr and --muon, or use --precision float32"
+                f"the loss is {total} at step {self.step}: lower --lr and --muon-lr, or use --precision float32"
             )
         update_average(self.model.family, self.raw, self.step, self.gamma)
         return total
