@@ -32,6 +32,7 @@ from peers import DEVICE, Maker, Method, Task, Values, likewise_of
 from torch import Tensor
 
 from likewise import Table
+from likewise.core.files import atomic_write
 from likewise.evaluation.features.image import edge_features, random_conv_features
 from likewise.evaluation.features.values import text_features
 from likewise.evaluation.metrics.agreement import Classifier
@@ -40,7 +41,7 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.metrics.kid import kid, kid_floor
 from likewise.training.process import tune_malloc
 from likewise.viz.grid import image_grid
-from likewise.viz.images import save, write_file
+from likewise.viz.images import save
 
 LATENT, DRAWS = 16, 100  # numbers in z of a VAE, and draws of z for its likelihood: of both sides
 PACKAGES = (
@@ -424,7 +425,7 @@ def main() -> None:
         for name, case in CASES[args.family].items()
         if args.data in (None, name)
     }
-    write_file(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
+    atomic_write(args.out, json.dumps({**about, "cases": cases}, indent=1, default=_plain).encode())
     print(f"{args.out} and what is beside it: {args.minutes:g} minutes each, {threads} threads")
 
 

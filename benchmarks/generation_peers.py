@@ -28,8 +28,8 @@ from family_peers import show
 from peers import DEVICE
 
 from likewise import Model
+from likewise.core.files import atomic_write
 from likewise.training.process import tune_malloc
-from likewise.viz.images import write_file
 
 WAYS = {"greedy": {"temperature": 0.0}, "sampling": {}, "top_p 0.9": {"top_p": 0.9}}
 Draw = Callable[[int, int, str, int], int]  # (batch, tokens, way, seed) -> tokens drawn
@@ -149,7 +149,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "options": model.options,
     }
-    write_file(args.out, json.dumps({**about, "lines": lines}, indent=1, default=str).encode())
+    atomic_write(args.out, json.dumps({**about, "lines": lines}, indent=1, default=str).encode())
     print(f"{args.out}: {tokens} tokens, {args.repeats} repeats, {about['threads']} threads")
 
 

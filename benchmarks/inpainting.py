@@ -27,9 +27,9 @@ import torch
 from texts import Pictures, fit, parameters, plain, table_of
 from torch import Tensor
 
-from likewise.core.files import atomic_write
 from likewise import Model, Table
 from likewise.core.batch import Context
+from likewise.core.files import atomic_write
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
 from likewise.evaluation.tasks.inpainting import Holes

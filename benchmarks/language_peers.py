@@ -33,13 +33,13 @@ from family_peers import show
 from peers import DEVICE, count
 
 from likewise import Model, Plan, Table, train
+from likewise.core.files import atomic_write
 from likewise.evaluation.metrics.bits_per_byte import held_out_rows
 from likewise.evaluation.metrics.estimate import bootstrap
 from likewise.modalities.document import MOST, Document
 from likewise.modalities.text import BYTES
 from likewise.models.scoring import windows
 from likewise.training.process import tune_malloc
-from likewise.viz.images import write_file
 
 BATCH = 64  # windows that are scored at once
 PAIRS = 32  # characters of text, at least, for each byte pair of a peer
@@ -279,7 +279,7 @@ def main() -> None:
                 "bytes": task.sizes.tolist(),
                 "versions": {n: importlib.metadata.version(n) for n in gpt.packages(name)},
             }
-            write_file(path, json.dumps(line, indent=1).encode())
+            atomic_write(path, json.dumps(line, indent=1).encode())
         lines.append(line)
         print(table_of(lines), end="\n\n", flush=True)
     print(

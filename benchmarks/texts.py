@@ -22,6 +22,7 @@ import torch
 from family_peers import sheet, show
 
 from likewise import Model, Plan, Table, train
+from likewise.core.files import atomic_write
 from likewise.core.formula import Formula
 from likewise.evaluation.evaluators.image import ImageMetrics
 from likewise.evaluation.features.image import edge_features, random_conv_features
@@ -29,7 +30,7 @@ from likewise.evaluation.metrics.estimate import Estimate
 from likewise.evaluation.metrics.kid import kid
 from likewise.evaluation.reference import ReferenceSet, pictures_of
 from likewise.training.process import tune_malloc
-from likewise.viz.images import save, write_file
+from likewise.viz.images import save
 
 Pictures = list[PIL.Image.Image]
 RANKS = ("median rank", "in top 10")
@@ -239,7 +240,7 @@ def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
             "lines": lines,
             "at equal KID": at_equal,
         }
-        write_file(args.out, json.dumps(about, indent=1, default=plain).encode())
+        atomic_write(args.out, json.dumps(about, indent=1, default=plain).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
     print(f"{args.out}, {args.out.with_suffix('.png')}: {args.minutes:g} minutes each, seed {args.seed}")
 

@@ -24,6 +24,7 @@ import PIL.Image
 from emoji_judge import Judge
 
 from likewise import Model, Table
+from likewise.core.files import atomic_write
 from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.agreement import nearest_caption
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
@@ -214,7 +215,7 @@ def main() -> None:
         for group, found in report.items()
     }
     state = {"run": str(args.run), "seed": args.seed, "options": sampling_options, "groups": told}
-    images.write_file(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
+    atomic_write(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
     images.save(image_grid(lines, columns=ACROSS, captions=captions), args.run / "heldout.png")
     images.save(probes(model, args.seed, sampling_options), args.run / "probes.png")
     print(f"\n{args.run}/heldout.json, heldout.png (real above drawn), probes.png")

@@ -22,6 +22,7 @@ from likewise.training.metrics import Step
 from likewise.training.plan import Plan
 from likewise.training.trainer import train
 from likewise.viz import images
+from likewise.viz.curves import save_loss_curve
 
 SHOWN, ACROSS = 32, 8  # draws on samples.png, and how many stand in a line
 DRAFT = 8  # steps of a sampler that has steps: a look at the run should cost little of it
@@ -84,7 +85,7 @@ class Display:
             images.save(
                 images.sheet(model.columns, rows, names, captions, self.across), self.folder / SAMPLES
             )
-        images.curve(self.folder / "metrics.jsonl", self.folder / CURVE)
+        save_loss_curve(self.folder / "metrics.jsonl", self.folder / CURVE)
         self.drawn = time.perf_counter()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from likewise.core.files import atomic_write
 from likewise.interop.transformers_folder import (
     CONFIG,
     PLURAL,
@@ -26,7 +27,7 @@ from likewise.interop.transformers_folder import (
     weight_names,
 )
 from likewise.modalities.text import Text
-from likewise.models.checkpoint import RunError, atomic_write
+from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
 from likewise.nets.compat.base import CompatBackbone
 
@@ -65,7 +66,7 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
 
 
 def _write_text(path: Path, text: str) -> None:
-    atomic_write(path, lambda temporary: temporary.write_text(text))
+    atomic_write(path, text.encode())
 
 
 def config_json(backbone: CompatBackbone, column: Text) -> dict[str, Any]:

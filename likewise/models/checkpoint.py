@@ -17,7 +17,6 @@ The JSON of each has its format; files of earlier formats are brought to the pre
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from likewise.core.files import atomic_write
 from likewise.core.formula import View
 from likewise.data.encoders import reload_encoder
 from likewise.modalities.latent import Coder
@@ -67,7 +67,7 @@ def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, T
     """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.contiguous() for k, v in weights.items()}
-    atomic_write(folder / WEIGHTS, lambda path: save_file(weights, path))
+    _write(folder / WEIGHTS, lambda path: save_file(weights, path))
     _save_state(folder / MODEL, state)
 
 
@@ -104,7 +104,7 @@ def is_run(folder: Path) -> bool:
 
 def _save_state(path: Path, state: Mapping[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
-    atomic_write(path, lambda beside: beside.write_text(text))
+    _write(path, text.encode())
 
 
 def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -178,7 +178,7 @@ def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
     """Write resume.safetensors, with the JSON state in its header."""
     header = {"state": json.dumps({"format": FORMAT, **state})}
     tensors = {k: v.contiguous() for k, v in tensors.items()}
-    atomic_write(folder / RESUME, lambda path: save_file(tensors, path, header))
+    _write(folder / RESUME, lambda path: save_file(tensors, path, header))
 
 
 def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -230,24 +230,15 @@ def load_optimizer_state(optimiser: Optimizer, tensors: Mapping[str, Tensor]) ->
         state.update({name: empty.copy_(state[name]) for name, empty in like.items()})
 
 
-def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside `path` and rename it over `path`.
-
-    Raises RunError, and leaves `path` as it was, if that fails.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """`atomic_write` that raises RunError."""
     try:
-        write(beside)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        atomic_write(path, content)
     except (OSError, SafetensorError) as error:
         raise RunError(
-            f"cannot write {path}: {error}. The file that was there is unchanged; "
+            f"cannot write {path}: {getattr(error, 'strerror', error)}. The file that was there is unchanged; "
             "free some space and go on with --resume"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

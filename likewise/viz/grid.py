@@ -1,4 +1,4 @@
-"""Preview: many pictures as one, large enough to be looked at."""
+"""Many images as one, enlarged or reduced to a size at which they can be looked at."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-SIDE, LARGEST = 96, 256  # pixels of a cell: small pictures are enlarged to the one, large ones reduced
+SIDE, LARGEST = 96, 256  # pixels: small images are enlarged to about SIDE, large ones reduced to LARGEST
+GAP, LINE = 6, 12  # pixels between cells, and of the height of a line of a caption
 Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
-GAP, TEXT = 6, 12  # pixels between cells, and of a caption's height
 
 
 def image_grid(
@@ -20,41 +20,41 @@ def image_grid(
     scale: int | None = None,
     captions: Sequence[str] | None = None,
 ) -> PIL.Image.Image:
-    """The pictures on white, `columns` in a line, each pixel as a square of `scale` pixels, captions below.
+    """The images on white, `columns` in a line, each pixel as a square of `scale` pixels, captions below.
 
-    Without `columns` the grid is about square; without `scale` a small picture is enlarged to about 96
-    pixels. Raises ValueError if there is no picture, or not one caption for each.
+    Without `columns` the grid is about square; without `scale` small images are enlarged to about 96 pixels.
+    Raises ValueError if there is no image, or not one caption for each.
 
     >>> image_grid([PIL.Image.new("L", (24, 24))] * 6, columns=3, scale=2).size
     (168, 114)
     """
     if not images:
-        raise ValueError("there is no picture to show")
+        raise ValueError("there is no image to show")
     if captions is not None and len(captions) != len(images):
-        raise ValueError(f"{len(captions)} captions for {len(images)} pictures; give one each, '' for none")
+        raise ValueError(f"{len(captions)} captions for {len(images)} images; give one for each, '' for none")
     side = max(max(image.size) for image in images)
     scale = scale or max(1, SIDE // side)
     shrink = min(1.0, LARGEST / (side * scale))
-    cells = [_resized(image, scale * shrink) for image in images]
+    cells = [_resize(image, scale * shrink) for image in images]
     width, height = (max(sizes) for sizes in zip(*(cell.size for cell in cells), strict=True))
-    font = PIL.ImageFont.load_default(TEXT - 2)
-    lines = [_wrapped(caption, width, font) for caption in captions or [""] * len(cells)]
-    foot = TEXT * max(map(len, lines))
+    font = PIL.ImageFont.load_default(LINE - 2)
+    lines = [_wrap(caption, width, font) for caption in captions or [""] * len(cells)]
+    caption_height = LINE * max(map(len, lines))
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
     rows = math.ceil(len(cells) / columns)
-    across, down = width + GAP, height + foot + GAP
+    across, down = width + GAP, height + caption_height + GAP
     sheet = PIL.Image.new("RGB", (columns * across + GAP, rows * down + GAP), "white")
     draw = PIL.ImageDraw.Draw(sheet)
     for i, (cell, caption) in enumerate(zip(cells, lines, strict=True)):
         x, y = GAP + i % columns * across, GAP + i // columns * down
         sheet.paste(cell, (x + (width - cell.width) // 2, y + (height - cell.height) // 2))
         for k, line in enumerate(caption):
-            draw.text((x, y + height + k * TEXT), line, fill="black", font=font)
+            draw.text((x, y + height + k * LINE), line, fill="black", font=font)
     return sheet
 
 
-def _resized(image: PIL.Image.Image, scale: float) -> PIL.Image.Image:
-    """The picture in colour on white; enlarged without smoothing, reduced with it."""
+def _resize(image: PIL.Image.Image, scale: float) -> PIL.Image.Image:
+    """The image in colour on white; enlarged without smoothing, reduced with it."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
@@ -63,8 +63,8 @@ def _resized(image: PIL.Image.Image, scale: float) -> PIL.Image.Image:
     return image.convert("RGB").resize(size, method)
 
 
-def _wrapped(caption: str, width: int, font: Font) -> list[str]:
-    """The caption in at most two lines of `width` pixels; what is longer ends in an ellipsis."""
+def _wrap(caption: str, width: int, font: Font) -> list[str]:
+    """The caption in at most two lines of `width` pixels; a longer one ends in an ellipsis."""
     lines: list[str] = []
     for word in caption.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -73,10 +73,11 @@ def _wrapped(caption: str, width: int, font: Font) -> list[str]:
             lines.append(word)
     if len(lines) > 2:
         lines = [lines[0], f"{lines[1]} …"]
-    return [_cut(line, width, font) for line in lines]
+    return [_shorten(line, width, font) for line in lines]
 
 
-def _cut(line: str, width: int, font: Font) -> str:
+def _shorten(line: str, width: int, font: Font) -> str:
+    """The line, or as much of it as `width` pixels hold and an ellipsis."""
     while len(line) > 1 and font.getlength(line) > width:
         line = line[:-2].rstrip() + "…"
     return line

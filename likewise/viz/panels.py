@@ -1,6 +1,6 @@
-"""The distribution of a column in a small chart, beside that of samples: a function a kind of column.
+"""The distribution of a column in a small chart, beside that of samples: one function for each kind of column.
 
-Add one for a kind with `@panel.register`; a kind without one is shown by some values in words.
+Add one for a kind with `@panel.register`; a kind without one shows some values as text.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from likewise.modalities.label import Label
 from likewise.modalities.number import Number
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#767676", "#d8d8d8", "#1f77b4"
-SHOWN = 8  # values that are shown in words
-BARS, BINS = 20, 31  # classes of a bar chart at most; edges of a histogram
+MAX_VALUES = 8  # values that are shown as text
+MAX_BARS, EDGES = 20, 31  # classes of a bar chart at most; edges of the bins of a histogram
 
 
 @singledispatch
 def panel(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
-    """Real values of a column and, unless None, samples beside them. Here: some of them in words."""
-    bare(axes)
+    """Draw real values of a column and, unless None, samples beside them; by default some of them as text."""
+    hide_frame(axes)
     values = real if samples is None else samples
-    lines = "\n".join(textwrap.shorten(column.summarize(v), 44, placeholder=" …") for v in values[:SHOWN])
+    lines = "\n".join(
+        textwrap.shorten(column.summarize(v), 44, placeholder=" …") for v in values[:MAX_VALUES]
+    )
     axes.text(0, 1, lines.replace("$", r"\$"), fontsize=7, va="top", transform=axes.transAxes, color=INK)
     axes.set_axis_off()
 
@@ -35,20 +37,20 @@ def panel(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[A
 @panel.register
 def _(column: Number, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
     """A histogram over the range of real values."""
-    bare(axes)
+    hide_frame(axes)
     low, high = np.quantile(np.asarray(real, float), [0.001, 0.999])
-    bins = np.linspace(low, high if high > low else low + 1, BINS)
-    axes.hist(np.clip(real, *bins[[0, -1]]), bins, density=True, color=RULE)
+    bins = np.linspace(low, high if high > low else low + 1, EDGES).tolist()
+    axes.hist(np.clip(real, bins[0], bins[-1]), bins, density=True, color=RULE)
     if samples is not None:
-        axes.hist(np.clip(samples, *bins[[0, -1]]), bins, density=True, histtype="step", color=ACCENT)
+        axes.hist(np.clip(samples, bins[0], bins[-1]), bins, density=True, histtype="step", color=ACCENT)
 
 
 @panel.register
 def _(column: Label, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
     """Bars of the most frequent classes."""
-    bare(axes)
+    hide_frame(axes)
     names, counts = np.unique([str(v) for v in real], return_counts=True)
-    order = np.argsort(-counts)[:BARS]
+    order = np.argsort(-counts)[:MAX_BARS]
     axes.bar(range(len(order)), counts[order] / len(real), color=RULE)
     if samples is not None:
         share = [np.mean([str(v) == names[k] for v in samples]) for k in order]
@@ -56,8 +58,8 @@ def _(column: Label, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | N
     axes.set_xticks(range(len(order)), [textwrap.shorten(names[k], 8, placeholder="…") for k in order])
 
 
-def bare(axes: Axes) -> None:
-    """No frame and no vertical scale."""
+def hide_frame(axes: Axes) -> None:
+    """Remove the frame and the vertical scale."""
     axes.tick_params(labelsize=7, colors=SOFT)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_yticks([])

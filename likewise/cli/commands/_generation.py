@@ -16,6 +16,7 @@ import PIL.Image
 
 from likewise import __version__
 from likewise.cli.flags import Parser, parse_pairs
+from likewise.core.files import atomic_write
 from likewise.modalities.base import Row
 from likewise.models.io import load
 from likewise.models.model import Model
@@ -259,7 +260,7 @@ def write_samples(
         ]
         if out.suffix == ".gif":
             frames = [images.sheet(model.columns, [row], names, [""], 1) for row in rows]
-            images.animate(frames, out, whole)
+            images.save_animation(frames, out, whole)
         else:
             cells, across = list(rows), len(rows) // lines
             if shown is not None:  # before each line
@@ -268,7 +269,7 @@ def write_samples(
                     captions.insert(at, "given")
             images.save(images.sheet(model.columns, cells, names, captions, len(cells) // lines), out, whole)
     elif out.suffix == ".jsonl":
-        images.write_file(out, _lines(model, rows, about).encode())
+        atomic_write(out, _lines(model, rows, about).encode())
     else:
         _files(model, rows, about, out)
     print(f"{asked.args.out or out}: {len(rows)} drawn in {seconds:.1f} s, loaded in {asked.seconds:.1f} s")
@@ -282,9 +283,9 @@ def _files(model: Model, rows: Sequence[Row], about: Sequence[Row], folder: Path
         for name in visible or model.targets:
             column = model.columns[name]
             path = folder / f"{stem}{f'-{name}' if len(visible or model.targets) > 1 else ''}{column.suffix}"
-            images.write_file(path, column.dump(row[name], a))
+            atomic_write(path, column.dump(row[name], a))
             lines.append(_lines(model, [row], [{"file": path.name, "column": name, **a}]))
-    images.write_file(folder / "samples.jsonl", "".join(lines).encode())
+    atomic_write(folder / "samples.jsonl", "".join(lines).encode())
 
 
 def _stems(about: Sequence[Row]) -> Iterator[str]:

@@ -11,13 +11,13 @@ from likewise.cli.commands._generation import RUN
 from likewise.cli.commands.data import opened
 from likewise.cli.flags import Parser
 from likewise.core.errors import did_you_mean
+from likewise.core.files import atomic_write
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import evaluate
 from likewise.families.registry import sampling_family_class
 from likewise.models.checkpoint import PRETRAINED, RunError, is_chain, load_chain, load_state, resolve_run
 from likewise.models.io import load
 from likewise.models.model import Model
-from likewise.viz import images
 
 REPORT = "report.json"
 
@@ -46,7 +46,7 @@ def whole(args: Namespace, parser: Parser) -> int:
         model, table, **parser.values_of(args, "measures"), **parser.values_of(args, "sampling")
     )
     out = args.out or beside(args.run) / REPORT
-    images.write_file(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(out, (json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     print(f"{report}\n\nreport: {out}")
     return 0
 
@@ -73,8 +73,8 @@ def swept(args: Namespace, parser: Parser) -> int:
     table = data_of(args.run)
     found = sweep(model, table, option, values, name=args.run.name, **asked, **fixed)
     out = args.out or beside(args.run) / f"sweep-{option}.json"
-    images.write_file(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
-    images.write_file(out.with_suffix(".png"), figures.sweep(found))
+    atomic_write(out, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(out.with_suffix(".png"), figures.sweep(found))
     print(f"{found}\n\nreport: {out}, {out.with_suffix('.png')}")
     return 0
 

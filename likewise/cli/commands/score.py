@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from likewise.cli.commands._generation import RUN
-from likewise.cli.commands.data import SOURCE, aligned, brief, open_table, table_flags
+from likewise.cli.commands.data import SOURCE, aligned, open_table, table_flags
 from likewise.cli.flags import Parser
+from likewise.core.files import atomic_write
 from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
 from likewise.models.io import load
 from likewise.models.model import Model
-from likewise.viz import images
 
 SHOWN = 5  # rows that are printed
 
@@ -59,14 +59,18 @@ def run(argv: Sequence[str]) -> int:
         if name not in table.kinds:
             print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)
     if args.out:
-        images.write_file(args.out, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        atomic_write(args.out, "".join(json.dumps(line) + "\n" for line in lines).encode())
     unit = next(n for n in ("bits/byte", "bits/dim") if n in lines[0])
     mean = np.mean([line[unit] for line in lines])
     print(f"P({model.formula}), {args.source}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
     odd = sorted(zip(lines, rows, strict=True), key=lambda pair: -pair[0][unit])[:SHOWN]
     told, columns = [n for n in lines[0] if n != "row"], model.formula.columns
     cells = [
-        [str(line["row"]), *(f"{line[n]:.4g}" for n in told), *(brief(row.get(n, "")) for n in columns)]
+        [
+            str(line["row"]),
+            *(f"{line[n]:.4g}" for n in told),
+            *(model.columns[n].summarize(row[n]) if n in row else "" for n in columns),
+        ]
         for line, row in odd
     ]
     print("least likely:")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from likewise.core.files import atomic_write
 from likewise.evaluation.metrics.estimate import Estimate, short
-from likewise.models.checkpoint import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,12 +130,11 @@ class Classification:
     # ---- files
 
     def save(self, folder: Path) -> None:
-        """Write the three files. Raises RunError if the disk refuses."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the three files. Raises OSError."""
         png, text = self._figure(), json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n"
-        atomic_write(folder / PNG, lambda path: path.write_bytes(png))
-        atomic_write(folder / PAGE, lambda path: path.write_text(self._page(png)))
-        atomic_write(folder / VALUES, lambda path: path.write_text(text))
+        atomic_write(folder / PNG, png)
+        atomic_write(folder / PAGE, self._page(png).encode())
+        atomic_write(folder / VALUES, text.encode())
 
     def _page(self, png: bytes) -> str:
         """The report as one HTML file."""

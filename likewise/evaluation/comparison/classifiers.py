@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from likewise.core.errors import did_you_mean
+from likewise.core.files import atomic_write
 from likewise.core.formula import Formula
 from likewise.core.rng import seed_of
 from likewise.data.table import Table
@@ -258,7 +259,7 @@ class _Run:
                 nats = found.nats - found.nats.amax((1, 2), keepdim=True)  # what is the same for all classes
                 kept[condition.name] = {"nats": nats.tolist(), "kind": found.kind, "seconds": seconds}
                 text = json.dumps({"about": about, "scores": kept})
-                checkpoint.atomic_write(path, lambda place, text=text: place.write_text(text))
+                atomic_write(path, text.encode())
         scores = {
             name: Likelihoods(torch.tensor(kept[name]["nats"], dtype=torch.float64), kept[name]["kind"])
             for name in kept
