@@ -55,14 +55,14 @@ def test_the_nearest_code_of_a_code_is_itself(kind: str) -> None:
 def test_every_id_goes_to_a_vector_and_back(kind: str) -> None:
     own = made(kind)
     ids = torch.arange(own.codebook_size)[None]
-    assert torch.equal(own.ids(own.vectors(ids)), ids)
+    assert torch.equal(own.codes(own.vectors(ids)), ids)
 
 
 @pytest.mark.parametrize("kind", ["fsq", "vq", "rvq"])
 def test_ids_stand_for_the_nearest_code(kind: str) -> None:
     own = made(kind)
     v = own.normalize(vectors(own.code_dim))
-    ids = own.ids(v)
+    ids = own.codes(v)
     assert (
         ids.shape == (ROWS, 9 * own.num_codebooks)
         and 0 <= int(ids.min()) <= int(ids.max()) < own.codebook_size
@@ -88,7 +88,7 @@ def test_levels_are_evenly_spaced_have_unit_variance_and_equal_shares(levels: tu
         u = torch.linspace(-1, 1, 10_001)[1:-1]
         z = torch.zeros(1, len(u), own.code_dim)
         z[0, :, i] = torch.atanh(u)
-        taken = own.ids(own.normalize(z))[0] // stride % count
+        taken = own.codes(own.normalize(z))[0] // stride % count
         assert torch.allclose(torch.bincount(taken) / len(u), torch.full((count,), 1 / count), atol=1e-3)
 
 

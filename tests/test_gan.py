@@ -44,7 +44,7 @@ class Linear(nn.Module):
         super().__init__()
         self.slope, self.shift = nn.Parameter(slope), shift
 
-    def read(self, c: Context) -> Tensor:
+    def projection(self, c: Context) -> Tensor:
         return torch.zeros(len(c.present), 1)
 
     def forward(self, x: Batch, asked: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ class Autoregressive(Family):
             self.infill = 0.0  # known, it leaves nothing to tell
         self.column_codes = ContinuousCodes(self.targets)
         known = known_specs(self.column_codes.specs) if self.infill else {}
-        self.context_encoder = ContextEncoder({**self.sources, **known}, width, coarse=READ)
+        self.context_encoder = ContextEncoder({**self.sources, **known}, width, max_grid=READ)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.named_parameters() if n.startswith("codecs.") == (phase == "codec")]

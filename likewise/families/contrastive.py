@@ -29,7 +29,7 @@ from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.nets.conditioning import ContextEncoder, column_conditions
-from likewise.nets.stems.base import norm
+from likewise.nets.layers import norm
 from likewise.nets.transformer import Encoder, Trunk
 
 SHARPEST = 100.0  # the most that exp(log_scale) may be: beyond it a loss is a matter of single pairs
@@ -74,7 +74,7 @@ class Contrastive(Family):
             )
         self.objective, self.pairs = objective, list(itertools.combinations(targets, 2))
         self.towers = nn.ModuleList(
-            Tower(name, spec, width=width, depth=depth, stem=stem, coarse=max_grid, embed_dim=embed_dim)
+            Tower(name, spec, width=width, depth=depth, stem=stem, max_grid=max_grid, embed_dim=embed_dim)
             for name, spec in targets.items()
         )
         scale, bias = START[objective]
@@ -122,7 +122,7 @@ class Tower(nn.Module):
     """
 
     def __init__(
-        self, name: str, spec: Spec, *, width: int, depth: int, stem: str, coarse: int, embed_dim: int
+        self, name: str, spec: Spec, *, width: int, depth: int, stem: str, max_grid: int, embed_dim: int
     ) -> None:
         super().__init__()
         self.name, self.categorical = name, spec.categorical
@@ -132,7 +132,7 @@ class Tower(nn.Module):
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
         else:
-            self.encoder = Encoder({name: spec}, width=width, depth=depth, stem=stem, coarse=coarse)
+            self.encoder = Encoder({name: spec}, width=width, depth=depth, stem=stem, max_grid=max_grid)
         self.head = nn.Linear(width, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class GAN(Family):
             self.column_codes.specs,
             self.column_codes.outputs,
             {**sources, **known_specs(self.known_columns)},
-            latent=latent_dim,
+            latent_dim=latent_dim,
             width=width,
             depth=depth,
         )
@@ -123,13 +123,13 @@ class GAN(Family):
             return self._criticise(real, drawn, c, rng)
         with _fixed(self.critic):
             with torch.no_grad():
-                asked = self.critic.read(c)
+                asked = self.critic.projection(c)
                 f_real = self.critic(real, asked)
             return generator_loss(self.game, f_real, self.critic(drawn, asked))
 
     def _criticise(self, real: Batch, drawn: Batch, c: Context, rng: Rng) -> Tensor:
         """The critic's loss with (5), (B,)."""
-        asked = self.critic.read(c).repeat(2, 1)
+        asked = self.critic.projection(c).repeat(2, 1)
         both = {n: torch.cat([real[n].to(v), v]) for n, v in drawn.items()}
         f_real, f_drawn = self.critic(both, asked).chunk(2)
         loss = critic_loss(self.game, f_real, f_drawn)

@@ -32,7 +32,7 @@ from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.generation.mixtures.em import EMFit, Rows
 from likewise.generation.mixtures.gaussians import Components, eye, marginal
-from likewise.nets.continuous import CODE, fixed_codes
+from likewise.nets.continuous import CODE_DIM, fixed_codes
 
 FEW = 32  # numbers a row up to which covariances are full and components are counted by held-out rows
 ROWS = 10  # rows a component at least: of fewer rows, fewer components are made
@@ -309,7 +309,7 @@ class Mixture(Family):
         for name, value in values.items():
             spec = self.columns[name]
             if spec.categorical:
-                value = fixed_codes(spec.classes, min(spec.classes, CODE), name).to(value.device)[value]
+                value = fixed_codes(spec.classes, min(spec.classes, CODE_DIM), name).to(value.device)[value]
             part = value.flatten(1).double()
             part = part - part.mean(0)
             part = part / part.square().sum(1).mean().sqrt().clamp(min=1e-9)

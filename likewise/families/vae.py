@@ -32,7 +32,7 @@ from likewise.generation.latents.decoder_likelihood import DecoderLikelihood
 from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
 from likewise.nets.continuous import ContinuousCodes
-from likewise.nets.stems.base import norm
+from likewise.nets.layers import norm
 from likewise.nets.transformer import Decoder, Encoder
 
 NARROW = -4.0  # log sigma^2 of q at first
@@ -81,7 +81,7 @@ class VAE(Family):
         self.column_codes = ContinuousCodes(targets)
         seen = {n: s.with_floats(s.width + 1) for n, s in self.column_codes.specs.items()}  # with a mask
         self.context_encoder = ContextEncoder(sources, width)
-        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, coarse=max_grid)
+        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, max_grid=max_grid)
         self.posterior_head = nn.Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
         with torch.no_grad():  # little noise at first, lest z is ignored before it says anything
             self.posterior_head.bias[latent_dim:] = NARROW
@@ -102,7 +102,7 @@ class VAE(Family):
             width=width,
             depth=depth,
             stem=stem,
-            coarse=max_grid,
+            max_grid=max_grid,
         )
 
     # ---- the parts of (1)

@@ -16,7 +16,7 @@ from likewise.nets.compat.registry import COMPAT
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 HEAD, HF_HEAD = "heads.0.out.weight", "lm_head.weight"
-EMBEDDING = "causal.embedding.weight"
+EMBEDDING, POSITIONS = "causal.embedding.weight", "causal.position_embedding"
 PLURAL = {"normalizer": "normalizers", "decoder": "decoders"}  # key of the parts of a sequence of them
 
 

@@ -29,6 +29,7 @@ from likewise.interop.transformers_folder import (
     HEAD,
     HF_HEAD,
     PLURAL,
+    POSITIONS,
     TOKENIZER,
     TOKENIZER_CONFIG,
     WEIGHTS,
@@ -150,11 +151,11 @@ def _convert_weights(
         return v.T if name.endswith(hf.transposed) else v
 
     converted = {own: torch.cat([convert(part) for part in parts]) for own, parts in names.items()}
-    ids = torch.tensor(text.to_tokenizer_ids(range(text.spec.classes)))
+    ids = torch.tensor(text.vocabulary.to_tokenizer_ids(range(text.vocabulary.size)))
     for name in {HEAD, EMBEDDING} & converted.keys():
         converted[name] = converted[name][ids]
-    if "causal.place" in converted:
-        converted["causal.place"] = converted["causal.place"][: text.length]
+    if POSITIONS in converted:
+        converted[POSITIONS] = converted[POSITIONS][: text.length]
     converted[EMBEDDING][0] = weights[embedding][start].float()
     return converted
 
@@ -248,7 +249,8 @@ def _check_lossless(text: Text, folder: Path, end: str) -> None:
     message = f"{folder / TOKENIZER}: likewise takes BPE over bytes alone, and with this tokenizer"
     for sample in SAMPLES:
         ids, whole = text.ids(sample).tolist(), text.prefix + sample
-        decoded, pieces = text.decode_ids(ids), "".join(text.decode_ids([i]) for i in ids)
+        decode = text.vocabulary.decode
+        decoded, pieces = decode(ids), "".join(decode([i]) for i in ids)
         if decoded != whole or (sample.isascii() and pieces != whole):
             raise ValueError(f"{message} {whole!r} comes back as {decoded!r}, in pieces {pieces!r}")
     if 0 in text.ids(end):

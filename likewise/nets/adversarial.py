@@ -1,6 +1,6 @@
-"""Adversaries: the two networks of a GAN, and what happens to pictures before the critic sees them.
+"""The two networks of a GAN, generator and critic, and the augmentation of images before the critic.
 
-Legend: B batch, T tokens of a column, C floats a token, D width, K columns, (h, w) places of a picture.
+Legend: B batch, T tokens of a column, C floats a token, D width, K columns, (h, w) size of an image.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,27 +19,30 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
-from likewise.nets.attention import zero_init
 from likewise.nets.conditioning import ContextEncoder, column_conditions
-from likewise.nets.stems.base import norm, norm_channels
+from likewise.nets.layers import ModuleList, norm, norm_channels, to_channels_last, zero_init
+from likewise.nets.stems.base import Stem
 from likewise.nets.stems.patch import PatchStem
 from likewise.nets.transformer import Trunk
 
-COARSE = 4  # places a side, at most, where the convolutions of a picture begin and end
-LEAST = 16  # channels, at least, of a picture on its way
-SLOPE = 0.2  # of the leaky rectifier
-SHIFT = 1 / 8  # by how much of its side a picture is moved, at most
-CUT = 1 / 2  # side of the square that is cut out of a picture, as a share of the picture's
-BRIGHT = 1 / 2  # width of the range of brightness that is added
+MAX_GRID = 4  # tokens along a side, at most, where the convolutions of an image begin and end
+MIN_CHANNELS = 16  # of convolutions
+SLOPE = 0.2  # of the leaky ReLU
+MAX_SHIFT = 1 / 8  # of an image, as a share of its side
+CUTOUT = 1 / 2  # side of the square that is cut out of an image, as a share of the image's
+BRIGHTNESS = 1 / 2  # width of the range of brightness that is added
+
+L = TypeVar("L", nn.Linear, nn.Conv2d)
 
 
 class Generator(nn.Module):
-    """G(z, c): a trunk over the coarse places of all columns, with the sources in context.
+    """G(z, c): a trunk over the coarse tokens of all columns, with the sources in context.
 
-    z enters twice: as what stands at each place at first, and with the sources as the condition of all of
-    them. No output begins at zero, so that different z look different from the first step.
+    z enters twice: projected to the first tokens, and added to the pooled sources as a condition. No output layer
+    starts at zero, so that samples depend on z from the first step.
 
-    specs  column -> Spec of its floats, for the grid; outputs: column -> numbers a token that come out
+    specs    column -> Spec of its floats, for the grid
+    outputs  column -> floats a token that come out
     """
 
     def __init__(
@@ -46,38 +51,38 @@ class Generator(nn.Module):
         outputs: Mapping[str, int],
         sources: Mapping[str, Spec],
         *,
-        latent: int,
+        latent_dim: int,
         width: int,
         depth: int,
     ) -> None:
         super().__init__()
         self.names = list(specs)
-        self.reader = ContextEncoder(sources, width)
-        self.heads = nn.ModuleList(_head(s, outputs[n], width) for n, s in specs.items())
+        self.context_encoder = ContextEncoder(sources, width)
+        self.heads = ModuleList(_head(s, outputs[n], width) for n, s in specs.items())
         self.trunk = Trunk([head.grid for head in self.heads], width, depth)
-        self.place = nn.Linear(latent, sum(self.trunk.sizes) * width)
-        self.style = nn.Linear(latent, width)
+        self.latent_tokens = nn.Linear(latent_dim, sum(self.trunk.sizes) * width)
+        self.latent_condition = nn.Linear(latent_dim, width)
         self.condition = nn.Parameter(torch.randn(len(specs), width))
 
     def forward(self, z: Tensor, c: Context) -> Batch:
-        """z (B, latent) -> column -> (B, T, outputs[column]) float32."""
-        reading = self.reader(c)
-        z = z.to(reading.pooled.dtype)
-        reading = replace(reading, pooled=reading.pooled + self.style(z))
-        e = column_conditions(self.condition, reading, len(z))  # (B, K, D)
-        h = self.place(z).unflatten(1, (sum(self.trunk.sizes), -1)).split(self.trunk.sizes, dim=1)
-        parts = self.trunk(h, e, reading)
+        """z (B, latent_dim) -> column -> (B, T, outputs[column]) float32."""
+        context = self.context_encoder(c)
+        z = z.to(context.pooled.dtype)
+        context = replace(context, pooled=context.pooled + self.latent_condition(z))
+        e = column_conditions(self.condition, context, len(z))  # (B, K, D)
+        h = self.latent_tokens(z).unflatten(1, (sum(self.trunk.sizes), -1)).split(self.trunk.sizes, dim=1)
+        parts = self.trunk(h, e, context)
         return {
-            name: head.decode(part, [], None).float()
-            for name, head, part in zip(self.names, self.heads, parts, strict=True)
+            name: head.decode(part, [], e[:, i]).float()
+            for i, (name, head, part) in enumerate(zip(self.names, self.heads, parts, strict=True))
         }
 
 
 class Critic(nn.Module):
-    """D(x, c) = <phi(x), w + e(c)> / sqrt(D): x is real where it is high (Miyato & Koyama, 2018).
+    """The projection discriminator D(x, c) = <phi(x), w + e(c)> / sqrt(D) (Miyato & Koyama, 2018).
 
-    phi sees all columns together. It has no normalisation, which would undo a penalty on its gradient, and
-    its residual branches start at zero (Zhang et al., 2019, "Fixup"). e reads the sources by attention.
+    It is high for real x. phi depends on all columns jointly; it has no normalisation, which would undo a penalty on
+    its gradient, and its residual branches start at zero (Zhang et al., 2019, "Fixup"). e attends to the sources.
     """
 
     def __init__(
@@ -85,32 +90,35 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.names = list(specs)
-        self.views = nn.ModuleList(_view(spec, width) for spec in specs.values())
-        self.layers = nn.ModuleList(_Residual(width) for _ in range(depth))
+        self.encoders = ModuleList(_column_encoder(spec, width) for spec in specs.values())
+        self.layers = ModuleList(_Residual(width) for _ in range(depth))
         self.head = nn.Parameter(torch.randn(width))  # w
-        self.reader = ContextEncoder(sources, width) if sources else None
+        self.context_encoder = ContextEncoder(sources, width) if sources else None
         if sources:
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
             self.project = nn.Linear(width, width)
 
-    def read(self, c: Context) -> Tensor:
+    def projection(self, c: Context) -> Tensor:
         """w + e(c), (B, D)."""
-        if self.reader is None:
+        if self.context_encoder is None:
             return self.head.expand(len(c.present), -1)
-        reading = self.reader(c)
-        e = column_conditions(self.condition, reading, len(c.present))
-        (token,) = self.trunk([reading.pooled[:, None]], e, reading)
+        context = self.context_encoder(c)
+        e = column_conditions(self.condition, context, len(c.present))
+        (token,) = self.trunk([context.pooled[:, None]], e, context)
         return self.head + self.project(norm(token[:, 0]))
 
-    def forward(self, x: Batch, asked: Tensor) -> Tensor:
-        """D(x, c), (B,) float32, of columns (B, T, C) and what `read` says of c, (B, D)."""
-        views = [view(x[name].to(self.head.dtype)) for name, view in zip(self.names, self.views, strict=True)]
-        h = sum(views) / math.sqrt(len(views))
+    def forward(self, x: Batch, projection: Tensor) -> Tensor:
+        """D(x, c), (B,) float32, of columns (B, T, C) and the projection of c, (B, D)."""
+        columns = [
+            encoder(x[name].to(self.head.dtype))
+            for name, encoder in zip(self.names, self.encoders, strict=True)
+        ]
+        h = reduce(torch.add, columns) / math.sqrt(len(columns))
         for layer in self.layers:
             h = layer(h)
         phi = F.leaky_relu(h, SLOPE).float()
-        return (phi * asked.float()).sum(1) / math.sqrt(phi.shape[1])
+        return (phi * projection.float()).sum(1) / math.sqrt(phi.shape[1])
 
 
 class _Residual(nn.Module):
@@ -124,17 +132,17 @@ class _Residual(nn.Module):
         return h + self.down(F.leaky_relu(self.up(F.leaky_relu(h, SLOPE)), SLOPE))
 
 
-class _Down(nn.Module):
-    """A picture down to at most COARSE x COARSE places by strided convolutions, then one vector."""
+class _ImageEncoder(nn.Module):
+    """Strided convolutions of an image down to at most MAX_GRID x MAX_GRID, then a linear layer."""
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
         grid, levels = spec.grid, _levels(spec)
         self.grid = grid
-        channels = [spec.width, *(max(LEAST, width >> i) for i in reversed(range(levels)))]
-        self.downs = nn.ModuleList(_he(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(channels))
+        channels = [spec.width, *(max(MIN_CHANNELS, width >> i) for i in reversed(range(levels)))]
+        self.downs = ModuleList(_he(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(channels))
         self.out = _he(nn.Linear(channels[-1] * math.prod(n >> levels for n in grid), width))
-        self.to(memory_format=torch.channels_last)
+        to_channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, D)."""
@@ -144,8 +152,8 @@ class _Down(nn.Module):
         return self.out(x.permute(0, 2, 3, 1).flatten(1))
 
 
-class _Flat(nn.Module):
-    """All numbers of a column as one vector, (B, T, C) -> (B, D)."""
+class _FlatEncoder(nn.Module):
+    """A linear layer over all numbers of a column, (B, T, C) -> (B, D)."""
 
     def __init__(self, numbers: int, width: int) -> None:
         super().__init__()
@@ -155,88 +163,89 @@ class _Flat(nn.Module):
         return self.out(x.flatten(1))
 
 
-class _Up(nn.Module):
-    """The way out of a picture: transposed convolutions from at most COARSE x COARSE places, to (-1, 1)."""
+class _ImageDecoder(Stem):
+    """Transposed convolutions from at most MAX_GRID x MAX_GRID tokens to an image in (-1, 1)."""
 
     def __init__(self, spec: Spec, c_out: int, width: int) -> None:
         super().__init__()
         grid, levels = spec.grid, _levels(spec)
         self.fine = grid
         self.grid = tuple(math.ceil(n / 2**levels) for n in grid)
-        channels = [width, *(max(LEAST, width >> i) for i in range(1, levels)), c_out]
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
-        for up in self.ups:  # 2 x 2 places of what comes in are heard at a place of what comes out
+        channels = [width, *(max(MIN_CHANNELS, width >> i) for i in range(1, levels)), c_out]
+        self.ups = ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(channels))
+        for up in self.ups:  # each output pixel is a sum over 2 x 2 input pixels
             nn.init.normal_(up.weight, std=(4 * up.in_channels) ** -0.5)
+            assert up.bias is not None
             nn.init.zeros_(up.bias)
-        self.to(memory_format=torch.channels_last)
+        to_channels_last(self)
 
-    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor:
-        """(B, n, D) -> (B, T, C_out)."""
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
         x = self.ups[0](norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2))
         for up in self.ups[1:]:
             x = up(norm_channels(F.leaky_relu(x, SLOPE)))
-        # A background of exactly -1 is then where the slope ends, not a place that noise must hit.
+        # tanh saturates, so that it can produce a background of exactly -1.
         return x.tanh().permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
 
 
 def _levels(spec: Spec) -> int:
-    """How often a grid is halved: not at all unless it is that of an image that is larger than COARSE."""
+    """How often the grid is halved: 0 except for images larger than MAX_GRID."""
     grid = spec.grid
-    if spec.axes != IMAGE or max(grid) <= COARSE:
+    if spec.axes != IMAGE or max(grid) <= MAX_GRID:
         return 0
-    return min(math.ceil(math.log2(max(grid) / COARSE)), int(math.log2(min(grid))))
+    return min(math.ceil(math.log2(max(grid) / MAX_GRID)), int(math.log2(min(grid))))
 
 
-def _view(spec: Spec, width: int) -> nn.Module:
+def _column_encoder(spec: Spec, width: int) -> nn.Module:
     if _levels(spec):
-        return _Down(spec, width)
-    return _Flat(spec.tokens * spec.width, width)
+        return _ImageEncoder(spec, width)
+    return _FlatEncoder(spec.tokens * spec.width, width)
 
 
-def _head(spec: Spec, c_out: int, width: int) -> _Up | PatchStem:
+def _head(spec: Spec, c_out: int, width: int) -> Stem:
     if _levels(spec):
-        return _Up(spec, c_out, width)
+        return _ImageDecoder(spec, c_out, width)
     head = PatchStem(spec, None, c_out, width)
-    nn.init.normal_(head.outside.weight, std=width**-0.5)
+    nn.init.normal_(head.proj_out.weight, std=width**-0.5)
     return head
 
 
-def _he(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """The layer with weights that keep the variance through a leaky rectifier (He et al., 2015)."""
+def _he(layer: L) -> L:
+    """The layer with weights that keep the variance through a leaky ReLU (He et al., 2015)."""
+    assert layer.bias is not None
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.uniform_(layer.bias, -0.5, 0.5)
     return layer
 
 
-# ---- what happens to pictures before the critic sees them
+# ---- augmentation of images before the critic
 
 
 def augment(specs: Mapping[str, Spec], batches: list[Batch], share: float, rng: Rng) -> list[Batch]:
-    """The batches with their pictures moved, brightened and cut into (Zhao et al., 2020, "DiffAugment").
+    """Shift, brighten and cut into the images of batches (Zhao et al., 2020, "DiffAugment").
 
-    Each of the three happens to `share` of the rows, and to row i of every batch in the same way.
+    Each of the three applies to a `share` of the rows, to row i of every batch in the same way.
     """
     if not share:
         return batches
-    changed = [dict(batch) for batch in batches]
+    augmented = [dict(batch) for batch in batches]
     for name, spec in specs.items():
         if spec.axes == IMAGE:
             u = rng.uniform(8)
-            for batch in changed:
+            for batch in augmented:
                 batch[name] = _augment(batch[name].unflatten(1, spec.grid), u, share).flatten(1, 2)
-    return changed
+    return augmented
 
 
 def _augment(x: Tensor, u: Tensor, share: float) -> Tensor:
     """(B, h, w, C), u (B, 8) uniform numbers -> the same shape, differentiable."""
     b, h, w, _ = x.shape
-    moved, brightened, cut = (u[:, 5:] < share).T
+    shift, brighten, cut = (u[:, 5:] < share).T
     y, z = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
-    down = ((2 * u[:, 0] - 1) * (SHIFT * h + 0.5) * moved).round().long()
-    right = ((2 * u[:, 1] - 1) * (SHIFT * w + 0.5) * moved).round().long()
+    down = ((2 * u[:, 0] - 1) * (MAX_SHIFT * h + 0.5) * shift).round().long()
+    right = ((2 * u[:, 1] - 1) * (MAX_SHIFT * w + 0.5) * shift).round().long()
     rows, columns = (y + down[:, None]).clamp(0, h - 1), (z + right[:, None]).clamp(0, w - 1)  # edges repeat
     x = x[torch.arange(b, device=x.device)[:, None, None], rows[:, :, None], columns[:, None]]
-    x = x + (BRIGHT * (u[:, 2] - 0.5) * brightened)[:, None, None, None].to(x.dtype)
+    x = x + (BRIGHTNESS * (u[:, 2] - 0.5) * brighten)[:, None, None, None].to(x.dtype)
     top, left = ((n * u[:, i, None] - 0.5) for i, n in ((3, h), (4, w)))
-    hole = ((y - top).abs() < CUT * h / 2)[:, :, None] & ((z - left).abs() < CUT * w / 2)[:, None]
+    hole = ((y - top).abs() < CUTOUT * h / 2)[:, :, None] & ((z - left).abs() < CUTOUT * w / 2)[:, None]
     return x.masked_fill((hole & cut[:, None, None])[..., None], 0.0)

@@ -6,18 +6,15 @@ Legend: B batch, T tokens, D width, H heads, E = D / H, K target columns.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.nets.stems.base import norm
+from likewise.nets.layers import norm, zero_init
 
 HEAD_DIM = 64  # E, floats per head by default
 MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
-
-M = TypeVar("M", bound=nn.Module)
 
 
 def default_heads(width: int) -> int:
@@ -155,10 +152,3 @@ class Block(nn.Module):
         x = torch.addcmul(x, self.attention(h, rotation, bias, cache), gate1 + 1)
         h = torch.addcmul(shift2, norm(x), scale2 + 1)
         return torch.addcmul(x, self.down(F.gelu(self.up(h))), gate2 + 1)
-
-
-def zero_init(layer: M) -> M:
-    """The same layer with all parameters at zero."""
-    for p in layer.parameters():
-        nn.init.zeros_(p)
-    return layer

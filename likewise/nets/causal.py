@@ -27,8 +27,7 @@ from likewise.nets.attention import (
     rotary_grid,
 )
 from likewise.nets.conditioning import EncodedContext, column_conditions
-from likewise.nets.module_list import ModuleList
-from likewise.nets.stems.base import norm
+from likewise.nets.layers import ModuleList, norm
 
 ROPE_BASE = 1e4  # of the wavelengths of relative positions
 
@@ -120,9 +119,9 @@ class CausalTransformer(CausalBackbone):
         super().__init__(specs, width, width // default_heads(width))
         self.windowed = specs[0].windowed
         self.start = nn.Parameter(torch.randn(width))
-        self.place = None if self.windowed else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
+        self.position_embedding = None if self.windowed else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
         extra = extra_positions and not self.windowed
-        self.beyond = nn.Parameter(0.3 * torch.randn(extra_positions, width)) if extra else None
+        self.extra_position_embedding = nn.Parameter(0.3 * torch.randn(extra_positions, width)) if extra else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = ModuleList(Block(width) for _ in range(depth))
         grids = [spec.grid for spec in specs]
@@ -141,9 +140,9 @@ class CausalTransformer(CausalBackbone):
         return self.table[:, positions]
 
     def add_positions(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
-        if self.place is None:
+        if self.position_embedding is None:
             return norm(tokens)
-        embedding = self.place if self.beyond is None else torch.cat([self.place, self.beyond])
+        embedding = self.position_embedding if self.extra_position_embedding is None else torch.cat([self.position_embedding, self.extra_position_embedding])
         return norm(tokens) + embedding[positions]
 
     def conditioned_blocks(self, context: EncodedContext) -> list[BlockFn]:

@@ -1,9 +1,13 @@
-"""TODO nets.conditioning."""
+"""Sources as a network sees them: tokens in context, and a pooled vector for modulation.
+
+Legend: B batch, T tokens of a column, C floats a token, S source tokens, D width, K target columns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -11,100 +15,104 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
-from likewise.nets.stems.base import COARSE, Stem, norm
+from likewise.nets.attention import MASKED_SCORE
+from likewise.nets.layers import ModuleList, norm
+from likewise.nets.stems.base import MAX_GRID, Stem
 from likewise.nets.stems.conv import ConvStem
 from likewise.nets.stems.registry import make_stem
 
 
 @dataclass(frozen=True)
 class EncodedContext:
-    """Sources as a network sees them; none of it depends on t.
+    """Encoded sources; they do not depend on the time t.
 
-    tokens  (B, S, D)
-    bias    (B, S), added to the scores of attention: 0, or as good as minus infinity
-    pooled  (B, D)
-    beside  target that is a picture -> the sources that are pictures too, on its grid, (B, T, C); of Net only
+    tokens   (B, S, D)
+    bias     (B, S), added to attention scores: 0, or MASKED_SCORE where a token is unused
+    pooled   (B, D)
+    aligned  target -> sources resampled to its grid, (B, T, C); of DenoisingTransformer only
     """
 
     tokens: Tensor
     bias: Tensor
     pooled: Tensor
-    beside: Batch = field(default_factory=dict)
+    aligned: Batch = field(default_factory=dict)
 
 
 class ContextEncoder(nn.Module):
-    """Sources -> tokens that stand in context beside the target's, and one pooled vector for modulation.
+    """Encode the sources: a token for each id of a text or label, tokens of a stem for other columns.
 
-    A picture is read by strided convolutions, down to a grid of at most `coarse` x `coarse` tokens.
+    An image is encoded by strided convolutions, down to at most `max_grid` x `max_grid` tokens.
     """
 
-    def __init__(self, sources: Mapping[str, Spec], width: int, *, coarse: int = COARSE) -> None:
+    def __init__(self, sources: Mapping[str, Spec], width: int, *, max_grid: int = MAX_GRID) -> None:
         super().__init__()
         self.sources = dict(sources)
         self.width = width
-        self.embed = nn.ModuleList(_source_embedding(spec, width, coarse) for spec in self.sources.values())
-        self.pool = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
-        some = bool(self.sources)  # DistributedDataParallel waits for the gradient of whatever requires one
+        self.embed = ModuleList(_source_embedding(spec, width, max_grid) for spec in self.sources.values())
+        self.pool = ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
+        some = bool(self.sources)  # DistributedDataParallel waits for the gradient of every parameter
         self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width), requires_grad=some)
         self.missing = nn.Parameter(torch.zeros(len(self.sources), width), requires_grad=some)
-        pictures = any(isinstance(stem, ConvStem) for stem in self.embed)
-        self.condition = nn.Parameter(torch.randn(len(self.sources), width), requires_grad=pictures)
+        modulated = any(isinstance(stem, ConvStem) for stem in self.embed)
+        self.condition = nn.Parameter(torch.randn(len(self.sources), width), requires_grad=modulated)
 
     def forward(self, c: Context) -> EncodedContext:
+        """Encode the sources of a batch."""
         if not self.sources:
             empty = self.column.new_zeros(len(c.present), 0, self.width)
             return EncodedContext(empty, empty[..., 0], empty.new_zeros(len(c.present), self.width))
-        parts = []
-        for i, (name, spec) in enumerate(self.sources.items()):
-            parts.append(self._source(i, spec, c.values[name], c.present[:, i, None]))
-        tokens, used, pooled = zip(*parts, strict=True)
-        used = torch.cat(used, dim=1)
-        bias = torch.zeros_like(used, dtype=self.column.dtype).masked_fill(~used, -1e4)
-        return EncodedContext(torch.cat(tokens, dim=1), bias, sum(pooled))
+        parts = [
+            self._encode_source(i, spec, c.values[name], c.present[:, i, None])
+            for i, (name, spec) in enumerate(self.sources.items())
+        ]
+        tokens, valid = (torch.cat([part[k] for part in parts], dim=1) for k in (0, 1))
+        bias = torch.zeros_like(valid, dtype=self.column.dtype).masked_fill(~valid, MASKED_SCORE)
+        return EncodedContext(tokens, bias, reduce(torch.add, [pooled for _, _, pooled in parts]))
 
-    def _source(self, i: int, spec: Spec, value: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are used (B, S), pooled (B, D).
+    def _encode_source(
+        self, i: int, spec: Spec, value: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are valid (B, S), pooled (B, D).
 
-        A batch is as long as its longest text, and a column that no row gives takes one token.
+        S is the length of the longest text in the batch, or 1 for a column that is absent in every row.
         """
-        places = spec.categorical or spec.padded  # a token for each place
-        if places:
-            ids = value if spec.categorical else value[..., -1]
-            used = (ids != 0) if spec.padded else torch.ones_like(ids, dtype=torch.bool)
-            tokens = value if spec.categorical else value.to(self.column.dtype)
-        else:
-            value = value if bool(present.any()) else value[:1]  # nobody will look at it
+        embed = self.embed[i]
+        if isinstance(embed, Stem):
+            value = value if bool(present.any()) else value[:1]  # it will be ignored
             e = F.gelu(self.condition[i]).expand(len(value), -1)
-            tokens, _ = self.embed[i].encode(value.to(e.dtype), e)
+            tokens, _ = embed.encode(value.to(e.dtype), e)
             tokens = tokens.expand(len(present), -1, -1)
-            used = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        used = used & present
-        length = max(1, int(used.any(0).sum()))
-        tokens, used = tokens[:, :length], used[:, :length]
-        tokens = self.embed[i](tokens) if places else tokens
+            valid = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        else:
+            ids = value if spec.categorical else value[..., -1]
+            valid = (ids != 0) if spec.padded else torch.ones_like(ids, dtype=torch.bool)
+            tokens = value if spec.categorical else value.to(self.column.dtype)
+        valid = valid & present
+        length = max(1, int(valid.any(0).sum()))
+        tokens, valid = tokens[:, :length], valid[:, :length]
+        tokens = tokens if isinstance(embed, Stem) else embed(tokens)
         tokens = norm(tokens + sinusoidal_positions(length, self.width).to(tokens))
-        mean = (tokens * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
-        given = used.any(1, keepdim=True)
-        pooled = torch.where(given, self.pool[i](mean.to(tokens)), self.missing[i])
-        return tokens + self.column[i], used, pooled
+        mean = (tokens * valid[..., None]).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
+        pooled = torch.where(valid.any(1, keepdim=True), self.pool[i](mean.to(tokens)), self.missing[i])
+        return tokens + self.column[i], valid, pooled
 
 
-def column_conditions(own: Tensor, reading: EncodedContext | None, rows: int) -> Tensor:
-    """One condition for each of K columns, where no time is: own (K, D) and what is read -> (B, K, D)."""
-    return F.gelu(own.expand(rows, -1, -1) if reading is None else own + reading.pooled[:, None])
+def column_conditions(embedding: Tensor, context: EncodedContext | None, rows: int) -> Tensor:
+    """Conditions of K columns without a time: their embedding (K, D) and the pooled sources -> (B, K, D)."""
+    return F.gelu(embedding.expand(rows, -1, -1) if context is None else embedding + context.pooled[:, None])
 
 
-def sinusoidal_positions(tokens: int, floats: int) -> Tensor:
-    """Sinusoidal places of a sequence (Vaswani et al., 2017), (T, floats), small beside unit embeddings."""
-    places = torch.arange(tokens)[:, None] * 1e4 ** (-torch.arange(floats // 2) / (floats // 2))
-    return 0.02 * F.pad(torch.cat([places.sin(), places.cos()], dim=-1), (0, floats % 2))
+def sinusoidal_positions(tokens: int, width: int) -> Tensor:
+    """Sinusoidal positions (Vaswani et al., 2017), (T, D), small compared with unit embeddings."""
+    angles = torch.arange(tokens)[:, None] * 1e4 ** (-torch.arange(width // 2) / (width // 2))
+    return 0.02 * F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, width % 2))
 
 
-def _source_embedding(spec: Spec, width: int, coarse: int) -> nn.Embedding | nn.Linear | Stem:
+def _source_embedding(spec: Spec, width: int, max_grid: int) -> nn.Embedding | nn.Linear | Stem:
     if spec.categorical:
         table = nn.Embedding(spec.classes, width)
         nn.init.normal_(table.weight, std=0.02)
         return table
     if spec.padded:
         return nn.Linear(spec.width, width)
-    return make_stem("conv", spec, spec.width, None, width, coarse=coarse)
+    return make_stem("conv", spec, spec.width, None, width, max_grid=max_grid)

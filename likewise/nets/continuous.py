@@ -1,4 +1,4 @@
-"""Floats: target columns as vectors of floats, a categorical token by one of K fixed codes."""
+"""ContinuousCodes: categorical tokens as fixed vectors, so that all columns are floats."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from likewise.core.batch import Batch
 from likewise.core.rng import seed_of
 from likewise.core.spec import Spec
 
-CODE = 32  # the most floats that stand for a categorical token
+CODE_DIM = 32  # floats of the code of a categorical token, at most
 
 
 class ContinuousCodes(nn.Module):
     """Columns of ids and floats <-> columns of floats only.
 
-    A network that sees floats says of a categorical token K logits; `mean` makes of them the mean code
-    (Dieleman et al., 2022, "CDCD").
+    For a categorical token a network predicts K logits, of which `mean` computes the expected code (Dieleman et
+    al., 2022, "CDCD").
 
     specs    column -> Spec of its floats
-    outputs  column -> numbers a token that a network says of it: its floats, or K logits
+    outputs  column -> outputs of a network per token: its floats, or K logits
     """
 
     def __init__(self, targets: Mapping[str, Spec]) -> None:
         super().__init__()
         self.categorical = [n for n, s in targets.items() if s.categorical]
         self.specs = {
-            n: s.with_floats(min(s.classes, CODE) if s.classes else s.width) for n, s in targets.items()
+            n: s.with_floats(min(s.classes, CODE_DIM) if s.classes else s.width) for n, s in targets.items()
         }
         self.outputs = {n: s.classes or s.width for n, s in targets.items()}
         for name in self.categorical:
@@ -38,7 +38,7 @@ class ContinuousCodes(nn.Module):
             self.register_buffer(f"code_{name}", codes, persistent=False)
 
     def codes(self, name: str) -> Tensor:
-        """The vectors that stand for the classes of a categorical column, (K, d)."""
+        """The codes of the classes of a categorical column, (K, d)."""
         return getattr(self, f"code_{name}")
 
     def encode(self, x: Batch) -> Batch:
@@ -46,15 +46,15 @@ class ContinuousCodes(nn.Module):
         return {n: self.codes(n)[x[n]] if n in self.categorical else x[n] for n in self.specs}
 
     def mean(self, out: Batch) -> Batch:
-        """What a network says -> floats: of logits (B, T, K) the mean code."""
+        """Outputs of a network -> floats: of logits (B, T, K) the expected code."""
         return {
             n: v.softmax(-1) @ self.codes(n).to(v) if n in self.categorical else v for n, v in out.items()
         }
 
     def decode(self, floats: Batch) -> Batch:
-        """Floats -> encoded columns, of a categorical token the class of the nearest code.
+        """Floats -> encoded columns: for a categorical token, the class of the nearest code.
 
-        All codes have one length, so the nearest is the one of the largest product.
+        All codes have the same norm, so the nearest has the largest inner product.
         """
         return {
             n: (v @ self.codes(n).to(v).T).argmax(-1) if n in self.categorical else v
@@ -64,7 +64,7 @@ class ContinuousCodes(nn.Module):
 
 def fixed_codes(classes: int, floats: int, name: str) -> Tensor:
     """K fixed vectors of unit mean square, (K, d): orthogonal where they fit, else random."""
-    draw = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
+    codes = torch.randn(classes, floats, generator=torch.Generator().manual_seed(seed_of("codes", name)))
     if classes <= floats:
-        return torch.linalg.qr(draw)[0] * math.sqrt(floats)
-    return F.normalize(draw, dim=1) * math.sqrt(floats)
+        return torch.linalg.qr(codes)[0] * math.sqrt(floats)
+    return F.normalize(codes, dim=1) * math.sqrt(floats)

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.nets.attention import zero_init
-from likewise.nets.module_list import ModuleList
+from likewise.nets.layers import ModuleList, zero_init
 
 HASH_FACTORS = ((36313, 27191), (36313, 27191, 51647))  # odd, of the ids of an n-gram, last to first
 
@@ -41,10 +40,10 @@ class FourierNumberEmbedding(nn.Module):
 
     def __init__(self, floats: int, width: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(9 * floats, width)
+        self.linear = nn.Linear(9 * floats, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., D)."""
         angles = torch.cat([k * x.float() for k in (1, 2, 4, 8)], dim=-1)
         features = torch.cat([x.float(), angles.sin(), angles.cos()], dim=-1)
-        return self.enter(features.to(self.enter.weight.dtype))
+        return self.linear(features.to(self.linear.weight.dtype))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from likewise.core.categorical import sample_categorical
-from likewise.nets.stems.base import float32_parameters
+from likewise.nets.layers import float32_parameters
 
 INIT_STD = 0.001  # of the weights W at the start
 CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}  # logits in memory at once: on a CPU, what its cache holds
@@ -49,9 +49,7 @@ class TiedLinear:
 class CategoricalHead(nn.Module):
     """Logits of K classes (1), with b or without, or tied to an embedding."""
 
-    def __init__(
-        self, width: int, classes: int, bias: bool = True, tied: nn.Embedding | None = None
-    ) -> None:
+    def __init__(self, width: int, classes: int, bias: bool = True, tied: nn.Embedding | None = None) -> None:
         super().__init__()
         self.out = _linear(width, classes, bias) if tied is None else TiedLinear(tied)
 
@@ -130,7 +128,9 @@ class MixtureHead(nn.Module):
         components, floats = self.shape
         order = x[:, 0].argsort()
         quantiles = ((torch.arange(components) + 0.5) / components * len(x)).long()
-        self._set_bias(x[order[quantiles.to(order.device)]], x.std(0, correction=0) * components ** (-1 / floats))
+        self._set_bias(
+            x[order[quantiles.to(order.device)]], x.std(0, correction=0) * components ** (-1 / floats)
+        )
 
     def _set_bias(self, mean: Tensor, std: Tensor) -> None:
         """Set b to equal weights, means (M, C) and deviations (C,)."""

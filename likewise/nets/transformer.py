@@ -1,10 +1,10 @@
-"""The one backbone: a pre-norm transformer over tokens, sources in context, adaptive layer norm for time.
+"""The transformer over columns: pre-norm blocks, sources in context, adaptive layer norm for the condition.
 
-Legend: B batch, T tokens, C floats a token, D width, S source tokens, K target columns, H heads, E = D / H.
+Legend: B batch, T tokens, C floats a token, D width, S source tokens, K target columns, H heads, E = D / H,
+n tokens of a stem.
 
-What is measured, not argued (docs/design.md, "Speed"): attention as two plain matrix products is several
-times faster on a CPU than the fused kernel's backward pass, and faster over a cache; layer norm has a fused
-CPU kernel where RMS norm has none; so both are used as they are here.
+Measured (docs/design.md, "Speed"): on a CPU attention as two matrix products is several times faster than the
+backward pass of the fused kernel, and faster with a cache; layer norm has a fused CPU kernel and RMS norm has none.
 """
 
 from __future__ import annotations
@@ -19,54 +19,59 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
-from likewise.nets.attention import HEAD_DIM, Block, rotary_grid, zero_init
+from likewise.nets.attention import Block, default_heads, identity_rotation, rotary_grid
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
-from likewise.nets.stems.base import COARSE
+from likewise.nets.layers import ModuleList, zero_init
+from likewise.nets.stems.base import MAX_GRID
 from likewise.nets.stems.registry import make_stem
+
+FEATURES = 256  # Fourier features of a time
 
 
 class Trunk(nn.Module):
-    """Blocks over the tokens of some grids, a condition each, with sources in context."""
+    """Blocks over the tokens of several grids, each with a condition of its own, and sources in context."""
+
+    rotation: Tensor
+    columns: Tensor
 
     def __init__(self, grids: Sequence[tuple[int, ...]], width: int, depth: int) -> None:
         super().__init__()
         self.sizes = [math.prod(grid) for grid in grids]
         self.column = nn.Parameter(0.02 * torch.randn(len(grids), width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        size = width // max(1, width // HEAD_DIM)
-        table = torch.cat([rotary_grid(grid, size) for grid in grids], dim=1)
-        self.register_buffer("table", table, persistent=False)
-        stream = torch.arange(len(grids)).repeat_interleave(torch.tensor(self.sizes))
-        self.register_buffer("stream", stream, persistent=False)
+        self.blocks = ModuleList(Block(width) for _ in range(depth))
+        head_dim = width // default_heads(width)
+        rotation = torch.cat([rotary_grid(grid, head_dim) for grid in grids], dim=1)
+        self.register_buffer("rotation", rotation, persistent=False)
+        columns = torch.arange(len(grids)).repeat_interleave(torch.tensor(self.sizes))
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(
         self, parts: Sequence[Tensor], e: Tensor, context: EncodedContext | None = None
     ) -> Sequence[Tensor]:
-        """Tokens of each grid, (B, n, D), -> as many; e (B, K, D) is the condition of each grid."""
-        h = torch.cat([part + own for part, own in zip(parts, self.column, strict=True)], dim=1)
-        bias, table = None, self.table.to(h.dtype)
-        sources = context.tokens.shape[1] if context else 0
-        if sources:  # source tokens are not rotated: their places are in their embedding
+        """Tokens of each grid, (B, n, D), -> the same shapes; e (B, K, D) has the condition of each grid."""
+        h = torch.cat([part + column for part, column in zip(parts, self.column, strict=True)], dim=1)
+        bias, rotation, sources = None, self.rotation.to(h.dtype), 0
+        if context is not None and (sources := context.tokens.shape[1]):
             h = torch.cat([h, context.tokens], dim=1)
             bias = F.pad(context.bias, (sum(self.sizes), 0))[:, None, None]  # (B, 1, 1, T + S)
-            place = table[0, :1]
-            still = torch.stack([torch.ones_like(place), torch.zeros_like(place)])
-            table = torch.cat([table, still.expand(-1, sources, -1)], dim=1)
-        stream = F.pad(self.stream, (0, sources)) if len(self.sizes) > 1 else None
+            # Source tokens are not rotated: their positions are in their embeddings.
+            unrotated = identity_rotation(sources, rotation.shape[-1], rotation.device)
+            rotation = torch.cat([rotation, unrotated.to(h.dtype)], dim=1)
+        columns = F.pad(self.columns, (0, sources)) if len(self.sizes) > 1 else None
         for block in self.blocks:
-            h = block(h, e, stream, table, bias)
+            h = block(h, e, columns, rotation, bias)
         return h[:, : sum(self.sizes)].split(self.sizes, dim=1)
 
 
 class DenoisingTransformer(nn.Module):
-    """Target columns at their times, sources in context -> one prediction a target token.
+    """Noisy target columns at their times, and sources in context -> a prediction for every target token.
 
     A source that is sampled along the same axes as a target (an image for an image) is resampled to the target's
     grid and concatenated to it (Saharia et al., 2022, "SR3"), so that attention need not align the two.
 
-    inputs   column -> Spec of what comes in (floats; a mask channel is added to each)
-    outputs  column -> floats a token that come out
-    told     how many numbers in [0, 1] it is told beside the times
+    inputs            column -> Spec of the floats that come in; a mask channel is added to each
+    outputs           column -> floats a token that come out
+    extra_conditions  number of further conditions, each a number in [0, 1]
     """
 
     def __init__(
@@ -78,63 +83,59 @@ class DenoisingTransformer(nn.Module):
         width: int,
         depth: int,
         stem: str,
-        told: int = 0,
+        extra_conditions: int = 0,
     ) -> None:
         super().__init__()
         self.inputs = dict(inputs)
-        self.aligned = {n: _aligned(s, sources) for n, s in inputs.items()}
+        self.aligned = {n: _aligned_sources(s, sources) for n, s in inputs.items()}
         concatenated = {n: sum(s.width + 1 for s in same.values()) for n, same in self.aligned.items()}
-        self.stems = nn.ModuleList(
+        self.stems = ModuleList(
             make_stem(stem, s, s.width + 1 + concatenated[n], outputs[n], width) for n, s in inputs.items()
         )
         self.names = list(inputs)
-        self.reader = ContextEncoder(sources, width)
-        self.time = nn.Sequential(nn.Linear(256, width), nn.GELU(), nn.Linear(width, width))
-        self.told = nn.ModuleList(
-            nn.Sequential(nn.Linear(256, width), nn.GELU(), zero_init(nn.Linear(width, width)))
-            for _ in range(told)
+        self.context_encoder = ContextEncoder(sources, width)
+        self.time = nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), nn.Linear(width, width))
+        self.extra_conditions = ModuleList(
+            nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), zero_init(nn.Linear(width, width)))
+            for _ in range(extra_conditions)
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
 
     def encode_sources(self, c: Context) -> EncodedContext:
-        """Read the sources once; the result serves every t."""
-        beside = {n: self._concatenated(c, n, same) for n, same in self.aligned.items() if same}
-        return replace(self.reader(c), beside=beside)
+        """Encode the sources once, for every t."""
+        aligned = {n: self._resampled(c, n, same) for n, same in self.aligned.items() if same}
+        return replace(self.context_encoder(c), aligned=aligned)
 
-    def _concatenated(self, c: Context, target: str, sources: Mapping[str, Spec]) -> Tensor:
-        """Sources on the grid of a target, each with a channel that says whether it is given: (B, T, C)."""
+    def _resampled(self, c: Context, target: str, sources: Mapping[str, Spec]) -> Tensor:
+        """Sources on the grid of a target, each with a channel of whether it is present: (B, T, C)."""
         parts = []
-        for k, name in enumerate(c.values):
+        for k, (name, value) in enumerate(c.values.items()):
             if name in sources:
-                given = c.present[:, k, None, None].to(c.values[name])
-                x = torch.cat([c.values[name], torch.ones_like(c.values[name][..., :1])], dim=-1) * given
+                x = torch.cat([value, torch.ones_like(value[..., :1])], dim=-1)
+                x = x * c.present[:, k, None, None].to(value)
                 parts.append(resample(x.float(), sources[name].grid, self.inputs[target].grid))
         return torch.cat(parts, dim=-1)
 
     def forward(
-        self, x: Batch, t: Tensor, known: Batch, context: EncodedContext, told: Tensor | None = None
+        self, x: Batch, t: Tensor, known: Batch, context: EncodedContext, extra: Tensor | None = None
     ) -> Batch:
-        """One prediction a token: column -> (B, T, outputs[column]).
+        """A prediction for every token: column -> (B, T, outputs[column]) float32.
 
-        x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; told (B, as many as it is told).
+        x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; extra (B, extra_conditions).
         """
         dtype = self.trunk.column.dtype
         e = self.time(fourier_features(t).to(dtype)) + context.pooled[:, None]  # (B, K, D)
-        for i, part in enumerate(self.told):
-            e = e + part(fourier_features(told[:, i]).to(dtype))[:, None]
+        values = () if extra is None else extra.unbind(1)
+        for embed, value in zip(self.extra_conditions, values, strict=True):
+            e = e + embed(fourier_features(value).to(dtype))[:, None]
         e = F.gelu(e)
-        inside = [
-            torch.cat([x[n], known[n], *([context.beside[n]] if self.aligned[n] else [])], dim=-1)
-            for n in self.names
-        ]
-        parts, skips = zip(
-            *(
-                stem.encode(part.to(dtype), e[:, i])
-                for i, (part, stem) in enumerate(zip(inside, self.stems, strict=True))
-            ),
-            strict=True,
-        )
-        columns = enumerate(zip(self.names, self.stems, self.trunk(parts, e, context), skips, strict=True))
+        tokens, skips = [], []
+        for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True)):
+            channels = [x[name], known[name], *([context.aligned[name]] if self.aligned[name] else [])]
+            encoded, skip = stem.encode(torch.cat(channels, dim=-1).to(dtype), e[:, i])
+            tokens.append(encoded)
+            skips.append(skip)
+        columns = enumerate(zip(self.names, self.stems, self.trunk(tokens, e, context), skips, strict=True))
         return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
 
 
@@ -142,15 +143,15 @@ class Encoder(nn.Module):
     """Columns of floats -> tokens on their coarse grids, (B, n, D), with or without sources in context."""
 
     def __init__(
-        self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str, coarse: int = COARSE
+        self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str, max_grid: int = MAX_GRID
     ) -> None:
         super().__init__()
         self.names = list(inputs)
-        self.stems = nn.ModuleList(
-            make_stem(stem, s, s.width, None, width, coarse=coarse) for s in inputs.values()
+        self.stems = ModuleList(
+            make_stem(stem, s, s.width, None, width, max_grid=max_grid) for s in inputs.values()
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
-        self.tokens = sum(self.trunk.sizes)  # n
+        self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
 
     def forward(self, x: Batch, context: EncodedContext | None = None) -> Tensor:
@@ -165,9 +166,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Tokens on the coarse grids of columns -> one prediction a token of each column: Encoder's way back.
+    """The inverse of Encoder: tokens on the coarse grids of columns -> a prediction for every token of each.
 
-    inputs   column -> Spec, for its grid; outputs: column -> floats a token that come out
+    inputs   column -> Spec, for its grid
+    outputs  column -> floats a token that come out
     """
 
     def __init__(
@@ -178,15 +180,16 @@ class Decoder(nn.Module):
         width: int,
         depth: int,
         stem: str,
-        coarse: int = COARSE,
+        max_grid: int = MAX_GRID,
     ) -> None:
         super().__init__()
         self.names = list(inputs)
-        self.stems = nn.ModuleList(
-            make_stem(stem, s, None, outputs[n], width, skips=False, coarse=coarse) for n, s in inputs.items()
+        self.stems = ModuleList(
+            make_stem(stem, s, None, outputs[n], width, skips=False, max_grid=max_grid)
+            for n, s in inputs.items()
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
-        self.tokens = sum(self.trunk.sizes)  # n
+        self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
 
     def forward(self, h: Tensor, context: EncodedContext | None = None) -> Batch:
@@ -199,23 +202,22 @@ class Decoder(nn.Module):
         }
 
 
-def fourier_features(t: Tensor, floats: int = 256) -> Tensor:
+def fourier_features(t: Tensor, floats: int = FEATURES) -> Tensor:
     """Sines and cosines of t in [0, 1] at wavelengths from 2 pi to 2 pi / 1000: (...) -> (..., floats)."""
     angles = t[..., None] * 1000.0 ** torch.linspace(0, 1, floats // 2, device=t.device)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _aligned(target: Spec, sources: Mapping[str, Spec]) -> dict[str, Spec]:
-    """The sources that are sampled along the same axes as a target."""
-    return {n: s for n, s in sources.items() if target.sampled and s.sampled and s.axes == target.axes}
-
-
-def resample(x: Tensor, grid: tuple[int, ...], onto: tuple[int, ...]) -> Tensor:
-    """Floats on a grid of one to three axes -> another grid, linearly: (B, T, C) -> (B, T', C)."""
+def resample(x: Tensor, grid: tuple[int, ...], new_grid: tuple[int, ...]) -> Tensor:
+    """Resample floats on a grid of one to three axes linearly: (B, T, C) -> (B, T', C)."""
     axes = len(grid)
     mode = ("linear", "bilinear", "trilinear")[axes - 1]
     channels_first = x.unflatten(1, grid).movedim(-1, 1)
-    y = F.interpolate(
-        channels_first, size=onto, mode=mode, antialias=axes == 2
-    )  # PyTorch has it for two axes
+    antialias = axes == 2  # PyTorch has it for two axes only
+    y = F.interpolate(channels_first, size=new_grid, mode=mode, antialias=antialias)
     return y.movedim(1, -1).flatten(1, axes)
+
+
+def _aligned_sources(target: Spec, sources: Mapping[str, Spec]) -> dict[str, Spec]:
+    """The sources that are sampled along the same axes as a target."""
+    return {n: s for n, s in sources.items() if target.sampled and s.sampled and s.axes == target.axes}

@@ -21,7 +21,7 @@ from likewise.core.spec import Spec
 from likewise.nets.attention import Attention, KVCache, default_heads
 from likewise.nets.causal import BlockFn, CausalBackbone
 from likewise.nets.conditioning import EncodedContext
-from likewise.nets.module_list import ModuleList
+from likewise.nets.layers import ModuleList
 
 EPS = 1e-5  # of norms, by default
 STD = 0.1  # of embeddings at the start: nothing normalises the residual stream
@@ -39,15 +39,15 @@ class CompatBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
         super().__init__()
-        self.before, self.between = self.norm(width, eps=norm_eps), self.norm(width, eps=norm_eps)
+        self.attention_norm, self.mlp_norm = self.norm(width, eps=norm_eps), self.norm(width, eps=norm_eps)
         self.attention = Attention(width, heads, self.biased, qk_norm=False)
 
     def forward(
         self, x: Tensor, rotation: Tensor, bias: Tensor | None, cache: KVCache | None = None
     ) -> Tensor:
         """One block, (B, T, D) -> (B, T, D); the rest as of Attention."""
-        x = x + self.attention(self.before(x), rotation, bias, cache)
-        return x + self.mlp(self.between(x))
+        x = x + self.attention(self.attention_norm(x), rotation, bias, cache)
+        return x + self.mlp(self.mlp_norm(x))
 
     def mlp(self, h: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
@@ -123,7 +123,7 @@ class CompatBackbone(CausalBackbone):
         self.embedding = nn.Embedding(spec.classes, width)
         nn.init.normal_(self.embedding.weight, std=TIED_STD if tie_embeddings else STD)
         self.blocks = ModuleList(self.block(width, heads, mlp_width, norm_eps) for _ in range(depth))
-        self.last = self.block.norm(width, eps=norm_eps)
+        self.output_norm = self.block.norm(width, eps=norm_eps)
 
     @property
     def start_embedding(self) -> Tensor:
@@ -141,7 +141,7 @@ class CompatBackbone(CausalBackbone):
         return [*self.blocks]
 
     def final_norm(self, h: Tensor) -> Tensor:
-        return self.last(h)
+        return self.output_norm(h)
 
     # ---- config.json of transformers
 
@@ -162,4 +162,6 @@ class CompatBackbone(CausalBackbone):
 
 def config_mismatch(config: Mapping[str, Any], field: str, reason: str) -> ValueError:
     """The error for a field of config.json with an unsupported value."""
-    return ValueError(f"config.json has {field}={config.get(field)!r}: {reason}; use transformers for this model")
+    return ValueError(
+        f"config.json has {field}={config.get(field)!r}: {reason}; use transformers for this model"
+    )

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
-from likewise.nets.attention import identity_rotation, zero_init
+from likewise.nets.attention import identity_rotation
 from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap
+from likewise.nets.layers import zero_init
 
 STD = 0.02  # of position embeddings at the start
 
@@ -65,13 +66,13 @@ class GPT2(CompatBackbone):
         layers="h",
         weights={
             "embedding.weight": "wte.weight",
-            "place": "wpe.weight",
-            "last.weight": "ln_f.weight",
-            "last.bias": "ln_f.bias",
+            "position_embedding": "wpe.weight",
+            "output_norm.weight": "ln_f.weight",
+            "output_norm.bias": "ln_f.bias",
         },
         block_weights={
-            "before": ["ln_1"],
-            "between": ["ln_2"],
+            "attention_norm": ["ln_1"],
+            "mlp_norm": ["ln_2"],
             "attention.qkv": ["attn.c_attn"],
             "attention.out": ["attn.c_proj"],
             "up": ["mlp.c_fc"],
@@ -102,10 +103,10 @@ class GPT2(CompatBackbone):
             norm_eps=norm_eps,
             tie_embeddings=tie_embeddings is None or tie_embeddings,
         )
-        self.place = nn.Parameter(STD * torch.randn(spec.tokens, width))
+        self.position_embedding = nn.Parameter(STD * torch.randn(spec.tokens, width))
 
     def rotation(self, positions: Tensor) -> Tensor:
         return identity_rotation(len(positions), self.head_dim, positions.device)
 
     def add_positions(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
-        return tokens + self.place[positions]
+        return tokens + self.position_embedding[positions]

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
-from likewise.nets.attention import rotary, zero_init
+from likewise.nets.attention import rotary
 from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap, config_mismatch
+from likewise.nets.layers import zero_init
 
 ROPE_THETA = 1e4  # of wavelengths, by default
 
@@ -63,10 +64,10 @@ class Llama(CompatBackbone):
         supported={"hidden_act": ("silu",), "attention_bias": (False, None), "mlp_bias": (False, None)},
         prefix="model.",
         layers="layers",
-        weights={"embedding.weight": "embed_tokens.weight", "last.weight": "norm.weight"},
+        weights={"embedding.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"},
         block_weights={
-            "before": ["input_layernorm"],
-            "between": ["post_attention_layernorm"],
+            "attention_norm": ["input_layernorm"],
+            "mlp_norm": ["post_attention_layernorm"],
             "attention.qkv": [f"self_attn.{x}_proj" for x in "qkv"],
             "attention.out": ["self_attn.o_proj"],
             "up": ["mlp.gate_proj", "mlp.up_proj"],

@@ -1,43 +1,27 @@
-"""TODO nets.stems.base."""
+"""The base class of stems, and how many tokens a column may take."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-COARSE = 8  # by default the trunk sees pictures on a grid of at most 8 x 8
-MAX_TOKENS = 256  # the most trunk tokens that one column takes
+MAX_GRID = 8  # tokens along a side of an image, at most, by default
+MAX_TOKENS = 256  # tokens of any other column, at most
 
 
-class Stem(Protocol):
-    """What every stem has.
+class Stem(nn.Module):
+    """Between the grid of a column, T tokens of C floats, and a coarser one of n tokens of width D.
 
-    grid     of the n tokens
-    encode   (B, T, C_in) -> tokens (B, n, D), and skips
-    decode   tokens, skips -> (B, T, C_out)
+    grid  of the n tokens
 
-    Both take the column's condition e, (B, D), or None where the stem does not look at it.
+    Both directions may depend on the condition e of the column, (B, D).
     """
 
     grid: tuple[int, ...]
 
-    def encode(self, x: Tensor, e: Tensor | None) -> tuple[Tensor, list[Tensor]]: ...
+    def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x (B, T, C_in) -> tokens (B, n, D), and the skips of a U-Net."""
+        raise NotImplementedError
 
-    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor | None) -> Tensor: ...
-
-
-def float32_parameters(last: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Its weights in float32: bf16 has fewer digits than 256 levels ask for, and flat areas get a grain."""
-    return last.weight.float(), last.bias.float()
-
-
-def norm(x: Tensor) -> Tensor:
-    """Layer norm over the last axis without weights of its own."""
-    return F.layer_norm(x, x.shape[-1:])
-
-
-def norm_channels(x: Tensor) -> Tensor:
-    """Layer norm over the channels of (B, C, h, w) in channels-last memory."""
-    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
+        """Tokens (B, n, D) and skips -> (B, T, C_out)."""
+        raise NotImplementedError

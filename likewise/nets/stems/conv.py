@@ -1,4 +1,4 @@
-"""TODO nets.stems.conv."""
+"""ConvStem: convolutions between the pixels of an image and the tokens of a transformer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
-from likewise.nets.stems.base import COARSE, float32_parameters, norm, norm_channels
+from likewise.nets.layers import (
+    ModuleList,
+    float32_parameters,
+    norm,
+    norm_channels,
+    to_channels_last,
+    zero_init,
+)
+from likewise.nets.stems.base import MAX_GRID, Stem
 
 
 class ConvBlock(nn.Module):
@@ -30,12 +38,12 @@ class ConvBlock(nn.Module):
         return x + self.conv2(F.gelu(self.conv1(torch.addcmul(shift, norm_channels(x), scale + 1))))
 
 
-class ConvStem(nn.Module):
-    """A U-Net's shell (Ronneberger et al., 2015).
+class ConvStem(Stem):
+    """The outer levels of a U-Net (Ronneberger et al., 2015).
 
-    Strided convolutions go down to the coarse grid, transposed ones back up, with or without skips. The
-    transposed kernel (4) is a multiple of its stride (2), so that it leaves no checkerboard (Odena et al.,
-    2016).
+    Strided convolutions go down to at most `max_grid` x `max_grid` tokens, transposed ones back up, with or
+    without skips. The transposed kernel (4) is a multiple of its stride (2), which avoids checkerboard
+    artefacts (Odena et al., 2016).
     """
 
     def __init__(
@@ -46,33 +54,34 @@ class ConvStem(nn.Module):
         width: int,
         *,
         skips: bool = True,
-        coarse: int = COARSE,
+        max_grid: int = MAX_GRID,
     ) -> None:
         super().__init__()
         grid = spec.grid
-        levels = math.ceil(math.log2(max(grid) / coarse))
+        levels = math.ceil(math.log2(max(grid) / max_grid))
         self.fine = grid
         self.padded = tuple(math.ceil(n / 2**levels) * 2**levels for n in grid)
         self.grid = tuple(n >> levels for n in self.padded)
         channels = [max(16, width >> (levels + 1 - i)) for i in range(levels)] + [width]
         fine, pairs = channels[:-1], list(itertools.pairwise(channels))
         if c_in is not None:
-            self.enter = nn.Conv2d(c_in, channels[0], 3, padding=1)
-            self.encoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
-            self.downs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
+            self.conv_in = nn.Conv2d(c_in, channels[0], 3, padding=1)
+            self.encoders = ModuleList(ConvBlock(c, width) for c in fine)
+            self.downs = ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
         if c_out is not None:
-            self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in pairs)
-            self.joins = nn.ModuleList(nn.Conv2d(2 * c, c, 1) if skips else nn.Identity() for c in fine)
-            self.decoders = nn.ModuleList(ConvBlock(c, width) for c in fine)
-            self.leave = nn.Conv2d(channels[0], c_out, 3, padding=1)
-            nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
-        self.to(memory_format=torch.channels_last)
+            self.ups = ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in pairs)
+            self.joins: ModuleList[nn.Module] = ModuleList(
+                nn.Conv2d(2 * c, c, 1) if skips else nn.Identity() for c in fine
+            )
+            self.decoders = ModuleList(ConvBlock(c, width) for c in fine)
+            self.conv_out = zero_init(nn.Conv2d(channels[0], c_out, 3, padding=1))
+        to_channels_last(self)
 
     def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x = x.unflatten(1, self.fine).permute(0, 3, 1, 2)  # channels last in memory as it is
+        x = x.unflatten(1, self.fine).permute(0, 3, 1, 2)  # channels-last in memory
         if self.padded != self.fine:
             x = F.pad(x, (0, self.padded[1] - self.fine[1], 0, self.padded[0] - self.fine[0]))
-        x, skips = self.enter(x), []
+        x, skips = self.conv_in(x), []
         for block, down in zip(self.encoders, self.downs, strict=True):
             x = block(x, e)
             skips.append(x)
@@ -85,7 +94,5 @@ class ConvStem(nn.Module):
         for up, join, block in zip(self.ups[::-1], self.joins[::-1], self.decoders[::-1], strict=True):
             x = up(x)
             x = block(join(torch.cat([x, skips.pop()], dim=1) if skips else x), e)
-        x = F.conv2d(F.gelu(norm_channels(x.float())), *float32_parameters(self.leave), padding=1).permute(
-            0, 2, 3, 1
-        )
-        return x[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
+        x = F.conv2d(F.gelu(norm_channels(x.float())), *float32_parameters(self.conv_out), padding=1)
+        return x.permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
