@@ -236,7 +236,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
         [{"x": float(x), "y": float(y)} for x, y in points], {"x": "number", "y": "number"}, holdout=0.1
     )
     model = Model("x, y", table.columns, "gan", width=64, depth=2, infill=0.0, penalty=0.1)
-    for step in train(model, table, Plan(steps=500, batch=64, lr=4e-3, warmup=20)):
+    for step in train(model, table, Plan(steps=700, batch=64, lr=4e-3, warmup=20)):
         assert {"f real", "f drawn", "gradients"} <= step.loss_terms.keys()
     assert math.isfinite(heldout_loss(model, table))
     drawn = np.array([[row["x"], row["y"]] for row in model.given().sample(800, batch=400)])
