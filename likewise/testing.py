@@ -108,12 +108,17 @@ class Subject:
         rng = Rng(rows, "check", seed)
         family, c = family or self.family, self.c if c is None else c
         with torch.no_grad():
-            return family.sample(c, known=known, rng=rng, **self.sampling_options)
+            return method(family, "sample")(c, known=known, rng=rng, **self.sampling_options)
 
     def embed(self, *, rows: Iterable[int] = range(ROWS), family: Family | None = None) -> Batch:
         family, rows = family or self.family, list(rows)
         with torch.no_grad():
-            return {n: family.embed(n, v[rows]) for n, v in self.x.items()}
+            return {n: method(family, "embed")(n, v[rows]) for n, v in self.x.items()}
+
+
+def method(family: Family | type[Family], name: str) -> Callable[..., Any]:
+    """A method that only some families have."""
+    return getattr(family, name)
 
 
 def values(spec: Spec, draw: torch.Generator) -> Tensor:
@@ -201,7 +206,7 @@ def schema(s: Subject) -> Iterator[Condition]:
         yield default is not parameter.empty, f"{name} has no default"
         yield parameter.annotation is not parameter.empty, f"{name} has no type"
         yield json.loads(json.dumps(default)) == default, f"the default of {name} is no JSON value"
-    for function in (s.cls.__init__, *([s.cls.sample] if s.draws else [])):
+    for function in (s.cls.__init__, *([method(s.cls, "sample")] if s.draws else [])):
         for p in inspect.signature(function).parameters.values():
             swallows = p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
             yield not swallows, f"{function.__name__} swallows keywords"
@@ -385,12 +390,13 @@ def scores(s: Subject) -> Iterator[Condition]:
 
     A family may have none over categorical targets: then ValueError names one and says that it is the reason.
     """
-    steps = {"steps": 2} if "steps" in inspect.signature(s.family.log_prob).parameters else {}
+    log_prob = method(s.family, "log_prob")
+    steps = {"steps": 2} if "steps" in inspect.signature(log_prob).parameters else {}
     row = {n: v[2:3] for n, v in s.x.items()}
     try:
         with torch.no_grad():
-            score = s.family.log_prob(s.x, s.c, rng=Rng(range(ROWS), "score"), **steps)
-            alone = s.family.log_prob(row, rows_of(s.c, [2]), rng=Rng([2], "score"), **steps)
+            score = log_prob(s.x, s.c, rng=Rng(range(ROWS), "score"), **steps)
+            alone = log_prob(row, rows_of(s.c, [2]), rng=Rng([2], "score"), **steps)
     except ValueError as error:
         names = [repr(n) for n, spec in s.case.targets.items() if spec.categorical]
         reason = "categorical" in str(error) and any(name in str(error) for name in names)
