@@ -69,7 +69,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         closed = sum(int(str(w.message).split()[0]) for w in said)
         # with the end, where there is room for it
-        tokens = sum(min(model.columns[name].tokens(text) + 1, model.columns[name].length) for text in texts)
+        tokens = sum(min(model.columns[name].num_tokens(text) + 1, model.columns[name].length) for text in texts)
         right, rate = sum(map(bool, map(valid, texts))), tokens / seconds
         plain = plain or rate
         print(

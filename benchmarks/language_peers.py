@@ -36,8 +36,8 @@ from likewise import Model, Plan, Table, train
 from likewise.core.files import atomic_write
 from likewise.evaluation.metrics.bits_per_byte import held_out_rows
 from likewise.evaluation.metrics.estimate import bootstrap
-from likewise.modalities.document import MOST, Document
-from likewise.modalities.text import BYTES
+from likewise.modalities.document import Document
+from likewise.modalities.tokenizer import BYTE_IDS, MAX_MERGES
 from likewise.models.scoring import windows
 from likewise.training.process import tune_malloc
 
@@ -76,11 +76,11 @@ class Task:
     def column(self, tokens: str) -> Document:
         """bytes, or pairs: as many as likewise would learn of so long a text, however short it is."""
         length = sum(map(len, self.documents))
-        more = min(length // PAIRS, MOST) if tokens == "pairs" else 0
-        return Document.fit(self.documents, vocabulary=BYTES + more)
+        more = min(length // PAIRS, MAX_MERGES) if tokens == "pairs" else 0
+        return Document.fit(self.documents, vocabulary=BYTE_IDS + more)
 
     @cached_property
-    def to_internal_ids(self) -> Model:
+    def own_model(self) -> Model:
         """The defaults, as they are before the first step."""
         return Model(self.name, self.table.columns, seed=self.seed)
 
@@ -101,7 +101,7 @@ Contestant = Callable[[Task], Result]
 
 def likewise(task: Task) -> Result:
     """The defaults of this package."""
-    model, plan = task.to_internal_ids, Plan(minutes=task.seconds / 60, seed=task.seed, save_seconds=1e9)
+    model, plan = task.own_model, Plan(minutes=task.seconds / 60, seed=task.seed, save_seconds=1e9)
     *_, last = train(model, task.table, plan)
     column, rows = task.table.columns[task.name], plan.rows_per_step(model.family)
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
@@ -118,7 +118,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
     """A peer over bytes or pairs; its sizes are the published ones, or those of likewise."""
 
     def run(task: Task) -> Result:
-        column, own = task.column(tokens), task.to_internal_ids
+        column, own = task.column(tokens), task.own_model
         trunk = own.family.causal
         shape = (
             gpt.PUBLISHED
@@ -132,7 +132,7 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
             )
         )
         shape = dataclasses.replace(shape, classes=column.spec.classes)
-        ids = [torch.tensor(found, dtype=torch.int64) for found in column.all_ids(task.documents)]
+        ids = [torch.tensor(found, dtype=torch.int64) for found in column.encode_unpadded(task.documents)]
         stream = torch.cat([part for found in ids for part in (torch.zeros(1, dtype=torch.int64), found)])
         fitted = fit(shape, stream, task.seconds, task.rate, task.seed)
         nats = [told(fitted.logits, column.ids(row[task.name]), shape.block) for row in task.parts]

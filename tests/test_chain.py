@@ -263,7 +263,7 @@ def test_an_embedding_is_drawn_given_and_chained(
     assert "bad.json: a vector is written as a list of numbers" in capsys.readouterr().err
     (tmp_path / "bad.json").write_text("[1, 2, 3]")
     assert main(["sample", "runs/decoder", "--given", "image@clip=bad.json"]) == 1
-    assert "an array of (3,) in the place of a vector of 64 numbers" in capsys.readouterr().err
+    assert "an array of (3,) instead of a vector of 64 numbers" in capsys.readouterr().err
     assert main(["chain", "runs/clip", "runs/decoder", "--out", "odd"]) == 1
     assert "the family contrastive draws nothing" in capsys.readouterr().err
     assert main(["chain", "system", "runs/decoder", "--out", "odd"]) == 1

@@ -102,7 +102,7 @@ def test_what_the_length_would_cut_is_closed(text: Text) -> None:
     with pytest.warns(UserWarning, match="closed"):
         drawn = draw(model(text), Constraint.json(OPEN), 30)
     assert all(list(json.loads(t)) == ["a", "b"] for t in drawn)
-    assert all(text.tokens(t) <= 2 * text.length for t in drawn) and max(map(len, drawn)) > 20
+    assert all(text.num_tokens(t) <= 2 * text.length for t in drawn) and max(map(len, drawn)) > 20
 
 
 def test_a_draw_does_not_depend_on_its_batch() -> None:
@@ -114,8 +114,8 @@ def test_a_draw_does_not_depend_on_its_batch() -> None:
 
 
 def test_rows_end_where_they_are_complete() -> None:
-    bound = Constraint.choice(["a", "ab"]).bind(BYTES.token_bytes, 5, b" ")
-    rows, byte = bound.init_from_data(2), bound.byte
+    bound = Constraint.choice(["a", "ab"]).bind(BYTES.vocabulary.token_bytes, 5, b" ")
+    rows, byte = bound.start(2), bound.byte
     ids = [[byte(32)] * 2, [byte(97)] * 2, [0, byte(98)], [0, 0]]
     may = [[{byte(32)}] * 2, [{byte(97)}] * 2, [{0, byte(98)}] * 2, [{0}] * 2]
     for token, allowed in zip(ids, may, strict=True):

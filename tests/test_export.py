@@ -303,11 +303,13 @@ def test_a_llama_is_imported_with_the_same_logits(config, tmp_path: Path) -> Non
     model = from_transformers(tmp_path)
     column = model.columns["text"]
     assert model.family.causal.head_dim == 12 and column.end == fast.eos_token_id == 1
-    order = column.to_tokenizer_ids(range(column.spec.classes))
-    assert sorted(order) == list(range(len(fast))) and column.to_internal_ids(order) == list(range(len(fast)))
+    order = column.vocabulary.to_tokenizer_ids(range(column.spec.classes))
+    assert sorted(order) == list(range(len(fast))) and column.vocabulary.to_internal_ids(order) == list(
+        range(len(fast))
+    )
     for text in (*TEXTS, "<|user|>hello <bos>"):
         ids = fast(text).input_ids
-        assert ids[1:] == column.to_tokenizer_ids(column.ids(text).tolist())
+        assert ids[1:] == column.vocabulary.to_tokenizer_ids(column.ids(text).tolist())
         assert column.decode(column.ids(text)) == text
         found = made(torch.tensor([ids])).logits[0][:, order]
         assert (found - logits(model, column.ids(text))).abs().max() < 1e-4
@@ -340,10 +342,10 @@ def test_a_gpt2_is_imported_with_the_same_logits(config, tmp_path: Path) -> None
     assert ("heads.0.out.weight" in model.family.state_dict()) == bool(
         {"tie_word_embeddings", "bos"} & config.keys()
     )
-    order = column.to_tokenizer_ids(range(column.spec.classes))
+    order = column.vocabulary.to_tokenizer_ids(range(column.spec.classes))
     for text in TEXTS:
         ids = fast(text).input_ids
-        assert ids == column.to_tokenizer_ids(column.ids(text).tolist())
+        assert ids == column.vocabulary.to_tokenizer_ids(column.ids(text).tolist())
         found = made(torch.tensor([[fast.bos_token_id, *ids]])).logits[0][:, order]
         assert found.std() > 0.5 and (found - logits(model, column.ids(text))).abs().max() < 1e-4
     assert 0 not in column.ids("<|endoftext|>")
@@ -359,9 +361,11 @@ def test_a_gpt2_in_a_shorter_window_has_its_first_places(tmp_path: Path) -> None
     ids = fast("The old house of the sea").input_ids[:15]
     column = model.columns["text"]
     found = made(torch.tensor([[fast.eos_token_id, *ids]])).logits[0][
-        :, column.to_tokenizer_ids(range(column.spec.classes))
+        :, column.vocabulary.to_tokenizer_ids(range(column.spec.classes))
     ]
-    assert (found - again(torch.tensor([[0, *column.to_internal_ids(ids)]])).logits[0]).abs().max() < 1e-4
+    assert (
+        found - again(torch.tensor([[0, *column.vocabulary.to_internal_ids(ids)]])).logits[0]
+    ).abs().max() < 1e-4
 
 
 def test_a_gpt2_in_old_files(tmp_path: Path) -> None:

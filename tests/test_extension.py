@@ -68,13 +68,13 @@ class Wave(Modality):
     def decode(self, tokens: Tensor) -> np.ndarray:
         return tokens[:, 0].cpu().numpy() * self.scale
 
-    def restore_known(self, drawn: np.ndarray, value: np.ndarray, mask: Tensor) -> np.ndarray:
-        return np.where(mask.numpy(), value, drawn)
+    def restore_known(self, sample: np.ndarray, value: np.ndarray, mask: Tensor) -> np.ndarray:
+        return np.where(mask.numpy(), value, sample)
 
     def load(self, data: bytes) -> np.ndarray:
         return np.asarray(json.loads(data), np.float32)
 
-    def dump(self, value: np.ndarray, about: Mapping[str, Any] | None = None) -> bytes:
+    def dump(self, value: np.ndarray, metadata: Mapping[str, Any] | None = None) -> bytes:
         return json.dumps(np.asarray(value).tolist()).encode()
 
     def thumbnail(self, value: np.ndarray) -> PIL.Image.Image:

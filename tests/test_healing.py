@@ -50,7 +50,7 @@ def model(text: Text, likes: Mapping[bytes, float], spread: float = 0.0, **optio
         head.weight.normal_(std=spread, generator=torch.Generator().manual_seed(0))
         head.bias.zero_()
         for piece, logit in likes.items():
-            head.bias[text.token_bytes.index(piece)] = logit
+            head.bias[text.vocabulary.token_bytes.index(piece)] = logit
     return made
 
 
@@ -64,7 +64,7 @@ def drawn(made: Model, prompts: list[Any], **sampling_options: Any) -> list[list
         **writing.controls,
         **sampling_options,
     )["text"].tolist()
-    return [[text.token_bytes[i] for i in row[writing.prompt_length(k) :] if i] for k, row in enumerate(rows)]
+    return [[text.vocabulary.token_bytes[i] for i in row[writing.prompt_length(k) :] if i] for k, row in enumerate(rows)]
 
 
 def test_a_prompt_goes_on_with_the_tokens_of_the_whole_word() -> None:
@@ -143,7 +143,7 @@ def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
     """Of a token that is the end of a letter, which is owed, and the beginning of the next."""
     text = column(Document, pairs=[("¬", "â")])  # € is the bytes E2 82 AC
     ids, writing = text.ids("€€")[None], TextPrompts({"text": text}, ["€"])
-    assert ids.shape[1] == 5 and writing.prompt_length(0) == 2 and writing.said(0) == b"\xac"
+    assert ids.shape[1] == 5 and writing.prompt_length(0) == 2 and writing.pending_bytes(0) == b"\xac"
     assert list(stream_text(writing, lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 6)])) == [
         "€"
     ]

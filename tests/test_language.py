@@ -25,7 +25,7 @@ from likewise.data.table import Table
 from likewise.data.token_stream import TokenStream
 from likewise.evaluation.metrics import bits_per_byte as bits_module
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
-from likewise.modalities.document import LONG, Document, passages
+from likewise.modalities.document import MIN_DOCUMENT, Document, split_passages
 from likewise.modalities.text import Text
 from likewise.models.model import Model
 from likewise.models.scoring import windows
@@ -59,7 +59,7 @@ def model(table: Table) -> Model:
 
 def test_passages_are_the_document_again(table: Table) -> None:
     for text in (VERSE, PROSE, "a" * 5000, " \n" * 2000, "one\n" + " " * 1500 + "two"):
-        parts = list(passages(text))
+        parts = list(split_passages(text))
         assert "".join(parts) == text and max(map(len, parts)) <= 800
     assert len(table) > 20 and set(table.kinds) == {"text"} and table.kinds["text"] == "document"
     whole = [row["text"] for row in table.documents("text")]
@@ -188,7 +188,7 @@ def test_processes_draw_the_windows_that_one_would(table: Table) -> None:
 
 
 def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
-    values = list(passages(VERSE))
+    values = list(split_passages(VERSE))
     places = list(reversed(range(len(values))))
     column = Document.fit(values, length=48)
     rows, shares = list(range(len(values) - 2)), [0.999] * (len(values) - 2)
@@ -202,14 +202,14 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
     column = table.columns["text"]
     whole = [column.ids(row["text"]).tolist() for row in table.train.documents("text")]
     texts = [
-        column.decode_ids(ids) for ids in whole
+        column.vocabulary.decode(ids) for ids in whole
     ]  # of which the last tenths are held out, so none ends here
     seen = []
     for batch in itertools.islice(table.train.batches(["text"], 16, seed=1), 20):
         for ids in batch["text"].tolist():
             used = ids[: ids.index(0)] if 0 in ids else ids
             assert set(ids[len(used) :]) <= {0}
-            at = [text.find(column.decode_ids(used)) for text in texts]
+            at = [text.find(column.vocabulary.decode(used)) for text in texts]
             assert max(at) >= 0
             assert len(used) == len(ids)
             seen.append(max(at))
@@ -219,7 +219,7 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
 
 
 def test_a_mapped_file_gives_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    values, places = list(passages(VERSE)), list(reversed(range(len(list(passages(VERSE))))))
+    values, places = list(split_passages(VERSE)), list(reversed(range(len(list(split_passages(VERSE))))))
     column = Document.fit(values, length=16)
     plain = TokenStream.of(column, values, places)
     monkeypatch.setattr(token_stream, "IN_MEMORY", 1000)
@@ -373,7 +373,7 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
     column = Document.fit([value], vocabulary=290)
     assert any(
         piece and piece.decode(errors="replace")[-1] == "\ufffd" and len(piece) > 1
-        for piece in column.token_bytes
+        for piece in column.vocabulary.token_bytes
     )
     for text in (value, "x\u20ac\u20ac"):
         ids = column.ids(text)
@@ -384,12 +384,12 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
 
         assert "".join(stream_text(TextPrompts({"text": column}, [""]), draw)) == text
     spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"  # no letter, a letter, another, and the beginning of one
-    ids = torch.tensor([[column.token_bytes.index(bytes([b])) for b in spelled]])
+    ids = torch.tensor([[column.vocabulary.token_bytes.index(bytes([b])) for b in spelled]])
     pieces = stream_text(
         TextPrompts({"text": column}, [""]),
         lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 8)],
     )
-    assert "".join(pieces) == column.decode_ids(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
+    assert "".join(pieces) == column.vocabulary.decode(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
 
 def test_a_stream_that_is_left_alone_ends() -> None:
@@ -418,9 +418,9 @@ def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
     writing = TextPrompts({"text": column}, None, [" "])
     ids = column.ids("red circle")[None]
     ends = [bool(writing.stop_fn("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
-    assert True in ends and column.decode_ids(ids[0, : ends.index(True) + 1].tolist()).lstrip().startswith(
-        "red "
-    )
+    assert True in ends and column.vocabulary.decode(
+        ids[0, : ends.index(True) + 1].tolist()
+    ).lstrip().startswith("red ")
 
 
 def test_a_stop_is_left_out_and_does_not_count_in_the_prompt(model: Model) -> None:
@@ -544,7 +544,7 @@ def test_the_command_writes(model: Model, tmp_path: Path, capsys: pytest.Capture
 def test_long_cells_are_documents_and_short_ones_are_not() -> None:
     rows = [{"text": f"word {n}"} for n in range(12)]
     assert Table.from_rows(rows).kinds == {"text": "text"}
-    assert Table.from_rows([*rows, {"text": "x" * (LONG + 1)}]).kinds == {"text": "document"}
+    assert Table.from_rows([*rows, {"text": "x" * (MIN_DOCUMENT + 1)}]).kinds == {"text": "document"}
     assert Table.from_rows(rows, {"text": "document"}).kinds == {"text": "document"}
 
 

@@ -164,8 +164,8 @@ def test_tokens_that_were_added_to_the_pairs_are_written_as_they_are() -> None:
     tokenizer.add_tokens(["｜end of it｜", "  "])
     text = Text(tokenizer.to_str(), 8)
     assert (
-        text.token_bytes[-2:] == ("｜end of it｜".encode(), b"  ")
-        and text.decode_ids([257, 258]) == "｜end of it｜  "
+        text.vocabulary.token_bytes[-2:] == ("｜end of it｜".encode(), b"  ")
+        and text.vocabulary.decode([257, 258]) == "｜end of it｜  "
     )
 
 

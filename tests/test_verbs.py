@@ -91,7 +91,7 @@ def test_a_hole_has_no_part_in_the_colours_beside_it() -> None:
     known = np.ones(pixels.shape, dtype=bool)
     known[10:30, 20:37] = False
     pixels[~known] = 0
-    small, holds = Image(12, 12, 1).fitted(PIL.Image.fromarray(pixels), known)
+    small, holds = Image(12, 12, 1).resize_masked(PIL.Image.fromarray(pixels), known)
     assert (np.asarray(small)[holds] == 200).all()
     # The middle 48 x 48 pixels become 12 x 12: columns 20 to 36 are 8 to 24 of them, rows 10 to 29 start in half a cell.
     hole = np.zeros((12, 12), dtype=bool)

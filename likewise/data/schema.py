@@ -21,7 +21,7 @@ from likewise.data.arrow import (
 )
 from likewise.modalities import KINDS
 from likewise.modalities.columns import ColumnSummary
-from likewise.modalities.document import LONG, passages
+from likewise.modalities.document import MIN_DOCUMENT, split_passages
 from likewise.modalities.files import file_cell
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def infer_schema(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict
             f"leave one of them out, or say --kind {documents[1]}=text if it is short"
         )
     if PASSAGE in data.column_names and not documents:
-        raise TableError(f"a text has more than {LONG:,} bytes; leave --kind out: it is a document")
+        raise TableError(f"a text has more than {MIN_DOCUMENT:,} bytes; leave --kind out: it is a document")
     if documents and PASSAGE not in data.column_names:
         data = data.map(
             _split_document,
@@ -87,7 +87,7 @@ def infer_schema(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict
 
 def _split_document(rows: dict[str, list[Any]], places: Sequence[int], name: str) -> dict[str, list[Any]]:
     """One row -> a row for each passage of its document."""
-    cut = list(passages(rows[name][0])) if rows[name][0] else rows[name]
+    cut = list(split_passages(rows[name][0])) if rows[name][0] else rows[name]
     others = {n: values * len(cut) for n, values in rows.items() if n != name}
     return {
         **{n: cut if n == name else others[n] for n in rows},

@@ -27,7 +27,7 @@ from likewise.data.arrow import (
 )
 from likewise.data.datasets import DATASETS
 from likewise.modalities import KINDS, Modality
-from likewise.modalities.document import LONG, passages
+from likewise.modalities.document import MIN_DOCUMENT, split_passages
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -155,10 +155,10 @@ def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset
 
     classes, size, parts = all(p.parent != folder for p in files), 0, []
     columns: dict[str, list[Any]] = {}
-    whole = all(p.stat().st_size <= LONG for p in files)
+    whole = all(p.stat().st_size <= MIN_DOCUMENT for p in files)
     for i, path in enumerate(files):
         text = _decode(path, encoding)
-        cut = [text] if whole else list(passages(text)) or [text]  # an empty one is a row that is not right
+        cut = [text] if whole else list(split_passages(text)) or [text]  # an empty one is a row that is not right
         columns.setdefault("text", []).extend(cut)
         columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(cut))
         if classes:

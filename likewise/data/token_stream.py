@@ -41,7 +41,7 @@ class TokenStream:
         counts, chunks, file, kept = [], [], None, 0
         width = np.uint16 if column.spec.classes < 2**16 else np.uint32
         for group in _groups(values):
-            rows = column.all_ids(group)
+            rows = column.encode_unpadded(group)
             counts += map(len, rows)
             chunks.append(np.concatenate([np.asarray(row, dtype=width) for row in rows]))
             kept += chunks[-1].nbytes

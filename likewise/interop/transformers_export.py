@@ -118,11 +118,11 @@ def tokenizer_json(column: Text) -> tuple[dict[str, Any], str]:
     """
     state = json.loads(column.tokenizer)
     pairs = state["model"]["vocab"]
-    vocabulary = dict(zip(pairs, column.to_internal_ids([*pairs.values()]), strict=True))
+    vocabulary = dict(zip(pairs, column.vocabulary.to_internal_ids([*pairs.values()]), strict=True))
     added = [
         {**token, "id": new}
         for token in state["added_tokens"]
-        for new in column.to_internal_ids([token["id"]])
+        for new in column.vocabulary.to_internal_ids([token["id"]])
     ]
     vocabulary |= {token["content"]: token["id"] for token in added}
     end = next((word for word, i in vocabulary.items() if i == 0), None)

@@ -1,4 +1,4 @@
-"""The kinds of column, one file each: how a value becomes tokens and how tokens become a value.
+"""The kinds of column, one file each: how a value becomes tokens and tokens become a value.
 
 A modality knows no network and no family. To add one, write a frozen dataclass that implements `Modality`
 (base.py) and pass it to `register` (registry.py); see docs/contributing.md. A column seen through a trained
@@ -15,9 +15,11 @@ from likewise.modalities.latent import Coder, Latent
 from likewise.modalities.number import Number
 from likewise.modalities.registry import KINDS, modality_from_json, register
 from likewise.modalities.text import Text
+from likewise.modalities.tokenizer import ByteBPE
 
 __all__ = [
     "KINDS",
+    "ByteBPE",
     "Coder",
     "Document",
     "Image",

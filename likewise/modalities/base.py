@@ -1,11 +1,10 @@
-"""Modality: what a column's values are, and how they become tokens and back. Knows no family and no network.
+"""Modality: the values of a column, and their conversion to tokens and back. Knows no family and no network.
 
-Whatever else the package needs to know of a kind of column is an attribute or a method here, with a default:
-how it is recognised and stored in a table, checked, described, shown as a picture, written to a file.
+Everything else that the package needs to know about a kind of column is an attribute or a method here, with a
+default: how it is recognised and stored in a table, checked, described, shown as a picture, written to a file.
 
-A modality is a frozen dataclass whose fields are exactly what `fit` learned from the training rows, all of
-them JSON values: that is what a checkpoint stores, so a model decodes its own samples with no data set at
-hand.
+A modality is a frozen dataclass. Its fields are what `fit` learned from the training rows, all of them JSON
+values: a checkpoint stores them, so a model decodes its samples without the data set.
 """
 
 from __future__ import annotations
@@ -25,93 +24,102 @@ from torch import Tensor
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary
 
-Row = dict[str, Any]  # column -> a value a person can look at
+Row = dict[str, Any]  # column -> a value as people see it: a picture, a string, a number
+Role = Literal["value", "class", "prompt"]
 
 
 class Modality(ABC):
     """One kind of column. Subclasses are frozen dataclasses and are final."""
 
     kind: str  # the name in schemas and messages: "image", "text", "label", "number"
-    media_type: str  # of the bytes that `dump` writes
-    suffix: str  # of a file with those bytes, with the dot
+    media_type: str  # MIME type of the bytes that `dump` returns
+    suffix: str  # of files of that type, with the dot
 
     lossless: bool = True  # whether tokens determine the value, so that their density is its density
-    log_scale: float = 0.0  # log |d float / d value|: turns a density of tokens into one of values
-    bin_width: float = 0.0  # width, in tokens' units, of what `decode` rounds to one value, or 0
 
     # ---- in a table
     dtypes: frozenset[str] = frozenset()  # stored types (ColumnSummary.dtype) that it can read
-    value_type: type | None = None  # of values in memory that `to_cell` stores in another form
-    file_suffixes: tuple[str, ...] = ()  # endings of files that each hold one value, with the dot
-    numeric: bool = False  # whether numbers that are written in a text file are read as numbers
-    as_string: bool = False  # whether values are stored as strings, whatever they were read as
-    passages: bool = False  # whether a long value is stored as a row for each of its passages
-    lazy: bool = False  # whether values are large, so that they are read one by one
-    accepts_all: bool = False  # whether any readable value fits, whatever `fit` has learned
+    value_type: type | None = None  # type of values in memory that `to_cell` converts for storage
+    file_suffixes: tuple[str, ...] = ()  # of files that hold one value each, with the dot
+    numeric: bool = False  # whether numbers in a text file are parsed
+    as_string: bool = False  # whether values are stored as strings, whatever type they are read as
+    passages: bool = False  # whether a long value is stored as one row per passage
+    lazy: bool = False  # whether values are large and read one by one
+    accepts_all: bool = False  # whether any readable value can be encoded, whatever `fit` has learned
     groupable: bool = True  # whether rows can be held out in groups of equal values
-    role: Literal["value", "class", "prompt"] = "value"
-    # "class": one of a fixed set, each of which stays in training; "prompt": words that describe a row, whose
-    # combinations are held out and which a bare word on a command line stands for
+    role: Role = "value"
+    # "class": one of a fixed set, each of which stays in training; "prompt": words that describe a row: new
+    # combinations of them are held out, and free text on a command line is such a value
 
     # ---- elsewhere
-    visual: bool = False  # whether a value is shown by its `thumbnail`, not in words
-    default_family: str = "flow"  # of models whose targets all say the same
-    target_rank: int = 20  # in a formula that is suggested for a table, lower ranks stand first
+    visual: bool = False  # whether values are displayed by their `thumbnail`, not as text
+    default_family: str = "flow"  # of a model, where all of its targets agree
+    target_rank: int = 20  # in a suggested formula, columns of a lower rank come first
 
     @classmethod
     @abstractmethod
-    def fit(cls, values: Sequence[Any], **options: Any) -> Self:
-        """Learn size, vocabulary or scale from TRAINING values; a subclass's keywords are its options."""
+    def fit(cls, values: Sequence[Any], *args: Any, **options: Any) -> Self:
+        """Learn size, vocabulary or scale from TRAINING values. Keyword-only parameters are its options."""
 
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
-        """The same with room for these values, from which nothing else is learned."""
+        """The same with room for these values; nothing else is learned from them."""
         return self
 
     @property
     @abstractmethod
     def spec(self) -> Spec:
-        """The tokens that `encode` makes."""
+        """The shape and type of the tokens that `encode` returns."""
+
+    @property
+    def log_scale(self) -> float:
+        """log |d float / d value|: converts a density of tokens into a density of values."""
+        return 0.0
+
+    @property
+    def bin_width(self) -> float:
+        """Width, in units of tokens, of the interval that `decode` rounds to one value; 0 for none."""
+        return 0.0
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
-        """Why `encode` would refuse or damage this value, or None if it is good."""
+        """Why `encode` would refuse or damage this value, or None."""
 
     @abstractmethod
     def encode(self, value: Any) -> Tensor:
-        """A value a person can look at -> (T, C) float32, or (T,) int64 where the spec is categorical."""
+        """A value -> (T, C) float32, or (T,) int64 where the spec is categorical."""
 
     @abstractmethod
     def decode(self, tokens: Tensor) -> Any:
-        """The inverse of `encode`, for any tokens of that shape, not only those that `encode` made."""
+        """The inverse of `encode`, for any tokens of that shape, samples of a model too."""
 
     # ---- stored values
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
-        """How well the kind suits a column: 0 not at all; the highest of all kinds is taken, the first of equals.
+        """How well the kind suits a column, 0 for not at all. The highest of all kinds wins, the first of equals.
 
-        By convention 1 is "can be read so", 2 "looks so", 3 "is named or typed so", 4 overrides these.
+        By convention: 1 can be read as this kind, 2 looks like it, 3 has its name or type, 4 overrides these.
         """
         return 0
 
     @classmethod
     def to_cell(cls, value: Any) -> Any:
-        """A value in memory -> what a table stores; only called for a `value_type`."""
+        """A value in memory -> its stored form; called for values of `value_type` only."""
         return value
 
     @classmethod
     def from_cell(cls, cell: Any) -> Any:
-        """What a table stores -> a value. Raises ValueError that says what is wrong."""
+        """The stored form -> a value. Raises ValueError with the reason."""
         return cell
 
     @classmethod
     def peek_cell(cls, cell: Any) -> Any:
-        """The same, where large contents may be read later, when they are used."""
+        """The same; large contents may be read later, when they are used."""
         return cls.from_cell(cell)
 
     @classmethod
     def check_cell(cls, cell: Any) -> CellCheck:
-        """Whether a stored value can be used, whatever `fit` will learn."""
+        """Whether a stored value can be used, before `fit` has learned anything."""
         content = repr(cell).encode(errors="surrogatepass")
         if cell is None:
             return CellCheck(content, "missing")
@@ -119,69 +127,79 @@ class Modality(ABC):
 
     @classmethod
     def column_warnings(cls, name: str, traits: Counter[str], rows: int) -> list[str]:
-        """What is worth a look in a column whose values have these traits, see CellCheck."""
+        """Warnings about a column of so many rows, from the counts of its values' traits; see CellCheck."""
         return []
 
     # ---- tokens
 
     def encode_all(self, values: Sequence[Any]) -> Tensor:
-        """`encode` of at least one value, (N, T, C) or (N, T); at once where a network does it."""
+        """`encode` of at least one value, (N, T, C) or (N, T); one batch where a network encodes."""
         return torch.stack([self.encode(value) for value in values])
 
     def decode_all(self, tokens: Tensor) -> list[Any]:
         """`decode` of (N, T, C) or (N, T)."""
         return [self.decode(value) for value in tokens]
 
+    def num_tokens(self, value: Any) -> int:
+        """The number of tokens of a value, whether or not there is room for them."""
+        return self.spec.tokens
+
+    def encode_unpadded(self, values: Sequence[Any]) -> list[list[int]]:
+        """The ids of each value at its full length, without an end; of a windowed column."""
+        raise NotImplementedError(f"a column of the kind {self.kind} is not learned in windows")
+
     def token_mask(self, mask: Tensor) -> Tensor:
-        """A mask of bool over a value's grid -> which tokens hold, (T,). Raises ValueError for its size."""
+        """A mask of bool over a value's grid -> the mask of its tokens, (T,). Raises ValueError for its size."""
         if mask.numel() != self.spec.tokens:
             raise ValueError(
                 f"the mask has {mask.numel()} places, the column {self.spec.tokens} ({self.spec.grid})"
             )
         return mask.flatten()
 
-    def restore_known(self, drawn: Any, value: Any, mask: Tensor) -> Any:
-        """What was drawn, with the value where the mask holds: as it is where tokens tell all of a value."""
-        return drawn
+    def restore_known(self, sample: Any, value: Any, mask: Tensor) -> Any:
+        """A sample with the value put back where the mask is True; unchanged where tokens are lossless."""
+        return sample
 
     @abstractmethod
     def load(self, data: bytes) -> Any:
-        """The bytes of a file, or of a request, -> a value. Raises ValueError that says what is wrong."""
+        """The bytes of a file or a request -> a value. Raises ValueError with the reason."""
 
     @abstractmethod
-    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
-        """A value -> the bytes of a file of `media_type`, with `about` in it where the format has room."""
+    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
+        """A value -> the bytes of a file of `media_type`, with `metadata` where the format stores any."""
 
     def parse(self, text: str) -> Any:
-        """A value written on a command line: the text itself, or the path of a file where values are no text.
+        """An argument of a command line -> a value: the text itself, or the path of a file if values are no text.
 
-        Raises ValueError that says what is wrong, OSError for a file that cannot be read.
+        Raises ValueError with the reason, OSError for a file that cannot be read.
         """
         return self.load(text.encode() if self.media_type.startswith("text/") else Path(text).read_bytes())
 
-    # ---- for people
+    # ---- display
 
     def describe(self) -> str:
-        """What was learned, in a few words: "24 x 24 pixels, grey"."""
+        """What `fit` learned, in a few words: "24 x 24 pixels, grey"."""
         spec = self.spec
         if spec.categorical:
             return f"at most {spec.tokens} tokens of a vocabulary of {spec.classes:,}"
         return f"{' x '.join(map(str, spec.grid))} tokens of {spec.width} floats"
 
     def summarize(self, value: Any, longest: int = 60) -> str:
-        """A value in one short line."""
+        """A value in one line of at most `longest` characters."""
         line = " ".join((f"{value:g}" if isinstance(value, float) else str(value)).split())
         return line if len(line) <= longest else line[: longest - 3] + "..."
 
     def thumbnail(self, value: Any) -> PIL.Image.Image:
-        """A picture of a value, of a kind that is `visual`."""
+        """A picture of a value; of kinds that are `visual`."""
         raise NotImplementedError(f"a value of the kind {self.kind} has no thumbnail")
 
     def to_json(self) -> dict[str, Any]:
-        """What `fit` learned, as JSON values with the kind."""
+        """The fields and the kind, as JSON values."""
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(f"{type(self).__name__} is not a dataclass; decorate it, or write a to_json")
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:
-        """The keywords of `fit`: the signature is the schema."""
+        """The keyword-only parameters of `fit`: the signature is the schema."""
         return {n: p for n, p in inspect.signature(cls.fit).parameters.items() if p.kind is p.KEYWORD_ONLY}

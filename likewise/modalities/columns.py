@@ -1,4 +1,4 @@
-"""What a modality is told of a column before it has seen values, and what checking one stored value finds."""
+"""Records about stored columns: the summary that a kind is inferred from, and the check of one value."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """A column as it is stored, from which its kind is inferred.
+    """A stored column, as its kind is inferred from it.
 
-    dtype         "string", "int", "float", "bool", "list", a file type ("image", "audio", "video"), or what
-                  the data set calls it where it is none of these
-    rows          their number
-    count_unique  number of distinct values, computed when asked for
-    max_length    characters of the longest string, 0 where values are no strings
+    dtype         "string", "int", "float", "bool", "list", a file type ("image", "audio", "video"), or else
+                  the data set's own name of the type
+    rows          the number of rows
+    count_unique  computes the number of distinct values
+    max_length    characters of the longest string, 0 for other values
     """
 
     name: str
@@ -31,7 +31,12 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class CellCheck:
-    """One stored value: its bytes, for a hash; why it cannot be used; a trait that its column should share."""
+    """One stored value.
+
+    content  its bytes, for a hash
+    problem  why it cannot be used
+    trait    a property that all values of the column should share, such as "grey"
+    """
 
     content: bytes
     problem: str | None = None

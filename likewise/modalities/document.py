@@ -1,4 +1,4 @@
-"""Document: a text of any length, learned in windows."""
+"""Document: a text of any length, learned in windows of tokens."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary
-from likewise.modalities.text import BYTES, Text, learn
+from likewise.modalities.text import Text
+from likewise.modalities.tokenizer import BYTE_IDS, MAX_MERGES, train_byte_bpe
 
-LONG = 4096  # characters above which a text is a document
+MIN_DOCUMENT = 4096  # characters; longer texts are documents
 WINDOW = 256  # tokens
-PASSAGE = 800  # characters of a row, at most: about as much as a window of pairs holds
-SMALL = 500_000  # characters below which bytes, of which each is seen often, beat pairs
-MOST = 4096  # pairs
+MAX_PASSAGE = 800  # characters of a row, about as much as a window of merged ids holds
+MIN_CHARACTERS = 500_000  # of training text from which merges are learned; below it bytes are better
 
 
 @dataclass(frozen=True)
 class Document(Text):
-    """A text whose values are passages of documents: ids on the grid (length,), from anywhere in one.
+    """A text whose values are passages of documents: ids on the grid (length,), from any place in one.
 
-    A row is a passage, and the next row of the document goes on where it ends. What is learned are windows of
-    `length` tokens that begin anywhere and end with id 0 where the document does. Unlike a Text it is taken
-    as it is, without a space before it, so passages put together are the document.
+    A row is a passage, and the document's next row continues it. A model learns windows of `length` tokens
+    that begin anywhere; where the document ends, id 0 follows. Unlike a Text it has no prefix, so that its
+    passages put together are the document.
 
     >>> text = Document.fit(["To be, or not ", "to be."])
-    >>> text.spec.running, text.decode(text.encode("to be"))
+    >>> text.spec.windowed, text.decode(text.encode("to be"))
     (True, 'to be')
     """
 
@@ -45,26 +45,26 @@ class Document(Text):
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
-        """Learn a byte-pair vocabulary (Sennrich et al., 2016) of `vocabulary` ids; `length` tokens a window.
+        """Learn a byte-pair vocabulary of `vocabulary` ids, for windows of `length` tokens.
 
-        Without `vocabulary`: plain bytes below half a million characters, else these and at most 4,096 pairs.
-        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte
-        and a `length` below 2.
+        Without `vocabulary`: plain bytes below half a million characters, else at most 4,096 merges as well.
+        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte and a `length`
+        below 2.
         """
         if length is not None and length < 2:
             raise ValueError(f"length={length}: a window of a document has at least 2 tokens")
         characters = sum(map(len, values))
         if vocabulary is None:
-            vocabulary = BYTES + (0 if characters < SMALL else MOST)
-        return cls(learn(values, vocabulary).to_str(), length or WINDOW)
+            vocabulary = BYTE_IDS + (0 if characters < MIN_CHARACTERS else MAX_MERGES)
+        return cls(train_byte_bpe(values, vocabulary).to_str(), length or WINDOW)
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
-        return 4 if column.dtype == "string" and column.max_length > LONG else 0
+        return 4 if column.dtype == "string" and column.max_length > MIN_DOCUMENT else 0
 
     @classmethod
     def check_cell(cls, cell: Any) -> CellCheck:
-        """A passage of spaces alone is one; an empty document is not."""
+        """A passage of spaces alone is valid; an empty document is not."""
         check = super().check_cell(cell)
         return replace(check, problem=None) if isinstance(cell, str) and cell else check
 
@@ -72,43 +72,42 @@ class Document(Text):
         return f"windows of {self.length} tokens of a vocabulary of {self.spec.classes:,}"
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
-        return self  # a window ends where it ends
+        return self  # windows have one length, whatever the texts
 
     @property
     def spec(self) -> Spec:
         return replace(super().spec, windowed=True)
 
     def num_scored_tokens(self, value: str) -> int:
-        return self.tokens(value)  # it may go on
+        return self.num_tokens(value)  # no end, since the document may continue
 
     def check(self, value: str) -> str | None:
         return self.invalid_reason(value)
 
-    def all_ids(self, values: Sequence[str]) -> list[list[int]]:
-        """The ids of several texts of any length, without ends, at once."""
-        return [self.to_internal_ids(e.ids) for e in self._tokenizer.encode_batch(list(values))]
+    def encode_unpadded(self, values: Sequence[str]) -> list[list[int]]:
+        return self.vocabulary.encode_batch(values)
 
     def encode(self, value: str) -> Tensor:
-        """The beginning of a text -> (length,) int64, the end after it if there is room."""
+        """The first window of a text -> (length,) int64, padded with the end."""
         ids = self.ids(value)[: self.length]
         return torch.nn.functional.pad(ids, (0, self.length - len(ids)))
 
 
-def passages(document: str, most: int = PASSAGE) -> Iterator[str]:
-    """A text in parts of about the same size, at most `most` characters, cut before a word, if possible after
-    a line.
+def split_passages(document: str, max_length: int = MAX_PASSAGE) -> Iterator[str]:
+    """A text in parts of about equal size, at most `max_length` characters: cut after a line if possible, else
+    before a word.
 
-    >>> list(passages("one two\\nthree four", 12))
+    >>> list(split_passages("one two\\nthree four", 12))
     ['one two\\n', 'three four']
     """
-    at = 0
-    while (rest := len(document) - at) > most:
-        size = math.ceil(rest / math.ceil(rest / most))  # so that no small part is left in the end
-        part = document[at : at + size]
+    start = 0
+    while (rest := len(document) - start) > max_length:
+        size = math.ceil(rest / math.ceil(rest / max_length))  # so that the last part is no smaller
+        part = document[start : start + size]
         lines = [m.end() for m in re.finditer(r"\n+", part) if size // 2 <= m.end() < size]
         words = [m.start() for m in re.finditer(r"\s+", part) if m.start() > size // 2]
         cut = lines[-1] if lines else words[-1] if words else size
-        yield document[at : at + cut]
-        at += cut
-    if at < len(document):
-        yield document[at:]
+        yield document[start : start + cut]
+        start += cut
+    if start < len(document):
+        yield document[start:]

@@ -1,4 +1,4 @@
-"""Values that are files: a table stores each as {bytes, path}, and reads it when it is used."""
+"""Values that are files: a table stores {bytes, path} and reads the file when the value is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def file_cell(value: Any) -> Any:
-    """The bytes of a file -> {bytes, path}; what is stored so already, or missing, as it is."""
+    """The bytes of a file -> {bytes, path}; cells of that form and missing ones stay as they are."""
     return {"bytes": value, "path": None} if isinstance(value, bytes) else value
 
 
@@ -19,5 +19,5 @@ def cell_bytes(cell: Mapping[str, Any]) -> bytes:
     try:
         return Path(cell["path"]).read_bytes()
     except (OSError, TypeError) as error:
-        why = getattr(error, "strerror", error)
-        raise ValueError(f"cannot open the file {cell['path']!r}: {why}") from None
+        reason = getattr(error, "strerror", error)
+        raise ValueError(f"cannot open the file {cell['path']!r}: {reason}") from None

@@ -25,16 +25,16 @@ from likewise.modalities.base import Modality
 from likewise.modalities.columns import CellCheck, ColumnSummary
 from likewise.modalities.files import cell_bytes, file_cell
 
-LARGEST = 64  # pixels a side by default: what a CPU trains in minutes; the option `size` asks for more
+MAX_SIDE = 64  # pixels by default, which a CPU trains in minutes; the option `size` overrides it
 BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
-UNREADABLE = (OSError, ValueError, SyntaxError, *BOMBS)  # what Pillow raises
+UNREADABLE = (OSError, ValueError, SyntaxError, *BOMBS)  # the errors that Pillow raises
 
 
 @dataclass(frozen=True)
 class Image(Modality):
     """A picture of `height` x `width` pixels with 1 (grey) or 3 (colour) channels, floats in [-1, 1].
 
-    One of another shape is cropped at the centre and resized with antialiasing; transparency is put on white.
+    Other shapes are cropped at the centre and resized with antialiasing; transparent pixels become white.
 
     >>> image = Image(height=2, width=2, channels=1)
     >>> tokens = image.encode(PIL.Image.new("RGBA", (8, 4), (0, 0, 0, 0)))      # transparent, so white
@@ -67,8 +67,8 @@ class Image(Modality):
     ) -> Self:
         """A square of `size` pixels with 1 or 3 `channels`. Raises ValueError for other options.
 
-        Without `size`: that of the pictures if they share one of at most 64 pixels a side, else a square of
-        their median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
+        Without `size`: that of the pictures if all have the same, of at most 64 pixels a side; else a square
+        of their median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
         """
         if size is not None and size < 1:
             raise ValueError(f"size={size}: a picture has at least 1 pixel a side")
@@ -79,9 +79,11 @@ class Image(Modality):
             raise ValueError("there is no picture to learn the size from")
         channels = channels or max(c for _, _, c in shapes)
         sizes = {(height, width) for height, width, _ in shapes}
-        if size is None and len(sizes) == 1 and max(map(max, sizes)) <= LARGEST:
+        if size is None and len(sizes) == 1 and max(map(max, sizes)) <= MAX_SIDE:
             return cls(*sizes.pop(), channels)
-        size = size or min(LARGEST, int(statistics.median(min(height, width) for height, width, _ in shapes)))
+        size = size or min(
+            MAX_SIDE, int(statistics.median(min(height, width) for height, width, _ in shapes))
+        )
         return cls(size, size, channels)
 
     @property
@@ -98,38 +100,39 @@ class Image(Modality):
         return None
 
     def encode(self, value: PIL.Image.Image) -> Tensor:
-        """A picture -> (height * width, channels) float32 in [-1, 1]. Raises ValueError for a broken one."""
+        """A picture -> (height * width, channels) float32 in [-1, 1]. Raises ValueError if it is unreadable."""
         if reason := self.check(value):
             raise ValueError(reason)
-        image = _flat(value, "L" if self.channels == 1 else "RGB")
+        image = _convert(value, "L" if self.channels == 1 else "RGB")
         if image.size != (self.width, self.height):
             image = PIL.ImageOps.fit(image, (self.width, self.height), PIL.Image.Resampling.LANCZOS)
         pixels = np.asarray(image, dtype=np.float32).reshape(-1, self.channels)
         return torch.from_numpy(pixels / 127.5 - 1)
 
-    def fitted(self, value: PIL.Image.Image, known: np.ndarray) -> tuple[PIL.Image.Image, np.ndarray]:
-        """A picture of which only the pixels `known`, (H, W) bool, hold, at this size, and which of it hold.
+    def resize_masked(self, value: PIL.Image.Image, known: np.ndarray) -> tuple[PIL.Image.Image, np.ndarray]:
+        """A picture with the mask of its known pixels, (H, W) bool -> both at this modality's size.
 
-        What does not hold has no part in averages; a pixel holds if all that lies under it does.
+        Unknown pixels have no weight in the averages; a pixel of the result is known if all pixels under it
+        are.
         """
-        pixels = np.asarray(_flat(value, "L" if self.channels == 1 else "RGB"), dtype=np.float32)
+        pixels = np.asarray(_convert(value, "L" if self.channels == 1 else "RGB"), dtype=np.float32)
         if known.shape != (self.height, self.width):
             weight = known.astype(np.float32)
-            near = self._fit(weight, PIL.Image.Resampling.LANCZOS).clip(min=0.1)
+            total = self._resize(weight, PIL.Image.Resampling.LANCZOS).clip(min=0.1)
             channels = (
-                self._fit(channel * weight, PIL.Image.Resampling.LANCZOS) / near
+                self._resize(channel * weight, PIL.Image.Resampling.LANCZOS) / total
                 for channel in np.atleast_3d(pixels).transpose(2, 0, 1)
             )
             pixels = np.stack(list(channels), axis=-1).reshape(self.height, self.width, *pixels.shape[2:])
-            known = self._fit(weight, PIL.Image.Resampling.BOX) > 0.999
+            known = self._resize(weight, PIL.Image.Resampling.BOX) > 0.999
         return PIL.Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), known
 
-    def _fit(self, values: np.ndarray, method: PIL.Image.Resampling) -> np.ndarray:
-        """(H, W) float32, cropped and resized as `encode` does -> (height, width)."""
+    def _resize(self, values: np.ndarray, method: PIL.Image.Resampling) -> np.ndarray:
+        """(H, W) float32 -> (height, width), cropped and resized as in `encode`."""
         return np.asarray(PIL.ImageOps.fit(PIL.Image.fromarray(values), (self.width, self.height), method))
 
     def decode(self, tokens: Tensor) -> PIL.Image.Image:
-        """(height * width, channels) floats -> a picture; what lies outside [-1, 1] is clamped."""
+        """(height * width, channels) floats, clamped to [-1, 1] -> a picture."""
         pixels = tokens.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).numpy()
         pixels = pixels.reshape(self.height, self.width, self.channels)
         return PIL.Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
@@ -167,8 +170,8 @@ class Image(Modality):
         if not 0 < grey < rows:
             return []
         return [
-            f"{name}: {grey} of {rows} pictures are grey, the others in colour; say with channels=1 or "
-            "channels=3 what all should be"
+            f"{name}: {grey} of {rows} pictures are grey, the others in colour; choose channels=1 or "
+            "channels=3 for all"
         ]
 
     def describe(self) -> str:
@@ -187,14 +190,14 @@ class Image(Modality):
     def load(self, data: bytes) -> PIL.Image.Image:
         return read(data)
 
-    def dump(self, value: PIL.Image.Image, about: Mapping[str, Any] | None = None) -> bytes:
-        return write(value, about)
+    def dump(self, value: PIL.Image.Image, metadata: Mapping[str, Any] | None = None) -> bytes:
+        return write(value, metadata)
 
 
 def peek(data: bytes) -> PIL.Image.Image:
-    """The bytes of a picture file -> its size and mode; pixels are read when asked for. Raises ValueError."""
+    """The bytes of a picture file -> a picture whose pixels are decoded on first use. Raises ValueError."""
     try:
-        with warnings.catch_warnings():  # a picture that is too large is refused, whatever Pillow calls it
+        with warnings.catch_warnings():  # too large a picture is an error, even where Pillow only warns
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             return PIL.Image.open(io.BytesIO(data))
     except BOMBS as error:
@@ -206,7 +209,7 @@ def peek(data: bytes) -> PIL.Image.Image:
 
 
 def read(data: bytes) -> PIL.Image.Image:
-    """The bytes of a picture file -> the picture with its pixels, turned upright. Raises ValueError."""
+    """The bytes of a picture file -> the decoded picture, upright. Raises ValueError."""
     image = peek(data)
     try:
         image.load()
@@ -215,38 +218,38 @@ def read(data: bytes) -> PIL.Image.Image:
         raise ValueError(f"unreadable picture: {error}") from None
 
 
-def write(image: PIL.Image.Image, about: Mapping[str, Any] | None = None) -> bytes:
-    """A picture -> the bytes of a PNG file, whose text chunks `likewise:NAME` have the values of `about`."""
+def write(image: PIL.Image.Image, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """A picture -> the bytes of a PNG file, with `metadata` in text chunks `likewise:NAME`."""
     info = PngInfo()
-    for name, value in (about or {}).items():
+    for name, value in (metadata or {}).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         info.add_text(f"likewise:{name}", text)
     file = io.BytesIO()
-    kept = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-    (image if kept else image.convert("RGB")).save(file, "PNG", pnginfo=info)
+    supported = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+    (image if supported else image.convert("RGB")).save(file, "PNG", pnginfo=info)
     return file.getvalue()
 
 
 def channels_of(image: PIL.Image.Image) -> int:
-    """1 if the picture's mode is grey, else 3."""
+    """1 for a grey mode, else 3."""
     return 1 if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16") else 3
 
 
-def grey(image: PIL.Image.Image) -> np.ndarray:
-    """How light the pixels are, from 0 to 255: (H, W) uint8."""
-    return np.asarray(_flat(image, "L"))
+def luminance(image: PIL.Image.Image) -> np.ndarray:
+    """The lightness of the pixels, from 0 to 255: (H, W) uint8."""
+    return np.asarray(_convert(image, "L"))
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """The picture turned as its camera says, and the same object if it says nothing: a copy takes time."""
-    turned = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
-    return PIL.ImageOps.exif_transpose(image) if turned else image
+    """The picture rotated by its EXIF orientation; the same object if that is the default, to save a copy."""
+    rotated = image.getexif().get(PIL.ExifTags.Base.Orientation, 1) != 1
+    return PIL.ImageOps.exif_transpose(image) if rotated else image
 
 
-def _flat(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """The picture in `mode`, without transparency."""
+def _convert(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
+    """The upright picture in `mode`, on white where it is transparent."""
     image = _upright(image)
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow's own conversion clips at 255
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's conversion clips at 255
         image = PIL.Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

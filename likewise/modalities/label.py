@@ -15,9 +15,9 @@ from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
 from likewise.modalities.columns import ColumnSummary
 
-NAME = "label"  # of a column that is labels however many there are
-FEW_STRINGS, FEW_NUMBERS = 256, 32  # different values at most, each twice on average: these are labels
-LISTED = 10  # classes that a description names
+NAME = "label"  # a column of this name has labels, however many there are
+MAX_STRINGS, MAX_NUMBERS = 256, 32  # distinct values of a column of labels, each twice on average
+MAX_LISTED = 10  # classes in a description
 
 
 @dataclass(frozen=True)
@@ -41,30 +41,30 @@ class Label(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[Any]) -> Self:
-        """The distinct values, in numeric order if all are whole numbers, else in alphabetic order."""
+        """The distinct values, in numeric order if all are integers, else in alphabetic order."""
         names = {str(value) for value in values}
-        whole = all(name.removeprefix("-").isdecimal() for name in names)
-        return cls(tuple(sorted(names, key=int if whole else None)))
+        integers = all(name.removeprefix("-").isdecimal() for name in names)
+        return cls(tuple(sorted(names, key=int if integers else None)))
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
-        """A column of that name, truth values, and few different strings or whole numbers."""
+        """A column of the name "label", booleans, and few distinct strings or integers."""
         if column.dtype not in ("string", "int", "bool"):
             return 0
         if column.name == NAME and column.dtype != "bool":
             return 3
-        few = FEW_STRINGS if column.dtype == "string" else FEW_NUMBERS
-        return (
-            2 if column.dtype == "bool" or (column.unique <= few and 2 * column.unique <= column.rows) else 0
-        )
+        if column.dtype == "bool":
+            return 2
+        most = MAX_STRINGS if column.dtype == "string" else MAX_NUMBERS
+        return 2 if column.unique <= most and 2 * column.unique <= column.rows else 0
 
     def describe(self) -> str:
         """
         >>> Label(("cat", "dog")).describe()
         '2 classes: cat, dog'
         """
-        more = ", ..." if len(self.classes) > LISTED else ""
-        return f"{len(self.classes)} classes: {', '.join(self.classes[:LISTED])}{more}"
+        more = ", ..." if len(self.classes) > MAX_LISTED else ""
+        return f"{len(self.classes)} classes: {', '.join(self.classes[:MAX_LISTED])}{more}"
 
     @property
     def spec(self) -> Spec:
@@ -74,7 +74,7 @@ class Label(Modality):
         return None if str(value) in self._ids else did_you_mean("class", str(value), self.classes)
 
     def encode(self, value: Any) -> Tensor:
-        """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest."""
+        """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest name."""
         if reason := self.check(value):
             raise ValueError(reason)
         return torch.tensor([self._ids[str(value)]])
@@ -88,7 +88,7 @@ class Label(Modality):
             raise ValueError(reason)
         return name
 
-    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
+    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
         return str(value).encode()
 
     @cached_property

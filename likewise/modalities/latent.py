@@ -1,11 +1,11 @@
-"""Latent: a column seen through a trained model, `image@codes`: its values stay, its tokens are codes.
+"""Latent: a column seen through a trained model, `image@codes`: the same values, with codes as tokens.
 
     tokens = (codes - mean) / std,   codes = encoder(value),   mean and std of each float of a code        (1)
 
-What is drawn is decoded on the way out, so a latent is a column like any other (Rombach et al., 2022). Ids
-stay as they are. Of a model without a way back, such as an embedding, the values are the codes themselves,
-vectors, and the column's own values are taken as well. Codes of values of different lengths (padded) are for
-sources alone, whose values are the column's own; (1) is of codes up to the end, and after it all is 0.
+Sampled codes are decoded, so a latent is a column like any other (Rombach et al., 2022). Codes that are ids
+are not scaled. If the model has no decoder, as for an embedding, the values are the codes themselves, vectors;
+the column's own values are accepted too. Codes of variable length (padded) are for sources only, with the
+column's own values; (1) then applies up to the end, and the padding is 0.
 """
 
 from __future__ import annotations
@@ -24,30 +24,29 @@ from torch import Tensor
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
 
-SEEN = 4096  # training values that mean and std are taken from
-LEAST = 1e-4  # a deviation: what is less is no code
-BATCH = 128  # values at once
+MAX_FIT_VALUES = 4096  # training values that mean and std are computed from
+MIN_STD = 1e-4
+BATCH = 128  # values encoded or decoded at once
 
 
 class Coder(Protocol):
     """What a column is seen through: a Model, or anything else with codes."""
 
-    has_decoder: bool
+    @property
+    def has_decoder(self) -> bool:
+        """Whether codes can be decoded to values."""
 
     def modality_of(self, column: str) -> Modality:
-        """What the values of a column are, a Text if codes are padded.
-
-        Raises ValueError unless the coder knows the column.
-        """
+        """The modality of a column's values. Raises ValueError for a column that the coder does not know."""
 
     def code_spec(self, column: str) -> Spec:
         """The shape of its codes, of the longest if they are padded."""
 
     def to_codes(self, column: str, values: Sequence[Any]) -> Tensor:
-        """Values -> (N, T, C) float32 or (N, T) int64; if padded, T is that of the longest of these."""
+        """Values -> (N, T, C) float32 or (N, T) int64; if padded, T is that of the longest of `values`."""
 
     def from_codes(self, column: str, codes: Tensor) -> list[Any]:
-        """The inverse, if it `decodes`."""
+        """The inverse, if it `has_decoder`."""
 
 
 class Latent(Modality):
@@ -63,12 +62,11 @@ class Latent(Modality):
         std: Sequence[float] = (),
         length: int | None = None,
     ) -> None:
-        """`length`: room for so many codes, if they are padded."""
+        """`length`: the room for codes, if they are padded."""
         self.coder, self.column, self.base = coder, column, coder.modality_of(column)
         self.mean, self.std, self.length = tuple(mean), tuple(std), length
-        self.vectors = not (
-            coder.has_decoder or coder.code_spec(column).padded
-        )  # whether values may be codes
+        # whether values may be codes
+        self.vectors = not (coder.has_decoder or coder.code_spec(column).padded)
         self.kind = "vector" if self.vectors else self.base.kind
         self.media_type = "application/json" if self.vectors else self.base.media_type
         self.suffix = ".json" if self.vectors else self.base.suffix
@@ -77,25 +75,25 @@ class Latent(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[Any], *, coder: Coder, column: str) -> Self:
-        """(1), from values spread evenly. Raises ValueError for a text that is too long for the coder."""
+        """Compute (1) from values at even distances. Raises ValueError for a text too long for the coder."""
         spec = coder.code_spec(column)
         if spec.categorical:
             return cls(coder, column)
-        count = min(len(values), SEEN)
-        chosen = [values[i * len(values) // count] for i in range(count)]
+        count = min(len(values), MAX_FIT_VALUES)
+        subset = [values[i * len(values) // count] for i in range(count)]
         if not spec.padded:
-            codes = _codes(coder, column, chosen).flatten(0, 1).double()
-            return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist())
-        length = _longest(coder, column, values)
-        codes = _codes(coder, column, chosen, length).flatten(0, 1).double()
-        codes = codes[codes[:, -1] > 0, :-1]  # what says where the end is stays as it is
-        mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=LEAST).tolist()
+            codes = _codes(coder, column, subset).flatten(0, 1).double()
+            return cls(coder, column, codes.mean(0).tolist(), codes.std(0).clamp(min=MIN_STD).tolist())
+        length = _max_tokens(coder, column, values)
+        codes = _codes(coder, column, subset, length).flatten(0, 1).double()
+        codes = codes[codes[:, -1] > 0, :-1]  # the last float, which marks the end, is not scaled
+        mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=MIN_STD).tolist()
         return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
 
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
         if self.length is None or not len(values):
             return self
-        length = max(self.length, _longest(self.coder, self.column, values))
+        length = max(self.length, _max_tokens(self.coder, self.column, values))
         return type(self)(self.coder, self.column, self.mean, self.std, length)
 
     @property
@@ -106,13 +104,13 @@ class Latent(Modality):
     def check(self, value: Any) -> str | None:
         if not (self.vectors and isinstance(value, np.ndarray)):
             reason = self.base.check(value)
-            if reason or self.length is None or (tokens := self.base.tokens(value)) <= self.length:
+            if reason or self.length is None or (tokens := self.base.num_tokens(value)) <= self.length:
                 return reason
             return f"{tokens} tokens and room for {self.length}; shorten it"
         size = self.spec.tokens * self.spec.width
         if value.shape != (size,):
-            return f"an array of {value.shape} in the place of a vector of {size} numbers"
-        return None if np.isfinite(value).all() else "a vector has a number that is not finite"
+            return f"an array of {value.shape} instead of a vector of {size} numbers"
+        return None if np.isfinite(value).all() else "a vector with a number that is not finite"
 
     def encode(self, value: Any) -> Tensor:
         return self.encode_all([value])[0]
@@ -137,30 +135,32 @@ class Latent(Modality):
         return [value for part in codes.split(BATCH) for value in self.coder.from_codes(self.column, part)]
 
     def token_mask(self, mask: Tensor) -> Tensor:
-        """A code holds if all of the value under it does; a mask over the codes is taken as well."""
-        grid, fine = self.spec.grid, self.base.spec.grid
+        """A code is known if all of the value under it is; a mask over the codes is accepted too."""
+        grid, base_grid = self.spec.grid, self.base.spec.grid
         if mask.numel() == self.spec.tokens:
             return mask.flatten()
-        if mask.numel() != self.base.spec.tokens or len(grid) != len(fine):
+        if mask.numel() != self.base.spec.tokens or len(grid) != len(base_grid):
             raise ValueError(
                 f"the mask has {mask.numel()} places, the column {self.base.spec.tokens} "
-                f"({fine}) and its codes {self.spec.tokens} ({grid})"
+                f"({base_grid}) and its codes {self.spec.tokens} ({grid})"
             )
         if not self.base.spec.sampled:
-            raise ValueError(f"parts of a column on a grid of {fine} cannot be known by their codes, {grid}")
+            raise ValueError(
+                f"parts of a column on a grid of {base_grid} cannot be known by their codes, {grid}"
+            )
         pool = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[len(grid) - 1]
-        hole = pool((~mask).view(1, *fine).float(), grid)
-        return (hole == 0).flatten()
+        unknown = pool((~mask).view(1, *base_grid).float(), grid)
+        return (unknown == 0).flatten()
 
-    def restore_known(self, drawn: Any, value: Any, mask: Tensor) -> Any:
-        """Codes lose detail, so what is known is put back."""
+    def restore_known(self, sample: Any, value: Any, mask: Tensor) -> Any:
+        """The decoder loses detail, so the known part of the value is put back."""
         if mask.all() or not self.coder.has_decoder:
-            return value if mask.all() else drawn
+            return value if mask.all() else sample
         if mask.numel() != self.base.spec.tokens:
-            return drawn
-        tokens, own = self.base.encode(drawn), self.base.encode(value)
-        holds = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
-        return self.base.decode(torch.where(holds, own, tokens))
+            return sample
+        tokens, known_tokens = self.base.encode(sample), self.base.encode(value)
+        known = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
+        return self.base.decode(torch.where(known, known_tokens, tokens))
 
     def thumbnail(self, value: Any) -> PIL.Image.Image:
         return self.base.thumbnail(value)
@@ -172,17 +172,17 @@ class Latent(Modality):
         if not self.vectors:
             return self.base.load(data)
         try:
-            read = json.loads(data)
+            numbers = json.loads(data)
         except ValueError:
             return self.base.load(data)
-        if not isinstance(read, list) or not all(type(v) in (int, float) for v in read):
+        if not isinstance(numbers, list) or not all(type(v) in (int, float) for v in numbers):
             raise ValueError("a vector is written as a list of numbers: [0.1, -0.2, ...]")
-        return np.array(read, dtype=np.float32)
+        return np.array(numbers, dtype=np.float32)
 
-    def dump(self, value: Any, about: Mapping[str, Any] | None = None) -> bytes:
+    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
         if isinstance(value, np.ndarray):
             return json.dumps([round(float(v), 6) for v in value]).encode()
-        return self.base.dump(value, about)
+        return self.base.dump(value, metadata)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], coder: Coder) -> Self:
@@ -190,25 +190,25 @@ class Latent(Modality):
         return cls(coder, data["column"], data["mean"], data["std"], data.get("length"))
 
     def to_json(self) -> dict[str, Any]:
-        """The codes' scale; the coder is saved beside it."""
-        found = {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
-        return found if self.length is None else {**found, "length": self.length}
+        """The scale of the codes; the coder is saved separately."""
+        fields = {"kind": "latent", "column": self.column, "mean": list(self.mean), "std": list(self.std)}
+        return fields if self.length is None else {**fields, "length": self.length}
 
 
 def base_of(column: Modality) -> Modality:
-    """What the values of a column are: of one seen through a model the column that is seen."""
+    """The modality of a column's values: the underlying one of a column that is seen through a model."""
     return column.base if isinstance(column, Latent) else column
 
 
 def is_embedding(column: Modality) -> bool:
-    """Whether a column is seen as an embedding, from which there is no way back to its values."""
+    """Whether a column is seen as vectors, which cannot be decoded to its values."""
     return isinstance(column, Latent) and column.vectors
 
 
 def _codes(coder: Coder, column: str, values: Sequence[Any], length: int | None = None) -> Tensor:
-    """Codes of any number of values, filled up to `length`. Raises ValueError where they are more."""
-    parts = (range(i, min(i + BATCH, len(values))) for i in range(0, len(values), BATCH))
-    codes = [coder.to_codes(column, [values[i] for i in part]) for part in parts]
+    """Codes of any number of values, padded to `length`. Raises ValueError for longer ones."""
+    batches = (range(i, min(i + BATCH, len(values))) for i in range(0, len(values), BATCH))
+    codes = [coder.to_codes(column, [values[i] for i in batch]) for batch in batches]
     if length is not None:
         if (longest := max(part.shape[1] for part in codes)) > length:
             raise ValueError(f"{column}: {longest} tokens and room for {length}; shorten it")
@@ -216,12 +216,13 @@ def _codes(coder: Coder, column: str, values: Sequence[Any], length: int | None 
     return torch.cat(codes)
 
 
-def _longest(coder: Coder, column: str, values: Sequence[Any]) -> int:
-    """The most tokens of a value. Raises ValueError for one that is too long for the coder."""
-    text = coder.modality_of(column)
-    value = max(values, key=text.tokens)
-    if (tokens := text.tokens(value)) > text.length:
+def _max_tokens(coder: Coder, column: str, values: Sequence[Any]) -> int:
+    """The number of tokens of the longest value. Raises ValueError for one that is too long for the coder."""
+    modality = coder.modality_of(column)
+    value = max(values, key=modality.num_tokens)
+    if (tokens := modality.num_tokens(value)) > (limit := modality.spec.tokens):
         raise ValueError(
-            f"{column}: {value[:40]!r}... has {tokens} tokens and {text.length} can be read; shorten it"
+            f"{column}: {modality.summarize(value, 40)} has {tokens} tokens, and the encoder reads {limit}; "
+            "shorten it"
         )
     return tokens

@@ -18,9 +18,9 @@ from likewise.modalities.columns import CellCheck, ColumnSummary
 
 @dataclass(frozen=True)
 class Number(Modality):
-    """One float on the grid (1,), standardised; decoded to a whole number if all training values are whole.
+    """One float on the grid (1,), standardised; decoded to an integer if all training values are integers.
 
-    `low` and `high` are the range of the training values, for axes and controls: no value is clipped to it.
+    `low` and `high` are the range of the training values, for axes and controls. Values are not clipped to it.
 
     >>> age = Number.fit([30, 40, 50])
     >>> age.encode(40), age.decode(torch.tensor([[1.0]]))
@@ -43,7 +43,7 @@ class Number(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[float]) -> Self:
-        """Mean, deviation and range of `values`; a constant column gets deviation 1."""
+        """Mean, standard deviation and range of `values`; the deviation of a constant column is 1."""
         array = np.asarray(values, dtype=np.float64)
         return cls(
             float(array.mean()),
@@ -90,7 +90,7 @@ class Number(Modality):
             return f"{value!r} is not a number"
 
     def encode(self, value: float) -> Tensor:
-        """A number -> (1, 1) float32. Raises ValueError for what is no finite number."""
+        """A number -> (1, 1) float32. Raises ValueError unless it is finite."""
         if reason := self.check(value):
             raise ValueError(reason)
         return torch.tensor([[(value - self.mean) / self.std]], dtype=torch.float32)
@@ -109,5 +109,5 @@ class Number(Modality):
             raise ValueError(reason)
         return int(value) if self.integer and value.is_integer() else value
 
-    def dump(self, value: float, about: Mapping[str, Any] | None = None) -> bytes:
+    def dump(self, value: float, metadata: Mapping[str, Any] | None = None) -> bytes:
         return repr(value).encode()

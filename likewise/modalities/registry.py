@@ -1,4 +1,4 @@
-"""The kinds of column by name, and how one is read back from a checkpoint."""
+"""The kinds of column by name, and the inverse of `Modality.to_json`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Do
 
 
 def register(kind: type[Modality]) -> type[Modality]:
-    """Make a modality known under its name; also a decorator. Raises ValueError for a name that is taken."""
+    """Add a modality to KINDS under its name; usable as a decorator. Raises ValueError for a name in use."""
     if KINDS.setdefault(kind.kind, kind) is not kind:
         raise ValueError(f"there is a kind {kind.kind!r} already: {KINDS[kind.kind].__qualname__}")
     return kind

@@ -163,7 +163,7 @@ class Sampler:
             if name in self.known:
                 raise ValueError(f"{name} is known and constrained; leave out one of the two")
             try:
-                bound[name] = given.bind(column.token_bytes, column.length, column.prefix.encode())
+                bound[name] = given.bind(column.vocabulary.token_bytes, column.length, column.prefix.encode())
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return {"constraint": bound}

@@ -35,8 +35,8 @@ class TextPrompts:
         heal: bool = True,
     ) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
-        self.column = next(iter(targets.values()))
-        if not is_single_text(targets):
+        column = next(iter(targets.values()))
+        if len(targets) > 1 or not isinstance(column, Text):
             raise ValueError(
                 f"a prompt and stops are for a model whose one target is a text, and this one "
                 f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}"
@@ -45,7 +45,7 @@ class TextPrompts:
             raise ValueError(f"stop is a list of texts; write [{stop!r}]")
         if "" in stop:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
-        self.name, self.stop = next(iter(targets)), tuple(stop)
+        self.name, self.column, self.stop = next(iter(targets)), column, tuple(stop)
         self.is_infill = any(isinstance(prompt, tuple) for prompt in prompts or ())
         if not all(
             isinstance(prompt, tuple) and len(prompt) == 2 if self.is_infill else isinstance(prompt, str)
@@ -70,7 +70,7 @@ class TextPrompts:
                 f"once, as it was trained: give {'less of it' if self.is_infill else 'its end'}, "
                 "or train with a longer --length"
             )
-        kept, taken = backtrack(self.column, ids[0]) if heal else (ids[0], ids[0][:0])
+        kept, taken = backtrack(self.column.vocabulary, ids[0]) if heal else (ids[0], ids[0][:0])
         return kept, ids[1], taken
 
     @property
@@ -81,7 +81,7 @@ class TextPrompts:
         for name, ids in zip(names, zip(*self.ids, strict=True), strict=False):
             controls[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
         if any(len(taken) for *_, taken in self.ids):
-            controls["healing"] = HealingMask(self.column, [taken for *_, taken in self.ids])
+            controls["healing"] = HealingMask(self.column.vocabulary, [taken for *_, taken in self.ids])
         return controls
 
     def prompt_length(self, row: int) -> int:
@@ -92,7 +92,7 @@ class TextPrompts:
         """What the drawn ids of a row spell first that is not new: the end of its prompt, or the opening."""
         if self.pairs is None or not self.pairs[row][0]:
             return self.column.prefix.encode()
-        return self.column.ids_to_bytes(self.ids[row][2].tolist())
+        return self.column.vocabulary.ids_to_bytes(self.ids[row][2].tolist())
 
     def stop_fn(self, name: str, out: Tensor) -> Tensor:
         """Which texts (B, n) have come to a stop."""
@@ -105,9 +105,9 @@ class TextPrompts:
         for row, ids in enumerate(out[:, first:].tolist()):
             at = self.prompt_length(row) - first
             tails.append(
-                strip_prompt(self.column.ids_to_bytes(ids[at:]), said[row])[0]
+                strip_prompt(self.column.vocabulary.ids_to_bytes(ids[at:]), said[row])[0]
                 if at >= 0
-                else self.column.ids_to_bytes(ids[len(said[row]) :])
+                else self.column.vocabulary.ids_to_bytes(ids[len(said[row]) :])
             )
         return torch.tensor([any(stop in tail for stop in stops) for tail in tails]).to(out.device)
 

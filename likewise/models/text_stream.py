@@ -53,7 +53,7 @@ def stream_text(
         for piece in iter(pieces.get, None):
             if isinstance(piece, BaseException):
                 raise piece
-            fresh, said = strip_prompt(column.token_bytes[piece], said)
+            fresh, said = strip_prompt(column.vocabulary.token_bytes[piece], said)
             held += spell.decode(fresh)
             if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
                 if min(cuts):

@@ -11,20 +11,18 @@ after which the rest of w is owed. Other ids that spell a part of w are likely f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from likewise.modalities.text import Text
+from likewise.modalities.tokenizer import ByteBPE
 
 
-def backtrack(column: Text, ids: Tensor) -> tuple[Tensor, Tensor]:
+def backtrack(vocabulary: ByteBPE, ids: Tensor) -> tuple[Tensor, Tensor]:
     """The ids of a prompt (n,) that stay, and those that are taken back: none of a vocabulary of bytes."""
-    for at in range(max(0, len(ids) - column.max_token_bytes), len(ids)):
-        w = column.ids_to_bytes(ids[at:].tolist())
-        if any(len(column.token_bytes[i]) > len(w) for i in column.ids_with_prefix(w)):
+    for at in range(max(0, len(ids) - vocabulary.max_token_bytes), len(ids)):
+        w = vocabulary.ids_to_bytes(ids[at:].tolist())
+        if any(len(vocabulary.token_bytes[i]) > len(w) for i in vocabulary.ids_with_prefix(w)):
             return ids[:at], ids[at:]
     return ids, ids[:0]
 
@@ -32,8 +30,8 @@ def backtrack(column: Text, ids: Tensor) -> tuple[Tensor, Tensor]:
 class HealingMask:
     """The ids that are taken back of each of B prompts, and what may be drawn in their place."""
 
-    def __init__(self, column: Text, ids: Sequence[Tensor]) -> None:
-        self.column, self.ids = column, [taken.tolist() for taken in ids]
+    def __init__(self, vocabulary: ByteBPE, ids: Sequence[Tensor]) -> None:
+        self.vocabulary, self.ids = vocabulary, [taken.tolist() for taken in ids]
         self.counts = torch.tensor([*map(len, self.ids)])
 
     def allowed(self, out: Tensor, begun: Tensor) -> Tensor | None:
@@ -47,8 +45,8 @@ class HealingMask:
                 left[row] = taken[n - at :]
         if not left:
             return None
-        masks = torch.ones(len(out), self.column.spec.classes, dtype=torch.bool)
+        masks = torch.ones(len(out), self.vocabulary.size, dtype=torch.bool)
         for row, ids in left.items():
             masks[row] = False
-            masks[row, [ids[0], *self.column.ids_with_prefix(self.column.ids_to_bytes(ids))]] = True
+            masks[row, [ids[0], *self.vocabulary.ids_with_prefix(self.vocabulary.ids_to_bytes(ids))]] = True
         return masks.to(out.device)
