@@ -39,11 +39,11 @@ def expand_dataclasses(function: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> R:
-        given = {
+        values = {
             name: dataclasses.replace(group, **{f: options.pop(f) for f in fields[name] if f in options})
             for name, group in groups.items()
         }
-        return function(*args, **options, **given)
+        return function(*args, **options, **values)
 
     parameters: list[inspect.Parameter] = []
     for name, p in signature.parameters.items():
@@ -64,12 +64,12 @@ def keyword_parameters(function: Any) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def validate_options(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """`given`, if every name in it is in `known` and every choice one of its Literal's. Raises ValueError."""
-    for name, value in given.items():
+def validate_options(options: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """A copy of `options`. Raises ValueError for a name that is not `known`, or a value outside its Literal."""
+    for name, value in options.items():
         if name not in known:
             raise ValueError(did_you_mean(what, name, known))
         choices = typing.get_args(known[name].annotation)
         if typing.get_origin(known[name].annotation) is typing.Literal and value not in choices:
             raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}")
-    return dict(given)
+    return dict(options)

@@ -1,6 +1,6 @@
 """Layers and networks. They know columns by their `Spec` only: no probability, no modality, no data.
 
-To add one: a layer that several networks use goes beside attention.py, a stem for a new kind of grid into
+To add one: a layer that several networks use goes into layers.py, a stem for other axes into
 stems/, an architecture that another library defines into compat/. Legend of shapes: B batch, T tokens,
 C floats a token, D width, S source tokens, K classes.
 """
