@@ -93,7 +93,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
         },
     )
     masks = {n: torch.zeros(6, s.tokens, dtype=torch.bool) for n, s in model.targets.items()}
-    reading = model._read(c, z, masks)
+    reading = model._encode_context(c, z, masks)
     used = torch.cat(
         [
             torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool(),
@@ -101,7 +101,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
         ],
         dim=1,
     )
-    parts = [model.product.embed(k, z[n]) for k, n in enumerate(z)]
+    parts = [model.likelihood.embed(k, z[n]) for k, n in enumerate(z)]
     whole = torch.cat(list(model.causal(parts, used, reading)), dim=1)
     state, tokens = IncrementalState(model.causal, reading), torch.cat(parts, dim=1)
     for i in range(6):
@@ -110,7 +110,7 @@ def test_token_by_token_says_what_the_whole_sequence_says(sources: dict[str, Spe
         state.append(tokens[:, i])
     z["number"][:, 1] += 1  # a slot sees nothing of its own token, or of those after it
     other = torch.cat(
-        list(model.causal([model.product.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1
+        list(model.causal([model.likelihood.embed(k, z[n]) for k, n in enumerate(z)], used, reading)), 1
     )
     assert torch.equal(other[:, :5], whole[:, :5]) and not torch.equal(other[:, 5], whole[:, 5])
 
@@ -241,7 +241,11 @@ def test_temperature_zero_is_the_most_likely_token_each_time() -> None:
             with torch.no_grad():
                 free = {"text": torch.arange(3).expand(6, -1) == i}
                 masks = {"text": torch.zeros(6, 3, dtype=torch.bool)}
-                rivals.append(model._nats({"text": x}, model._read(c, {"text": x}, masks), free)[:, 0])
+                rivals.append(
+                    model._column_log_probs({"text": x}, model._encode_context(c, {"text": x}, masks), free)[
+                        :, 0
+                    ]
+                )
         going = (one[:, :i] != 0).all(1)
         assert torch.equal(torch.stack(rivals, 1).argmax(1)[going], one[going, i])
 
@@ -469,6 +473,8 @@ def test_the_bound_of_a_picture_is_that_of_its_codes_and_its_decoder() -> None:
     z = codec.encode({"image": x["image"]})
     masks = {n: torch.zeros(5, s.tokens, dtype=torch.bool) for n, s in model.targets.items()}
     free = {"image": torch.ones_like(z).bool(), "label": torch.ones(5, 1).bool()}
-    codes = model._nats({"image": z, "label": x["label"]}, model._read(context(5), x, masks), free).sum(1)
+    codes = model._column_log_probs(
+        {"image": z, "label": x["label"]}, model._encode_context(context(5), x, masks), free
+    ).sum(1)
     assert found.kind == "bound" and found.dims == 145
     assert torch.allclose(found.nats, codes + codec.log_prob({"image": x["image"]}, z), atol=1e-3)

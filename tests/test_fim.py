@@ -190,9 +190,11 @@ def test_what_is_drawn_is_what_training_sees(table: Table, kind: str, grams: int
     told = torch.cat([psm_prompt(*parts, classes), drawn[:, n : n + 4]], dim=1)
     with torch.no_grad():
         masks = {"text": torch.zeros(1, column.length, dtype=torch.bool)}
-        reading = family._read(nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks)
+        reading = family._encode_context(
+            nothing(1), {"text": torch.zeros(1, column.length, dtype=torch.int64)}, masks
+        )
         [h] = family.causal(
-            [family.product.embed(0, told)],
+            [family.likelihood.embed(0, told)],
             told != 0,
             reading,
             family.embeddings[0].sentinels[PRE].expand(1, 1, -1),

@@ -15,10 +15,10 @@ from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
-from likewise.families.vae import VAE
+from likewise.families.vae import VAE, KLOptions
 from likewise.generation.latents.decoder_likelihood import (
-    LEAST,
     LIMIT,
+    MIN_LOG_VAR,
     RATE,
     DecoderLikelihood,
     bounded_mean,
@@ -52,7 +52,9 @@ def linear(too_wide: float = 1.0) -> VAE:
     torch.manual_seed(0)
     vae = VAE({"a": Spec((1,), width=3), "b": Spec((1,))}, {}, prior="standard", infill=0.0, **SMALL)
     with torch.no_grad():
-        vae.likelihood.raw_log_var.fill_((math.log(math.expm1(math.log(S2) - LEAST)) + LEAST) / RATE)
+        vae.likelihood.raw_log_var.fill_(
+            (math.log(math.expm1(math.log(S2) - MIN_LOG_VAR)) + MIN_LOG_VAR) / RATE
+        )
     assert abs(float(vae.likelihood.log_var("a").detach()) - math.log(S2)) < 1e-5
 
     def says(z: Tensor, reading: EncodedContext) -> Batch:
@@ -65,7 +67,7 @@ def linear(too_wide: float = 1.0) -> VAE:
         log_var = (-precision.log() + 2 * math.log(too_wide)).expand(len(x), 1, -1)
         return Gaussians(torch.zeros(len(x), 1), x @ W / S2 / precision, log_var)
 
-    vae._says, vae._q = says, q
+    vae._decode, vae._q = says, q
     return vae
 
 
@@ -139,11 +141,11 @@ def test_the_kl_term_is_warmed_up_and_has_free_bits() -> None:
 
     vae = linear()
     full, kl, said = loss(vae).mean(), vae.loss_terms["kl"], vae.loss_terms["reconstruction"]
-    vae.kl_warmup, vae.progress = 0.4, 0.0
+    vae.kl_options, vae.progress = KLOptions(kl_warmup=0.4), 0.0
     assert torch.allclose(loss(vae).mean(), -said / 4)
     vae.progress = 0.2
     assert torch.allclose(loss(vae).mean(), (-said + kl / 2) / 4, atol=1e-5)
-    vae.progress, vae.free_bits = 1.0, 100.0
+    vae.kl_options, vae.progress = KLOptions(free_bits=100.0), 1.0
     assert torch.allclose(loss(vae).mean(), (-said + 200) / 4, atol=1e-4) and full < loss(vae).mean()
     assert torch.equal(vae.loss_terms["kl"], kl)  # what is logged is the true one
 

@@ -1,19 +1,20 @@
 """Autoencoder with a prior on its codes: a codec makes codes z of x, a flow learns p(z | c).
 
-    codes     z = bottleneck(encoder(x)), continuous or of a finite alphabet (codec.py, quantise.py)    (1)
+    codes     z = bottleneck(encoder(x)), vectors or ids of codebooks (codec.py, bottlenecks.py)        (1)
     prior     p(z | c, known parts of x), flow matching in the space of codes:
               z_t = (1 - t) z + t e, loss |z^(z_t, t, c) - z|^2 / max(t, 0.1)^2                          (2)
-    draw      z by (2), the nearest code where there is an alphabet, then x ~ p(x | z)                  (3)
+    sample    z by (2), rounded to the nearest code where codes are ids, then x ~ p(x | z)              (3)
 
-This is latent diffusion (Rombach et al., 2022), both parts at once: the prior follows the codes from the
-first step; half-way codes stand still, so that it meets them, and the decoder alone is polished on a share
-of the rows. There is no log_prob: a deterministic encoder gives no bound where codes are continuous.
+This is latent diffusion (Rombach et al., 2022), with both parts trained together: the prior learns from the
+first step; half-way the codes are frozen, so that the prior converges, and only the decoder still learns, on a
+share of the rows. There is no log_prob: a deterministic encoder gives no bound for continuous codes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -39,14 +40,31 @@ from likewise.generation.denoising.samplers import time_grid
 from likewise.generation.latents.codec import Codec
 
 GUIDANCE, CONTROLS = Guidance(1.5), DenoisingControls()
-T_MIN = 0.1  # (2): below this noise a decoder that is trained with noise makes no difference
+T_MIN = 0.1  # of (2): a decoder that is trained with noise is insensitive to smaller errors
+
+
+@dataclass(frozen=True)
+class CodecOptions:
+    """Options of the codec, as in `Codec`."""
+
+    codec_depth: int = 1
+    stem: Literal["conv", "patch"] = "conv"
+    bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous"
+    max_grid: int = 4
+    code_dim: int = 8
+    codebook_size: int = 1000
+    num_codebooks: int = 4
+
+
+CODEC = CodecOptions()
 
 
 class Autoencoder(Family):
     """P(targets | sources) as a flow over the codes of an autoencoder."""
 
-    phases: ClassVar[tuple[str, ...]] = ("codec", "prior")
+    phases = ("codec", "prior")
 
+    @expand_dataclasses
     def __init__(
         self,
         targets: Mapping[str, Spec],
@@ -54,13 +72,7 @@ class Autoencoder(Family):
         *,
         width: int = 128,
         depth: int = 4,
-        codec_depth: int = 1,
-        stem: Literal["conv", "patch"] = "conv",
-        bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous",
-        max_grid: int = 4,
-        code_dim: int = 8,
-        codebook_size: int = 1000,
-        num_codebooks: int = 4,
+        codec: CodecOptions = CODEC,
         freeze_codes_at: float = 0.5,
         t_mean: float = 1.0,
         t_std: float = 1.0,
@@ -68,12 +80,12 @@ class Autoencoder(Family):
     ) -> None:
         """Build codec and prior.
 
-        width   floats a token of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
-        stem    of pictures, convolutions or linear patches; coarse: codes a side of a picture
-        bottleneck  what a code is: a vector, or one of `codebook`, as fsq, vq and rvq find it
-        floats  of a code, but for fsq, whose codebook says it; codebook: how many different codes
-        books   of rvq: codes a place, each of its own codebook
-        settle  share of the training in which codes are learned; then they stand still, for the prior to meet
+        width   hidden width of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
+        stem    for images: convolutions or linear patches; max_grid: codes along a side of an image, at most
+        bottleneck  what a code is: a vector, or an id by fsq, vq or rvq
+        code_dim  numbers of a code (of fsq, codebook_size decides); codebook_size: number of different codes
+        num_codebooks  of rvq: ids a position, each of its own codebook
+        freeze_codes_at  share of the training after which codes are frozen, so that the prior converges
         t_mean, t_std  of the times of (2), logit t ~ N(t_mean, t_std^2)
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
@@ -81,19 +93,10 @@ class Autoencoder(Family):
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and next(iter(self.targets.values())).tokens == 1:
-            self.infill = 0.0  # known, it leaves nothing to tell
+            self.infill = 0.0  # if it is known, nothing is left to learn
         self.freeze_codes_at, self.t_mean, self.t_std = freeze_codes_at, t_mean, t_std
-        self.codec = Codec(
-            targets,
-            bottleneck=bottleneck,
-            width=width,
-            depth=codec_depth,
-            stem=stem,
-            max_grid=max_grid,
-            code_dim=code_dim,
-            codebook_size=codebook_size,
-            num_codebooks=num_codebooks,
-        )
+        options = asdict(codec)
+        self.codec = Codec(targets, width=width, depth=options.pop("codec_depth"), **options)
         known = known_specs(self.codec.column_codes.specs) if self.infill else {}
         self.prior = Denoiser(
             {"z": self.codec.vector_spec},
@@ -110,7 +113,7 @@ class Autoencoder(Family):
     # ---- learning
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """Discrete codes start so that rows have different ones."""
+        """Initialise discrete codes so that different rows have different codes."""
         if self.codec.discrete:
             self.codec.init_from_data(x)
 
@@ -118,12 +121,12 @@ class Autoencoder(Family):
         """The codec's loss, or (2) of its codes: (B,)."""
         if phase == "prior":
             return self._prior_loss(x, c, rng)
-        loss = self.codec.loss(x, rng, still=self.freeze_codes_at < self.progress < 1)
+        loss = self.codec.loss(x, rng, frozen=self.freeze_codes_at < self.progress < 1)
         self.loss_terms = dict(self.codec.loss_terms)
         return loss
 
     def _prior_loss(self, x: Batch, c: Context, rng: Rng) -> Tensor:
-        """(2), of codes as they are now."""
+        """(2), of the present codes."""
         rows = len(rng)
         with torch.no_grad():
             z = self.codec.vectors(self.codec.encode(x)).float()
@@ -135,7 +138,7 @@ class Autoencoder(Family):
         )
         some = torch.stack([m.any(1) for m in masks.values()]).any(0)
         loss = torch.zeros(rows, device=z.device)
-        for part in (some, ~some):  # a row of which nothing is known has no known parts to read
+        for part in (some, ~some):  # rows without known parts have fewer source tokens
             if len(index := part.nonzero()[:, 0]):
                 known = self._append_known(take(x, index), take(masks, index), c.take(index))
                 nothing = torch.zeros(len(index), self.prior.layout.size, dtype=torch.bool, device=z.device)
@@ -145,13 +148,13 @@ class Autoencoder(Family):
         return loss
 
     def _append_known(self, x: Batch, masks: Batch, c: Context) -> Context:
-        """The sources, and what is known of x beside them."""
+        """The sources, and the known parts of x as further sources."""
         return append_known(c, self.codec.column_codes.encode(x), masks) if self.infill else c
 
     # ---- the codec as a view
 
     def code_spec(self, name: str) -> Spec:
-        """Of the codes of the one target."""
+        """The Spec of the codes of the single target."""
         require_single_target(name, self.targets)
         return self.codec.spec
 
@@ -163,7 +166,7 @@ class Autoencoder(Family):
     def from_codes(self, name: str, codes: Tensor) -> Tensor:
         return self.codec.decode(codes)[name]
 
-    # ---- drawing
+    # ---- sampling
 
     @torch.no_grad()
     @expand_dataclasses
@@ -181,13 +184,13 @@ class Autoencoder(Family):
         eta: float = 1.0,
         noise: bool = False,
     ) -> Batch:
-        """(3), by `steps` steps of the flow.
+        """Sample by (3), with `steps` steps of the flow.
 
-        steps      more are finer; sampler: solver of the flow
-        guidance   1 is the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  times between which it is guided; zero_star: see samplers.guide
+        steps      more are more accurate; sampler: solver of the flow
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  times between which it applies; zero_star: as in Guidance
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
-        noise      whether many numbers, as of a picture, are drawn too; else their means are shown
+        noise      whether columns of several tokens, such as images, are sampled too; else they are means
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         value, known_codes = self.prior.pack_known(None, len(rng))  # known parts are sources, not codes
@@ -223,5 +226,5 @@ class Autoencoder(Family):
 
 
 def _weight(column: str, t: Tensor) -> Tensor:
-    """1 / t^2 of (2), cut off."""
+    """1 / max(t, T_MIN)^2 of (2)."""
     return 1 / t.clamp(min=T_MIN) ** 2

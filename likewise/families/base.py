@@ -52,7 +52,7 @@ class Family(nn.Module, ABC):
         embed(name: str, x: Tensor) -> Tensor
     """
 
-    phases: ClassVar[tuple[str, ...]] = ("model",)  # of a step, each with an optimiser of its own
+    phases: tuple[str, ...] = ("model",)  # of a step, each with an optimiser of its own
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
     lr_scale: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
     uses_muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's

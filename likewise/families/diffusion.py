@@ -2,12 +2,12 @@
 
     x_t = alpha x_0 + sigma e,   alpha^2 + sigma^2 = 1,   (alpha / sigma)^2 = SNR(u),   u ~ U(0, 1)     (1)
     loss = w |x^_0 - x_0|^2,   w = SNR + 1: of v;   w = SNR: of the noise, |e^ - e|^2                   (2)
-    draw: x_s ~ q(x_s | x_t, x_0 = x^_0(x_t)), s < t, down a grid of u from noise to data               (3)
+    sample: x_s ~ q(x_s | x_t, x_0 = x^_0(x_t)), s < t, along a grid of u from noise to data            (3)
     log p(x_0) >= E log p(x_0 | x_t0) - sum KL(q(x_s | x_t, x_0), p(x_s | x_t)) - KL(q(x_1 | x_0), p)   (4)
 
 The points of (1) are those of the rectified path up to scale, at the time of equal SNR: so network, samplers,
-guidance and bound are Denoiser's, as flow's are. What differs is where training looks, (1) and w, and that
-(3) draws a Markov chain with fresh noise where flow solves an ODE.
+guidance and bound are those of Denoiser, as in flow. What differs is the density of times in training, (1),
+the weight w, and that (3) samples a Markov chain with fresh noise where flow solves an ODE.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
 
 GUIDANCE, CONTROLS = Guidance(3.0), DenoisingControls()
-GAMMA = 5.0  # where Hang et al. (2023), "Min-SNR", cut the weight off
+GAMMA = 5.0  # at which Hang et al. (2023), "Min-SNR", cut off the weight
 
 
 class Diffusion(Family):
-    """P(targets | sources) as a chain that takes noise off, step by step."""
+    """P(targets | sources) as a Markov chain that removes noise step by step."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class Diffusion(Family):
     ) -> None:
         """Build the network.
 
-        width   floats a token in the trunk; depth: blocks of the trunk
-        stem    of pictures, a U-Net's shell or linear patches
-        schedule  log SNR over u (paths.SCHEDULES), in training and in drawing
-        predict  what the network says of numbers
+        width   hidden width; depth: blocks of the transformer
+        stem    for images: the outer levels of a U-Net, or linear patches
+        schedule  log SNR over u (paths.SCHEDULES), in training and in sampling
+        predict  what the network predicts of numbers
         weighting  of (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
             "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
-        source_noise  the most noise that sources that are pictures have in training, below 1
+        source_noise  most noise on sources that are images in training, below 1
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
@@ -90,7 +90,7 @@ class Diffusion(Family):
         return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight)
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
-        """w of (2); cut off as in flow where x^_0 is what the network says."""
+        """w of (2); cut off as in flow where the network predicts x^_0."""
         snr = log_snr(t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0)).exp()
         match self.weighting:
             case "velocity":
@@ -114,13 +114,13 @@ class Diffusion(Family):
         cfg: Guidance = GUIDANCE,
         source_noise: float = 0.0,
     ) -> Batch:
-        """Walk down the schedule in `steps` steps.
+        """Sample along the schedule in `steps` steps.
 
-        steps      more are finer; sampler: of (3), stochastic, or a solver of the ODE with the same marginals
+        steps      more are more accurate; sampler: stochastic, (3), or a solver of the ODE of equal marginals
         eta        share of fresh noise of `stochastic`: 1 is (3), ancestral; 0 is DDIM (Song et al., 2021)
-        guidance   1 is the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  rectified times between which it is guided; zero_star: see samplers.guide
-        source_noise  noise that is put on sources that are pictures, up to that of training
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  rectified times between which it applies; zero_star: as in Guidance
+        source_noise  noise that is added to sources that are images, up to that of training
         """
         value, mask = self.denoiser.pack_known(known, len(rng))
         return self.denoiser.sample(
@@ -154,11 +154,11 @@ class Diffusion(Family):
         draws: int = 64,
         floor: float | None = None,
     ) -> Score:
-        """The density of numbers: the bound (4), or that of the ODE with the same marginals (Denoiser.ode).
+        """The density of numbers: the bound (4), or that of the ODE with the same marginals (density.py).
 
         method  "auto" is the ODE's up to 64 numbers a row, where it is exact, and (4) above or with `steps`
-        steps   KL terms of (4), or None for the integral that ever more of them come to
-        draws   noise levels of (4) that are looked at; floor: the first, t_0 (default Denoiser.floor)
+        steps   KL terms of (4), or None for the integral, the limit of many
+        draws   noise levels of (4) that are evaluated; floor: the first, t_0 (default density.min_noise_level)
 
         Raises ValueError for categorical targets, which have no density here.
         """

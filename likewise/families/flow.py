@@ -2,16 +2,17 @@
 
     x_t = (1 - t) x_0 + t e,   e ~ N(0, I),   logit t ~ N(t_mean, t_std^2)                              (1)
     loss = |v(x_t, x^_0) - v|^2 = |x^_0 - x_0|^2 / max(t, 0.05)^2,  v = (x_t - x_0) / t                 (2)
-    draw: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0, or in few jumps (jumps.py)                (3)
+    sample: dx/dt = v(x, x^_0(x, t)) from x_1 ~ N(0, I) to x_0, or in few steps (meanflow.py)           (3)
     log p(x_0) = log N(x_1; 0, I) + int_0^1 div v dt                                                    (4)
 
-What is drawn may have known parts, and any subset of the sources: see Denoiser. A column of few numbers
-predicts v of the variance-preserving path, which is exact near t = 0, where a density needs it.
+Samples may have known parts, and any subset of the sources: see Denoiser. For a column of few numbers the
+network predicts v of the variance-preserving path, which is exact near t = 0, where a density needs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -42,9 +43,21 @@ FEW_STEPS = 4  # up to which few-step sampling is better than a solver, if it wa
 GUIDANCE, CONTROLS = Guidance(2.0), DenoisingControls()
 
 
+@dataclass(frozen=True)
+class LogitNormal:
+    """The time density (1)."""
+
+    t_mean: float | None = None
+    t_std: float | None = None
+
+
+LOGIT_NORMAL = LogitNormal()
+
+
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
+    @expand_dataclasses
     def __init__(
         self,
         targets: Mapping[str, Spec],
@@ -53,8 +66,7 @@ class Flow(Family):
         width: int = 192,
         depth: int = 6,
         stem: Literal["conv", "patch"] = "conv",
-        t_mean: float | None = None,
-        t_std: float | None = None,
+        times: LogitNormal = LOGIT_NORMAL,
         predict: Literal["auto", "x", "v"] = "auto",
         infill: float | None = None,
         source_noise: float = 0.0,
@@ -62,13 +74,13 @@ class Flow(Family):
     ) -> None:
         """Build the network.
 
-        width   floats a token in the trunk; depth: blocks of the trunk
-        stem    of pictures, a U-Net's shell or linear patches
+        width   hidden width; depth: blocks of the transformer
+        stem    for images: the outer levels of a U-Net, or linear patches
         t_mean, t_std  of the time density (1) (default 0.8 and 1, of up to 64 numbers a row 0 and 1.5)
-        predict  what the network says of numbers; auto: v up to 64 numbers a column, else x
+        predict  what the network predicts of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
-        source_noise  the most noise that sources that are pictures have in training, below 1
-        few_step  learn jumps too, so that 1 to 4 steps draw; best begun --from a model that is trained
+        source_noise  most noise on sources that are images in training, below 1
+        few_step  learn mean velocities too, for sampling in 1 to 4 steps; best --from a trained model
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
@@ -83,8 +95,8 @@ class Flow(Family):
             few_step=few_step,
         )
         few = self.denoiser.layout.size <= FEW
-        self.t_mean = (0.0 if few else 0.8) if t_mean is None else t_mean
-        self.t_std = (1.5 if few else 1.0) if t_std is None else t_std
+        self.t_mean = (0.0 if few else 0.8) if times.t_mean is None else times.t_mean
+        self.t_std = (1.5 if few else 1.0) if times.t_std is None else times.t_std
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """(2), the mean of each column, summed over columns: (B,)."""
@@ -103,7 +115,7 @@ class Flow(Family):
         )
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
-        """1 / t^2 of (2), cut off where x^_0 is what the network says."""
+        """1 / t^2 of (2), cut off where the network predicts x^_0."""
         return 1 / t.clamp(min=T_MIN if self.denoiser.predicts[column] == "x" else T_0) ** 2
 
     @torch.no_grad()
@@ -124,13 +136,12 @@ class Flow(Family):
     ) -> Batch:
         """Solve (3) in `steps` steps.
 
-        steps      more are finer; sampler: solver of (3), auto: dpmpp_2m, but jump for at most 4 steps of
-            a model that has learned to
-        guidance   1 is the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  times between which it is guided, but for jumps; zero_star: likewise, see
-            samplers.guide
+        steps      more are more accurate; sampler: solver of (3); auto: dpmpp_2m, but jump (few-step
+            sampling) for at most 4 steps of a model trained with few_step
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance_from, guidance_to  times between which it applies; zero_star: as in Guidance; not for jump
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
-        source_noise  noise that is put on sources that are pictures, up to that of training
+        source_noise  noise that is added to sources that are images, up to that of training
         """
         value, mask = self.denoiser.pack_known(known, len(rng))
         if sampler == "auto":
@@ -150,7 +161,10 @@ class Flow(Family):
         )
 
     def grid(self, steps: int, shift: float = 1.0) -> list[float]:
-        """Fine for pictures alone: of a category times near data, which training hardly sees, say nothing."""
+        """Times from noise to 0, even in log SNR where all columns predict x and none is categorical.
+
+        Times near data, rare in training, would be wasted on the others.
+        """
         fine = all(predicts == "x" for predicts in self.denoiser.predicts.values())
         return (log_snr_grid if fine and not self.denoiser.column_codes.categorical else time_grid)(
             steps, shift
@@ -172,8 +186,8 @@ class Flow(Family):
         """The density of numbers: by (4), or the variational bound of the same x^_0 (Kingma et al., 2021).
 
         method  "auto" is (4) up to 64 numbers a row, where it is exact, and the bound above
-        draws   noise levels of the bound; floor: the first of them (default Denoiser.floor)
-        steps   of the solver of (4); probes: draws of its trace above `exact` numbers
+        draws   noise levels of the bound; floor: the first of them (default density.min_noise_level)
+        steps   of the solver of (4); probes: random vectors of its trace above `exact` numbers
 
         Raises ValueError for categorical targets, which have no density here.
         """

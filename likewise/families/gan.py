@@ -47,7 +47,7 @@ Game = Literal["minimax", "nonsaturating", "hinge", "relativistic"]
 class GAN(Family):
     """P(targets | sources) as what a generator draws and a critic cannot tell from data."""
 
-    phases: ClassVar[tuple[str, ...]] = ("critic", "generator")
+    phases = ("critic", "generator")
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
     lr_scale: ClassVar[float] = (
         0.25  # at the whole rate the game breaks out now and then, and may not come back

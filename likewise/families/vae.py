@@ -4,18 +4,20 @@
     ELBO = E_q log p(x | z, c) - KL(q(z | x, c) || p(z | c)) <= log p(x | c)                            (2)
     log 1/K sum_k p(x | z_k, c) p(z_k | c) / q(z_k | x, c), z_k ~ q, rises from (2) to log p(x | c)
     with K in expectation (Burda et al., 2016)                                                          (3)
-    known parts m of x: r(z | m, c) = N(mu(m, c), sigma(m, c)^2), the q of a row that is partly seen, is
-    learned from KL(q || r) (Ivanov et al., 2019); of a few z ~ r one is kept by its weight
+    known parts m of x: r(z | m, c) = N(mu(m, c), sigma(m, c)^2), the posterior given m, is learned from
+    KL(q || r) (Ivanov et al., 2019); of a few z ~ r one is sampled by its weight
     p(m | z, c) p(z | c) / r(z | m, c)                                                                  (4)
 
-Encoder and decoder read the sources in context, the prior as it says (priors.py). r learns beside the model
-and changes neither p nor q, so (2) and (3) stand whatever is known in training.
+Encoder and decoder attend to the sources; for the prior see priors.py. r is trained beside the model and
+changes neither p nor q, so (2) and (3) hold whatever is known in training.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -25,6 +27,7 @@ from likewise.core.batch import Batch, Context, take
 from likewise.core.known import KnownParts, blank_values, fill_unknown, no_masks, sample_masks, where_known
 from likewise.core.rng import Rng
 from likewise.core.score import Score
+from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family, require_single_target
 from likewise.generation.controls import Init
@@ -35,13 +38,35 @@ from likewise.nets.continuous import ContinuousCodes
 from likewise.nets.layers import norm
 from likewise.nets.transformer import Decoder, Encoder
 
-NARROW = -4.0  # log sigma^2 of q at first
+INIT_LOG_VAR = -4.0  # log sigma^2 of q
 CHUNK = 768  # rows decoded at a time by (3) and (4)
 
 
-class VAE(Family):
-    """P(targets | sources) by one vector z a row."""
+@dataclass(frozen=True)
+class LatentOptions:
+    """The latent vector z and its prior."""
 
+    latent_dim: int = 16
+    prior: Literal["standard", "learned", "mixture", "vamp"] = "learned"
+    components: int = 50
+
+
+@dataclass(frozen=True)
+class KLOptions:
+    """The KL term of the training loss."""
+
+    beta: float = 1.0
+    free_bits: float = 0.0
+    kl_warmup: float = 0.3
+
+
+LATENT, KL = LatentOptions(), KLOptions()
+
+
+class VAE(Family):
+    """P(targets | sources) by one latent vector z a row."""
+
+    @expand_dataclasses
     def __init__(
         self,
         targets: Mapping[str, Spec],
@@ -51,48 +76,45 @@ class VAE(Family):
         depth: int = 1,
         stem: Literal["conv", "patch"] = "patch",
         max_grid: int = 4,
-        latent_dim: int = 16,
+        latent: LatentOptions = LATENT,
         decoder: Literal["gaussian", "bernoulli"] = "gaussian",
-        prior: Literal["standard", "learned", "mixture", "vamp"] = "learned",
-        components: int = 50,
-        beta: float = 1.0,
-        free_bits: float = 0.0,
-        kl_warmup: float = 0.3,
+        kl: KLOptions = KL,
         infill: float | None = None,
     ) -> None:
         """Build encoder, prior and decoder.
 
-        width   floats a token; depth: blocks of encoder and of decoder
-        stem    of pictures, convolutions or linear patches; coarse: tokens a side of a picture
-        latent  numbers in z
-        decoder  of pictures, p(x | z): Gaussian of one learned variance, or continuous Bernoulli
+        width   hidden width; depth: blocks of encoder and of decoder
+        stem    for images: convolutions or linear patches; max_grid: tokens along a side of an image, at most
+        latent_dim  numbers of z
+        decoder  p(x | z) of images: Gaussian of one learned variance, or continuous Bernoulli
         prior   p(z | c); components: of the mixture, and of vamp
         beta    weight of the KL term in training; kl_warmup: share of the run in which it rises from 0
-        free_bits  nats of KL that each number of z has for nothing in training
+        free_bits  nats of KL for each number of z that are not penalised in training
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
-        self.latent_dim, self.beta, self.free_bits, self.kl_warmup = latent_dim, beta, free_bits, kl_warmup
+        latent_dim, components = latent.latent_dim, latent.components
+        self.latent_dim, self.kl_options = latent_dim, kl
         self.dims = sum(s.tokens * s.width for s in self.targets.values())
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and self.dims == 1:
-            self.infill = 0.0  # known, it leaves nothing to tell
+            self.infill = 0.0  # if it is known, nothing is left to learn
         self.column_codes = ContinuousCodes(targets)
-        seen = {n: s.with_floats(s.width + 1) for n, s in self.column_codes.specs.items()}  # with a mask
+        masked = {n: s.with_floats(s.width + 1) for n, s in self.column_codes.specs.items()}  # with a mask
         self.context_encoder = ContextEncoder(sources, width)
-        self.encoder = Encoder(seen, width=width, depth=depth, stem=stem, max_grid=max_grid)
+        self.encoder = Encoder(masked, width=width, depth=depth, stem=stem, max_grid=max_grid)
         self.posterior_head = nn.Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
-        with torch.no_grad():  # little noise at first, lest z is ignored before it says anything
-            self.posterior_head.bias[latent_dim:] = NARROW
+        with torch.no_grad():  # little noise at first, or the decoder learns to ignore z
+            self.posterior_head.bias[latent_dim:] = INIT_LOG_VAR
         self.partial_posterior_head = (
             nn.Linear(self.encoder.tokens * width, 2 * latent_dim) if self.infill else None
         )  # r
-        self.prior = Prior(prior, latent_dim, components, width)
+        self.prior = Prior(latent.prior, latent_dim, components, width)
         self.pseudo_inputs = nn.ParameterList(
             torch.randn(components, s.tokens, s.width)
             for s in self.column_codes.specs.values()
-            if prior == "vamp"
+            if latent.prior == "vamp"
         )  # u_k
         self.likelihood = DecoderLikelihood(targets, decoder)
         self.latent_proj = nn.Linear(latent_dim, self.encoder.tokens * width)
@@ -105,7 +127,7 @@ class VAE(Family):
             max_grid=max_grid,
         )
 
-    # ---- the parts of (1)
+    # ---- encoder, decoder and prior
 
     def encode(self, x: Batch, c: Context) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x, c), (B, latent) each."""
@@ -114,23 +136,24 @@ class VAE(Family):
 
     def decode(self, z: Tensor, c: Context) -> Batch:
         """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
-        return self.likelihood.mode(self._says(z, self.context_encoder(c)))
+        return self.likelihood.mode(self._decode(z, self.context_encoder(c)))
 
     def _q(self, floats: Batch, context: EncodedContext) -> Gaussians:
         """q(z | x, c), floats column -> (B, T, C)."""
-        seen = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
-        return self._gaussian(self.posterior_head, seen, context)
+        masked = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
+        return self._gaussian(self.posterior_head, masked, context)
 
     def _r(self, floats: Batch, masks: Batch, context: EncodedContext) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
-        seen = {
+        assert self.partial_posterior_head is not None
+        masked = {
             n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
             for n, v in floats.items()
         }
-        return self._gaussian(self.partial_posterior_head, seen, context)
+        return self._gaussian(self.partial_posterior_head, masked, context)
 
-    def _gaussian(self, head: nn.Linear, seen: Batch, context: EncodedContext) -> Gaussians:
-        return Gaussians.one(head(norm(self.encoder(seen, context)).flatten(1)))
+    def _gaussian(self, head: nn.Linear, masked: Batch, context: EncodedContext) -> Gaussians:
+        return Gaussians.one(head(norm(self.encoder(masked, context)).flatten(1)))
 
     def _p(self, c: Context, context: EncodedContext) -> Gaussians:
         """p(z | c)."""
@@ -138,75 +161,78 @@ class VAE(Family):
         if self.pseudo_inputs:
             rows = len(self.pseudo_inputs[0])
             values = {n: v[:1].expand(rows, *v.shape[1:]) for n, v in c.values.items()}
-            nothing = Context(values, c.present.new_zeros(rows, len(values)))
+            absent = Context(values, c.present.new_zeros(rows, len(values)))
             encoded = self._q(
                 dict(zip(self.column_codes.specs, self.pseudo_inputs, strict=True)),
-                self.context_encoder(nothing),
+                self.context_encoder(absent),
             )
         return self.prior(context, len(c.present), encoded)
 
-    def _says(self, z: Tensor, context: EncodedContext) -> Batch:
+    def _decode(self, z: Tensor, context: EncodedContext) -> Batch:
         h = self.latent_proj(z.to(self.latent_proj.weight.dtype)).unflatten(1, (self.encoder.tokens, -1))
         return self.decoder(h, context)
 
     # ---- z as a view
 
     def code_spec(self, name: str) -> Spec:
-        """Of the mean of q(z | x), of the one target."""
+        """The Spec of the mean of q(z | x), of the single target."""
         require_single_target(name, self.targets)
         return Spec((1,), width=self.latent_dim)
 
     @torch.no_grad()
     def to_codes(self, name: str, x: Tensor) -> Tensor:
-        return self.encode({name: x}, self._nothing(x))[0][:, None]
+        return self.encode({name: x}, self._no_sources(x))[0][:, None]
 
     @torch.no_grad()
     def from_codes(self, name: str, codes: Tensor) -> Tensor:
-        return self.decode(codes[:, 0], self._nothing(codes))[name]
+        return self.decode(codes[:, 0], self._no_sources(codes))[name]
 
-    def _nothing(self, x: Tensor) -> Context:
-        """No source given, for as many rows."""
+    def _no_sources(self, x: Tensor) -> Context:
+        """A Context of as many rows without any source."""
         values = {n: blank_values(s, len(x), x.device) for n, s in self.sources.items()}
         return Context(values, torch.zeros(len(x), len(values), dtype=torch.bool, device=x.device))
 
     # ---- learning
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """The learned rows of (4) of priors.py start as rows of the data."""
+        """Initialise the pseudo-inputs, (4) of priors.py, with rows of the data."""
         for value, u in zip(self.column_codes.encode(x).values(), self.pseudo_inputs, strict=False):
             with torch.no_grad():
                 u.copy_(value[torch.arange(len(u), device=value.device) % len(value)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,)."""
+        options = self.kl_options
         floats, context = self.column_codes.encode(x), self.context_encoder(c)
         q, p = self._q(floats, context), self._p(c, context)
         z = q.sample(rng)
-        nats = self.likelihood.log_prob(x, self._says(z, context))
+        nats = self.likelihood.log_prob(x, self._decode(z, context))
         if p.mean.shape[1] == 1:
-            each = kl_normal(q, p)
-            kl, paid = each.sum(1), each.clamp(min=self.free_bits).sum(1)
-        else:  # no closed form: one draw
+            per_dim = kl_normal(q, p)
+            kl, penalty = per_dim.sum(1), per_dim.clamp(min=options.free_bits).sum(1)
+        else:  # no closed form: one sample
             kl = q.log_prob(z) - p.log_prob(z)
-            paid = kl.clamp(min=self.free_bits * self.latent_dim) if self.free_bits else kl
+            penalty = kl.clamp(min=options.free_bits * self.latent_dim) if options.free_bits else kl
         self.loss_terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
-        loss = self.beta * min(1.0, self.progress / max(self.kl_warmup, 1e-9)) * paid - nats
+        loss = options.beta * min(1.0, self.progress / max(options.kl_warmup, 1e-9)) * penalty - nats
         if self.partial_posterior_head is not None:
-            loss = loss + self._partly(floats, sample_masks(self.targets, self.infill, rng), context, q)
+            loss = loss + self._partial_kl(floats, sample_masks(self.targets, self.infill, rng), context, q)
         return loss / self.dims
 
-    def _partly(self, floats: Batch, masks: Batch, context: EncodedContext, q: Gaussians) -> Tensor:
-        """KL(q || r) of the rows of which something is known, 0 of the others: (B,)."""
+    def _partial_kl(self, floats: Batch, masks: Batch, context: EncodedContext, q: Gaussians) -> Tensor:
+        """KL(q || r) of rows with known parts, 0 of the others: (B,)."""
         rows = torch.stack([m.any(1) for m in masks.values()]).any(0).nonzero()[:, 0]
+        head = self.partial_posterior_head
+        assert head is not None
         gap = q.mean.new_zeros(len(q.mean))
         if not len(rows):
-            return gap + 0 * self.partial_posterior_head.bias.sum()  # which DistributedDataParallel waits for
-        read = EncodedContext(context.tokens[rows], context.bias[rows], context.pooled[rows])
-        r = self._r(take(floats, rows), take(masks, rows), read)
-        still = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
-        return gap.index_put((rows,), kl_normal(still, r).sum(1))
+            return gap + 0 * head.bias.sum()  # DistributedDataParallel waits for its gradient
+        some = EncodedContext(context.tokens[rows], context.bias[rows], context.pooled[rows])
+        r = self._r(take(floats, rows), take(masks, rows), some)
+        fixed = Gaussians(q.log_weight[rows], q.mean[rows].detach(), q.log_var[rows].detach())
+        return gap.index_put((rows,), kl_normal(fixed, r).sum(1))
 
-    # ---- drawing
+    # ---- sampling
 
     @torch.no_grad()
     def sample(
@@ -222,33 +248,33 @@ class VAE(Family):
     ) -> Batch:
         """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
 
-        With a start x_0 of strength s, and m the mean of p(z | c), z becomes
+        With an init x_0 of strength s, and m the mean of p(z | c), z becomes
         m + sqrt(1 - s^2) (mu(x_0, c) - m) + s (z - m).                                                 (5)
 
-        temperature  factor of the deviation of z: 1 is the model as it is, less trades diversity for fidelity
-        noise       whether many numbers, as of a picture, are drawn too; else their means are shown
-        candidates  z among which (4) picks
+        temperature  factor of the deviation of z: below 1 trades diversity for fidelity
+        noise       whether columns of several tokens, such as images, are sampled too; else they are means
+        candidates  number of z of which (4) samples one
         """
         context = self.context_encoder(c)
         z = self._p(c, context).sample(rng, temperature)
         if known:
             values, masks = fill_unknown(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
-            z = torch.where(some[:, None], self._picked(values, masks, c, context, rng, candidates), z)
+            z = torch.where(some[:, None], self._resampled(values, masks, c, context, rng, candidates), z)
         if init is not None:
-            z = self._near(init, z, c, context)
-        x = self.likelihood.sample(self._says(z, context), rng, noise)
+            z = self._varied(init, z, c, context)
+        x = self.likelihood.sample(self._decode(z, context), rng, noise)
         if known:
             x = {n: where_known(v, values[n], masks[n]) for n, v in x.items()}
         return x
 
-    def _near(self, init: Init, z: Tensor, c: Context, context: EncodedContext) -> Tensor:
+    def _varied(self, init: Init, z: Tensor, c: Context, context: EncodedContext) -> Tensor:
         """(5), (B, latent)."""
         p, s = self._p(c, context), init.strength
         mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
         return mean + math.sqrt(1 - s**2) * (self.encode(init.values, c)[0] - mean) + s * (z - mean)
 
-    def _picked(
+    def _resampled(
         self, x: Batch, masks: Batch, c: Context, context: EncodedContext, rng: Rng, candidates: int
     ) -> Tensor:
         """(4): one z a row, (B, latent)."""
@@ -262,10 +288,10 @@ class VAE(Family):
     def log_prob(
         self, x: Batch, c: Context, *, rng: Rng, samples: int = 64, observed: Batch | None = None
     ) -> Score:
-        """(3): a bound from `samples` draws of z; 1 is the ELBO.
+        """(3): a bound from `samples` of z; 1 is the ELBO.
 
         samples   more are tighter
-        observed  column -> (B, T) bool: then of those parts of x alone, by z ~ r
+        observed  column -> (B, T) bool: then of these parts of x only, by z ~ r
         """
         masks = None
         if observed is not None:
@@ -274,35 +300,37 @@ class VAE(Family):
         return Score(weight.logsumexp(1) - math.log(samples), "bound", self.dims)
 
     def _weighted(
-        self, x: Batch, masks: Batch | None, c: Context, context: EncodedContext, rng: Rng, draws: int
+        self, x: Batch, masks: Batch | None, c: Context, context: EncodedContext, rng: Rng, samples: int
     ) -> tuple[Tensor, Tensor]:
         """z (B, K, latent) from q, or from r of what is in `masks`, and log p(x, z | c) / q(z), (B, K).
 
-        Without an r they come from the prior.
+        Without an r, z come from the prior.
         """
         floats, p = self.column_codes.encode(x), self._p(c, context)
         if masks is None:
             q = self._q(floats, context)
         else:
             q = p if self.partial_posterior_head is None else self._r(floats, masks, context)
-        z, weights = [], []
-        for _ in range(draws):
-            z.append(q.sample(rng))
-            weights.append(p.log_prob(z[-1]) - q.log_prob(z[-1]))
-        z, weight = torch.stack(z, dim=1), torch.stack(weights, dim=1)
+        zs, weights = [], []
+        for _ in range(samples):
+            zs.append(q.sample(rng))
+            weights.append(p.log_prob(zs[-1]) - q.log_prob(zs[-1]))
+        z, weight = torch.stack(zs, dim=1), torch.stack(weights, dim=1)
         step = max(1, CHUNK // len(z))
-        nats = torch.cat([self._nats_of(x, masks, part, context) for part in z.split(step, dim=1)], dim=1)
+        nats = torch.cat([self._log_prob(x, masks, part, context) for part in z.split(step, dim=1)], dim=1)
         return z, nats + weight
 
-    def _nats_of(self, x: Batch, masks: Batch | None, z: Tensor, context: EncodedContext) -> Tensor:
+    def _log_prob(self, x: Batch, masks: Batch | None, z: Tensor, context: EncodedContext) -> Tensor:
         """log p(x | z, c), of what is in `masks`, z (B, k, latent) -> (B, k)."""
         k = z.shape[1]
-        read = EncodedContext(
-            *(v.repeat_interleave(k, dim=0) for v in (context.tokens, context.bias, context.pooled))
+        repeated = EncodedContext(
+            context.tokens.repeat_interleave(k, dim=0),
+            context.bias.repeat_interleave(k, dim=0),
+            context.pooled.repeat_interleave(k, dim=0),
         )
         nats = self.likelihood.token_log_probs(
-            {n: v.repeat_interleave(k, dim=0) for n, v in x.items()}, self._says(z.flatten(0, 1), read)
+            {n: v.repeat_interleave(k, dim=0) for n, v in x.items()}, self._decode(z.flatten(0, 1), repeated)
         )
         if masks is not None:
             nats = {n: v * masks[n].repeat_interleave(k, dim=0) for n, v in nats.items()}
-        return sum(v.sum(1) for v in nats.values()).unflatten(0, (-1, k))
+        return reduce(torch.add, [v.sum(1) for v in nats.values()]).unflatten(0, (-1, k))

@@ -1,4 +1,4 @@
-"""Likelihood: p(x | what a decoder says), of columns of numbers and of ids.
+"""The likelihood p(x | output of a decoder), of columns of numbers and of ids.
 
 a number  N(x; m, s^2), m from the decoder, s^2 one learned variance a column (Rybkin et al., 2021)  (1)
           or, of a picture, the continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019), eq. 6 and 8:
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +21,15 @@ from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
 
 RATE = 16.0  # log s^2 = 16 p: a variance falls by orders of magnitude while a weight moves by tenths
-FIRST = -2.4  # log s^2 at first: less than data's, so that reconstruction counts from the beginning
-LEAST = -10.0  # log s^2 does not fall below it: a deviation of 0.007, under a level of 8-bit pictures
+INIT_LOG_VAR = -2.4  # below that of data, so that reconstruction counts from the beginning
+MIN_LOG_VAR = -10.0  # a deviation of 0.007, under a level of 8-bit pictures
 LIMIT = 256 / 255  # (2): levels of 8-bit pictures in [-1, 1], each spread over its cell, fill +- LIMIT
 
 
 class DecoderLikelihood(nn.Module):
-    """log p(x | out) of every token, its mean and draws from it.
+    """log p(x | out) of every token, its mode, and samples from it.
 
-    outputs  column -> numbers a token that a decoder says of it
+    outputs  column -> numbers a token in the output of a decoder
     """
 
     def __init__(self, targets: Mapping[str, Spec], kind: str = "gaussian") -> None:
@@ -42,11 +43,15 @@ class DecoderLikelihood(nn.Module):
         }
         self.gaussian = [n for n in targets if n not in self.categorical | self.bounded]
         some = bool(self.gaussian)  # DistributedDataParallel waits for the gradient of whatever requires one
-        self.raw_log_var = nn.Parameter(torch.full((len(self.gaussian),), FIRST / RATE), requires_grad=some)
+        self.raw_log_var = nn.Parameter(
+            torch.full((len(self.gaussian),), INIT_LOG_VAR / RATE), requires_grad=some
+        )
 
     def log_var(self, name: str) -> Tensor:
         """log s^2 of (1) of a column, ()."""
-        return LEAST + F.softplus(RATE * self.raw_log_var[self.gaussian.index(name)].float() - LEAST)
+        return MIN_LOG_VAR + F.softplus(
+            RATE * self.raw_log_var[self.gaussian.index(name)].float() - MIN_LOG_VAR
+        )
 
     def token_log_probs(self, x: Batch, out: Batch) -> Batch:
         """log p of every token: column -> (B, T), in the tokens' units; out column -> (B, T, outputs)."""
@@ -54,21 +59,22 @@ class DecoderLikelihood(nn.Module):
 
     def mean_log_prob(self, x: Batch, out: Batch) -> Tensor:
         """The mean of log p over the numbers of each column, summed over columns, (B,)."""
-        return sum(
+        means = [
             v.mean(1) / (1 if n in self.categorical else self.outputs[n])
             for n, v in self.token_log_probs(x, out).items()
-        )
+        ]
+        return reduce(torch.add, means)
 
     def log_prob(self, x: Batch, out: Batch) -> Tensor:
         """log p(x | out), (B,)."""
-        return sum(v.sum(1) for v in self.token_log_probs(x, out).values())
+        return reduce(torch.add, [v.sum(1) for v in self.token_log_probs(x, out).values()])
 
     def mode(self, out: Batch) -> Batch:
-        """What a decoder says -> encoded columns: the mean of a number, the most likely class."""
+        """Output of a decoder -> encoded columns: the mean of a number, the most likely class."""
         return {n: self._mode(n, v) for n, v in out.items()}
 
     def sample(self, out: Batch, rng: Rng, noise: bool = True) -> Batch:
-        """Encoded columns drawn from p(x | out); without noise those of one token alone, else their modes."""
+        """Sample encoded columns from p(x | out); without `noise` columns of several tokens are their modes."""
         return {
             n: self._sample(n, v, rng) if noise or v.shape[1] == 1 else self._mode(n, v)
             for n, v in out.items()
@@ -90,7 +96,7 @@ class DecoderLikelihood(nn.Module):
 
     def _sample(self, name: str, out: Tensor, rng: Rng) -> Tensor:
         shape = out.shape[1:]
-        if name in self.categorical:  # Gumbel's trick
+        if name in self.categorical:  # the Gumbel-max trick
             u = rng.uniform(*shape).clamp(1e-9, 1 - 1e-7)
             return (out - (-u.log()).log()).argmax(-1)
         if name in self.bounded:  # the inverse of the distribution function of (2), eq. 12 of its source

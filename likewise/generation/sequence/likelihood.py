@@ -1,8 +1,8 @@
-"""Product: the distribution of a sequence of columns as the product of those of its tokens.
+"""The likelihood of a sequence of columns as the product of those of its tokens.
 
-    log p(x) = sum_i log p(x_i | x_1, ..., x_{i-1}), each by a head, of what a slot of causal.py says    (1)
+    log p(x) = sum_i log p(x_i | x_1, ..., x_{i-1}), each by a head on a hidden state of causal.py       (1)
 
-Legend: B rows, T tokens of a column, n those that are looked at, D width.
+Legend: B rows, T tokens of a column, n up to the last valid one, D width.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
-from likewise.generation.sequence.fim import PRE, SENTINELS, to_psm
+from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentinels, to_psm
 from likewise.nets.causal import CausalBackbone
 from likewise.nets.conditioning import EncodedContext
 from likewise.nets.embeddings import HashedNGrams
+from likewise.nets.heads import CategoricalHead, MixtureHead
 
 
 @dataclass(frozen=True)
 class SequenceLikelihood:
-    """(1), with the parts of a network that read and tell tokens.
+    """(1), with the embeddings, backbone and heads of a network.
 
     specs    of the tokens of each column, in their order
-    causal   what stands between embedding and head
-    embeddings   tokens of a column -> (B, n, D); the last column may have none, if no slot reads it
+    causal   the backbone between embeddings and heads
+    embeddings   tokens of a column -> (B, n, D); the last column may have none, if it is no input
     heads    of each column
-    hashed_ngrams  what is added to the embeddings of the ids of a text
-    dropout  share of the tokens that are read as nothing
+    hashed_ngrams  added to the embeddings of the ids of a text
+    dropout  share of the tokens whose embedding is zeroed
     """
 
     specs: Mapping[str, Spec]
     causal: CausalBackbone
     embeddings: Sequence[nn.Module]
-    heads: Sequence[nn.Module]
+    heads: Sequence[CategoricalHead | MixtureHead]
     hashed_ngrams: HashedNGrams | None
     dropout: float
 
@@ -50,11 +51,11 @@ class SequenceLikelihood:
         return self.causal.start_embedding.new_zeros(*tokens.shape[:2], self.causal.width)
 
     def token_log_probs(self, z: Batch, context: EncodedContext, rng: Rng | None = None) -> Batch:
-        """log p of each token, (B, n) with n up to the last that is used; with `rng`, some are dropped."""
+        """log p of each token, (B, n) with n up to the last valid one; with `rng`, with dropout."""
         used = {n: valid_mask(z[n], spec) for n, spec in self.specs.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
         parts = [
-            self._read(k, z[n][:, : lengths[n]], spec.tokens, rng)
+            self._embed_with_dropout(k, z[n][:, : lengths[n]], spec.tokens, rng)
             for k, (n, spec) in enumerate(self.specs.items())
         ]
         seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
@@ -64,36 +65,43 @@ class SequenceLikelihood:
             for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)
         }
 
-    def rearranged(self, z: Batch, context: EncodedContext, share: float, rng: Rng) -> Tensor:
-        """log p of the tokens of a text, (B, 1), in a share of rows rearranged; marks cost nothing."""
+    def fim_log_prob(self, z: Batch, context: EncodedContext, share: float, rng: Rng) -> Tensor:
+        """log p of the tokens of a text, (B, 1), rearranged in a share of the rows; sentinels are not scored."""
         [ids], [spec] = z.values(), self.specs.values()
         u = rng.uniform(1 + (3 if spec.windowed else 2))
-        some, other = u[:, :1] < share, to_psm(ids, u[:, 1:], spec.classes)
-        used = torch.where(some, valid_mask(other, spec), F.pad(valid_mask(ids, spec), (0, SENTINELS)))
+        rearranged, psm = u[:, :1] < share, to_psm(ids, u[:, 1:], spec.classes)
+        used = torch.where(rearranged, valid_mask(psm, spec), F.pad(valid_mask(ids, spec), (0, SENTINELS)))
         n = max(1, int(used.any(0).sum()))
-        used, told = used[:, :n], torch.where(some, other, F.pad(ids, (0, SENTINELS)))[:, :n]
-        start = torch.where(some[..., None], self.embeddings[0].sentinels[PRE], self.causal.start_embedding)
-        [h] = self.causal([self._read(0, told, spec.tokens + SENTINELS, rng)], used, context, start)
-        counts = used & (told < spec.classes)
-        return (self.heads[0].log_prob(h, told * counts) * counts).sum(1, keepdim=True)
+        used, ids = used[:, :n], torch.where(rearranged, psm, F.pad(ids, (0, SENTINELS)))[:, :n]
+        start = torch.where(rearranged[..., None], self._sentinels()[PRE], self.causal.start_embedding)
+        [h] = self.causal(
+            [self._embed_with_dropout(0, ids, spec.tokens + SENTINELS, rng)], used, context, start
+        )
+        counts = used & (ids < spec.classes)
+        return (self.heads[0].log_prob(h, ids * counts) * counts).sum(1, keepdim=True)
 
-    def _read(self, k: int, tokens: Tensor, size: int, rng: Rng | None) -> Tensor:
-        """Embedded tokens (B, n, D) of a column of that size, less those that are dropped; marks never are.
+    def _sentinels(self) -> Tensor:
+        embedding = self.embeddings[0]
+        assert isinstance(embedding, EmbeddingWithSentinels)
+        return embedding.sentinels
 
-        This is word dropout (Bowman et al., 2016).
+    def _embed_with_dropout(self, k: int, tokens: Tensor, size: int, rng: Rng | None) -> Tensor:
+        """Embeddings (B, n, D) of tokens of a column of that size, with word dropout (Bowman et al., 2016).
+
+        Sentinels are never dropped.
         """
         part = self.embed(k, tokens)
         if rng is None or not self.dropout:
             return part
-        kept = rng.uniform(size)[:, : part.shape[1]] >= self.dropout
+        keep = rng.uniform(size)[:, : part.shape[1]] >= self.dropout
         spec = list(self.specs.values())[k]
         if spec.categorical:
-            kept = kept | (tokens >= spec.classes)
-        return part * kept[..., None]
+            keep = keep | (tokens >= spec.classes)
+        return part * keep[..., None]
 
 
 def valid_mask(x: Tensor, spec: Spec) -> Tensor:
-    """Which tokens of x, (B, T, ...), say something, (B, T) bool: up to the first 0 of a padded column."""
+    """Which tokens of x, (B, T, ...), are no padding, (B, T) bool: up to the first 0 of a padded column."""
     if not spec.padded:
         return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
     return (x == 0).long().cumsum(1) - (x == 0).long() == 0
