@@ -84,7 +84,7 @@ def logits(model: Model, ids: Tensor) -> Tensor:
     family = model.family
     x = torch.nn.functional.pad(ids, (0, 1))[None]
     told = family.causal(
-        [family.product.embed(0, x)],
+        [family.likelihood.embed(0, x)],
         torch.ones_like(x, dtype=torch.bool),
         family.context_encoder(model.context([{}])),
     )
