@@ -273,16 +273,16 @@ def test_a_negative_is_made_of_sources(world: Table, negative: dict[str, str], e
         (
             "gan",
             {"negative": {"label": "1"}},
-            "the family gan cannot take guidance against a negative; those that can: autoencoder, "
+            "the family gan cannot be guided away from negative sources; those that can: autoencoder, "
             "diffusion, flow, autoregressive",
         ),
-        ("vae", {"negative": {"label": "1"}}, "the family vae cannot take guidance against a negative"),
+        ("vae", {"negative": {"label": "1"}}, "the family vae cannot be guided away from negative sources"),
         (
             "gan",
             {"init": ({}, 0.5)},
-            "the family gan cannot start from something given; those that can: autoencoder, vae, diffusion, flow",
+            "the family gan cannot start from given values; those that can: autoencoder, vae, diffusion, flow",
         ),
-        ("mixture", {"init": ({}, 0.5)}, "the family mixture cannot start from something given"),
+        ("mixture", {"init": ({}, 0.5)}, "the family mixture cannot start from given values"),
     ],
 )
 def test_what_a_family_cannot_do(world: Table, family: str, how: dict[str, Any], expected: str) -> None:
