@@ -11,7 +11,7 @@ import argparse
 import time
 
 from likewise import Table
-from likewise.cli.commands.data import aligned
+from likewise.cli.formatting import align_columns
 from likewise.evaluation.evaluators.text import CHECKS, check_metrics, domain_check
 from likewise.evaluation.reference import rng_of
 from likewise.evaluation.report import MetricResult
@@ -43,7 +43,7 @@ def main() -> None:
             f"out; judged in {seconds:.0f} s"
         )
         rows = [("", "unseen", "baseline"), *((x.name, str(x.value), str(x.baseline)) for x in found)]
-        print(aligned(rows) + "\n", flush=True)
+        print(align_columns(rows) + "\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import PIL.Image
 from kit import asked, learn
 
 from likewise import Model, Table
-from likewise.cli.commands.evaluate import data_of
+from likewise.cli.commands._table import open_training_table
 from likewise.evaluation.tasks.inpainting import Holes
 from likewise.viz import images
 from likewise.viz.grid import image_grid
@@ -48,7 +48,7 @@ def show(exams: list[Holes], filled: list, path: Path, count: int = 8) -> None:
 def main() -> None:
     args = asked(__doc__, minutes=5, first=True)
     out = args.out or Path("runs/systems/glide")
-    table = data_of(args.first) if args.first else Table.open(args.data)
+    table = open_training_table(args.first) if args.first else Table.open(args.data)
     model = learn("image | text", table, out / "painter", args.minutes, first=args.first, infill=0.5)
     exams = [Holes(table, args.n, kind) for kind in ("box", "random")]
     filled = [fill(model, exam) for exam in exams]

@@ -74,8 +74,8 @@ def learn(
         else Model(formula, table.columns, family, **options)
     )
     print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
-    ending = train_with_progress(model, table, Plan(minutes=minutes), folder, resume=begun)
-    if ending.stopped:
+    result = train_with_progress(model, table, Plan(minutes=minutes), folder, resume=begun)
+    if result.interrupted:
         raise SystemExit("stopped; the same command goes on")
     return model.eval()
 

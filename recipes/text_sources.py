@@ -17,7 +17,7 @@ from pathlib import Path
 from kit import asked, learn
 
 from likewise import Table, evaluate
-from likewise.cli.commands.data import aligned
+from likewise.cli.formatting import align_columns
 
 WAYS = {"learned": "image | text", "frozen": "image | text@minilm", "both": "image | text, text@minilm"}
 
@@ -38,8 +38,8 @@ def main() -> None:
     for name in columns["learned"]:
         if " ~ " in name or "KID" in name or "C2ST" in name:
             rows.append((name, *(str(lines[name].value) for lines in columns.values())))
-    print(aligned(rows))
-    (out / "report.txt").write_text(f"{aligned(rows)}\n")
+    print(align_columns(rows))
+    (out / "report.txt").write_text(f"{align_columns(rows)}\n")
 
 
 if __name__ == "__main__":

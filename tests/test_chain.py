@@ -257,7 +257,7 @@ def test_an_embedding_is_drawn_given_and_chained(
     capsys.readouterr()
     for words in (["--given", "label=1"], ["--negative", "label=1"]):
         assert main(["vary", "system", "x.png", *words]) == 1
-        assert "label has no part in a variation: it is read to make image@clip" in capsys.readouterr().err
+        assert "label has no effect on a variation: it is read to sample image@clip" in capsys.readouterr().err
     (tmp_path / "bad.json").write_text('{"a": 1}')
     assert main(["sample", "runs/decoder", "--given", "image@clip=bad.json"]) == 1
     assert "bad.json: a vector is written as a list of numbers" in capsys.readouterr().err

@@ -207,7 +207,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     for words, said in (
         (["--json", "none.json"], "--json none.json: No such file"),
         (["--regex", "(a"], "--regex (a: "),
-        (["--regex", "a", "--choice", "b"], "--choice: text has one already, --regex"),
+        (["--regex", "a", "--choice", "b"], "--choice: text has a constraint already, --regex"),
     ):
         assert main(["sample", "r", *words]) == 1
         assert said in capsys.readouterr().err

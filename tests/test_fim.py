@@ -279,7 +279,7 @@ def test_the_command_fills_a_text(model: Model, tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
     for wrong, said in (
         (["--box", "0,0,1,1"], "--box has no place beside"),
-        (["red"], "'red' is one word too many beside"),
+        (["red"], "unexpected argument 'red' beside"),
     ):
         assert main([*words, *wrong]) == 1 and said in capsys.readouterr().err
     assert main([*words[:2], "--stop", "x"]) == 1 and "name what is around it" in capsys.readouterr().err

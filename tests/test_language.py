@@ -15,7 +15,7 @@ import pytest
 import torch
 import toy
 
-from likewise.cli.commands.data import seen
+from likewise.cli.commands._table import add_views
 from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
@@ -192,9 +192,9 @@ def test_a_window_ends_with_its_document_and_not_where_it_was_cut() -> None:
     places = list(reversed(range(len(values))))
     column = Document.fit(values, length=48)
     rows, shares = list(range(len(values) - 2)), [0.999] * (len(values) - 2)
-    assert (TokenStream.of(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
-    assert (TokenStream.of(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
-    lone = TokenStream.of(column, ["short"], [3]).windows([0], [0.5])[0]  # there is no more of it
+    assert (TokenStream.build(column, values[:-2], places[:-2]).windows(rows, shares) != 0).all()
+    assert (TokenStream.build(column, values[2:], places[2:]).windows(rows, shares)[-1] == 0).any()
+    lone = TokenStream.build(column, ["short"], [3]).windows([0], [0.5])[0]  # there is no more of it
     assert lone.tolist() == [*column.ids("short").tolist(), *[0] * 43]
 
 
@@ -221,10 +221,10 @@ def test_windows_begin_anywhere_and_end_with_their_document(table: Table) -> Non
 def test_a_mapped_file_gives_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     values, places = list(split_passages(VERSE)), list(reversed(range(len(list(split_passages(VERSE))))))
     column = Document.fit(values, length=16)
-    plain = TokenStream.of(column, values, places)
-    monkeypatch.setattr(token_stream, "IN_MEMORY", 1000)
-    monkeypatch.setattr(token_stream, "AT_ONCE", 2)
-    mapped = TokenStream.of(column, values, places)
+    plain = TokenStream.build(column, values, places)
+    monkeypatch.setattr(token_stream, "MAX_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(token_stream, "CHUNK", 2)
+    mapped = TokenStream.build(column, values, places)
     rows, shares = list(range(len(values))), [i / len(values) for i in range(len(values))]
     assert type(mapped.ids).__name__ == "memmap" and type(plain.ids).__name__ != "memmap"
     assert torch.equal(plain.windows(rows, shares), mapped.windows(rows, shares))
@@ -552,9 +552,9 @@ def test_a_source_of_which_a_part_is_read_is_said(capsys: pytest.CaptureFixture[
     table = Table.from_rows(
         [{"text": VERSE, "label": "a"}, {"text": PROSE, "label": "b"}], options={"length": 32}
     )
-    seen(table, Formula.parse("text | label"), [])
+    add_views(table, Formula.parse("text | label"), [])
     assert not capsys.readouterr().err
-    seen(table, Formula.parse("label | text"), [])
+    add_views(table, Formula.parse("label | text"), [])
     said = capsys.readouterr().err
     assert (
         said.count("note:") == 1

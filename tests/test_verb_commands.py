@@ -62,7 +62,7 @@ def test_a_transparent_hole_is_filled(run: str) -> None:
 def test_the_grid_begins_with_what_is_given(run: str, capsys) -> None:
     holed("p.png", (2, 3, 9, 7))
     assert main(["infill", run, "p.png", "red bar", "blue ring", *FEW]) == 0
-    assert "infilled.png: 4 drawn" in capsys.readouterr().out
+    assert "infilled.png: 4 samples" in capsys.readouterr().out
     grid = PIL.Image.open("infilled.png")
     assert grid.width > 3 * 90 and json.loads(grid.text["likewise:sources"]) == [
         {"text": "red bar"},
@@ -96,7 +96,7 @@ def test_padding_draws_around_a_picture(run: str) -> None:
 def test_a_larger_picture_is_fitted(run: str, capsys) -> None:
     PIL.Image.new("L", (40, 20), 77).save("p.png")
     assert main(["infill", run, "p.png", "--box", "12,4,24,9", *FEW, "--out", "o/"]) == 0
-    assert "of 40 x 20 pixels, the middle is taken: the model draws 10 x 10" in capsys.readouterr().err
+    assert "the picture of 40 x 20 pixels is cropped to its middle: the model's are 10 x 10" in capsys.readouterr().err
     # the middle 20 columns are left, two to a pixel: 2 to 14 of them, rows 4 to 9
     kept("o", np.full((10, 10), 77), box(1, 2, 7, 5))
 
@@ -137,7 +137,7 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
         ),
         (
             ["things/3.png", "--mask", "black.png"],
-            "the mask black.png has no hole; paint white what to draw anew",
+            "the mask black.png has no hole; paint the hole white",
         ),
         (["things/3.png", "--mask", "no.png"], "no.png"),
         (["things/3.png", "--box", "0,0,10,10"], "the hole is all of things/3.png, so nothing is known"),
@@ -155,8 +155,8 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
         (["none.png"], "none.png"),
         ([], "name a picture: likewise infill r PICTURE"),
         (["--known", "text=red"], "unknown target 'text'"),
-        (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is of a picture, and none is named"),
-        (["--known", "image=things/3.png"], "every target is known, so there is nothing to draw"),
+        (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is for a picture, and none is named"),
+        (["--known", "image=things/3.png"], "every target is known, so there is nothing to sample"),
         (["things/3.png", "--known", "image=things/3.png"], "unknown target 'image'"),
         (["things/3.png", "--box", "0,0,1,1", "-n", "0"], "-n must be at least 1"),
     ],
@@ -189,13 +189,13 @@ def test_a_model_that_draws_no_picture(here: Path, capsys) -> None:
     check_error(
         ["infill", "r", "red bar"],
         1,
-        "'number, label | text' draws no picture, so say --known number=... or --known label=...",
+        "'number, label | text' has no target that is a picture, so give --known number=... or --known label=...",
         capsys,
     )
     check_error(
         ["infill", "r", "--box", "0,0,1,1", "--known", "label=1"],
         1,
-        "--box is of a picture, and 'number, label | text' draws none",
+        "--box is for a picture, and 'number, label | text' has no such target",
         capsys,
     )
     check_error(
@@ -204,7 +204,7 @@ def test_a_model_that_draws_no_picture(here: Path, capsys) -> None:
     check_error(
         ["vary", "r", "things/3.png"],
         1,
-        "likewise vary begins with a picture, and 'number, label | text' draws none",
+        "likewise vary starts from a picture, and 'number, label | text' has no target that is one",
         capsys,
     )
 
@@ -214,7 +214,7 @@ def test_a_model_that_draws_no_picture(here: Path, capsys) -> None:
 
 def test_variations(run: str, capsys) -> None:
     assert main(["vary", run, "things/3.png", "red bar", *FEW, "--strength", "0.3"]) == 0
-    assert "variations.png: 2 drawn" in capsys.readouterr().out
+    assert "variations.png: 2 samples" in capsys.readouterr().out
     text = PIL.Image.open("variations.png").text
     assert text["likewise:strength"] == "0.3" and text["likewise:picture"] == "things/3.png"
     for strength in ("0.1", "1"):
@@ -330,7 +330,7 @@ def test_sources_of_both_ends(here: Path) -> None:
         (["red bar", "blue bar", "-n", "1"], "at least 2 steps, not 1"),
         (
             ["--given", "text=red bar", "--to", "text=blue bar"],
-            "--given is of both ends; leave --given text=...",
+            "--given is for both ends; leave --given text=...",
         ),
         (["--from", "txt=red bar", "--to", "text=blue bar"], "unknown source 'txt': did you mean 'text'?"),
         (["red bar", "blue bar", "--out", "o.mp4"], "write a name that ends in .png or .jsonl or .gif"),

@@ -1,6 +1,7 @@
-"""The command line: `likewise COMMAND ...`. One file a command in commands/, with `run(argv) -> exit status`.
+"""The command line: `likewise COMMAND ...`.
 
-To add one, write its file and name it in COMMANDS of main.py.
+Each command is a module in commands/ with `run(argv) -> exit status`, named in COMMANDS of main.py; modules there that
+begin with an underscore have what several commands share.
 """
 
 from __future__ import annotations

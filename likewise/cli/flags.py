@@ -1,106 +1,119 @@
-"""Flags: signatures become options of the command line, their docstrings its help."""
+"""Options of the command line from function signatures, with their descriptions from docstrings.
+
+Which options exist depends on the command line itself: `sample RUN --help` lists those of the family of RUN. click
+and typer declare the options of a command before they see its arguments. jsonargparse does derive options from
+signatures, but it would need the same look at the arguments first, and reads descriptions in the standard docstring
+styles only; what it would replace here is `add_signature_options` and `_value_reader`, about forty lines of argparse.
+"""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import re
-import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
+from likewise.families.registry import family_class
+from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with options from signatures, in named sets, and one-line errors that name the nearest option.
+    """argparse with options from signatures, in named groups, and one-line errors that name the nearest option.
 
-    >>> def draw(c, *, steps: int = 10): "Solve in `steps` steps."
+    >>> def sample(c, *, steps: int = 10): "steps  of the solver"
     >>> parser = Parser("sample")
-    >>> parser.add_signature_options("sampling", [draw])
-    >>> parser.values_of(parser.read(["--steps", "8"]), "sampling")
+    >>> parser.add_signature_options("sampling", [sample])
+    >>> parser.values_of(parser.parse(["--steps", "8"]), "sampling")
     {'steps': 8}
     """
 
-    def __init__(self, command: str, about: str | None = None, **more: Any) -> None:
-        super().__init__(prog=f"likewise {command}", description=about, allow_abbrev=False, **more)
+    def __init__(self, command: str, description: str | None = None, **options: Any) -> None:
+        super().__init__(
+            prog=f"likewise {command}",
+            description=description,
+            allow_abbrev=False,
+            **options,
+        )
 
     def add_signature_options(
-        self, title: str, sources: Sequence[Callable[..., Any]], but: Collection[str] = ()
+        self,
+        group: str,
+        functions: Sequence[Callable[..., Any]],
+        *,
+        only: Container[str] | None = None,
+        about: str | None = None,
     ) -> None:
-        """An option for every parameter with a default; a name that several `sources` have is one option.
+        """Add an option for every parameter with a default; a name that several functions have is one option.
 
-        The options have no default of their own: what is not on the command line is left to the signature.
+        only   the names that become options; all unless given
+        about  a line below the title of the group in --help
+
+        The options have no default of their own: one that is not on the command line is left to the function.
         """
-        group = self.add_argument_group(title)
-        done = set()
-        for source in sources:
-            said = documented_parameters(source.__doc__ or "")
-            for name, parameter in parameters(source).items():
-                if name not in done and name not in but:
-                    done.add(name)
-                    default = (
-                        "" if parameter.default is None else f" (default {format_value(parameter.default)})"
-                    )
-                    about = (said.get(name, "") + default).strip().replace("%", "%%")
-                    group.add_argument(
-                        flag(name),
-                        dest=f"{title}.{name}",
-                        default=argparse.SUPPRESS,
-                        help=about,
-                        **_reader(parameter.annotation),
-                    )
-
-    def values_of(self, args: argparse.Namespace, title: str) -> dict[str, Any]:
-        """What the command line says of the options under `title`."""
-        return {k.removeprefix(f"{title}."): v for k, v in vars(args).items() if k.startswith(f"{title}.")}
+        options = self.add_argument_group(group, about)
+        names: set[str] = set()
+        for function in functions:
+            descriptions = parameter_descriptions(function.__doc__ or "")
+            for name, parameter in parameters(function).items():
+                if name in names or (only is not None and name not in only):
+                    continue
+                names.add(name)
+                default = parameter.default
+                shown = "" if default is None else f" (default {format_value(default)})"
+                options.add_argument(
+                    flag(name),
+                    dest=f"{group}.{name}",
+                    default=argparse.SUPPRESS,
+                    help=(descriptions.get(name, "") + shown).strip().replace("%", "%%"),
+                    **_value_reader(parameter.annotation),
+                )
 
     def add_sampling_options(self, argv: Sequence[str]) -> None:
-        """Options for the knobs of the run or chain on the command line; without one those of a flow."""
-        from likewise.families.base import Family
-        from likewise.families.registry import family_class
-        from likewise.generation.controls import SAMPLING_CONTROLS
-        from likewise.models.checkpoint import PRETRAINED, family_names, is_run
-
+        """Add the sampling options of the run or chain on the command line; without one those of a flow."""
         folders = (folder / word for word in argv for folder in (Path(), PRETRAINED))
         run = next(filter(is_run, folders), None)
-        names = family_names(run) if run else ["flow"]
-        drawn = [family_class(name).sample for name in names if hasattr(family_class(name), "sample")]
-        self.add_signature_options("sampling", [*drawn, Family.compute_copy], but=SAMPLING_CONTROLS)
+        about = None if run else "Those of the family flow; name the RUN before --help for its own."
+        families = [family_class(name) for name in (family_names(run) if run else ["flow"])]
+        functions = [f for cls in families if hasattr(cls, "sample") for f in (cls.sample, cls.compute_copy)]
+        names = {name for cls in families for name in cls.sampling_options()}
+        self.add_signature_options("sampling", functions, only=names, about=about)
 
-    def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Options and words in any order. Exits with status 2 and one line if anything is unknown."""
-        args, rest = self.parse_known_intermixed_args(argv)
-        for word in rest:
+    def values_of(self, args: argparse.Namespace, group: str) -> dict[str, Any]:
+        """The options of a group that are on the command line."""
+        return {k.removeprefix(f"{group}."): v for k, v in vars(args).items() if k.startswith(f"{group}.")}
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Options and positional arguments in any order. Exits with status 2 and one line for unknown ones."""
+        args, unknown = self.parse_known_intermixed_args(argv)
+        for word in unknown:
             if word.startswith("-"):
                 options = [s for s in self._option_string_actions if s.startswith("--")]
                 self.error(did_you_mean("option", word.partition("=")[0], options))
-        if rest:
-            self.error(f"one word too many: {rest[0]!r}; put quotes around what belongs together")
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}; put quotes around a text of several words")
         return args
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def parameters(source: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters with a default, annotations resolved."""
-    function = source.__init__ if inspect.isclass(source) else source
-    found = {n: p for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
-    # only theirs: the annotation of what is returned may be a name for type checkers
-    own = types.SimpleNamespace(__annotations__={n: p.annotation for n, p in found.items()})
-    hints = typing.get_type_hints(own, vars(sys.modules[function.__module__]))
-    return {n: p.replace(annotation=hints[n]) for n, p in found.items()}
+    signature = inspect.signature(function.__init__ if inspect.isclass(function) else function, eval_str=True)
+    return {name: p for name, p in signature.parameters.items() if p.default is not p.empty}
 
 
-def documented_parameters(doc: str) -> dict[str, str]:
-    """What a docstring says of the names it lists: `name  text` on a line, or `name: text` after a semicolon.
+def parameter_descriptions(doc: str) -> dict[str, str]:
+    """The descriptions in a docstring: `name  text` on lines of their own, or `name: text` after a semicolon.
 
-    >>> listed("width  floats a token; depth: blocks")
-    {'width': 'floats a token', 'depth': 'blocks'}
+    >>> parameter_descriptions("width  floats per token; depth: blocks")
+    {'width': 'floats per token', 'depth': 'blocks'}
     """
     parts = re.split(r"\n(?!\s)|;\s", inspect.cleandoc(doc))
     items = filter(None, (re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL) for part in parts))
@@ -115,35 +128,25 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def format_value(value: Any) -> str:
-    """
-    >>> shown(0.10), shown(True), shown("auto")
-    ('0.1', 'yes', 'auto')
-    """
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def parse_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """Words `name=value` as a dictionary. Raises ValueError for a word without "=", or a name given twice.
 
-    >>> pairs(["label=7", "image[size=8]=a.png"], "--given")
+    >>> parse_pairs(["label=7", "image[size=8]=a.png"], "--given")
     {'label': '7', 'image[size=8]': 'a.png'}
     """
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for word in words:
         match = re.fullmatch(r"([^=\[]+(?:\[[^\]]*\])?)=(.*)", word, re.DOTALL)
         if match is None:
             raise ValueError(f"cannot read {option} {word!r}; write {option} name=value")
         name, value = match.groups()
-        if name in found:
+        if name in pairs:
             raise ValueError(f"{option} names {name!r} twice; give it once")
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs
 
 
-def _reader(annotation: Any) -> Mapping[str, Any]:
+def _value_reader(annotation: Any) -> Mapping[str, Any]:
     """How argparse reads a value of this type."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)

@@ -1,8 +1,7 @@
-"""The command line: `likewise data | train | sample | evaluate | ...`, as COMMANDS lists them.
+"""The command line: `likewise COMMAND ...`, with the commands that COMMANDS lists.
 
-Only the standard library is imported here, and a command's own file when it runs, so that `likewise --help`
-answers in a blink. Errors of the user come as ValueError or OSError with a sentence that says what to do;
-LIKEWISE_DEBUG=1 shows where they were raised.
+A command's module is imported only when it runs, so that `likewise --help` does not wait for PyTorch. Errors of
+the user are ValueError or OSError with a message that says what to do; LIKEWISE_DEBUG=1 shows the traceback.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from collections.abc import Sequence
 
 from likewise.core.errors import did_you_mean
 
-COMMANDS = {  # name, and module in likewise.commands -> what it is for
-    "data": "look at a data set: its columns, a check of every row, a preview",
-    "train": "learn the distribution that a formula names",
-    "sample": "draw from a trained model",
-    "infill": "fill the hole of a picture, or what is not known of a row",
-    "vary": "draw variations of a picture",
-    "interpolate": "draw what lies between two texts, or two seeds",
-    "score": "say how likely rows are, and which are odd",
-    "evaluate": "measure a trained model on rows held out",
-    "compare": "train every family for the same time and measure them side by side",
-    "chain": "put trained models one after another",
-    "export": "write a model of text as a folder that transformers reads",
-    "import": "make a run of a model of text from such a folder",
-    "demo": "draw emoji, and learn to draw digits, in about two minutes",
+COMMANDS = {  # name, which is that of the module in cli/commands -> description
+    "data": "show a data set: its columns, example rows, a check of every row",
+    "train": "train a model of the distribution that a formula names",
+    "sample": "sample from a trained model",
+    "infill": "fill a hole in a picture, a gap in a text, or unknown values of a row",
+    "vary": "sample variations of a picture",
+    "interpolate": "sample a transition between two texts, or two seeds",
+    "score": "compute the log-probability of rows, and list the least likely ones",
+    "evaluate": "evaluate a trained model on held-out rows",
+    "compare": "train every family for the same time and evaluate them side by side",
+    "chain": "chain trained models, each with samples of those before it as sources",
+    "export": "export a model of text for the library transformers",
+    "import": "import a model of text that transformers has saved",
+    "demo": "sample emoji, then train and evaluate a model of digits in about two minutes",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status 1: an error, 2: a command line that cannot be read, 130: Ctrl-C."""
+    """Run one command. Exit status 1: an error, 2: a command line that cannot be parsed, 130: Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlikewise: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # who reads what is printed has read enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
@@ -63,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """What `likewise --help` says."""
+    """The text of `likewise --help`."""
     commands = "\n".join(f"  {name:13}{about}" for name, about in COMMANDS.items())
-    return f"""Write the distribution you want, point it at your data, draw from it.
+    return f"""Train generative models on your own data: write a distribution, name the data, sample.
 
 usage: likewise COMMAND ...
 

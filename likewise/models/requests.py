@@ -11,25 +11,26 @@ from likewise.core.formula import distinct_columns
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.text import Text
 from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
 from likewise.models.prompts import SourceStrings, normalize_prompt, split_labels
 
 # ---- what is asked
 
 
-def parse_prompts(model: Model, texts: Sequence[str], given: SourceStrings) -> list[SourceStrings]:
+def parse_prompts(model: Model | Pipeline, texts: Sequence[str], given: SourceStrings) -> list[SourceStrings]:
     """The sources of each prompt."""
     check_names(given, "source", model.sources)
     return [_parse_prompt(model, text, given) for text in texts] or [given]
 
 
-def _parse_prompt(model: Model, text: str, given: SourceStrings) -> SourceStrings:
+def _parse_prompt(model: Model | Pipeline, text: str, given: SourceStrings) -> SourceStrings:
     """The sources that one text gives, beside those that are given anyway."""
     names = text_sources(model, text, given)
     rest, labels = split_labels(text, model.columns, model.sources)
     for label in labels:
         if label in given:
             raise ValueError(f"both --given and {text!r} say {label}; say it once")
-    learned = [model.columns[n] for n in names if isinstance(model.columns[n], Text)]
+    learned = [column for n in names if isinstance(column := model.columns[n], Text)]
     plain = (
         normalize_prompt(rest, learned[0]) if learned else rest
     )  # a frozen encoder has read texts of all kinds
@@ -41,7 +42,7 @@ def _parse_prompt(model: Model, text: str, given: SourceStrings) -> SourceString
     return {**dict.fromkeys(names, plain), **labels, **given}
 
 
-def text_sources(model: Model, text: str, given: SourceStrings) -> list[str]:
+def text_sources(model: Model | Pipeline, text: str, given: SourceStrings) -> list[str]:
     """The text source that is not given, all its views. Raises ValueError for none, or several."""
     free = [n for n in model.sources if model.columns[n].role == "prompt" and n not in given]
     if len(distinct_columns(free)) != 1:
@@ -62,7 +63,7 @@ def check_names(given: SourceStrings, what: str, names: Sequence[str]) -> Source
     return given
 
 
-def parse_sources(model: Model, prompt: SourceStrings) -> Row:
+def parse_sources(model: Model | Pipeline, prompt: SourceStrings) -> Row:
     """The sources that were written. Words that are new to the model are named on stderr."""
     found = {}
     for name, written in check_names(prompt, "source", model.sources).items():

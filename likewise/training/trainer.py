@@ -13,7 +13,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ INIT_ROWS = 4096  # training rows, at most, from which a family initializes its 
 
 def train(
     model: Model, table: Table, plan: Plan, folder: str | Path | None = None, *, resume: bool = False
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train `model` on table.train, one step per `next`. Checkpoints and metrics.jsonl go to `folder`, if any.
 
     Stopping early (Ctrl-C, or closing the generator) saves a checkpoint; `resume` goes on from there, with the
@@ -95,7 +95,7 @@ class Trainer:
 
     # ---- the loop
 
-    def run(self, resume: bool) -> Iterator[Step]:
+    def run(self, resume: bool) -> Generator[Step, None, None]:
         """The steps of the run until its plan is done; see `train`."""
         is_finalizing = sys.is_finalizing  # a local name: at exit Python clears the globals of modules
         tune_malloc()

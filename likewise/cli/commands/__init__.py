@@ -1,3 +1,3 @@
-"""The commands, a file each, with `run(argv) -> exit status`; main.py imports the one that is called."""
+"""The commands: one module each, with `run(argv) -> exit status`, imported by main.py when it is called."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Put trained models one after another: each draws what the next one needs."""
+"""Chain trained models: the samples of each are sources of a later one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def run(argv: Sequence[str]) -> int:
     """`likewise chain RUN RUN ... --out FOLDER`."""
     parser = Parser(
         "chain",
-        f"{__doc__} The folder is drawn from and evaluated like a run.",
+        f"{__doc__} The result is sampled and evaluated like a run.",
         usage="likewise chain RUN RUN [RUN ...] --out FOLDER",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the folders of runs, in order")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where it is written")
-    args = parser.read(argv)
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the folder of the chain")
+    args = parser.parse(argv)
     names = [run.name for run in args.runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(
-            f"two runs are called {twice[0]}, and links go by the names of their folders; "
+            f"two runs are called {twice[0]}, and the links of a chain have the names of their folders; "
             "rename one of the folders"
         )
     if is_run(args.out):
@@ -34,5 +34,7 @@ def run(argv: Sequence[str]) -> int:
     chain.save(args.out, data=load_state(args.runs[-1])["data"])
     for name, link in chain.links.items():
         print(f"  {name}: P({link.formula})")
-    print(f"{args.out}: P({chain.formula})\nto draw from it:\n  likewise sample {shlex.quote(str(args.out))}")
+    print(
+        f"{args.out}: P({chain.formula})\nto sample from it:\n  likewise sample {shlex.quote(str(args.out))}"
+    )
     return 0

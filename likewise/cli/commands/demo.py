@@ -1,4 +1,4 @@
-"""Draw emoji from words; then learn to draw digits, P(image | label), in two minutes, and measure it."""
+"""Sample emoji from a pretrained model; then train a model of digits, P(image | label), and evaluate it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.cli.commands.train import report
+from likewise.cli.commands.train import print_result
 from likewise.cli.flags import Parser
 from likewise.cli.progress import SAMPLES, train_with_progress
 from likewise.data.table import Table
@@ -21,65 +21,62 @@ from likewise.viz import images
 
 TEXTS = ("red apple", "red heart", "grinning face", "cat face")
 STYLES = ("noto", "twemoji", "flat", "blob")
-EACH = 6  # lines of the grid, one digit of every label in each
+LINES = 6  # of the sheet of digits, with one digit of every label in each
 
 
 def run(argv: Sequence[str]) -> int:
     """`likewise demo`."""
     parser = Parser("demo", __doc__, usage="likewise demo [options]")
-    parser.add_argument("--minutes", type=float, default=2.0, metavar="X", help="of training (default 2)")
+    parser.add_argument(
+        "--minutes", type=float, default=2.0, metavar="X", help="training time of the digits (default 2)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="RUN",
-        help="the folder of the run (default runs/digits, or the next name that is free)",
+        help="the folder of the run (default runs/digits, or the first of runs/digits-2, ... that is free)",
     )
-    args = parser.read(argv)
-    folder = args.out or free(Path("runs") / "digits")
-    emoji(folder.with_name("emoji.png"))
+    args = parser.parse(argv)
+    folder = args.out or unused_folder(Path("runs") / "digits")
+    sample_emoji(folder.with_name("emoji.png"))
     table = Table.open("digits")
     model = Model("image | label", table.columns)
-    classes = table.columns["label"].classes
-    print(f"learning P(image | label) from {len(table.train):,} digits, {args.minutes:g} minutes")
-    ending = train_with_progress(
-        model,
-        table,
-        Plan(minutes=args.minutes),
-        folder,
-        across=len(classes),
-        rows=[{"label": c} for c in classes * EACH],
+    labels = [{"label": label} for label in sorted(set(table.train.column("label")))]
+    print(f"training P(image | label) on {len(table.train):,} digits, {args.minutes:g} minutes")
+    result = train_with_progress(
+        model, table, Plan(minutes=args.minutes), folder, across=len(labels), rows=labels * LINES
     )
-    if ending.stopped or ending.step is None:
-        return report(ending, model, table, folder)
-    print(f"{ending.step.step:,} steps; the digits it draws, a column for each label: {folder / SAMPLES}\n")
-    agreement = evaluate(model, table)["image ~ label: accuracy"]
-    where = shlex.quote(str(folder))
-    print(f"""agreement: how often a classifier that has seen only real digits reads the label asked for
-  drawn digits  {agreement.value}
-  real digits   {agreement.real}
+    if result.interrupted or result.step is None:
+        return print_result(result, model, table, folder)
+    print(f"{result.step.step:,} steps; samples, a column for each label: {folder / SAMPLES}\n")
+    accuracy = evaluate(model, table)["image ~ label: accuracy"]
+    run = shlex.quote(str(folder))
+    print(f"""accuracy of a classifier that was trained on real digits:
+  sampled digits  {accuracy.value}
+  real digits     {accuracy.real}
 
 now try:
-  likewise sample {where} --given label=7 -n 8
-  likewise evaluate {where}
+  likewise sample {run} --given label=7 -n 8
+  likewise evaluate {run}
   likewise train icons "image | text" --minutes 10""")
     return 0
 
 
-def emoji(path: Path) -> None:
-    """A picture of prompts, drawn by the model that comes with the package."""
+def sample_emoji(path: Path) -> None:
+    """Write a sheet of samples of the model that comes with the package."""
     model, began = load(PRETRAINED / "emoji"), time.perf_counter()
-    asked = [{"text": text, "style": style} for text in TEXTS for style in STYLES]
-    drawn = model.sample(asked, seed=0)
+    rows = [{"text": text, "style": style} for text in TEXTS for style in STYLES]
+    samples = model.sample(rows, seed=0)
     seconds = time.perf_counter() - began
-    captions = [images.caption(row, ["text", "style"]) for row in asked]
-    images.save(images.sheet(model.columns, drawn, ["image"], captions, len(STYLES)), path)
+    captions = [images.caption(row, ["text", "style"]) for row in rows]
+    images.save(images.sheet(model.columns, samples, ["image"], captions, len(STYLES)), path)
     print(
-        f"P(image | text, style), which comes trained: {len(drawn)} pictures in {seconds:.1f} s, {path}\n"
+        f"P(image | text, style), a pretrained model: {len(samples)} samples in {seconds:.1f} s, {path}\n"
         '  likewise sample emoji "a red apple, flat style"\n'
     )
 
 
-def free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is not there yet."""
+def unused_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that does not exist."""
     others = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
     return next(p for p in itertools.chain([folder], others) if not p.exists())

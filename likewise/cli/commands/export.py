@@ -1,4 +1,4 @@
-"""Write a model of text, trained with --compat llama or gpt2, for another library: transformers."""
+"""Export a model of text, trained with --compat llama or gpt2, for the library transformers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ def run(argv: Sequence[str]) -> int:
     """`likewise export RUN --to transformers --out FOLDER`."""
     parser = Parser("export", __doc__, usage="likewise export RUN --to transformers --out FOLDER")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run")
-    parser.add_argument("--to", required=True, choices=["transformers"], help="the library")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where it is written")
-    args = parser.read(argv)
-    written = to_transformers(Model.load(resolve_run(args.run)), args.out, name=args.run.name)
-    for path in written:
+    parser.add_argument("--to", required=True, choices=["transformers"], help="the library to export for")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="the folder that is written"
+    )
+    args = parser.parse(argv)
+    paths = to_transformers(Model.load(resolve_run(args.run)), args.out, name=args.run.name)
+    for path in paths:
         print(f"  {path.stat().st_size:>12,} bytes  {path}")
-    print(f"to read it in Python:\n  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
+    print(f"to load it in Python:\n  transformers.AutoModelForCausalLM.from_pretrained({str(args.out)!r})")
     return 0

@@ -1,10 +1,11 @@
-"""Make a run of a model of text that transformers has saved: a Llama or a GPT-2."""
+"""Import a Llama or a GPT-2 that the library transformers has saved, as a run."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from likewise import __version__
 from likewise.cli.flags import Parser
@@ -20,41 +21,40 @@ def run(argv: Sequence[str]) -> int:
         "folder",
         metavar="FOLDER",
         type=Path,
-        help="config.json, safetensors, tokenizer.json, as transformers writes them",
+        help="a folder with config.json, *.safetensors and tokenizer.json, as transformers writes it",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="RUN", help="the folder of the run")
     parser.add_argument(
         "--column",
         default="text",
         metavar="NAME",
-        help="what the documents are called, in the data too (default text)",
+        help="the name of the column of documents, in --data too (default text)",
     )
     parser.add_argument(
         "--length",
         type=int,
         metavar="N",
-        help="tokens that are seen at once (default: all its places, at most 1,024)",
+        help="context length in tokens (default: that of the model, at most 1,024)",
     )
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="texts to measure it on, and to train it on where train names no others",
+        help="texts that `likewise evaluate` uses, and `likewise train --from` unless it names others",
     )
-    args = parser.read(argv)
+    args = parser.parse(argv)
     if is_run(args.out):
         raise RunError(f"{args.out} holds a model already; give another --out")
     model = from_transformers(args.folder, column=args.column, length=args.length)
-    data = {"source": None}
+    data: dict[str, Any] = {"source": None}
     if args.data:
         table = Table.open(args.data, columns=[args.column], like=model.columns).with_views(model.columns)
         data = {**table.reopen_args(), "fingerprint": table.fingerprint}
     model.save(args.out, likewise=__version__, step=0, plan={}, data=data)
-    count, text = sum(p.numel() for p in model.family.parameters()), model.columns[args.column]
-    where = shlex.quote(str(args.out))
-    on = f"{shlex.quote(args.data or 'DATA')} --from {where} --out RUN --lr 1e-4 --muon-lr 1e-3"
+    count, spec = sum(p.numel() for p in model.family.parameters()), model.columns[args.column].spec
+    run = shlex.quote(str(args.out))
     print(
-        f"{args.out}: P({model.formula}), {count:,} parameters, {text.spec.classes:,} ids, {text.length} "
-        f"tokens at once\nto draw from it:\n  likewise sample {where}\n"
-        f"to train it on, with small steps:\n  likewise train {on}"
+        f"{args.out}: P({model.formula}), {count:,} parameters, vocabulary of {spec.classes:,}, context of "
+        f"{spec.tokens} tokens\nto sample from it:\n  likewise sample {run}\nto fine-tune it:\n"
+        f"  likewise train {shlex.quote(args.data or 'DATA')} --from {run} --out RUN --lr 1e-4 --muon-lr 1e-3"
     )
     return 0

@@ -1,11 +1,12 @@
-"""Draw what lies between two sources, or between two seeds: a strip, or an animation."""
+"""Sample a transition between two sources, or between two seeds, as a strip or an animation."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from likewise.cli.commands._generation import make_parser, output_path, parse_request, write_samples
+from likewise.cli.commands._output import Samples, output_path, write_samples
+from likewise.cli.commands._request import make_parser, parse_request
 from likewise.cli.flags import parse_pairs
 from likewise.models.requests import parse_prompts, parse_sources
 from likewise.viz import images
@@ -20,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
         __doc__,
         "[TEXT [TEXT]]",
         argv,
-        "two values of the model's text source; one, or none, with two --seeds",
+        "the values of the model's text source at the two ends; one text, or none, with two --seeds",
     )
     parser.add_argument(
         "--from",
@@ -36,30 +37,41 @@ def run(argv: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the same at the last end",
+        help="the value of a source at the last end; may be given several times",
     )
     parser.add_argument(
-        "-n", "--n", type=int, default=7, metavar="N", help="steps, both ends included (default 7)"
+        "-n",
+        "--n",
+        type=int,
+        default=7,
+        metavar="N",
+        help="number of samples, both ends included (default 7)",
     )
     parser.add_argument(
-        "--seeds", default="0", metavar="A[,B]", help="the seed, or those of the two ends (default 0)"
+        "--seeds",
+        default="0",
+        metavar="A[,B]",
+        help="the random seed, or those of the two ends (default 0)",
     )
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help=f"a .png for a strip (default {OUT}), a .gif for an "
-        "animation, a .jsonl for values, a folder/ for files",
+        help=f"a .png for a strip (default {OUT}), a .gif for an animation, a .jsonl for values, "
+        "or a folder/ for a file per sample",
     )
-    asked = parse_request(parser, argv)
-    model, args = asked.model, asked.args
-    given, seeds = parse_pairs(args.given, "--given"), _seeds(args.seeds)
-    ends = [parse_pairs(written, option) for written, option in ((args.first, "--from"), (args.last, "--to"))]
-    if twice := given.keys() & {name for end in ends for name in end}:
-        raise ValueError(f"--given is of both ends; leave --given {min(twice)}=... or the others of it out")
+    request = parse_request(parser, argv)
+    model, args, seeds = request.model, request.args, _parse_seeds(request.args.seeds)
+    ends = [parse_pairs(pairs, option) for pairs, option in ((args.first, "--from"), (args.last, "--to"))]
+    if twice := request.given.keys() & {name for end in ends for name in end}:
+        raise ValueError(
+            f"--given is for both ends; leave --given {min(twice)}=... out, or --from and --to of it"
+        )
     if len(args.words) > 2:
         raise ValueError(f"an interpolation has two ends; leave {args.words[2]!r} out")
-    texts = (args.words * 2)[:2]  # one is of both ends
-    first, last = (parse_prompts(model, texts[i : i + 1], given | end)[0] for i, end in enumerate(ends))
+    texts = (args.words * 2)[:2]  # a single text is that of both ends
+    first, last = (
+        parse_prompts(model, texts[i : i + 1], request.given | end)[0] for i, end in enumerate(ends)
+    )
     if first == last and seeds[0] == seeds[1]:
         raise ValueError(
             "both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
@@ -72,23 +84,24 @@ def run(argv: Sequence[str]) -> int:
         parse_sources(model, last),
         args.n,
         seeds=seeds,
-        negative=asked.negative,
-        **asked.sampling_options,
+        negative=request.negative,
+        **request.sampling_options,
     )
     seconds = time.perf_counter() - began
-    about = [
-        asked.about(i, first, to=last, share=round(i / (args.n - 1), 6), seeds=seeds) for i in range(args.n)
+    provenance = [
+        request.provenance(i, first, to=last, share=round(i / (args.n - 1), 6), seeds=seeds)
+        for i in range(args.n)
     ]
     captions = [""] * args.n
     captions[0], captions[-1] = (images.caption(end, model.sources) for end in (first, last))
-    whole = {k: v for k, v in about[0].items() if k != "share"}
-    write_samples(asked, out, rows, about, captions, whole, seconds)
+    summary = {name: value for name, value in provenance[0].items() if name != "share"}
+    write_samples(request, Samples(rows, provenance, captions, summary, seconds), out)
     return 0
 
 
-def _seeds(text: str) -> tuple[int, int]:
+def _parse_seeds(text: str) -> tuple[int, int]:
     """
-    >>> _seeds("3"), _seeds("0,1")
+    >>> _parse_seeds("3"), _parse_seeds("0,1")
     ((3, 3), (0, 1))
     """
     try:

@@ -1,4 +1,4 @@
-"""Draw from a trained model."""
+"""Sample from a trained model."""
 
 from __future__ import annotations
 
@@ -6,178 +6,191 @@ import shlex
 import sys
 import time
 import warnings
-from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from likewise.cli.commands._generation import (
+import PIL.Image
+
+from likewise.cli.commands._constraints import (
+    add_constraint_options,
+    constraint_details,
+    parse_constraints,
+)
+from likewise.cli.commands._output import Samples, output_path, write_samples
+from likewise.cli.commands._request import (
     TEXTS,
     Request,
     add_sample_options,
     add_stop_option,
     make_parser,
-    output_path,
     parse_request,
-    run_samples,
-    write_samples,
 )
-from likewise.cli.flags import Parser, parse_pairs
-from likewise.core.errors import did_you_mean
-from likewise.generation.sequence.constraints import CONSTRAINT_KINDS, Constraint
+from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
-from likewise.modalities.text import Text
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
-from likewise.models.requests import parse_sources
+from likewise.models.requests import parse_prompts, parse_sources
 from likewise.models.text_prompt import TextPrompt, is_single_text
+from likewise.viz import images
 
 OUT = "samples.png"
 RULE = "-" * 80  # between texts
-HELP = {
-    "json": ("SCHEMA", "the file of a JSON schema, or the schema, that texts must obey"),
-    "regex": ("PATTERN", "a regular expression that texts must match as a whole"),
-    "choice": ("A,B,C", "the texts to choose from"),
-    "grammar": ("FILE", "the file of a Lark grammar of texts"),
-}
 
 
 def run(argv: Sequence[str]) -> int:
     """`likewise sample RUN [TEXT ...]`."""
-    words = f"{TEXTS}; of a model that writes, and has none: what the text begins with"
+    words = f"{TEXTS}; for a model of text without a text source: the beginning of the text"
     parser = make_parser("sample", __doc__, "[TEXT ...]", argv, words)
     add_sample_options(parser, OUT)
     add_stop_option(parser)
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
-        help="of a model that writes and has a text source: what its text begins with",
+        help="for models of text that have a text source: the beginning of the sampled text",
     )
-    _constraining(parser)
-    asked = parse_request(parser, argv)
-    args, constraint = asked.args, constraints(asked.model, asked.args)
-    with warnings.catch_warnings(record=True) as said:
+    add_constraint_options(parser)
+    request = parse_request(parser, argv)
+    args, constraints = request.args, parse_constraints(request.model, request.args)
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        if writes(asked.model):
+        if continues_text(request.model):
             if args.prompt is not None:
                 raise ValueError(
                     f"--prompt: write it as a word: likewise sample {args.run} {shlex.quote(args.prompt)}"
                 )
-            done = write(asked, args.words, constraint)
+            status = sample_texts(request, args.words, constraints)
         else:
-            done = run_samples(
-                asked,
-                args.words,
-                OUT,
-                constraint=constraint,
-                **_led(asked),
-                more={**_told(constraint), "prompt": args.prompt, "stop": args.stop or None},
+            details = {**constraint_details(constraints), "prompt": args.prompt, "stop": args.stop or None}
+            status = sample_rows(
+                request, args.words, OUT, details=details, constraint=constraints, **_text_options(request)
             )
-    for warning in said:
+    for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
-    return done
+    return status
 
 
-def _led(asked: Request) -> Row:
-    """What the texts of a model with a text source begin with, and where they end."""
-    args = asked.args
-    prompts = None if args.prompt is None else [args.prompt] * (args.n * max(1, len(args.words)))
-    ways = {"prompts": prompts, "stop": args.stop}
-    if any(ways.values()) and isinstance(asked.model, Pipeline):
-        raise ValueError("--prompt and --stop are for a model, and this is a chain; take one of its links")
-    return {name: way for name, way in ways.items() if way}
+def sample_rows(
+    request: Request,
+    texts: Sequence[str],
+    default: str,
+    *,
+    start: PIL.Image.Image | None = None,
+    details: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> int:
+    """Sample -n rows for each prompt and write them.
+
+    default  the file, unless --out names another
+    start    the image that the samples start from
+    details  further provenance of the samples
+    options  keywords of Model.sample
+    """
+    model, args = request.model, request.args
+    prompts = parse_prompts(model, texts, request.given)
+    sources = [parse_sources(model, prompt) for prompt in prompts]
+    out = output_path(model, args.out, default)
+    _check_count(args.n)
+    began = time.perf_counter()
+    rows = model.sample(
+        [row for row in sources for _ in range(args.n)],
+        seed=args.seed,
+        indices=list(range(args.n)) * len(prompts),  # seeds a sample by its place in its prompt
+        negative=request.negative,
+        **options,
+        **request.sampling_options,
+    )
+    seconds = time.perf_counter() - began
+    provenance = [
+        request.provenance(i, prompt, seed=args.seed, **(details or {}))
+        for prompt in prompts
+        for i in range(args.n)
+    ]
+    captions = [
+        images.caption(about["sources"], model.sources) if about["index"] == 0 else "" for about in provenance
+    ]
+    summary = {**provenance[0], "sources": prompts}
+    write_samples(request, Samples(rows, provenance, captions, summary, seconds, len(prompts), start), out)
+    return 0
 
 
-def _told(constraint: dict[str, Constraint]) -> Row:
-    """What files say of constraints."""
-    return {"constraint": {name: f"{c.kind}: {c.written}" for name, c in constraint.items()} or None}
+def continues_text(model: Model | Pipeline) -> bool:
+    """Whether the one target is a text that words of the command line begin, as no source takes them."""
+    prompts = [name for name in model.sources if model.columns[name].role == "prompt"]
+    return not prompts and is_single_text(model.target_columns)
 
 
-def writes(model: Model | Pipeline) -> bool:
-    """Whether the model draws one text, and words are what it begins with: no source takes them."""
-    texts = [name for name in model.sources if model.columns[name].role == "prompt"]
-    return not texts and is_single_text(model.target_columns)
-
-
-def write(asked: Request, prompts: Sequence[TextPrompt], constraint: dict[str, Constraint]) -> int:
-    """Write -n texts for each prompt: as they come if there is one, as they are, or to a file."""
-    model, args = asked.model, asked.args
-    given = parse_pairs(args.given, "--given")
-    sources = parse_sources(model, given)
+def sample_texts(
+    request: Request, prompts: Sequence[TextPrompt], constraints: Mapping[str, Constraint]
+) -> int:
+    """Sample -n texts for each prompt: a single one is printed while it is sampled, others are when all are done."""
+    model, args = request.model, request.args
+    sources = parse_sources(model, request.given)
     out = output_path(model, args.out, OUT)
-    if args.n < 1:
-        raise ValueError(f"-n must be at least 1, not {args.n}")
+    _check_count(args.n)
     [(name, column)] = model.target_columns.items()
     plain = out is None and column.passages
-    if plain and len(prompts or [""]) == args.n == 1 and asked.negative is None and not constraint:
-        [prompt] = prompts or [""]
-        prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt
-        pieces = model.stream(
-            sources, prompt=prompt, stop=args.stop, seed=args.seed, **asked.sampling_options
-        )
-        print(prefix + next(pieces, ""), end="", flush=True)  # after what is wrong, if anything, is said
-        for piece in pieces:
-            print(piece, end="", flush=True)
-        print(suffix)
+    lines = max(1, len(prompts))
+    single = lines == args.n == 1 and request.negative is None and not constraints
+    if plain and single and isinstance(model, Model):
+        _stream(request, model, sources, prompts[0] if prompts else "")
         return 0
-    began, lines = time.perf_counter(), max(1, len(prompts))
-    begun = [prompt for prompt in prompts for _ in range(args.n)]
+    began = time.perf_counter()
+    expanded = [prompt for prompt in prompts for _ in range(args.n)]
     rows = model.sample(
         [sources] * lines * args.n,
         seed=args.seed,
-        indices=[*range(args.n)] * lines,
-        prompts=begun or None,
-        stop=args.stop,
-        negative=asked.negative,
-        constraint=constraint,
-        **asked.sampling_options,
+        indices=list(range(args.n)) * lines,
+        negative=request.negative,
+        constraint=constraints,
+        **_text_prompts(request, expanded or None),
+        **request.sampling_options,
     )
     seconds = time.perf_counter() - began
     if plain:
         print(f"\n{RULE}\n".join(row[name] for row in rows))
-        print(f"{len(rows)} texts in {seconds:.1f} s, loaded in {asked.seconds:.1f} s", file=sys.stderr)
-        return 0
-    about = [
-        asked.about(
-            i % args.n,
-            given,
-            seed=args.seed,
-            prompt=prompt or None,
-            stop=args.stop or None,
-            **_told(constraint),
+        print(
+            f"{len(rows)} texts in {seconds:.1f} s, model loaded in {request.load_seconds:.1f} s",
+            file=sys.stderr,
         )
-        for i, prompt in enumerate(begun or [None] * args.n)
+        return 0
+    details = {"seed": args.seed, "stop": args.stop or None, **constraint_details(constraints)}
+    provenance = [
+        request.provenance(i % args.n, request.given, prompt=prompt or None, **details)
+        for i, prompt in enumerate(expanded or [""] * args.n)
     ]
-    write_samples(asked, out, rows, about, [""] * len(rows), about[0], seconds, lines)
+    samples = Samples(rows, provenance, [""] * len(rows), provenance[0], seconds, lines)
+    write_samples(request, samples, out)
     return 0
 
 
-def _constraining(parser: Parser) -> None:
-    """The options of texts that are drawn under a constraint."""
-    group = parser.add_argument_group(
-        "constraints, of models that draw texts; where there are several, as NAME=VALUE"
-    )
-    for kind in CONSTRAINT_KINDS:
-        group.add_argument(
-            f"--{kind}", action="append", default=[], metavar=HELP[kind][0], help=HELP[kind][1]
-        )
+def _stream(request: Request, model: Model, sources: Row, prompt: TextPrompt) -> None:
+    """Print a text while it is sampled."""
+    prefix, suffix = (prompt, "") if isinstance(prompt, str) else prompt
+    args = request.args
+    pieces = model.stream(sources, prompt=prompt, stop=args.stop, seed=args.seed, **request.sampling_options)
+    print(
+        prefix + next(pieces, ""), end="", flush=True
+    )  # the first piece raises what is wrong with the request
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print(suffix)
 
 
-def constraints(model: Model | Pipeline, args: Namespace) -> dict[str, Constraint]:
-    """Target -> what it must obey. Raises ValueError that names the option."""
-    texts = [name for name, column in model.target_columns.items() if isinstance(column, Text)]
-    found: dict[str, Constraint] = {}
-    for kind in CONSTRAINT_KINDS:
-        for word in getattr(args, kind):
-            if not texts:
-                raise ValueError(f"--{kind} is for texts, and {str(model.formula)!r} draws none")
-            named = parse_pairs([word], f"--{kind}") if len(texts) > 1 else {texts[0]: word}
-            for name, written in named.items():
-                if name not in texts:
-                    raise ValueError(f"--{kind}: {did_you_mean('text target', name, texts)}")
-                if name in found:
-                    raise ValueError(f"--{kind}: {name} has one already, --{found[name].kind}; give one")
-                try:
-                    found[name] = Constraint.parse(kind, written)
-                except (OSError, ValueError) as error:
-                    reason = error.strerror if isinstance(error, OSError) else error
-                    raise ValueError(f"--{kind} {written}: {reason}") from None
-    return found
+def _text_options(request: Request) -> Row:
+    """The keywords of Model.sample for --prompt and --stop."""
+    args = request.args
+    count = args.n * max(1, len(args.words))
+    return _text_prompts(request, None if args.prompt is None else [args.prompt] * count)
+
+
+def _text_prompts(request: Request, prompts: Sequence[TextPrompt] | None) -> Row:
+    """The keywords of Model.sample for prompts and --stop. Raises ValueError for a chain, which has none."""
+    options = {name: v for name, v in {"prompts": prompts, "stop": request.args.stop}.items() if v}
+    if options and isinstance(request.model, Pipeline):
+        raise ValueError("a chain takes no text prompt and no --stop; sample from one of its links")
+    return options
+
+
+def _check_count(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"-n must be at least 1, not {n}")

@@ -1,4 +1,4 @@
-"""Say how likely rows are, by a trained model: what is odd has little probability."""
+"""Compute the log-probability of rows under a trained model, and list the least likely ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from likewise.cli.commands._generation import RUN
-from likewise.cli.commands.data import SOURCE, aligned, open_table, table_flags
+from likewise.cli.commands._request import RUN
+from likewise.cli.commands._table import SOURCE, add_table_options, open_table
 from likewise.cli.flags import Parser
+from likewise.cli.formatting import align_columns
 from likewise.core.files import atomic_write
 from likewise.core.formula import View
+from likewise.data.table import Table
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
 from likewise.models.io import load
 from likewise.models.model import Model
 
-SHOWN = 5  # rows that are printed
+NUM_ROWS = 5  # that are printed
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,63 +29,72 @@ def run(argv: Sequence[str]) -> int:
     parser = Parser("score", __doc__, usage="likewise score RUN SOURCE [--out FILE.jsonl] [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument("source", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="a .jsonl, with a line for each row")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="a .jsonl that is written, with a line for each row"
+    )
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="of the noise, in families whose density needs some (default 0)",
+        help="random seed, for families whose log-probability is estimated with noise (default 0)",
     )
-    table_flags(parser)
-    args = parser.read(argv)
+    add_table_options(parser)
+    args = parser.parse(argv)
     if args.out and args.out.suffix != ".jsonl":
         raise ValueError(f"--out {args.out}: write a name that ends in .jsonl")
     model = load(args.run)
     if not isinstance(model, Model):
-        raise ValueError(f"{args.run} is a chain, which has no density; score one of its links")
-    model.scoring_options()
+        raise ValueError(f"{args.run} is a chain, which has no log-probability; score one of its links")
+    model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
-    if lacks := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
+    if missing := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
         raise ValueError(
-            f"{args.source} has no column {lacks[0]!r}, which the model tells the density of; "
+            f"{args.source} has no column {missing[0]!r}, which is a target of the model; "
             f"it has {', '.join(table.kinds)}"
         )
-    table = table.with_views({n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds})
-    running = [n for n in model.targets if model.columns[n].spec.windowed]
-    rows = table.documents(running[0]) if running else [table[i] for i in range(len(table))]
-    lines, kind = scores(model, rows, args.seed)
-    if not running:
-        lines = [{**line, "row": i} for line, i in zip(lines, table.numbers(), strict=True)]
+    rows, numbers = rows_to_score(model, table)
+    scores, kind = score_rows(model, rows, args.seed)
     for name in (View.parse(name).column for name in model.sources):
         if name not in table.kinds:
             print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)
-    if args.out:
-        atomic_write(args.out, "".join(json.dumps(line) + "\n" for line in lines).encode())
-    unit = next(n for n in ("bits/byte", "bits/dim") if n in lines[0])
-    mean = np.mean([line[unit] for line in lines])
+    unit = next(n for n in ("bits/byte", "bits/dim") if n in scores[0])
+    mean = np.mean([score[unit] for score in scores])
     print(f"P({model.formula}), {args.source}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
-    odd = sorted(zip(lines, rows, strict=True), key=lambda pair: -pair[0][unit])[:SHOWN]
-    told, columns = [n for n in lines[0] if n != "row"], model.formula.columns
-    cells = [
+    names = model.formula.columns
+    lines = [
         [
-            str(line["row"]),
-            *(f"{line[n]:.4g}" for n in told),
-            *(model.columns[n].summarize(row[n]) if n in row else "" for n in columns),
+            str(numbers[i]),
+            *(f"{value:.4g}" for value in scores[i].values()),
+            *(model.columns[n].summarize(rows[i][n]) if n in rows[i] else "" for n in names),
         ]
-        for line, row in odd
+        for i in sorted(range(len(rows)), key=lambda i: -scores[i][unit])[:NUM_ROWS]
     ]
     print("least likely:")
-    print(aligned([["row", *told, *columns], *cells]))
+    print(align_columns([["row", *scores[0], *names], *lines]))
     if args.out:
+        text = "".join(json.dumps({"row": i, **s}) + "\n" for i, s in zip(numbers, scores, strict=True))
+        atomic_write(args.out, text.encode())
         print(f"\nall rows: {args.out}")
     return 0
 
 
-def scores(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[Row], str]:
-    """A line for each row: log p in nats, and bits a byte and perplexity of one text, else bits a number.
+def rows_to_score(model: Model, table: Table) -> tuple[list[Row], list[int]]:
+    """The rows of a table, of documents as a whole, and their numbers."""
+    columns = {n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds}
+    table = table.with_views(columns)
+    documents = [name for name in model.targets if model.columns[name].spec.windowed]
+    if documents:
+        rows = table.documents(documents[0])
+        return rows, list(range(len(rows)))
+    return [table[i] for i in range(len(table))], list(table.numbers())
 
-    Also what kind of number it is (Score).
+
+def score_rows(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[dict[str, float]], str]:
+    """The scores of each row by their names, and their kind (Score.kind).
+
+    log p is in nats. If the only target is a text, bits per byte and perplexity are added, else bits per
+    dimension.
     """
     score = model.log_prob(rows, seed=seed)
     nats = score.nats.double().cpu().numpy()
@@ -91,16 +102,14 @@ def scores(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[Row],
     if len(model.targets) > 1 or not isinstance(column, Text):
         bits = score.bits_per_dim.double().cpu().numpy()
         return [
-            {"row": i, "log p": float(p), "bits/dim": float(b)}
-            for i, (p, b) in enumerate(zip(nats, bits, strict=True))
+            {"log p": float(p), "bits/dim": float(b)} for p, b in zip(nats, bits, strict=True)
         ], score.kind
     texts = [row[model.targets[0]] for row in rows]
     return [
         {
-            "row": i,
             "log p": float(p),
             "bits/byte": float(-p / np.log(2) / len(text.encode())),
             "perplexity": float(np.exp(-p / column.num_scored_tokens(text))),
         }
-        for i, (p, text) in enumerate(zip(nats, texts, strict=True))
+        for p, text in zip(nats, texts, strict=True)
     ], score.kind

@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli.commands.data import SOURCE, open_table, opened, seen, table_args, table_flags, view_flag
-from likewise.cli.flags import Parser, flag, format_value, parameters
+from likewise.cli.commands._table import (
+    SOURCE,
+    add_table_options,
+    add_view_option,
+    add_views,
+    open_table,
+    table_options,
+    training_table_options,
+)
+from likewise.cli.flags import Parser, flag, parameters
+from likewise.cli.formatting import format_duration, format_value
 from likewise.cli.progress import (
     CURVE,
     SAMPLES,
-    Ending,
-    clock,
-    first_process,
+    TrainingResult,
+    is_first_process,
     last_saved_step,
     train_with_progress,
 )
@@ -28,47 +36,48 @@ from likewise.models.checkpoint import RunError, load_state, resolve_run
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 
-MINUTES = 10.0  # of a run that is told neither minutes nor steps
+MINUTES = 10.0  # without --minutes and --steps
 
 
 def run(argv: Sequence[str]) -> int:
     """`likewise train SOURCE FORMULA`."""
-    parser, args = _read(argv)
-    folder = _folder(args)
-    model, table, plan = _left(parser, args, folder) if args.resume else _new(parser, args)
-    return report(train_with_progress(model, table, plan, folder, resume=args.resume), model, table, folder)
+    parser, args = _parse(argv)
+    folder = _run_folder(args)
+    model, table, plan = _resume(parser, args, folder) if args.resume else _begin(parser, args)
+    result = train_with_progress(model, table, plan, folder, resume=args.resume)
+    return print_result(result, model, table, folder)
 
 
-def report(ending: Ending, model: Model, table: Table, folder: Path) -> int:
-    """Say where things are and what to do next; the exit status."""
-    where = shlex.quote(str(folder))
-    if not first_process():
-        return 130 if ending.stopped else 0
-    if ending.stopped:
+def print_result(result: TrainingResult, model: Model, table: Table, folder: Path) -> int:
+    """Print how the training ended, its files and the next command; the exit status."""
+    run = shlex.quote(str(folder))
+    if not is_first_process():
+        return 130 if result.interrupted else 0
+    if result.interrupted:
         step = last_saved_step(folder)
         print(
-            "stopped before there was anything to save"
+            "stopped before the first checkpoint"
             if step is None
-            else f"stopped, and saved at step {step:,}; to go on:\n  likewise train --resume --out {where}"
+            else f"stopped, and saved at step {step:,}; to continue:\n  likewise train --resume --out {run}"
         )
         return 130
-    if ending.step is None:
-        print(f"{folder} is finished; to train it on, give --resume more --minutes or --steps than it had")
+    if result.step is None:
+        print(f"{folder} is finished; to train longer, give --resume more --minutes or --steps than before")
         return 0
-    heldout = "" if ending.heldout is None else f", held-out loss {ending.heldout:.4f}"
-    print(f"{ending.step.step:,} steps in {clock(ending.step.elapsed)}{heldout}")
-    for what, name in (("model", ""), ("pictures", SAMPLES), ("curve", CURVE)):
+    heldout = "" if result.heldout is None else f", held-out loss {result.heldout:.4f}"
+    print(f"{result.step.step:,} steps in {format_duration(result.step.elapsed)}{heldout}")
+    for title, name in (("model", ""), ("samples", SAMPLES), ("losses", CURVE)):
         if (folder / name).exists():
-            print(f"  {what:10}{folder / name}")
-    if not hasattr(model.family, "sample"):
-        print(f"to measure it:\n  likewise evaluate {where}")
-        return 0
-    print(f"to draw from it:\n  likewise sample {where}{example(model, table)} -n 8")
+            print(f"  {title:10}{folder / name}")
+    if hasattr(model.family, "sample"):
+        print(f"to sample from it:\n  likewise sample {run}{example_sources(model, table)} -n 8")
+    else:
+        print(f"to evaluate it:\n  likewise evaluate {run}")
     return 0
 
 
-def example(model: Model, table: Table) -> str:
-    """Words after `likewise sample RUN` that give a model its sources, as in the first row held out."""
+def example_sources(model: Model, table: Table) -> str:
+    """Arguments of `likewise sample RUN` that give the sources of the first held-out row."""
     row = (table.test if len(table.test) else table.train)[0]
     columns = {n: model.columns[n] for n in distinct_columns(model.sources)}
     texts = [n for n, column in columns.items() if column.role == "prompt"]
@@ -82,30 +91,36 @@ def example(model: Model, table: Table) -> str:
 # ---- the command line
 
 
-def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
-    """The options. Some are the family's, so the family is looked for first."""
-    early = Parser("train", add_help=False)
-    early.add_argument("--family")
-    early.add_argument("--out")
-    early.add_argument("--from", dest="first")
-    early.add_argument("--resume", action="store_true")
-    early = early.parse_known_args(argv)[0]
-    old = Path(early.out) if early.resume and early.out else early.first and resolve_run(early.first)
-    family = load_state(old)["family"] if old else early.family
+def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
+    """The parser and its values. Some options are those of the family, so the family is read first."""
+    first = Parser("train", add_help=False)
+    for name in ("--family", "--out", "--from"):
+        first.add_argument(name, dest=name.removeprefix("--"))
+    first.add_argument("--resume", action="store_true")
+    values = vars(first.parse_known_args(argv)[0])
+    run = Path(values["out"]) if values["resume"] and values["out"] else None
+    if run is None and values["from"]:
+        run = resolve_run(values["from"])
+    family = load_state(run)["family"] if run else values["family"]
     parser = Parser(
         "train",
-        f"{__doc__} Without --minutes and --steps: {MINUTES:g} minutes.",
+        f"{__doc__} Without --minutes and --steps it takes {MINUTES:g} minutes.",
         usage="likewise train SOURCE FORMULA [options]\n"
         "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
         "       likewise train --resume --out RUN [options]",
     )
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
-    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | text"')
+    parser.add_argument(
+        "formula",
+        nargs="?",
+        metavar="FORMULA",
+        help='what to learn: "targets | sources", such as "image | text" for images given a text',
+    )
     parser.add_argument(
         "--family",
         default=family,
         metavar="NAME",
-        help=f"how it is learned: {', '.join(FAMILIES)} (default: autoregressive for texts, else flow)",
+        help=f"the kind of model: {', '.join(FAMILIES)} (default: autoregressive for texts, else flow)",
     )
     parser.add_argument(
         "--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)"
@@ -115,136 +130,145 @@ def _read(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         dest="first",
         metavar="RUN",
         type=Path,
-        help="begin with the weights of a run; its data and formula may be left out, and "
-        "options are its own unless given",
+        help="start from the weights of this run; its data, formula and options are used where the command "
+        "line gives no others",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with a run as it was begun; --minutes or --steps may be more than before",
+        help="continue an interrupted run with its options; --minutes or --steps may be increased",
     )
-    parser.add_signature_options("plan", [Plan])
+    parser.add_signature_options("training", [Plan])
+    families = [family] if family else ["flow", "autoregressive"]
     parser.add_signature_options(
         "family",
-        [family_class(name).__init__ for name in ([family] if family else ["flow", "autoregressive"])],
+        [family_class(name).__init__ for name in families],
+        about=f"Options of {' and '.join(families)}. --family NAME --help lists those of another family.",
     )
-    table_flags(parser)
-    view_flag(parser)
-    return parser, parser.read(argv)
+    add_table_options(parser)
+    add_view_option(parser)
+    return parser, parser.parse(argv)
 
 
-def _folder(args: Namespace) -> Path:
+def _run_folder(args: Namespace) -> Path:
     """--out, or runs/ and the name of the data."""
     if args.out:
         return Path(args.out)
     if args.first:
-        raise ValueError(f"say where the new run goes: likewise train --from {args.first} --out RUN")
+        raise ValueError(f"give the folder of the new run: likewise train --from {args.first} --out RUN")
     if args.resume and not args.source:
-        raise ValueError("say which run to go on with: likewise train --resume --out RUN")
-    return Path("runs") / (Path(args.source or "").resolve().stem if args.source else "model")
+        raise ValueError("name the run to continue: likewise train --resume --out RUN")
+    return Path("runs") / (Path(args.source).resolve().stem if args.source else "model")
 
 
-def _incomplete(source: str | None) -> str:
-    """What to write instead of a command line that lacks the data or the formula."""
+def _missing_arguments(source: str | None) -> str:
+    """The message for a command line that lacks the data or the formula."""
     if source is None:
         return 'name the data and write a formula, such as: likewise train icons "image | text"'
     if "|" in source:
         return f"name the data before the formula: likewise train DATA {shlex.quote(source)}"
-    given = shlex.quote(source)
+    data = shlex.quote(source)
     return (
-        f'write a formula after the data, such as: likewise train {given} "image | text"; '
-        f"`likewise data {given}` shows the columns"
+        f'write a formula after the data, such as: likewise train {data} "image | text"; '
+        f"`likewise data {data}` shows the columns"
     )
 
 
 # ---- what is trained
 
 
-def _new(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
-    """A model to be trained. What can be wrong without the data is looked at before it."""
+def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
+    """A new run. What can be checked without the data is checked before it is read."""
     if args.first:
-        return _from(parser, args)
+        return _begin_from(parser, args)
     if args.source is None or args.formula is None:
-        raise ValueError(_incomplete(args.source))
+        raise ValueError(_missing_arguments(args.source))
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
-    table = seen(open_table(args, parser, formula), formula, args.view)
+    table = add_views(open_table(args, parser, formula), formula, args.view)
     options = parser.values_of(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
 
 
-def _from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
-    """A model that begins with the weights of a run, on its data or others."""
-    state, asked = load_state(resolve_run(args.first)), table_args(args, parser)
+def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
+    """A new run that starts from the weights of another one, on its data or others."""
+    state, options = load_state(resolve_run(args.first)), table_options(args, parser)
     formula = Formula.parse(args.formula or state["formula"])
     if (str(formula), args.family) != (state["formula"], state["family"]):
         raise RunError(
             f"{args.first} is {state['formula']!r} of the family {state['family']}; "
-            "leave formula and family out to begin with it"
+            "leave formula and family out to start from it"
         )
     if args.view:
-        raise RunError(f"{args.first} keeps the models that it sees columns through; leave --view out")
-    if not args.source and any(asked.values()):
+        raise RunError(f"{args.first} has the models that it sees columns through; leave --view out")
+    if not args.source and any(options.values()):
         raise ValueError("options of the data without the data: name it before the other options")
-    demo = parameters(DATASETS[args.source]) if args.source in DATASETS else {}
-    read = {name for kind in KINDS.values() for name in kind.options()} - demo.keys()
-    if kept := [name for name in asked["options"] if name in read]:
-        raise RunError(f"{args.first} reads columns as it did before; leave {flag(kept[0])} out")
+    dataset = parameters(DATASETS[args.source]) if args.source in DATASETS else {}
+    fixed = {name for kind in KINDS.values() for name in kind.options()} - dataset.keys()
+    if refused := [name for name in options["options"] if name in fixed]:
+        raise RunError(f"{args.first} reads columns as it did before; leave {flag(refused[0])} out")
     model = Model.load(resolve_run(args.first), **parser.values_of(args, "family"))
-    table = (
-        open_table(args, parser, formula, model.columns)
-        if args.source
-        else Table.open(**opened(args.first, state))
-    )
+    if args.source:
+        table = open_table(args, parser, formula, model.columns)
+    else:
+        table = Table.open(**training_table_options(args.first, state))
     return model, table.with_views(model.columns), _plan(parser, args)
 
 
 def _plan(parser: Parser, args: Namespace) -> Plan:
-    asked = parser.values_of(args, "plan")
-    return Plan(**asked) if asked.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **asked)
+    options = parser.values_of(args, "training")
+    return Plan(**options) if options.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **options)
 
 
-def _left(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
-    """A run as it was left, its end moved. Raises RunError if the command line contradicts it otherwise."""
+def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
+    """An interrupted run, with more minutes or steps if they are given.
+
+    Raises RunError if the command line contradicts the run in anything else.
+    """
     if args.first:
-        raise RunError(f"{folder} is to go on as it is; leave --from out, or leave --resume out")
+        raise RunError(f"{folder} continues with its own weights; leave --from out, or leave --resume out")
     state = load_state(folder)
     if not state["plan"]:
         raise RunError(
-            f"{folder} was not trained here, so there is nothing to go on with; begin with its "
+            f"{folder} was not trained here, so there is nothing to continue; start from its "
             f"weights: likewise train DATA --from {folder} --out RUN"
         )
-    plan, data = dict(state["plan"]), opened(folder, state)
-    for name, value in parser.values_of(args, "plan").items():
+    if args.view:
+        raise RunError(f"{folder} has the models that it sees columns through; leave --view out")
+    plan, data = dict(state["plan"]), training_table_options(folder, state)
+    for name, value in parser.values_of(args, "training").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value
-        _same(folder, flag(name), value, plan[name])
+        _check_same(folder, flag(name), value, plan[name])
     defaults = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()}
     for name, value in parser.values_of(args, "family").items():
-        _same(folder, flag(name), value, (defaults | state["options"])[name])
-    asked = table_args(args, parser)
-    for name, value in asked.pop("options").items():
-        _same(folder, flag(name), value, data["options"].get(name))
-    for name, value in asked.pop("kinds").items():
-        _same(folder, f"--kind of {name}", value, data["kinds"].get(name))
-    for name, value in asked.items():
-        if value is not None and value is not False:
-            _same(folder, flag(name), value, data.get(name))
-    if args.source:
-        path = str(Path(args.source).expanduser().resolve())
-        _same(folder, "the source", path if path == data["source"] else args.source, data["source"])
+        _check_same(folder, flag(name), value, (defaults | state["options"])[name])
+    _check_same_data(folder, args, table_options(args, parser), data)
     if args.formula:
-        _same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
-    _same(folder, "--family", args.family, state["family"])
-    if args.view:
-        raise RunError(f"{folder} keeps the models that it sees columns through; leave --view out")
+        _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
+    _check_same(folder, "--family", args.family, state["family"])
     model = Model.load(folder)
     return model, Table.open(**data).with_views(model.columns), Plan(**plan)
 
 
-def _same(folder: Path, what: str, value: Any, before: Any) -> None:
+def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], data: dict[str, Any]) -> None:
+    """Raise RunError if the command line names other data, or reads it in another way, than the run did."""
+    for name, value in options.pop("options").items():
+        _check_same(folder, flag(name), value, data["options"].get(name))
+    for name, value in options.pop("kinds").items():
+        _check_same(folder, f"--kind of {name}", value, data["kinds"].get(name))
+    for name, value in options.items():
+        if value is not None and value is not False:
+            _check_same(folder, flag(name), value, data.get(name))
+    if args.source:
+        path = str(Path(args.source).expanduser().resolve())
+        source = path if path == data["source"] else args.source
+        _check_same(folder, "the source", source, data["source"])
+
+
+def _check_same(folder: Path, what: str, value: Any, before: Any) -> None:
     if value != before:
         was = f"without {what}" if before is None else f"with {what} {format_value(before)}"
         raise RunError(
-            f"{folder} was begun {was}, not {format_value(value)}; leave {what} out to go on with it, or "
-            "give another --out to begin again"
+            f"{folder} was started {was}, not {format_value(value)}; leave {what} out to continue it, or "
+            "give another --out for a new run"
         )

@@ -1,19 +1,19 @@
-"""Draw variations of a picture: noise is put on it and taken off again (Meng et al., 2022, "SDEdit")."""
+"""Sample variations of a picture: noise is added to it and removed again (Meng et al., 2022, "SDEdit")."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from likewise.cli.commands._generation import (
+from likewise.cli.commands._request import (
     Request,
     add_known_option,
     add_sample_options,
-    image_request,
     make_parser,
     parse_request,
-    run_samples,
+    split_image_words,
 )
-from likewise.cli.flags import parse_pairs
+from likewise.cli.commands.sample import sample_rows
 from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
@@ -36,44 +36,43 @@ def run(argv: Sequence[str]) -> int:
         "--strength",
         type=float,
         metavar="X",
-        help="share of noise, in (0, 1]: near 0 the picture stays, 1 is a draw from scratch "
-        f"(default {STRENGTH:g}; 1 where an embedding says what the picture shows)",
+        help="how much noise, in (0, 1]: near 0 the picture hardly changes, 1 samples from scratch "
+        f"(default {STRENGTH:g}, or 1 for a model that sees an embedding of the picture)",
     )
     add_known_option(parser)
     add_sample_options(parser, OUT)
-    asked = parse_request(parser, argv)
-    model, args = asked.model, asked.args
-    name, file, texts = image_request(asked, "vary", "Model.sample(init=...) varies any target")
-    column, known = model.columns[name], asked.known(but=[name])
+    request = parse_request(parser, argv)
+    model, args = request.model, request.args
+    name, file, texts = split_image_words(request, "vary", "Model.sample(init=...) varies any target")
+    column, known = model.columns[name], request.known(exclude=[name])
     picture = parse_value(column, file)
+    # sources that are views of the same column are given by the picture too
     views = [n for n in model.sources if View.parse(n).column == View.parse(name).column]
-    args.given += [f"{n}={file}" for n in views if n not in parse_pairs(args.given, "--given")]
+    given = request.given | {n: file for n in views if n not in request.given}
+    request = dataclasses.replace(request, given=given)
     embedded = any(is_embedding(model.columns[n]) for n in views)
     if isinstance(model, Pipeline):
-        held = model.embed_targets({name: picture})
-        _read(asked, texts, known, held)
-        embedded |= bool(held)
+        embeddings = model.embed_targets({name: picture})
+        _check_sources_matter(request, model, texts, {**embeddings, **known})
+        embedded |= bool(embeddings)
     strength = args.strength if args.strength is not None else 1.0 if embedded else STRENGTH
-    shown = column.decode(column.encode(picture))
-    return run_samples(
-        asked,
+    return sample_rows(
+        request,
         texts,
         OUT,
-        shown,
-        {"picture": file, "strength": strength},
+        start=column.decode(column.encode(picture)),
+        details={"picture": file, "strength": strength},
         known=known,
         init=({name: picture}, strength),
     )
 
 
-def _read(asked: Request, texts: Sequence[str], known: Row, held: Row) -> None:
-    """Raise ValueError for a source that only matters to what is known, or held as that of the picture."""
-    model = asked.model
-    prompts = parse_prompts(model, texts, parse_pairs(asked.args.given, "--given"))
-    said = {name for prompt in prompts for name in prompt} | set(asked.negative or {})
-    if idle := sorted(said - set(model.sources_from_known({*known, *held}))):
-        made = ", ".join({**held, **known})
+def _check_sources_matter(request: Request, model: Pipeline, texts: Sequence[str], known: Row) -> None:
+    """Raise ValueError for a source that is read only to sample what is known here."""
+    names = {name for prompt in parse_prompts(model, texts, request.given) for name in prompt}
+    names |= set(request.negative or {})
+    if idle := sorted(names - set(model.sources_from_known(known))):
         raise ValueError(
-            f"{idle[0]} has no part in a variation: it is read to make {made}, which is known "
-            f"here; leave {idle[0]} out, or draw with likewise sample"
+            f"{idle[0]} has no effect on a variation: it is read to sample {', '.join(known)}, which is known "
+            f"here; leave {idle[0]} out, or use likewise sample"
         )

@@ -17,6 +17,7 @@ from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Modality, Row
 from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
 
 VALUES: dict[str, tuple[Any, ...]] = {  # what to try of a knob, by its name
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),
@@ -150,7 +151,7 @@ class Sweep:
 
 
 def sweep(
-    model: Model,
+    model: Model | Pipeline,
     table: Table,
     option: str,
     values: Sequence[Any] | None = None,
@@ -165,9 +166,9 @@ def sweep(
     All values share their seeds, so that differences are the knob's. Raises ValueError for a knob that the
     family lacks, with the nearest, and what `evaluate` raises.
     """
-    known = type(model.family).sampling_options()
+    known = model.sampling_options()
     if option not in known:
-        raise ValueError(did_you_mean(f"sampling option of the family {model.family_name}", option, known))
+        raise ValueError(did_you_mean("sampling option", option, known))
     values = parse_trials(option, known[option]) if values is None else list(values)
     table = table.with_views(model.columns)
     exam = Evaluator(model.formula, table, n=n, seed=seed)

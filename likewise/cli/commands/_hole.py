@@ -1,0 +1,125 @@
+"""The hole of a picture, from its transparency, a mask, a box and padding."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+
+from likewise.modalities import image
+from likewise.modalities.base import Modality
+from likewise.modalities.image import Image
+from likewise.modalities.latent import base_of
+from likewise.models.requests import parse_value
+
+
+@dataclass(frozen=True)
+class HoleOptions:
+    """What the command line adds to the hole of a picture.
+
+    mask  file of a picture of the same size, white or transparent in the hole
+    box   "X0,Y0,X1,Y1" in pixels of the picture
+    pad   "LEFT,TOP,RIGHT,BOTTOM", pixels to add around it
+    """
+
+    mask: str | None
+    box: str | None
+    pad: str | None
+
+    def names(self) -> list[str]:
+        """The options that are used."""
+        return [name for name, value in vars(self).items() if value]
+
+
+def image_shape(column: Modality) -> Image:
+    """Height, width and channels of a column of images, seen through a model or not."""
+    spec = base_of(column).spec
+    height, width = spec.grid
+    return Image(height, width, spec.width)
+
+
+def known_pixels(
+    shape: Image, picture: PIL.Image.Image, options: HoleOptions, quiet: bool = False
+) -> tuple[PIL.Image.Image, np.ndarray]:
+    """The picture at the model's size, and which of its pixels are known, (H, W) bool. Raises ValueError.
+
+    Unless `quiet`, a note on stderr says that the picture is cropped.
+    """
+    if picture.mode == "P":
+        picture = picture.convert("RGBA")
+    hole = _transparent(picture)
+    if options.mask:
+        hole |= _mask_hole(shape, options.mask, picture.size)
+    if options.box:
+        x0, y0, x1, y1 = _parse_box(options.box, *picture.size)
+        hole[y0:y1, x0:x1] = True
+    if options.pad:
+        left, top, right, bottom = _parse_pad(options.pad)
+        hole = np.pad(hole, ((top, bottom), (left, right)), constant_values=True)
+        canvas = PIL.Image.new(picture.mode, (picture.width + left + right, picture.height + top + bottom))
+        canvas.paste(picture, (left, top))
+        picture = canvas
+    if picture.width * shape.height != picture.height * shape.width and not quiet:
+        print(
+            f"note: the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
+            f"the model's are {shape.width} x {shape.height}",
+            file=sys.stderr,
+        )
+    fitted, known = shape.resize_masked(picture, ~hole)
+    if hole.any() and known.all():
+        raise ValueError(
+            "the hole lies outside the part of the picture that the model sees: its middle, "
+            f"in the shape of {shape.width} x {shape.height} pixels"
+        )
+    return fitted, known
+
+
+def _transparent(picture: PIL.Image.Image) -> np.ndarray:
+    """Where the picture is more transparent than opaque, (H, W) bool."""
+    if not picture.has_transparency_data:
+        return np.zeros((picture.height, picture.width), dtype=bool)
+    return np.asarray(picture.convert("RGBA"))[..., 3] < 128
+
+
+def _mask_hole(shape: Image, file: str, size: tuple[int, int]) -> np.ndarray:
+    """The hole of a mask: its transparent pixels, or if there are none its white ones; (H, W) bool."""
+    mask = parse_value(shape, file)
+    if mask.size != size:
+        raise ValueError(
+            f"the mask {file} has {mask.width} x {mask.height} pixels and the picture "
+            f"{size[0]} x {size[1]}; paint it on a copy of the picture"
+        )
+    transparent = _transparent(mask)
+    hole = transparent if transparent.any() else image.luminance(mask) >= 128
+    if not hole.any():
+        raise ValueError(f"the mask {file} has no hole; paint the hole white")
+    return hole
+
+
+def _parse_box(text: str, width: int, height: int) -> list[int]:
+    x0, y0, x1, y1 = box = _parse_numbers("--box", text)
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError(
+            f"--box {text} is no part of a picture of {width} x {height} pixels; write "
+            f"X0,Y0,X1,Y1 with 0 <= X0 < X1 <= {width} and 0 <= Y0 < Y1 <= {height}"
+        )
+    return box
+
+
+def _parse_pad(text: str) -> list[int]:
+    pad = _parse_numbers("--pad", text)
+    if min(pad) < 0 or not any(pad):
+        raise ValueError(
+            f"--pad {text}: write how many pixels to add on the left, at the top, on the "
+            "right and at the bottom, such as --pad 8,8,8,8"
+        )
+    return pad
+
+
+def _parse_numbers(option: str, text: str) -> list[int]:
+    words = text.split(",")
+    if len(words) != 4 or not all(word.strip().lstrip("-").isdecimal() for word in words):
+        raise ValueError(f"cannot read {option} {text!r}; write four whole numbers with commas between them")
+    return [int(word) for word in words]

@@ -1,0 +1,175 @@
+"""What the commands that sample have in common: their options, and the request that a command line makes."""
+
+from __future__ import annotations
+
+import re
+import time
+from argparse import Namespace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from likewise import __version__
+from likewise.cli.flags import Parser, parse_pairs
+from likewise.core.spec import IMAGE
+from likewise.modalities.base import Row
+from likewise.modalities.latent import base_of
+from likewise.models.io import load
+from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
+from likewise.models.prompts import SourceStrings
+from likewise.models.requests import check_names, parse_sources, parse_value, text_sources
+from likewise.viz import images
+
+TEXTS = (
+    "values of the model's text source; the ending ', VALUE COLUMN' gives a label source as well: "
+    "'red apple, flat style'"
+)
+RUN = "the folder of a run, or emoji, the model that comes with likewise"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A parsed command line: sources of --given, the sampling options, and the model that it names."""
+
+    args: Namespace
+    given: SourceStrings
+    sampling_options: Row
+    model: Model | Pipeline
+    load_seconds: float
+
+    @property
+    def negative(self) -> Row | None:
+        """The sources that guidance leads away from."""
+        pairs: list[str] = []
+        for word in self.args.negative:
+            if re.match(r"[\w.@-]+(\[[^\]]*\])?=", word):
+                pairs.append(word)
+            else:
+                pairs += [f"{name}={word}" for name in text_sources(self.model, word, {})]
+        return parse_sources(self.model, parse_pairs(pairs, "--negative")) if pairs else None
+
+    def known(self, exclude: Collection[str] = ()) -> Row:
+        """The targets that --known gives. Raises ValueError for a name that is no target, or is excluded."""
+        columns = self.model.target_columns
+        names = [name for name in columns if name not in exclude]
+        strings = check_names(parse_pairs(self.args.known, "--known"), "target", names)
+        return {name: parse_value(columns[name], string) for name, string in strings.items()}
+
+    def provenance(self, index: int, sources: SourceStrings, **details: Any) -> Row:
+        """How sample `index` of its prompt was made, as JSON values; details that are None are left out."""
+        known = parse_pairs(getattr(self.args, "known", []), "--known")
+        defaults = {name: p.default for name, p in self.model.sampling_options().items()}
+        return {
+            "model": str(self.args.run),
+            "formula": str(self.model.formula),
+            "sources": sources,
+            **{n: v for n, v in {"negative": self.args.negative, "known": known}.items() if v},
+            **{n: v for n, v in details.items() if v is not None},
+            "index": index,
+            "options": defaults | self.sampling_options,
+            "version": __version__,
+        }
+
+
+def make_parser(command: str, description: str | None, usage: str, argv: Sequence[str], words: str) -> Parser:
+    """A parser with the options that all these commands have; `words` describes the positional arguments."""
+    parser = Parser(
+        command,
+        f"{description} Sources of the model may be left out.",
+        usage=f"likewise {command} RUN {usage} [--given NAME=VALUE ...] [options]",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
+    parser.add_argument("words", nargs="*", metavar=usage.split()[0].strip("[]"), help=words)
+    parser.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a source, of a picture its file; may be given several times",
+    )
+    parser.add_argument(
+        "--negative",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="negative prompt, what the samples should not show: a text, or NAME=VALUE of a source",
+    )
+    parser.add_sampling_options(argv)
+    return parser
+
+
+def add_sample_options(parser: Parser, out: str) -> None:
+    """Add the options of a command that makes several samples for each prompt, into the file `out` by default."""
+    parser.add_argument(
+        "-n", "--n", type=int, default=4, metavar="N", help="samples for each prompt (default 4)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed; the same one gives the same samples (default 0)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=f"a .png for a grid (default {out}), a .jsonl for values, or a folder/ for a file per sample",
+    )
+
+
+def add_stop_option(parser: Parser) -> None:
+    """Add the option for strings at which generated text ends."""
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="for models of text: end a sample where this text appears; may be given several times",
+    )
+
+
+def add_known_option(parser: Parser) -> None:
+    """Add the option that fixes targets."""
+    parser.add_argument(
+        "--known",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a target, which is kept as it is; may be given several times",
+    )
+
+
+def parse_request(parser: Parser, argv: Sequence[str]) -> Request:
+    """Parse the command line and load its model."""
+    args, start = parser.parse(argv), time.perf_counter()
+    model = load(args.run)
+    seconds = time.perf_counter() - start
+    given = parse_pairs(args.given, "--given")
+    return Request(args, given, parser.values_of(args, "sampling"), model, seconds)
+
+
+def image_targets(model: Model | Pipeline) -> list[str]:
+    """The targets whose values are images, seen through a model or not."""
+    return [
+        name
+        for name in images.visual_columns(model.columns, model.targets)
+        if base_of(model.columns[name]).spec.axes == IMAGE
+    ]
+
+
+def split_image_words(request: Request, command: str, advice: str) -> tuple[str, str, list[str]]:
+    """The target that is an image, the file of one, which is the first positional argument, and the other ones.
+
+    Raises ValueError if the model has no or several such targets, or if no file is named.
+    """
+    names, formula = image_targets(request.model), str(request.model.formula)
+    if len(names) != 1:
+        raise ValueError(
+            f"likewise {command} starts from a picture, and {formula!r} has "
+            f"{'several targets that are' if names else 'no target that is'} one; {advice}"
+        )
+    if not request.args.words:
+        raise ValueError(f"name a picture: likewise {command} {request.args.run} PICTURE")
+    return names[0], request.args.words[0], request.args.words[1:]

@@ -1,0 +1,177 @@
+"""The data set of a command: its options, the table that they name, the views of a formula."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from likewise.cli.flags import Parser, parse_pairs
+from likewise.cli.progress import is_first_process
+from likewise.core.errors import did_you_mean
+from likewise.core.formula import Formula, FormulaError
+from likewise.data.datasets import DATASETS
+from likewise.data.encoders import ENCODERS
+from likewise.data.table import Table
+from likewise.data.validation import format_bad_rows
+from likewise.families.registry import family_class
+from likewise.modalities import KINDS, Modality
+from likewise.models.checkpoint import MODEL, RunError, is_chain, load_chain, load_state, resolve_run
+from likewise.models.model import Model
+
+SOURCE = (
+    f"a built-in data set ({', '.join(DATASETS)}), a folder of pictures or texts, a .txt or other text file, "
+    "a .csv, .jsonl or .parquet file, or the name of a data set on the Hugging Face hub"
+)
+
+
+def add_table_options(parser: Parser) -> None:
+    """Add what `Table.open` takes: its own keywords, and the options of data sets and modalities."""
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out rows that cannot be used instead of stopping"
+    )
+    parser.add_argument(
+        "--holdout",
+        type=float,
+        metavar="X",
+        help="share of the rows that are held out for evaluation (default 0.1, at most 1,000 rows)",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="rows with the same value in this column are held out together (default: the column concept, "
+        "else the first text)",
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="COLUMN",
+        help="hold out pairs of a value of --by and one of this column; each of the two stays in training "
+        "with others (tests new combinations, such as things x styles)",
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="of text files and .csv (default UTF-8)")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="COLUMN=KIND",
+        help=f"read a column as this kind: {', '.join(KINDS)}; may be given several times",
+    )
+    parser.add_signature_options(
+        "data",
+        [*(kind.fit for kind in KINDS.values()), *DATASETS.values()],
+        about="How columns are read, and options of the built-in data sets.",
+    )
+
+
+def table_options(args: Namespace, parser: Parser) -> dict[str, Any]:
+    """The keywords of `Table.open` that the command line gives."""
+    return {
+        "options": parser.values_of(args, "data"),
+        "kinds": parse_pairs(args.kind, "--kind"),
+        "skip_bad": args.skip_bad,
+        "holdout": args.holdout,
+        "by": args.by,
+        "pairs": args.pairs,
+        "encoding": args.encoding,
+    }
+
+
+def open_table(
+    args: Namespace,
+    parser: Parser,
+    formula: Formula | None = None,
+    like: Mapping[str, Modality] | None = None,
+) -> Table:
+    """The table that the command line names; warnings about it go to stderr.
+
+    It must have the columns of the formula. Columns that `like` has are read as they are there.
+    """
+    required = formula.columns if formula else None
+    table = Table.open(args.source, **table_options(args, parser), columns=required, like=like)
+    bad = table.skipped
+    notes = [format_bad_rows(f"{len({b.row for b in bad})} rows are left out:", bad)] if bad else []
+    print_notes(table.warnings + notes)
+    return table
+
+
+def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
+    data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
+    if data["source"] is None:
+        raise RunError(
+            f"{run} was trained on rows in memory, or imported without --data; name the data, or "
+            "use likewise.train and likewise.evaluate with the table"
+        )
+    return data
+
+
+def open_training_table(run: Path) -> Table:
+    """The table that a run was trained on. Raises RunError if it is not available any more, or has changed."""
+    folder = resolve_run(run)
+    state = load_chain(folder) if is_chain(folder) else load_state(folder)
+    options, fingerprint = training_table_options(run, state), state["data"]["fingerprint"]
+    table = Table.open(**options)
+    if table.fingerprint != fingerprint:
+        raise RunError(
+            f"{options['source']} is not what {run} was trained on (fingerprint {fingerprint}, now "
+            f"{table.fingerprint}), so its held-out rows are unknown; restore it, or train again"
+        )
+    return table
+
+
+def add_view_option(parser: Parser) -> None:
+    """Add the option that says which models columns are seen through."""
+    parser.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="NAME=RUN",
+        help="the trained model that @NAME in the formula stands for (default runs/NAME; "
+        f"{', '.join(ENCODERS)}: a frozen text encoder)",
+    )
+
+
+def add_views(table: Table, formula: Formula, views: Sequence[str]) -> Table:
+    """The table with the views of a formula, through the runs that `--view` names, and frozen encoders.
+
+    A note on stderr names sources of which only a part is read. Raises FormulaError for a run that does not
+    exist, or whose name is also that of a frozen encoder.
+    """
+    folders = parse_pairs(views, "--view")
+    names = dict.fromkeys(view.through for view in formula.views if view.through)
+    for name in folders:
+        if name not in names:
+            raise FormulaError(f"--view {name}: {did_you_mean('view', name, names)}")
+    runs = {name: Path(folders.get(name, Path("runs") / name)) for name in names}
+    for name in [name for name in ENCODERS if name in runs and name not in folders]:
+        run = runs.pop(name)
+        if (run / MODEL).exists() and hasattr(family_class(load_state(run)["family"]), "code_spec"):
+            raise FormulaError(
+                f"@{name} in {str(formula)!r} is a frozen encoder, and there is a run {run} "
+                f"with codes; if that is meant write --view {name}={run}, else rename it"
+            )
+    for name, run in runs.items():
+        if not run.is_dir():
+            near = [f"; or write @{n}" for n in difflib.get_close_matches(name, ENCODERS, 1, 0.5)]
+            raise FormulaError(
+                f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
+                f"as an autoencoder, or give its folder: --view {name}=RUN{''.join(near)}"
+            )
+    table = table.add_views(formula, **{name: Model.load(run) for name, run in runs.items()})
+    specs = {name: table.columns[name].spec for name in formula.source_names}
+    print_notes(
+        f"{name} is a document, and as a source {spec.tokens} tokens of it are read: a window that begins "
+        "anywhere in training, the first ones in sampling; --length reads more"
+        for name, spec in specs.items()
+        if spec.windowed
+    )
+    return table
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes to stderr, once where there are several processes."""
+    for note in notes if is_first_process() else ():
+        print(f"note: {note}", file=sys.stderr)
