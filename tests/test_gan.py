@@ -180,7 +180,7 @@ def test_the_critic_sees_what_is_known() -> None:
     real, masks = family.column_codes.encode(x), no_masks(targets, 8, torch.device("cpu"))
     masks["image"][:, ::3] = True
     masks["label"][:4] = True
-    drawn = family.draw(rows().normal(family.latent_dim), NOTHING, real, masks)
+    drawn = family.generate(rows().normal(family.latent_dim), NOTHING, real, masks)
     assert torch.equal(drawn["image"][masks["image"]], real["image"][masks["image"]])
     assert not (drawn["image"] == real["image"])[~masks["image"]].any()
     assert torch.equal(drawn["label"][:4], real["label"][:4])
@@ -237,7 +237,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
     )
     model = Model("x, y", table.columns, "gan", width=64, depth=2, infill=0.0, penalty=0.1)
     for step in train(model, table, Plan(steps=700, batch=64, lr=4e-3, warmup=20)):
-        assert {"f real", "f drawn", "gradients"} <= step.loss_terms.keys()
+        assert {"f real", "f fake", "gradients"} <= step.loss_terms.keys()
     assert math.isfinite(heldout_loss(model, table))
     drawn = np.array([[row["x"], row["y"]] for row in model.given().sample(800, batch=400)])
     away = np.linalg.norm(drawn[:, None] - centres, axis=2)
@@ -251,7 +251,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
 def joint(world: Table) -> Model:
     model = Model("image, label | text", world.columns, "gan", width=64, depth=1)
     for _ in train(
-        model, world, Plan(steps=300, batch=64, source_dropout=0.5, lr=4e-3, warmup=20, precision="float32")
+        model, world, Plan(steps=450, batch=32, source_dropout=0.5, lr=4e-3, warmup=20, precision="float32")
     ):
         pass
     return model.eval()
