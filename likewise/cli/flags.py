@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -105,8 +106,13 @@ class Parser(argparse.ArgumentParser):
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters with a default, annotations resolved."""
-    signature = inspect.signature(function.__init__ if inspect.isclass(function) else function, eval_str=True)
-    return {name: p for name, p in signature.parameters.items() if p.default is not p.empty}
+    function = function.__init__ if inspect.isclass(function) else function
+    items = inspect.signature(function).parameters.items()
+    optional = {name: p for name, p in items if p.default is not p.empty}
+    # of these alone: the annotation of the result may be a name that only type checkers import
+    annotated = types.SimpleNamespace(__annotations__={name: p.annotation for name, p in optional.items()})
+    hints = typing.get_type_hints(annotated, vars(sys.modules[function.__module__]))
+    return {name: p.replace(annotation=hints[name]) for name, p in optional.items()}
 
 
 def parameter_descriptions(doc: str) -> dict[str, str]:
