@@ -456,7 +456,7 @@ def test_codes_begin_apart() -> None:
     x, codec = {"image": world.encoded("image")}, model.codecs.named["image"]
 
     def spread() -> Tensor:
-        z = codec._encoded(x).flatten(0, 1)
+        z = codec._encode(x).flatten(0, 1)
         return (z - z.mean(0)).T @ (z - z.mean(0)) / len(z)
 
     one = torch.eye(len(spread()))

@@ -88,8 +88,8 @@ def test_the_parts_of_the_loss_are_logged_and_it_falls(held: Table) -> None:
     model = Model("image, text", held.columns, "contrastive", **TINY)
     before = heldout_loss(model, held)
     steps = list(train(model, held, Plan(steps=60, **PLAN)))
-    assert set(steps[-1].loss_terms) == {"found", "scale"}
-    assert steps[-1].loss_terms["found"] > steps[0].loss_terms["found"]
+    assert set(steps[-1].loss_terms) == {"accuracy", "scale"}
+    assert steps[-1].loss_terms["accuracy"] > steps[0].loss_terms["accuracy"]
     assert heldout_loss(model, held) < before / 2
 
 

@@ -18,7 +18,7 @@ from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
 from likewise.families.mixture import Mixture
-from likewise.generation.mixtures.em import EMFit, Rows, grouped
+from likewise.generation.mixtures.em import EMFit, Rows, kmeans
 from likewise.generation.mixtures.gaussians import Components, gaussian
 from likewise.models.model import Model
 from likewise.testing import check_family
@@ -158,7 +158,7 @@ def test_the_likelihood_is_that_of_scikit_learn(kind: str) -> None:
 
 def test_the_low_rank_density_is_that_of_torch() -> None:
     family = made({"image": Spec((5, 8), axes=IMAGE)}, covariance="low_rank", rank=3)
-    parts, unit = family.parts(), family.log_scale.double().exp()
+    parts, unit = family.components(), family.log_scale.double().exp()
     truth = LowRankMultivariateNormal(
         family.centre.double() + unit * parts.mean, unit[:, None] * parts.factor, unit**2 * parts.noise
     )
@@ -174,7 +174,7 @@ def test_the_low_rank_density_is_that_of_torch() -> None:
 def test_draws_have_the_moments_of_the_conditional(covariance: str) -> None:
     """Where the known numbers differ between rows, and where a class is a source."""
     family = made({"x": Spec((4,))}, {"a": Spec((1,), classes=3)}, covariance=covariance, rank=2)
-    parts, unit, centre = family.parts(), family.log_scale.double().exp(), family.centre.double()
+    parts, unit, centre = family.components(), family.log_scale.double().exp(), family.centre.double()
     n, x, mask = 40_000, torch.tensor([0.5, -1.0, 2.0, 0.1]), torch.zeros(2, 4, dtype=torch.bool)
     mask[0, 0], mask[1, 1:3] = True, True
     known = KnownParts({"x": x[:, None].expand(n, 4, 1)}, {"x": mask.repeat(n // 2, 1)})
@@ -227,7 +227,7 @@ def test_em_never_falls(full: bool) -> None:
     x = torch.randn(300, 6, generator=draw, dtype=torch.float64)
     x[150:] = 0.3 * x[150:] @ torch.randn(6, 6, generator=draw, dtype=torch.float64) + 1
     em = fit(x, torch.randint(3, (300, 1), generator=draw), 8, full)
-    values = np.array([em.round() for _ in range(40)])
+    values = np.array([em.em_step() for _ in range(40)])
     assert np.diff(values).min() > -1e-6, "the posterior density falls"
     assert values[-1] > values[0] + 0.05
 
@@ -274,7 +274,7 @@ def test_numbers_that_never_vary_are_safe() -> None:
     x = torch.full((60, 49), -1.0)
     x[:, 10:20] = torch.randint(0, 256, (60, 10), generator=draw) / 127.5 - 1
     family = begun(x, components=100)
-    parts, unit = family.parts(), family.log_scale.exp()
+    parts, unit = family.components(), family.log_scale.exp()
     assert all(p.isfinite().all() for p in family.parameters())
     assert scored(family, {"x": x[..., None]}).isfinite().all()
     assert (parts.noise.sqrt() * unit).min() > 1 / 127.5 / math.sqrt(12) * 0.999
@@ -296,7 +296,7 @@ def test_grouping_finds_groups() -> None:
     draw = torch.Generator().manual_seed(0)
     truth = torch.arange(200) % 4
     x = 10 * torch.eye(4)[truth] + torch.randn(200, 4, generator=draw)
-    group = grouped(x, 4, torch.rand(200, generator=draw))
+    group = kmeans(x, 4, torch.rand(200, generator=draw))
     assert len({(int(a), int(b)) for a, b in zip(group, truth, strict=True)}) == 4
 
 

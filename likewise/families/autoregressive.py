@@ -14,8 +14,7 @@ known parts: they are encoded like sources, and forced at their positions in the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import asdict, replace
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +41,9 @@ from likewise.generation.latents.codec import MultiColumnCodec
 from likewise.generation.sequence.decoding import SamplingParams, SequenceSampler, TextControls
 from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentinels
 from likewise.generation.sequence.likelihood import SequenceLikelihood, valid_mask
+from likewise.generation.sequence.options import CodeOptions, CompatOptions, MixtureOptions, TextOptions
 from likewise.nets.causal import CausalBackbone, CausalTransformer
-from likewise.nets.compat.base import EPS, CompatBackbone
-from likewise.nets.compat.llama import ROPE_THETA
+from likewise.nets.compat.base import CompatBackbone
 from likewise.nets.compat.registry import build, why_unsupported
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
 from likewise.nets.continuous import ContinuousCodes
@@ -60,51 +59,6 @@ DROPOUT, MAX_DROPOUT = (
 )  # of tokens of documents: for each repeated pass through the rows, and at most
 IMAGE_GUIDANCE = 2.0
 FEW = 64  # tokens of floats up to which they are sampled one by one: a grid of more is coded
-
-
-@dataclass(frozen=True)
-class MixtureOptions:
-    """The density of a token of floats."""
-
-    components: int = 16
-    min_std: float = 0.01
-
-
-@dataclass(frozen=True)
-class CodeOptions:
-    """How images are coded."""
-
-    codec: Literal["fsq", "vq", "rvq"] = "fsq"
-    max_grid: int = 4
-    codebook_size: int = 1000
-    freeze_codes_at: float = 0.4
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """Of a single target that is a text."""
-
-    hashed_ngrams: int = 0
-    fim: float = 0.0
-    dropout: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fim <= 1:
-            raise ValueError(f"fim={self.fim:g} is a share of the training rows, from 0 to 1")
-        if not 0 <= (self.dropout or 0) < 1:
-            raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
-
-
-@dataclass(frozen=True)
-class CompatOptions:
-    """A backbone that transformers has too (nets/compat)."""
-
-    compat: Literal["none", "llama", "gpt2"] = "none"
-    heads: int | None = None
-    mlp_width: int | None = None
-    rope_theta: float = ROPE_THETA
-    norm_eps: float = EPS
-    tie_embeddings: bool | None = None
 
 
 MIXTURE, CODES, TEXT, COMPAT = MixtureOptions(), CodeOptions(), TextOptions(), CompatOptions()
@@ -222,7 +176,8 @@ class Autoregressive(Family):
     @property
     def likelihood(self) -> SequenceLikelihood:
         """(1) of the sequence."""
-        embeddings = [self.causal.embedding] if isinstance(self.causal, CompatBackbone) else self.embeddings
+        compat = isinstance(self.causal, CompatBackbone)
+        embeddings = [self.causal.embedding] if compat else list(self.embeddings)
         dropout = 0.0
         if self.training:  # tokens of the first pass cannot have been memorised
             repeated = min(MAX_DROPOUT, DROPOUT * max(0.0, self.epochs - 1))

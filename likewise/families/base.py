@@ -1,4 +1,4 @@
-"""Family: a way to learn and to draw P(targets | sources).
+"""Family: a way to learn P(targets | sources) and to sample from it.
 
 One file a family; no family imports another or knows a modality.
 """
@@ -23,27 +23,28 @@ from likewise.generation.controls import SAMPLING_CONTROLS
 
 
 class Family(nn.Module, ABC):
-    """What the trainer, the model and the tests ask of every family. Subclasses are final.
+    """The interface that the trainer, the model and the tests use. Subclasses are final.
 
-    The keyword-only parameters of a subclass's `__init__` are its options and those of its `sample`, and of
-    `working`, are its knobs: command line, checkpoints and server read them from the signatures.
+    The keyword-only parameters of a subclass's `__init__` are its options, those of its `sample` and of
+    `compute_copy` its sampling options: command line, checkpoints and server read them from the signatures.
+    `core.signatures.expand_dataclasses` groups them where there are many.
 
-    A family that draws also has
+    A family that can be sampled also has
 
-        sample(c: Context, *, known: Known | None, rng: Rng, ...) -> Batch
+        sample(c: Context, *, known: KnownParts | None, rng: Rng, ...) -> Batch
 
-    one draw a row, as many rows as `rng` has; further keyword-only parameters are the knobs. A family with a
-    density also has
+    one sample a row, as many rows as `rng` has; further keyword-only parameters are sampling options, or
+    controls. A family with a density also has
 
         log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
 
-    and one through which a target can be seen has
+    one whose codes can be a view of a target has
 
         code_spec(name: str) -> Spec            raises ValueError for a target that has no codes of its own
         to_codes(name: str, x: Tensor) -> Tensor
-        from_codes(name: str, codes: Tensor) -> Tensor, unless there is no way back
+        from_codes(name: str, codes: Tensor) -> Tensor, if codes can be decoded
 
-    one that tells the ids of texts one by one has
+    one with a probability of each token has
 
         token_log_prob(x: Batch, c: Context) -> Batch       column -> (B, T) nats, 0 after the end
 
@@ -52,27 +53,25 @@ class Family(nn.Module, ABC):
         embed(name: str, x: Tensor) -> Tensor
     """
 
-    phases: tuple[str, ...] = ("model",)  # of a step, each with an optimiser of its own
+    phases: tuple[str, ...] = ("model",)  # of a training step, each with its own optimiser
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)  # of AdamW
-    lr_scale: ClassVar[float] = 1.0  # what the plan's learning rates are multiplied by
-    uses_muon: ClassVar[bool] = True  # whether the matrices of blocks are Muon's
-    needs_float32: ClassVar[bool] = False  # whether float32 is needed where "auto" would take bf16
-    rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on no other row of the batch
+    lr_scale: ClassVar[float] = 1.0  # factor of the learning rates of the plan
+    uses_muon: ClassVar[bool] = True  # whether Muon trains the matrices of blocks
+    needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
+    rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
     batch: int = 96  # rows of a training step, unless a plan says otherwise
-    weight_decay: float = 0.0  # of Muon's matrices, beside the learning rate
+    weight_decay: float = 0.0  # of the matrices that Muon trains
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()
         self.targets, self.sources = dict(targets), dict(sources)
-        # The trainer says these two before each step:
+        # The trainer sets these two before each step.
         self.progress = 1.0  # of training, from 0 to 1
-        self.epochs = 0.0  # how often it has gone through its rows
-        self.loss_terms: dict[
-            str, Tensor
-        ] = {}  # what the last loss was made of, means over rows: they are logged
+        self.epochs = 0.0  # passes through the training rows
+        self.loss_terms: dict[str, Tensor] = {}  # terms of the last loss, means over rows, which are logged
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """See some training rows, up to thousands, before the first step; it may set parameters."""
+        """Initialise parameters from some training rows, up to thousands, before the first step."""
 
     @abstractmethod
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
@@ -83,11 +82,11 @@ class Family(nn.Module, ABC):
         return self.loss(x, c, phase, rng)
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
-        """The parameters that a phase trains. Over all phases they are a partition of all parameters."""
+        """The parameters that a phase trains; the phases partition all parameters."""
         return list(self.named_parameters())
 
     def compute_copy(self, *, precision: Literal["auto", "bfloat16", "float32"] = "auto") -> Self:
-        """What does the arithmetic of training and drawing: the family itself in float32, else a copy.
+        """The copy that computes in training and sampling: the family itself in float32, else a copy.
 
         precision  of the network: "auto" is bfloat16 where the processor is fast at it and a row has many
                    numbers, unless the family needs float32
@@ -107,9 +106,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def sampling_options(cls) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: keywords of its `sample`, if any, that are no LEADS, and of
-        `working`.
-        """
+        """Keywords of its `sample`, if any, that are no SAMPLING_CONTROLS, and of `compute_copy`."""
         if not hasattr(cls, "sample"):
             return {}
         own = {
@@ -121,7 +118,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def sampling_controls(cls) -> list[str]:
-        """Those of LEADS that its `sample` takes."""
+        """The SAMPLING_CONTROLS that its `sample` has."""
         return (
             [n for n in keyword_parameters(cls.sample) if n in SAMPLING_CONTROLS]
             if hasattr(cls, "sample")
@@ -130,7 +127,7 @@ class Family(nn.Module, ABC):
 
 
 def require_single_target(name: str, targets: Mapping[str, Spec]) -> None:
-    """Raise ValueError unless `name` is the only target: codes of several are of none of them alone."""
+    """Raise ValueError unless `name` is the only target: joint codes belong to no single target."""
     if list(targets) != [name]:
         raise ValueError(
             f"{name} cannot be seen through a model of {', '.join(targets)}: train one of {name} alone"

@@ -1,15 +1,15 @@
-"""Contrastive embeddings: columns of a row near each other on a sphere, those of other rows far.
+"""Contrastive embeddings: columns of one row close to each other on a sphere, those of other rows far apart.
 
     u_a = f_a(x_a) / |f_a(x_a)|, an encoder for each column a; s = exp(log_scale) <u_a, u_b>             (1)
     InfoNCE   -1/2 ln softmax_j(s_ij)[i] - 1/2 ln softmax_j(s_ji)[i]                                     (2)
     SigLIP    -ln sigmoid(s_ii + b) - 1/2 sum_{j != i} (ln sigmoid(-s_ij - b) + ln sigmoid(-s_ji - b))   (3)
 
 (2) is van den Oord et al. (2018) in both directions, as in CLIP (Radford et al., 2021); (3) is Zhai et al.
-(2023), where every pair of rows is a question of its own. The loss is the sum over all pairs of columns. A
-row j that has the value of row i in one of the two columns is no wrong answer, and left out of the sums.
+(2023), where every pair of rows is classified on its own. The loss is the sum over all pairs of columns. A row
+j with the value of row i in one of the two columns is no negative, and left out of the sums.
 
-At its best (2) says <u_a, u_b> = ln p(a, b) / (p(a) p(b)) up to scale and a constant, so nothing is drawn and
-no density is told, but what belongs together is found.
+The optimum of (2) has <u_a, u_b> = ln p(a, b) / (p(a) p(b)) up to scale and a constant: there are no samples
+and no density, but matching values are found.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.layers import norm
 from likewise.nets.transformer import Encoder, Trunk
 
-SHARPEST = 100.0  # the most that exp(log_scale) may be: beyond it a loss is a matter of single pairs
-START = {"infonce": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}  # scale and b at first, as in the papers
+MAX_SCALE = 100.0  # of exp(log_scale): beyond it single pairs dominate the loss
+INIT = {"infonce": (1 / 0.07, 0.0), "siglip": (10.0, -10.0)}  # scale and b, as in the papers
 
 
 class Contrastive(Family):
@@ -55,10 +55,10 @@ class Contrastive(Family):
     ) -> None:
         """An encoder for each column. Raises ValueError for fewer than two targets, and for sources.
 
-        width   floats a token; depth: blocks of each encoder
-        stem    of pictures, convolutions or linear patches; coarse: tokens a side of a picture
-        floats  of an embedding
-        objective  infonce: the right one among the batch; siglip: each pair of rows, right or wrong
+        width   hidden width; depth: blocks of each encoder
+        stem    for images: convolutions or linear patches; max_grid: tokens along a side of an image, at most
+        embed_dim  numbers of an embedding
+        objective  infonce: the match among the rows of a batch; siglip: each pair of rows, match or not
         """
         super().__init__(targets, sources)
         if sources:
@@ -72,12 +72,13 @@ class Contrastive(Family):
                 "the family contrastive aligns two columns or more; write them with a comma, as "
                 f"in '{next(iter(targets))}, text'"
             )
+        self.embed_dim = embed_dim
         self.objective, self.pairs = objective, list(itertools.combinations(targets, 2))
         self.towers = nn.ModuleList(
             Tower(name, spec, width=width, depth=depth, stem=stem, max_grid=max_grid, embed_dim=embed_dim)
             for name, spec in targets.items()
         )
-        scale, bias = START[objective]
+        scale, bias = INIT[objective]
         self.log_scale = nn.Parameter(torch.full((len(self.pairs),), math.log(scale)))
         self.bias = nn.Parameter(torch.full((len(self.pairs),), bias), requires_grad=objective == "siglip")
 
@@ -91,8 +92,8 @@ class Contrastive(Family):
         return F.normalize(self.towers[list(self.targets).index(name)](x).float(), dim=1)
 
     def code_spec(self, name: str) -> Spec:
-        """Of an embedding: one vector."""
-        return Spec((1,), width=self.towers[0].head.out_features)
+        """The Spec of an embedding: one vector."""
+        return Spec((1,), width=self.embed_dim)
 
     @torch.no_grad()
     def to_codes(self, name: str, x: Tensor) -> Tensor:
@@ -102,23 +103,23 @@ class Contrastive(Family):
         """(2) or (3), summed over the pairs of columns: (B,)."""
         u = {name: self.embed(name, x[name]) for name in self.targets}
         same = {name: equal(x[name]) for name in self.targets}
-        scales = self.log_scale.float().clamp(max=math.log(SHARPEST)).exp()
-        total, found = torch.zeros(len(rng), device=rng.device), []
+        scales = self.log_scale.float().clamp(max=math.log(MAX_SCALE)).exp()
+        total, accuracies = torch.zeros(len(rng), device=rng.device), []
         for (a, b), scale, bias in zip(self.pairs, scales, self.bias.float(), strict=True):
-            logits, wrong = scale * u[a] @ u[b].T + bias, ~(same[a] | same[b])
-            loss = info_nce(logits, wrong) if self.objective == "infonce" else siglip(logits, wrong)
+            logits, negatives = scale * u[a] @ u[b].T + bias, ~(same[a] | same[b])
+            loss = info_nce(logits, negatives) if self.objective == "infonce" else siglip(logits, negatives)
             total = total + loss
-            ahead = ((logits.detach() >= logits.detach().diagonal()[:, None]) & wrong).any(1)
-            found.append(1 - ahead.float().mean())
-        self.loss_terms = {"found": torch.stack(found).mean(), "scale": scales.detach().mean()}
+            beaten = ((logits.detach() >= logits.detach().diagonal()[:, None]) & negatives).any(1)
+            accuracies.append(1 - beaten.float().mean())
+        self.loss_terms = {"accuracy": torch.stack(accuracies).mean(), "scale": scales.detach().mean()}
         return total
 
 
 class Tower(nn.Module):
-    """One column -> (B, floats): the mean over its tokens, after blocks in which they see each other.
+    """One column -> (B, embed_dim): the mean over its tokens after transformer blocks.
 
-    Ids are read as a source is read: their mean is a token that stands before the used ones, and says in the
-    end what they are together, so that the padding of a short text counts nowhere.
+    Ids are encoded like a source: their mean is a single token that attends to them, so that padding has no
+    influence.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Tower(nn.Module):
         self.name, self.categorical = name, spec.categorical
         if spec.categorical:
             self.context_encoder = ContextEncoder({name: spec}, width)
-            self.context_encoder.missing.requires_grad_(False)  # of a column that is always there
+            self.context_encoder.missing.requires_grad_(False)  # the column is never absent
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
         else:
@@ -144,25 +145,24 @@ class Tower(nn.Module):
         return self.head(norm(self.trunk([context.pooled[:, None]], e, context)[0][:, 0]))
 
 
-def info_nce(logits: Tensor, wrong: Tensor) -> Tensor:
-    """(2) of logits (B, B), the right ones on the diagonal; wrong (B, B) bool, symmetric: (B,).
+def info_nce(logits: Tensor, negatives: Tensor) -> Tensor:
+    """(2) of logits (B, B), the matches on the diagonal; negatives (B, B) bool, symmetric: (B,).
 
     >>> info_nce(torch.zeros(4, 4), ~torch.eye(4, dtype=torch.bool)).exp()         # one of four
     tensor([4., 4., 4., 4.])
     """
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    logits = logits.masked_fill(~(wrong | own), -torch.inf)
-    right = logits.diagonal()
-    return (logits.logsumexp(1) + logits.logsumexp(0)) / 2 - right
+    logits = logits.masked_fill(~(negatives | own), -torch.inf)
+    return (logits.logsumexp(1) + logits.logsumexp(0)) / 2 - logits.diagonal()
 
 
-def siglip(logits: Tensor, wrong: Tensor) -> Tensor:
-    """(3) of logits (B, B), b among them, the right ones on the diagonal; wrong (B, B) bool: (B,)."""
-    negative = F.softplus(logits) * wrong
+def siglip(logits: Tensor, negatives: Tensor) -> Tensor:
+    """(3) of logits (B, B) with b, the matches on the diagonal; negatives (B, B) bool: (B,)."""
+    negative = F.softplus(logits) * negatives
     return F.softplus(-logits.diagonal()) + (negative.sum(1) + negative.sum(0)) / 2
 
 
 def equal(x: Tensor) -> Tensor:
-    """Which rows of an encoded column, (B, T, ...), have one value: (B, B) bool."""
+    """Which rows of an encoded column, (B, T, ...), have equal values: (B, B) bool."""
     ids = x.flatten(1).unique(dim=0, return_inverse=True)[1]
     return ids[:, None] == ids

@@ -1,4 +1,4 @@
-"""Adversarial networks (Goodfellow et al., 2014), by default with pairs (Huang et al., 2024, "R3GAN").
+"""Generative adversarial networks (Goodfellow et al., 2014), by default relativistic (Huang et al., 2024, "R3GAN").
 
     min_G max_D  E ln D(x) + E ln(1 - D(G(z))),   D = sigmoid(f)                                        (1)
     max_G  E ln D(G(z))                            in place of G's part of (1)                          (2)
@@ -6,19 +6,20 @@
     min_f E softplus(f(G(z)) - f(x)),   min_G E softplus(f(x) - f(G(z)))                                (4)
     penalty on f:  gamma / 2 (E |grad f(x)|^2 + E |grad f(G(z))|^2)                                     (5)
 
-f(x, c) is the critic's number, z ~ N(0, I), and f sees a real and a drawn row with the same sources c. In (4)
-each drawn row must beat a real one, so that leaving out a part of the data costs; (5), R1 and R2, makes the
-game converge (Mescheder et al., 2018).
+f(x, c) is the critic's score, z ~ N(0, I), and f compares a real and a generated row with the same sources c.
+In (4) each generated row is scored against a real one, which penalises missing modes; (5), R1 and R2, makes
+training converge (Mescheder et al., 2018).
 
-A drawn row is one pass of G, and has no density. What is known of the targets G reads as further sources, and
-it is pasted into what G says before f sees it: so the whole must look real. Of a categorical token G says
-logits; f sees the code of the likeliest class, and its gradient goes to the mean code (straight through).
+A sample is one pass of G, and has no density. Known parts of the targets are further sources of G, and replace
+its output there before f scores it: so the whole must look real. For a categorical token G predicts logits; f
+gets the code of the most likely class, with the gradient of the mean code (straight-through).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -41,17 +42,15 @@ from likewise.families.base import Family
 from likewise.nets.adversarial import Critic, Generator, augment
 from likewise.nets.continuous import ContinuousCodes
 
-Game = Literal["minimax", "nonsaturating", "hinge", "relativistic"]
+Loss = Literal["minimax", "nonsaturating", "hinge", "relativistic"]
 
 
 class GAN(Family):
-    """P(targets | sources) as what a generator draws and a critic cannot tell from data."""
+    """P(targets | sources) as samples of a generator that a critic cannot tell from data."""
 
     phases = ("critic", "generator")
     betas: ClassVar[tuple[float, float]] = (0.0, 0.99)
-    lr_scale: ClassVar[float] = (
-        0.25  # at the whole rate the game breaks out now and then, and may not come back
-    )
+    lr_scale: ClassVar[float] = 0.25  # at the full rate training diverges now and then
     uses_muon: ClassVar[bool] = False
 
     def __init__(
@@ -62,7 +61,7 @@ class GAN(Family):
         width: int = 128,
         depth: int = 2,
         latent_dim: int = 64,
-        loss: Game = "relativistic",
+        loss: Loss = "relativistic",
         penalty: float = 1.0,
         penalty_fraction: float = 0.25,
         augment: float = 0.0,
@@ -70,12 +69,12 @@ class GAN(Family):
     ) -> None:
         """Build both networks.
 
-        width    floats a token of the generator's trunk and of the critic's vectors; depth: blocks of both
-        latent   numbers of z
-        loss     of the game: (1), (2), (3) or (4)
-        penalty  gamma of (5), with any of the losses; 0 is none
-        penalised  share of the rows on which (5) is computed, weighted by its inverse
-        augment  chance that a picture is moved, brightened or cut into before the critic sees it
+        width    hidden width of both networks; depth: blocks of both
+        latent_dim  numbers of z
+        loss     (1), (2), (3) or (4)
+        penalty  gamma of (5), with any of the losses; 0 for none
+        penalty_fraction  share of the rows on which (5) is computed, weighted by its inverse
+        augment  probability that an image is moved, brightened or cut into before the critic
         infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
 
         Raises ValueError if `penalty_fraction` is not in (0, 1].
@@ -83,12 +82,12 @@ class GAN(Family):
         super().__init__(targets, sources)
         if not 0 < penalty_fraction <= 1:
             raise ValueError(f"penalty_fraction is a share of rows, in (0, 1], not {penalty_fraction}")
-        self.game, self.latent_dim, self.augment = loss, latent_dim, augment
+        self.loss_name, self.latent_dim, self.augment = loss, latent_dim, augment
         self.penalty, self.penalty_fraction = penalty, penalty_fraction
         self.column_codes = ContinuousCodes(targets)
         several = len(targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
-        # One token that stands alone is known or not; there is nothing to draw beside it.
+        # A single token is known as a whole: nothing is left to sample.
         partly = {n: s for n, s in self.column_codes.specs.items() if several or s.tokens > 1}
         self.known_columns = partly if self.infill else {}
         self.generator = Generator(
@@ -105,10 +104,10 @@ class GAN(Family):
         """The parameters of the network that has the phase's name."""
         return [(n, p) for n, p in self.named_parameters() if n.startswith(f"{phase}.")]
 
-    # ---- the game
+    # ---- training
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """One side of the game, (B,): the critic's with (5) where there are gradients, or the generator's."""
+        """The loss of the generator or the critic, (B,); the critic's with (5) where gradients are enabled."""
         real = self.column_codes.encode(x)
         masks = (
             sample_masks(self.targets, self.infill, rng)
@@ -117,55 +116,55 @@ class GAN(Family):
         )
         z = rng.normal(self.latent_dim)
         with torch.set_grad_enabled(phase == "generator" and torch.is_grad_enabled()):
-            drawn = self.draw(z, c, real, masks)
-        real, drawn = augment(self.column_codes.specs, [real, drawn], self.augment, rng)
+            fake = self.generate(z, c, real, masks)
+        real, fake = augment(self.column_codes.specs, [real, fake], self.augment, rng)
         if phase == "critic":
-            return self._criticise(real, drawn, c, rng)
-        with _fixed(self.critic):
+            return self._critic_loss(real, fake, c, rng)
+        with _frozen(self.critic):
             with torch.no_grad():
-                asked = self.critic.projection(c)
-                f_real = self.critic(real, asked)
-            return generator_loss(self.game, f_real, self.critic(drawn, asked))
+                projection = self.critic.projection(c)
+                f_real = self.critic(real, projection)
+            return generator_loss(self.loss_name, f_real, self.critic(fake, projection))
 
-    def _criticise(self, real: Batch, drawn: Batch, c: Context, rng: Rng) -> Tensor:
+    def _critic_loss(self, real: Batch, fake: Batch, c: Context, rng: Rng) -> Tensor:
         """The critic's loss with (5), (B,)."""
-        asked = self.critic.projection(c).repeat(2, 1)
-        both = {n: torch.cat([real[n].to(v), v]) for n, v in drawn.items()}
-        f_real, f_drawn = self.critic(both, asked).chunk(2)
-        loss = critic_loss(self.game, f_real, f_drawn)
-        self.loss_terms = {"f real": f_real.detach().mean(), "f drawn": f_drawn.detach().mean()}
+        projection = self.critic.projection(c).repeat(2, 1)
+        both = {n: torch.cat([real[n].to(v), v]) for n, v in fake.items()}
+        f_real, f_fake = self.critic(both, projection).chunk(2)
+        loss = critic_loss(self.loss_name, f_real, f_fake)
+        self.loss_terms = {"f real": f_real.detach().mean(), "f fake": f_fake.detach().mean()}
         if self.penalty and torch.is_grad_enabled():
             rows = (rng.uniform(1)[:, 0] < self.penalty_fraction).nonzero()[:, 0]
             twice = torch.cat([rows, rows + len(loss)])
-            squares = gradient_norms(self.critic, {n: v[twice] for n, v in both.items()}, asked[twice])
+            squares = gradient_norms(self.critic, {n: v[twice] for n, v in both.items()}, projection[twice])
             squares = squares.view(2, -1).sum(0) / self.penalty_fraction  # |grad f(x)|^2 + |grad f(G(z))|^2
             squares = loss.new_zeros(len(loss)).index_put((rows,), squares)
             self.loss_terms["gradients"] = squares.detach().mean()
             loss = loss + self.penalty / 2 * squares  # (5)
         return loss
 
-    # ---- drawing
+    # ---- sampling
 
-    def draw(self, z: Tensor, c: Context, known: Batch, masks: Batch) -> Batch:
-        """G(z, c) with what is known pasted in: float columns (B, T, C), differentiable in G.
+    def generate(self, z: Tensor, c: Context, known: Batch, masks: Batch) -> Batch:
+        """G(z, c), with the values `known` where `masks` hold: float columns (B, T, C), differentiable in G.
 
-        known column -> (B, T, C) floats, of which those in masks, column -> (B, T) bool, hold.
+        known column -> (B, T, C) floats, masks column -> (B, T) bool
         """
-        out = self._generated(
+        out = self._generator_output(
             z, append_known(c, {n: known[n] for n in self.known_columns}, masks) if self.known_columns else c
         )
-        drawn = {}
+        x = {}
         for name, value in self.column_codes.mean(out).items():
             if (
                 name in self.column_codes.categorical
-            ):  # the likeliest code, with the gradient of the mean code
+            ):  # the most likely code, with the gradient of the mean code
                 code = self.column_codes.codes(name).to(value)[out[name].argmax(-1)]
                 value = value + (code - value).detach()
-            drawn[name] = where_known(value, known[name], masks[name])
-        return drawn
+            x[name] = where_known(value, known[name], masks[name])
+        return x
 
-    def _generated(self, z: Tensor, c: Context) -> Batch:
-        """What the generator says; rows of which something is known apart, as they have many more tokens."""
+    def _generator_output(self, z: Tensor, c: Context) -> Batch:
+        """Outputs of the generator; rows with known parts are run apart, as they have many more source tokens."""
         some = c.present[:, len(self.sources) :].any(1)
         groups = [rows for rows in ((~some).nonzero()[:, 0], some.nonzero()[:, 0]) if len(rows)]
         if len(groups) == 1:
@@ -178,46 +177,46 @@ class GAN(Family):
     def sample(self, c: Context, *, known: KnownParts | None, rng: Rng, truncation: float = 1.0) -> Batch:
         """G(z, c) of one z a row.
 
-        truncation  factor of z: below 1 the draws are more alike and nearer to the usual
+        truncation  factor of z: below 1 trades diversity for fidelity
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         z = truncation * rng.normal(self.latent_dim)
-        drawn = self.column_codes.decode(self.draw(z, c, self.column_codes.encode(values), masks))
-        return {n: where_known(drawn[n], values[n], masks[n]) for n in self.targets}
+        x = self.column_codes.decode(self.generate(z, c, self.column_codes.encode(values), masks))
+        return {n: where_known(x[n], values[n], masks[n]) for n in self.targets}
 
 
-def critic_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:
-    """What the critic pays for its numbers of real and drawn rows, (B,) each -> (B,)."""
-    if game == "relativistic":
-        return F.softplus(f_drawn - f_real)  # (4)
-    if game == "hinge":
-        return F.relu(1 - f_real) + F.relu(1 + f_drawn)  # (3)
-    return F.softplus(-f_real) + F.softplus(f_drawn)  # -ln D(x) - ln(1 - D(G(z))), (1)
+def critic_loss(loss: Loss, f_real: Tensor, f_fake: Tensor) -> Tensor:
+    """The loss of the critic from its scores of real and generated rows, (B,) each -> (B,)."""
+    if loss == "relativistic":
+        return F.softplus(f_fake - f_real)  # (4)
+    if loss == "hinge":
+        return F.relu(1 - f_real) + F.relu(1 + f_fake)  # (3)
+    return F.softplus(-f_real) + F.softplus(f_fake)  # -ln D(x) - ln(1 - D(G(z))), (1)
 
 
-def generator_loss(game: Game, f_real: Tensor, f_drawn: Tensor) -> Tensor:
-    """What the generator pays, (B,); of real rows only (4) asks."""
-    if game == "relativistic":
-        return F.softplus(f_real - f_drawn)  # (4)
-    if game == "hinge":
-        return -f_drawn  # (3)
-    return F.softplus(-f_drawn) if game == "nonsaturating" else -F.softplus(f_drawn)  # (2), (1)
+def generator_loss(loss: Loss, f_real: Tensor, f_fake: Tensor) -> Tensor:
+    """The loss of the generator, (B,); only (4) depends on real rows."""
+    if loss == "relativistic":
+        return F.softplus(f_real - f_fake)  # (4)
+    if loss == "hinge":
+        return -f_fake  # (3)
+    return F.softplus(-f_fake) if loss == "nonsaturating" else -F.softplus(f_fake)  # (2), (1)
 
 
-def gradient_norms(critic: Critic, x: Batch, asked: Tensor) -> Tensor:
-    """|grad_x f|^2 over all columns, (B,), to be differentiated in turn."""
+def gradient_norms(critic: Critic, x: Batch, projection: Tensor) -> Tensor:
+    """|grad_x f|^2 over all columns, (B,), differentiable."""
     x = {n: v.detach().requires_grad_() for n, v in x.items()}
-    slopes = torch.autograd.grad(critic(x, asked).sum(), list(x.values()), create_graph=True)
-    return sum(slope.float().square().flatten(1).sum(1) for slope in slopes)
+    slopes = torch.autograd.grad(critic(x, projection).sum(), list(x.values()), create_graph=True)
+    return reduce(torch.add, [slope.float().square().flatten(1).sum(1) for slope in slopes])
 
 
 @contextmanager
-def _fixed(module: nn.Module) -> Iterator[None]:
-    """No gradient of the module's own weights, which would be computed for nothing."""
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Compute no gradients of the parameters of a module."""
     before = [p.requires_grad for p in module.parameters()]
     module.requires_grad_(False)
     try:
         yield
     finally:
-        for p, asked in zip(module.parameters(), before, strict=True):
-            p.requires_grad_(asked)
+        for p, requires_grad in zip(module.parameters(), before, strict=True):
+            p.requires_grad_(requires_grad)

@@ -1,17 +1,17 @@
-"""A mixture model of the joint of targets and sources, begun by EM (Dempster et al., 1977).
+"""A mixture model of the joint of targets and sources, initialised by EM (Dempster et al., 1977).
 
     p(x, c) = sum_k w_k p_k(floats) prod_columns prod_tokens p_k(token)                                 (1)
     p_k(floats) = N(mu_k, S_k),   S_k = W_k W_k^T + diag(d_k)                                           (2)
     P(unknown | known) = sum_k P(k | known) p_k(unknown | known),  P(k | known) ~ w_k p_k(known)        (3)
-    draw: k from (3), z ~ N(M^-1 u, M^-1), x = mu + W z + sqrt(d) e, where x is not known               (4)
+    sample: k from (3), z ~ N(M^-1 u, M^-1), x = mu + W z + sqrt(d) e, where x is not known             (4)
 
 All float columns of a row are one vector of N numbers, one Gaussian in which any of them may be known: every
 conditional is exact. W has no columns (independent numbers: latent classes), a few (mixture of factor
 analysers, Ghahramani & Hinton, 1996; of pictures, Richardson & Weiss, 2018), or N (any covariance); M is as
 gaussians.py has it.
 
-EM (em.py) fits the joint to the first rows that are seen. Gradients go on from there on (1) itself, in units
-in which every number has a deviation of 1, which keeps a step small.
+EM (em.py) fits the joint to the first training rows. Then (1) is trained by gradients, in units in which every
+number has a deviation of 1, which keeps steps small.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from likewise.generation.mixtures.em import EMFit, Rows
 from likewise.generation.mixtures.gaussians import Components, eye, marginal
 from likewise.nets.continuous import CODE_DIM, fixed_codes
 
-FEW = 32  # numbers a row up to which covariances are full and components are counted by held-out rows
-ROWS = 10  # rows a component at least: of fewer rows, fewer components are made
-CLASS = 10.0  # how much more a categorical column counts then than one of numbers
-COARSE = 0.25  # `floor` of many numbers while EM finds which rows go together, see Fit.sharpen
+FEW = 32  # numbers a row up to which covariances are full and held-out rows decide the number of components
+MIN_ROWS = 10  # rows a component, at least
+CLASS_WEIGHT = 10.0  # of a categorical column in the first clustering, beside 1 of one of numbers
+COARSE_STD = 0.25  # `min_std` of many numbers while EM clusters rows, see EMFit.refine
 RESTARTS = 3  # fits of few numbers of which the best is taken
-WORK = 1e11  # multiplications that EM may take: of many numbers a row, fewer rounds
+MAX_WORK = 1e11  # multiplications of EM: with many numbers a row, fewer rounds
 
 
 class Mixture(Family):
-    """P(targets | sources) out of a mixture of their joint distribution."""
+    """P(targets | sources) from a mixture model of their joint distribution."""
 
     needs_float32: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False
@@ -61,15 +61,15 @@ class Mixture(Family):
         shrinkage: float | None = None,
         pseudocount: float = 0.01,
     ) -> None:
-        """Make room for the components.
+        """Allocate the components.
 
         components  at most: fewer if there are fewer than 10 rows for each, or if, up to 32 numbers a row,
                     rows held out of EM say so
         covariance  of the numbers of a row, auto: full up to 32 numbers, then low rank; rank: columns of W
-        method   of the beginning, em: EM to its end, gradient: rows are grouped and the trainer does the rest
-        floor    least deviation of a number, as a share of that of its column
-        shrink   rows' worth of the common covariance in each one's (default 10, or 3 above 32 numbers a row)
-        count    rows' worth of the common frequencies of classes in each component's
+        method   of the initialisation: EM until it converges, or clustering only, and gradients do the rest
+        min_std  least deviation of a number, as a share of that of its column
+        shrinkage  rows with the pooled covariance in that of each component (default 10, 3 above 32 numbers)
+        pseudocount  rows with the overall class frequencies in those of each component
         """
         super().__init__(targets, sources)
         for name, value in (
@@ -90,22 +90,26 @@ class Mixture(Family):
         self.shrinkage = (3.0 if self.many else 10.0) if shrinkage is None else shrinkage
         ranks = numbers if self.full else 0 if covariance == "diagonal" else min(rank, numbers)
 
-        def learned(*shape: int) -> nn.Parameter:
-            values = 0.1 * torch.randn(components, *shape)  # so near each other that each has a share
+        def parameter(*shape: int) -> nn.Parameter:
+            values = 0.1 * torch.randn(components, *shape)  # so close that each has a share of the rows
             return nn.Parameter(values, requires_grad=values.numel() > 0)
 
         self.logits = nn.Parameter(torch.zeros(components))
-        self.class_logits = nn.ParameterList(learned(s.tokens, s.classes) for s in self.classes.values())
-        self.mean, self.loadings, self.log_std = learned(numbers), learned(numbers, ranks), learned(numbers)
-        # the units of (2): x = centre + unit x', and the least deviation of x'
+        self.class_logits = nn.ParameterList(parameter(s.tokens, s.classes) for s in self.classes.values())
+        self.mean, self.loadings, self.log_std = (
+            parameter(numbers),
+            parameter(numbers, ranks),
+            parameter(numbers),
+        )
+        # the units of (2): x = centre + scale x', and the least deviation of x'
         self.centre = nn.Parameter(torch.zeros(numbers), requires_grad=False)
         self.log_scale = nn.Parameter(torch.zeros(numbers), requires_grad=False)
         self.log_min_std = nn.Parameter(torch.full((numbers,), math.log(min_std)), requires_grad=False)
 
     # ---- the density
 
-    def parts(self) -> Components:
-        """The parameters as (1) and (2) mean them."""
+    def components(self) -> Components:
+        """The parameters of (1) and (2)."""
         noise = (2 * self.log_std.double()).exp() + (2 * self.log_min_std.double()).exp()
         return Components(
             self.logits.double().log_softmax(0),
@@ -116,23 +120,23 @@ class Mixture(Family):
         )
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """-log p(x | c) / dims, what `log_prob` says: (B,)."""
+        """-log p(x | c) / dims by `log_prob`: (B,)."""
         score = self.log_prob(x, c, rng=rng)
         return -score.nats / score.dims
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, observed: Batch | None = None) -> Score:
-        """log p(x, c) - log p(c), where c is what is given of the sources, by (1): exact.
+        """log p(x, c) - log p(c) by (1), where c are the present sources: exact.
 
-        observed  column -> (B, T) bool: then it is log p of the parts of x that these masks show
+        observed  column -> (B, T) bool: then log p of the parts of x where these masks hold
         """
-        parts, masks = self.parts(), _whole(x) if observed is None else observed
-        given = self._evidence(parts, *self._seen(c, None))
-        both = self._evidence(parts, *self._seen(c, KnownParts(x, masks)))
+        parts, masks = self.components(), _whole(x) if observed is None else observed
+        given = self._evidence(parts, *self._known(c, None))
+        both = self._evidence(parts, *self._known(c, KnownParts(x, masks)))
         nats = (parts.weight + both).logsumexp(1) - (parts.weight + given).logsumexp(1)
         return Score(nats.float(), "exact", sum(s.tokens * s.width for s in self.targets.values()))
 
-    def _seen(self, c: Context, known: KnownParts | None) -> tuple[Batch, Batch]:
-        """Values of all columns, zero where nothing is known, and where something is: (B, T, ...), (B, T)."""
+    def _known(self, c: Context, known: KnownParts | None) -> tuple[Batch, Batch]:
+        """Values of all columns, zero where unknown, and masks of what is known: (B, T, ...), (B, T)."""
         values, masks = {}, {}
         rows, device = len(c.present), self.logits.device
         given = {n: c.present[:, i, None] for i, n in enumerate(c.values)}
@@ -173,34 +177,34 @@ class Mixture(Family):
             total = total + (mass * masks[name][..., None]).sum(1)
         return total
 
-    # ---- drawing
+    # ---- sampling
 
     @torch.no_grad()
     def sample(
         self, c: Context, *, known: KnownParts | None, rng: Rng, temperature: float = 1.0, noise: bool = True
     ) -> Batch:
-        """Draw by (4): exact, whatever is known.
+        """Sample by (4): exact, whatever is known.
 
-        temperature  scales deviations within a component; 1 is the model as it is
-        noise        whether e of (4) is drawn; without it pictures are smoother
+        temperature  factor of deviations within a component
+        noise        whether e of (4) is added; without it images are smoother
         """
-        parts, (values, masks) = self.parts(), self._seen(c, known)
+        parts, (values, masks) = self.components(), self._known(c, known)
         posterior = (parts.weight + self._evidence(parts, values, masks)).softmax(1).cumsum(1)
         k = (posterior < rng.uniform(1) * posterior[:, -1:]).sum(1).clamp(max=posterior.shape[1] - 1)
-        drawn = {}
+        samples = {}
         for table, (name, spec) in zip(parts.tables, self.classes.items(), strict=True):
             mass = table[k].exp().cumsum(-1)  # (B, T, V)
             ids = (mass < (rng.uniform(spec.tokens)[..., None] * mass[..., -1:])).sum(-1)
-            drawn[name] = torch.where(masks[name], values[name], ids.clamp(max=spec.classes - 1))
+            samples[name] = torch.where(masks[name], values[name], ids.clamp(max=spec.classes - 1))
         if self.numbers.specs:
             x, seen = self._flat(values, masks)
-            x = self._draw(parts, k, x, seen, rng, temperature, temperature if noise else 0.0)
+            x = self._sample_floats(parts, k, x, seen, rng, temperature, temperature if noise else 0.0)
             x = self.centre + self.log_scale.exp() * x.float()
             for name, value in self.numbers.unpack(x).items():
-                drawn[name] = torch.where(masks[name][..., None], values[name].float(), value)
-        return {n: drawn[n] for n in self.targets}
+                samples[name] = torch.where(masks[name][..., None], values[name].float(), value)
+        return {n: samples[n] for n in self.targets}
 
-    def _draw(
+    def _sample_floats(
         self, parts: Components, k: Tensor, x: Tensor, known: Tensor, rng: Rng, deviation: float, noise: float
     ) -> Tensor:
         """(4) for one component k (B,) a row, (B, N)."""
@@ -217,9 +221,9 @@ class Mixture(Family):
 
     @torch.no_grad()
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """Group the rows, then EM to its end; rows that lack a source are left out.
+        """Cluster the rows, then EM until it converges; rows that lack a source are left out.
 
-        How many components there are of few numbers is decided by one row in five, held out: 1, 2, 4 ...
+        For few numbers a row, one row in five is held out to choose the number of components: 1, 2, 4 ...
         until twice as many have been no better two times.
         """
         whole = c.present.all(1)
@@ -227,7 +231,7 @@ class Mixture(Family):
         rows = int(whole.sum())
         if rows < 2:
             return
-        self._measure(values)
+        self._init_units(values)
         flat, _ = self._flat(values, _whole(values))
         data = Rows(
             flat,
@@ -236,18 +240,18 @@ class Mixture(Family):
             rng.uniform(1)[whole, 0],
             rng.normal(self.loadings.shape[2])[whole].double(),
         )
-        most = min(len(self.logits), max(1, rows // ROWS))
+        most = min(len(self.logits), max(1, rows // MIN_ROWS))
         if self.em and not self.many:
-            most = self._counted(data, most)
-        self._keep(self._fit(data, most).parts)
+            most = self._choose_size(data, most)
+        self._set_parameters(self._fit(data, most).parts)
 
-    def _counted(self, data: Rows, most: int) -> int:
-        """How many components, up to `most`, serve rows best that they were not fitted to."""
-        held = torch.arange(len(data.x), device=data.x.device) % 5 == 0
+    def _choose_size(self, data: Rows, most: int) -> int:
+        """The number of components, up to `most`, with the best density of held-out rows."""
+        test = torch.arange(len(data.x), device=data.x.device) % 5 == 0
         best, chosen, worse, used = -math.inf, 1, 0, 1
         while worse < 2:
-            fit = self._fit(data.of(~held), used)
-            score = float((fit.parts.weight + fit.evidence(data.of(held))).logsumexp(1).mean())
+            fit = self._fit(data.of(~test), used)
+            score = float((fit.parts.weight + fit.evidence(data.of(test))).logsumexp(1).mean())
             best, chosen, worse = (score, used, 0) if score > best else (best, chosen, worse + 1)
             if used == most:
                 break
@@ -255,15 +259,15 @@ class Mixture(Family):
         return chosen
 
     def _fit(self, data: Rows, used: int) -> EMFit:
-        """The best of a few fits where it costs little: EM finds a summit, not always the highest."""
-        again = RESTARTS if self.em and not self.many and used <= FEW else 1
-        fits = [self._climb(replace(data, pick=data.pick.roll(i)), used) for i in range(again)]
-        return max(fits, key=lambda fit: fit.reached)
+        """The best of a few fits where they are cheap: EM finds a local optimum."""
+        restarts = RESTARTS if self.em and not self.many and used <= FEW else 1
+        fits = [self._fit_once(replace(data, pick=data.pick.roll(i)), used) for i in range(restarts)]
+        return max(fits, key=lambda fit: fit.objective)
 
-    def _climb(self, data: Rows, used: int) -> EMFit:
-        """Components grouped, and, by the method "em", EM until a round gains next to nothing."""
+    def _fit_once(self, data: Rows, used: int) -> EMFit:
+        """Components from clusters, and, with the method "em", EM until a step gains almost nothing."""
         floor = (2 * self.log_min_std.double()).exp()
-        coarse = floor * (COARSE / self.min_std) ** 2 if self.many else floor
+        coarse = floor * (COARSE_STD / self.min_std) ** 2 if self.many else floor
         fit = EMFit(
             data,
             self.classes,
@@ -275,19 +279,19 @@ class Mixture(Family):
         )
         size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.loadings.shape[2])
         least = 1e-3 + 1e-5 * data.x.shape[1]  # nats a row
-        for _ in range(min(100, max(5, int(WORK / size))) if self.em else 0):
-            before = fit.reached
-            if fit.round() - before < least:
+        for _ in range(min(100, max(5, int(MAX_WORK / size))) if self.em else 0):
+            before = fit.objective
+            if fit.em_step() - before < least:
                 break
         if self.many:
-            fit.sharpen(floor)
+            fit.refine(floor)
         return fit
 
-    def _measure(self, values: Batch) -> None:
-        """Centre, unit and least deviation of every number.
+    def _init_units(self, values: Batch) -> None:
+        """Set centre, scale and least deviation of every number.
 
-        The cell of values on a lattice, such as grey levels, is the least distance of two. A value stands for
-        its cell, whose variance is cell^2 / 12: no number may vary less.
+        Values on a lattice, such as grey levels, stand for cells as wide as their least distance, of variance
+        cell^2 / 12: no number may vary less.
         """
         centre, unit, least = [], [], []
         for name in self.numbers.specs:
@@ -304,7 +308,7 @@ class Mixture(Family):
             self.log_min_std.copy_((torch.cat(least) / torch.cat(unit)).log())
 
     def _features(self, values: Batch) -> Tensor:
-        """What rows are grouped by, (n, F): columns of one variance, categorical ones of more."""
+        """Features for clustering, (n, F): columns of one variance, categorical ones of more."""
         parts = []
         for name, value in values.items():
             spec = self.columns[name]
@@ -313,11 +317,11 @@ class Mixture(Family):
             part = value.flatten(1).double()
             part = part - part.mean(0)
             part = part / part.square().sum(1).mean().sqrt().clamp(min=1e-9)
-            parts.append(part * (CLASS if spec.categorical else 1.0))
+            parts.append(part * (CLASS_WEIGHT if spec.categorical else 1.0))
         return torch.cat(parts, dim=1)
 
-    def _keep(self, parts: Components) -> None:
-        """What EM has found becomes the parameters; components that it has not used: copies of no weight."""
+    def _set_parameters(self, parts: Components) -> None:
+        """Set the parameters to the result of EM; unused components are copies of almost no weight."""
         place = torch.arange(len(self.logits), device=parts.weight.device)
         index = place % len(parts.weight)
         self.logits.copy_(parts.weight[index] - 30.0 * (place >= len(parts.weight)))
@@ -330,5 +334,5 @@ class Mixture(Family):
 
 
 def _whole(batch: Batch) -> Batch:
-    """Everything is known, column -> (B, T)."""
+    """Masks in which everything is known, column -> (B, T)."""
     return {n: torch.ones(v.shape[:2], dtype=torch.bool, device=v.device) for n, v in batch.items()}

@@ -1,4 +1,4 @@
-"""The families by name. A family's file is imported when it is asked for."""
+"""The families by name. A family is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def family_class(name: str) -> type[Family]:
 
 
 def sampling_family_class(name: str) -> type[Family]:
-    """The class of a family that draws. Raises ValueError for one that does not, and as family_class does."""
+    """The class of a family that can be sampled. Raises ValueError for others, and as family_class does."""
     cls = family_class(name)
     if not hasattr(cls, "sample"):
         raise ValueError(
@@ -38,5 +38,5 @@ def sampling_family_class(name: str) -> type[Family]:
 
 
 def sampling_families() -> list[str]:
-    """The families that draw."""
+    """The families that can be sampled."""
     return [name for name in FAMILIES if hasattr(family_class(name), "sample")]

@@ -121,7 +121,8 @@ def rename_weights(weights: Weights, patterns: Mapping[str, str]) -> Weights:
     """The weights with every pattern replaced in their names, in order."""
     renamed = {}
     for name, value in weights.items():
-        prefix, name = re.fullmatch(r"((?:raw|ema)\.)?(.*)", name).groups(default="")
+        prefix = name[:4] if name.startswith(("raw.", "ema.")) else ""
+        name = name.removeprefix(prefix)
         for pattern, replacement in patterns.items():
             name = re.sub(pattern, replacement, name)
         renamed[prefix + name] = value

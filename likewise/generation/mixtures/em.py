@@ -1,7 +1,7 @@
 """EM: a mixture of Gaussians and classes, fitted to rows (Dempster et al., 1977).
 
-It looks for the largest posterior density, not likelihood, so that a component of few rows is safe: each has
-beside its own rows `shrinkage` more that are scattered as the rows of all components are about their means.
+It maximises the posterior density, not the likelihood, so that components of few rows do not collapse: each has
+beside its own rows `shrinkage` more with the pooled covariance of all rows about their means.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from likewise.core.spec import Spec
 from likewise.generation.mixtures.gaussians import Components, eye, gaussian, log_det, root_of
 
 CHUNK = 512  # rows at a time in the E-step
-SWEEPS = 10  # of k-means, and of what the rows of all groups have in common
-TRIES = 4  # seeds of k-means of which the best is taken
+ITERATIONS = 10  # of k-means, and of the pooled covariance
+TRIES = 4  # candidates for each seed of k-means++
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to fit, of which everything is known.
+    """Fully known rows to fit.
 
-    x (n, N) in the units of (2); ids column -> (n, T); features (n, F), to group them by;
+    x (n, N) in the units of (2); ids column -> (n, T); features (n, F) for clustering;
     pick (n,) uniform and draw (n, R) normal numbers.
     """
 
@@ -48,7 +48,7 @@ class Rows:
 
 
 class EMFit:
-    """EM for (1), beginning with `used` groups of rows.
+    """EM for (1), initialised with `used` clusters of rows.
 
     prior   of S_k: as if `shrinkage` more rows with covariance W_0 W_0^T + d_0 belonged to it, where that is the
             covariance of all rows about the means of their groups; of the classes: `pseudocount` more rows with
@@ -69,7 +69,7 @@ class EMFit:
         """`floor` (N,): the least variance of a number."""
         self.data, self.classes = data, classes
         self.floor, self.full, self.shrinkage, self.pseudocount = floor, full, shrinkage, pseudocount
-        x, group = data.x, grouped(data.features, used, data.pick)
+        x, group = data.x, kmeans(data.features, used, data.pick)
         share = x.new_zeros(len(x), used)
         share[torch.arange(len(x), device=x.device), group] = 1.0
         size = share.sum(0)
@@ -78,7 +78,7 @@ class EMFit:
         self.prior = self._pooled(x - mean[group])
         factor, noise = (p.expand(used, *p.shape).clone() for p in self.prior)
         self.parts = Components(x.new_zeros(used), [], mean, factor, noise)
-        self.reached = -math.inf  # what `round` has said last
+        self.objective = -math.inf  # of the last `em_step`
         self.maximise(share)
 
     def _pooled(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,29 +86,29 @@ class EMFit:
         if self.full:
             return _split(x.T @ x / len(x), self.floor)
         one, directions = x.new_ones(len(x)), x.T @ self.data.draw
-        for _ in range(SWEEPS):  # subspace iteration: the leading eigenvectors of x^T x
+        for _ in range(ITERATIONS):  # subspace iteration: the leading eigenvectors of x^T x
             directions = torch.linalg.qr(directions).Q
             directions = x.T @ (x @ directions) / len(x)
         factor, noise = directions / directions.norm(dim=0).clamp(min=1e-9).sqrt(), x.square().mean(0)
         noise = (noise - factor.square().sum(1)).maximum(self.floor)
-        for _ in range(SWEEPS):
-            factor, noise = _analysed(x, one, factor, noise, self.floor, 0.0, (factor, noise))
+        for _ in range(ITERATIONS):
+            factor, noise = _factor_analysis_step(x, one, factor, noise, self.floor, 0.0, (factor, noise))
         return factor, noise
 
-    def round(self) -> float:
-        """One round of EM; the logarithm of the posterior density a row before it, up to a constant."""
+    def em_step(self) -> float:
+        """One step of EM; returns the log posterior density per row before it, up to a constant."""
         joint = self.parts.weight + self.evidence(self.data)
         evidence = joint.logsumexp(1)
         objective = float(evidence.sum() + self._log_prior()) / len(joint)
         self.maximise((joint - evidence[:, None]).exp())
-        self.reached = objective
+        self.objective = objective
         return objective
 
-    def sharpen(self, floor: Tensor) -> None:
-        """Rows stay where they are, and M-steps go down to a lower floor.
+    def refine(self, floor: Tensor) -> None:
+        """M-steps with a lower floor of variances, responsibilities fixed.
 
-        Of hundreds of numbers, those that hardly vary, such as the border of pictures, would decide by their
-        log-determinant which rows go together: so they may not, until that is decided.
+        Of hundreds of numbers, those of almost no variance, such as the border of images, would dominate the
+        responsibilities by their log-determinant: so their variance is bounded until these are settled.
         """
         share = (self.parts.weight + self.evidence(self.data)).softmax(1)
         self.floor = floor
@@ -125,7 +125,7 @@ class EMFit:
         return total
 
     def _log_prior(self) -> Tensor:
-        """What `maximise` adds to the log-likelihood."""
+        """The log prior that `maximise` adds to the log-likelihood."""
         parts, (factor, noise) = self.parts, self.prior
         root, weighed = root_of(parts)
         within = (weighed.square() * noise[:, None]).sum((1, 2)) + (factor.T @ weighed).square().sum((1, 2))
@@ -152,12 +152,12 @@ class EMFit:
             if self.full:
                 factor, noise = self.prior
                 scatter = x.T @ (r[:, None] * x) + self.shrinkage * (factor @ factor.T + noise.diag())
-                found = _split(scatter / (r.sum() + self.shrinkage), self.floor)
+                update = _split(scatter / (r.sum() + self.shrinkage), self.floor)
             else:
-                found = _analysed(
+                update = _factor_analysis_step(
                     x, r, parts.factor[k], parts.noise[k], self.floor, self.shrinkage, self.prior
                 )
-            parts.factor[k], parts.noise[k] = found
+            parts.factor[k], parts.noise[k] = update
 
     def _table(self, share: Tensor, name: str, spec: Spec, common: Tensor | None) -> Tensor:
         """log p_k of every class, (K, T, V): frequencies, and `pseudocount` rows of the common ones."""
@@ -182,7 +182,7 @@ def _split(covariance: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     return std[:, None] * vectors * (values - 1).clamp(min=0).sqrt(), floor
 
 
-def _analysed(
+def _factor_analysis_step(
     x: Tensor,
     r: Tensor,
     factor: Tensor,
@@ -209,7 +209,7 @@ def _analysed(
     return factor, noise.maximum(floor)
 
 
-def grouped(x: Tensor, groups: int, draw: Tensor) -> Tensor:
+def kmeans(x: Tensor, groups: int, draw: Tensor) -> Tensor:
     """k-means of rows x (n, F) from the seeds of k-means++ (Arthur & Vassilvitskii, 2007): (n,) groups.
 
     Each seed is the best of a few; `draw` are as many uniform numbers at least as there are groups.
@@ -223,7 +223,7 @@ def grouped(x: Tensor, groups: int, draw: Tensor) -> Tensor:
         lower = nearest.minimum(torch.cdist(x[pick], x).square())  # (TRIES, n)
         best = lower.sum(1).argmin()
         nearest, centres = lower[best], torch.cat([centres, x[pick[best]][None]])
-    for _ in range(SWEEPS):
+    for _ in range(ITERATIONS):
         group = torch.cdist(x, centres).argmin(1)
         size = torch.bincount(group, minlength=groups).to(x)[:, None]
         sums = torch.zeros_like(centres).index_add_(0, group, x)

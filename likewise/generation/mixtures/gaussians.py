@@ -1,4 +1,4 @@
-"""Gaussians: the components of a mixture, and what is known of a vector under each of them.
+"""Gaussian components of a mixture, and marginal densities of the known numbers of a vector.
 
 S = W W^T + diag(d)                                                                                 (1)
 log N(x; mu, S) = -(r^T D^-1 r - |L^-1 u|^2 + log|D| + 2 log|L| + n log 2 pi) / 2,  r = x - mu,
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass
 class Components:
-    """What a mixture is made of, float64, in units in which numbers have deviations of about 1.
+    """Parameters of a mixture, float64, in units in which numbers have deviations of about 1.
 
     weight (K,) logarithms; tables (K, T, V) logarithms, one a categorical column; mean (K, N);
     factor (K, N, R), W; noise (K, N), d.

@@ -1,4 +1,4 @@
-"""Closing: how a text that a constraint allows can end soon. A search over bytes, for constraints.py."""
+"""The shortest completion of a text under a constraint: a search over bytes, for constraints.py."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-MAX_STATES = 5000  # states that are looked at before a closing is given up
-LONG = 4096  # bytes that a closing has at most
-SAME = 64  # what a byte costs beside its 1 if all is as before after it
-PLAIN = frozenset(range(33, 127)) - {ord("\\")}  # bytes that a closing is made of where it can be
-FEW = 16  # bytes that may follow, up to which each is tried; of more, one of those that do the same
+MAX_STATES = 5000  # that are searched before giving up
+LONG = 4096  # most bytes of a completion
+SAME = 64  # extra cost of a byte that leaves the state as it was
+PLAIN = frozenset(range(33, 127)) - {ord("\\")}  # preferred bytes
+FEW = 16  # up to so many next bytes each is tried; of more, one of each group of the same effect
 
 
 def shortest_completion(
@@ -22,8 +22,8 @@ def shortest_completion(
     """Few bytes that complete a text: best first by length, over one byte of all that do the same.
 
     A byte after which all is as before, such as a further letter or blank, costs more than others. Of states
-    that are alike, of the same length and with the same masks after each byte, one is followed. None where
-    none is found among NODES states. `known` is of `_after`.
+    that are alike, of the same length and with the same masks after each byte, one is followed. None if
+    MAX_STATES states have none. `known` is of `_after`.
     """
     queue: list[tuple[int, int, bytes, LLMatcher]] = [(0, 0, b"", start)]
     seen: set[tuple[int, frozenset[tuple[bytes, bytes]]]] = set()

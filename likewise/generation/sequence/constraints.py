@@ -1,12 +1,12 @@
-"""Constraints: what a drawn text must obey, as masks of ids (Willard & Louf, 2023, "guided generation").
+"""Constraints on sampled texts, as masks of ids (Willard & Louf, 2023, "guided generation").
 
 Legend: B rows, K ids of a column, T its length, A the ids after which the text can still be completed.
 
     q(x_i | x_<i) = p(x_i | x_<i) [x_i in A(x_<i)] / sum_k p(k | x_<i) [k in A(x_<i)]                    (1)
 
 A is computed by llguidance (M. Moskal et al., 2025), from a JSON schema, a regular expression, choices or a
-grammar. The end is in A exactly where the text is complete. A row that comes to T without an end goes back to
-a place from which the rest fits, and is closed from there in few bytes: every text that is drawn obeys.
+grammar. The end is in A exactly where the text is complete. A row that reaches T without an end goes back to a
+position from which the rest fits, and is completed from there in few bytes: every sampled text is valid.
 """
 
 from __future__ import annotations

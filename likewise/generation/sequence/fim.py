@@ -1,11 +1,11 @@
-"""Middle: texts rearranged so that what stands between two parts comes last (Bavarian et al., 2022, "FIM").
+"""Fill-in-the-middle: texts rearranged so that the middle comes last (Bavarian et al., 2022, "FIM").
 
     PRE prefix SUF suffix MID middle END                                                                (1)
 
-Legend: B batch, L ids of a window or a text, K ids that it may have, D width.
+Legend: B batch, L ids of a window or a text, K ids of the vocabulary, D width.
 
-PRE is read where else the start is, so a sequence tells (1) without it, in L + 3 places. END is id 0. The
-marks PRE, SUF and MID are ids K, K + 1 and K + 2: they are embedded, but no head says them.
+PRE replaces the start embedding, so a sequence is (1) without it, in L + 3 positions. END is id 0. The
+sentinels PRE, SUF and MID are ids K, K + 1 and K + 2: they are embedded, but no head predicts them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRE, SUF, MID = range(SENTINELS)
 
 
 class EmbeddingWithSentinels(nn.Embedding):
-    """Vectors of K ids and, beside these, of the marks."""
+    """Embeddings of K ids and of the sentinels."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__(classes, width)
@@ -50,12 +50,12 @@ def to_psm(ids: Tensor, u: Tensor, classes: int) -> Tensor:
     return _ordered(torch.cat([ids, marks], dim=1), torch.cat([part, order], dim=1))
 
 
-def from_psm(told: Tensor, classes: int) -> Tensor:
-    """The inverse of `rearranged`, also of a sequence without END: (B, n) -> (B, n), filled up with 0."""
-    after = [(told == classes + mark).cumsum(1) > 0 for mark in (SUF, MID)]
+def from_psm(ids: Tensor, classes: int) -> Tensor:
+    """The inverse of `to_psm`, also of a sequence without END: (B, n) -> (B, n), filled up with 0."""
+    after = [(ids == classes + mark).cumsum(1) > 0 for mark in (SUF, MID)]
     part = torch.where(after[1], 1, 2 * after[0].long())
-    dropped = (told >= classes) | (told == 0)
-    return _ordered(told.masked_fill(dropped, 0), part.masked_fill(dropped, 3))
+    dropped = (ids >= classes) | (ids == 0)
+    return _ordered(ids.masked_fill(dropped, 0), part.masked_fill(dropped, 3))
 
 
 def psm_prompt(prefix: Tensor, suffix: Tensor, classes: int) -> Tensor:

@@ -1,11 +1,11 @@
-"""Healing: the last ids of a prompt are drawn anew, where training may have had others (guidance, 2023).
+"""Token healing: the last ids of a prompt are sampled again, as training may have had others (guidance, 2023).
 
 Legend: B rows, K ids of a column, n ids so far, w the bytes of the ids that are taken back.
 
-A prompt that ends within what is one id in a text ("It was " of " the") is spelled by ids that the network
-never saw before what follows. So its last ids are taken back, the most of them with which a longer id begins.
-In their place come ids that begin with w, each of which ends the matter, or the first of those taken back,
-after which the rest of w is owed. Other ids that spell a part of w are likely for the sake of other texts.
+A prompt that ends inside of what is one id of a text ("It was " of " the") has ids that never preceded its
+continuation in training. So its last ids are taken back, as many as some longer id begins with. In their place
+come ids whose bytes begin with w, which completes healing, or the first of those taken back, after which the
+rest of w remains. Other ids that spell a part of w would be likely for the sake of other texts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def backtrack(vocabulary: ByteBPE, ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class HealingMask:
-    """The ids that are taken back of each of B prompts, and what may be drawn in their place."""
+    """The ids that are taken back from each of B prompts, and the ids allowed in their place."""
 
     def __init__(self, vocabulary: ByteBPE, ids: Sequence[Tensor]) -> None:
         self.vocabulary, self.ids = vocabulary, [taken.tolist() for taken in ids]
@@ -37,7 +37,7 @@ class HealingMask:
     def allowed(self, out: Tensor, begun: Tensor) -> Tensor | None:
         """Which ids may come after those so far, (B, n), of which the first `begun`, (B,), are prompts.
 
-        (B, K) bool, or None where nothing is owed.
+        (B, K) bool, or None where nothing remains to be healed.
         """
         n, left = out.shape[1], {}
         for row, (taken, at) in enumerate(zip(self.ids, begun.tolist(), strict=True)):
