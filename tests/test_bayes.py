@@ -19,9 +19,10 @@ from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.data.table import Table
-from likewise.evaluation.comparison.classifier_results import Classification
+from likewise.evaluation.comparison.classifier_plan import ClassifierPlan
+from likewise.evaluation.comparison.classifier_results import ClassifierComparison
 from likewise.evaluation.comparison.classifiers import _subsets, compare_classifiers
-from likewise.evaluation.metrics.calibration import ece, ece_estimate, ece_floor, log_loss, reliability
+from likewise.evaluation.metrics.calibration import ece, ece_estimate, ece_reference, log_loss, reliability
 from likewise.families.base import Family
 from likewise.modalities.base import Row
 from likewise.modalities.label import Label
@@ -318,10 +319,10 @@ def test_who_says_the_truth_has_no_calibration_error() -> None:
     assert log_loss(logs, classes) < log_loss(*drawn(40_000, 3.0))
 
 
-def test_the_floor_is_what_noise_alone_makes_of_it() -> None:
+def test_the_reference_is_the_error_of_a_calibrated_classifier() -> None:
     found = [ece(*drawn(100, 1.0, seed)) for seed in range(100)]
-    floor = ece_floor(drawn(100, 1.0)[0], rng=np.random.default_rng(1))
-    assert floor == pytest.approx(np.mean(found), rel=0.2) and floor > 0.03
+    reference = ece_reference(drawn(100, 1.0)[0], rng=np.random.default_rng(1))
+    assert reference == pytest.approx(np.mean(found), rel=0.2) and reference > 0.03
     for seed in range(10):
         found = ece_estimate(*drawn(100, 1.0, seed), rng=np.random.default_rng(seed))
         assert found.value == ece(*drawn(100, 1.0, seed)) and found.low < found.value < found.high
@@ -383,27 +384,28 @@ def split() -> Table:
     return Table.from_rows(toy.rows(96), kinds, holdout=0.3, by="number")
 
 
-def compared(folder: Any, **options: Any) -> Classification:
+def compared(folder: Any, messages: list[str] | None = None, **options: Any) -> ClassifierComparison:
     table = split()
     how = {"minutes": 0.02, "sizes": (4, 10), "n": 18, "calibration": 8, "draws": 1, "completions": 1}
     how |= {"methods": ["flow"], "options": {"flow": {"width": 32, "depth": 1, "stem": "patch"}}}
-    return compare_classifiers("label | image", table, folder=folder, **{**how, **options})
+    plan, on_message = ClassifierPlan(**{**how, **options}), (messages if messages is not None else []).append
+    return compare_classifiers("label | image", table, plan, folder, on_message=on_message)
 
 
 def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
-    said: list[str] = []
-    report = compared(tmp_path, say=said.append)
-    assert report.methods == ["Bayes: flow", "peer: SVM"] and len(said) == 4
+    messages: list[str] = []
+    report = compared(tmp_path, messages)
+    assert report.methods == ["Bayes: flow", "baseline: SVM"] and len(messages) == 4
     assert report.conditions == ["clean", "corrupted", "left half missing"]
     assert len(report.results) == 2 * 2 * 3
     assert [r.rows for r in report.of("Bayes: flow", "clean")] == [16, 40]
-    peer = report.of("peer: SVM", "clean")[-1]
-    assert peer.accuracy.value > 0.8 and peer.accuracy.low < peer.accuracy.value <= peer.accuracy.high
+    svm = report.of("baseline: SVM", "clean")[-1]
+    assert svm.accuracy.value > 0.8 and svm.accuracy.low < svm.accuracy.value <= svm.accuracy.high
     assert set(report.of("Bayes: flow", "corrupted")[0].parts) == {"noise", "rotation", "contrast"}
     for result in report.results:
         assert result.log_loss.value > 0 and 0 <= result.ece.value <= 1 and result.temperature > 0
     text = str(report)
-    assert "accuracy, left half missing" in text and "rows a class  4" in text
+    assert "accuracy, left half missing" in text and "rows per class  4" in text
     assert max(map(len, text.splitlines())) <= 120
     page = (tmp_path / "report.html").read_text()
     assert "data:image/png;base64," in page and toy.outside_links(page) == []
@@ -420,22 +422,21 @@ def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("formula", "options", "says"),
     [
-        ("image | label", {}, "no classifier's"),
-        ("label", {}, "no classifier's"),
+        ("image | label", {}, "is not a classifier"),
+        ("label", {}, "is not a classifier"),
         ("label | image", {"methods": ["gan"]}, "unknown family to compare 'gan'"),
         ("label | image", {"sizes": (1,)}, "at least 2"),
     ],
 )
 def test_what_cannot_be_compared_is_said(formula: str, options: Any, says: str, tmp_path: Any) -> None:
     with pytest.raises(ValueError, match=says):
-        compare_classifiers(formula, split(), minutes=0.01, folder=tmp_path, **options)
+        compare_classifiers(formula, split(), ClassifierPlan(minutes=0.01, **options), tmp_path)
 
 
 def test_without_a_density_a_method_is_left_out(tmp_path: Any) -> None:
-    report = compare_classifiers(
-        "label | text", split(), minutes=0.01, folder=tmp_path, sizes=(4,), n=12, methods=["flow"]
-    )
-    assert report.methods == ["peer: SVM"] and report.conditions == ["clean"]
+    plan = ClassifierPlan(minutes=0.01, sizes=(4,), n=12, methods=["flow"])
+    report = compare_classifiers("label | text", split(), plan, tmp_path)
+    assert report.methods == ["baseline: SVM"] and report.conditions == ["clean"]
     assert any(note.startswith("flow is left out") and "categorical" in note for note in report.notes)
 
 

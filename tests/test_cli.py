@@ -20,6 +20,7 @@ from likewise.cli.main import COMMANDS, main
 from likewise.data.arrow import from_rows
 from likewise.data.datasets import DATASETS
 from likewise.data.table import Table
+from likewise.evaluation.comparison.classifier_plan import ClassifierPlan
 from likewise.families.registry import FAMILIES
 from likewise.modalities.label import Label
 from likewise.modalities.text import Text
@@ -79,7 +80,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("command", "expected"),
     [
         ("data", ["--size N", "--skip-bad"]),
-        ("train", ["--width N", "--batch N", "rows per step", "--stem {conv,patch}", "--no-tied"]),
+        ("train", ["--width N", "--batch N", "rows per step", "--stem {conv,patch}", "--no-tie-embeddings"]),
         ("sample", ["--guidance X", "--no-zero-star", "--given"]),
         ("evaluate", ["--n N", "--steps N", "--sweep OPTION"]),
         ("compare", ["--families A,B,...", "--minutes X", "--skip-bad"]),
@@ -151,16 +152,15 @@ def test_compare(here: Path, capsys) -> None:
 def test_compare_of_a_label_with_sources_is_of_classifiers(here: Path, capsys, monkeypatch) -> None:
     asked = []
 
-    def compare_classifiers(formula, table, **more) -> str:
-        asked.append((str(formula), more))
+    def compare_classifiers(formula, table, plan, folder, *, on_message) -> str:
+        asked.append((str(formula), plan, folder))
         return "classifiers"
 
     monkeypatch.setattr(compare_command, "compare_classifiers", compare_classifiers)
     command = ["compare", "things", "label | image", "--minutes", "1", "--seed", "3", "--out", "c"]
     assert main([*command, "--families", "flow", "--n", "7", "--draws", "1"]) == 0
-    [(formula, more)] = asked
-    assert formula == "label | image" and callable(more.pop("say"))
-    assert more == {"minutes": 1.0, "folder": Path("c"), "seed": 3, "n": 7, "draws": 1, "methods": ["flow"]}
+    plan = ClassifierPlan(minutes=1.0, seed=3, n=7, draws=1, methods=["flow"])
+    assert asked == [("label | image", plan, Path("c"))]
     assert "classifiers\n\nreport: c/report.html" in capsys.readouterr().out
     assert main([*command, "--seeds", "2"]) == 1 and "leave --seeds" in capsys.readouterr().err
     assert main(["compare", "things", "image", "--draws", "1"]) == 1
@@ -234,7 +234,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(here: Path, capsys, monkeypatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(progress.Display, "update", interrupt)
         assert main(["train", "things", "image | label", *TINY, "--out", "my run"]) == 130
-    assert "saved at step 2; to continue:\n  likewise train --resume --out 'my run'" in capsys.readouterr().out
+    assert (
+        "saved at step 2; to continue:\n  likewise train --resume --out 'my run'" in capsys.readouterr().out
+    )
     assert main(["train", "--resume", "--out", "my run"]) == 0
     assert "3 steps" in capsys.readouterr().out
 

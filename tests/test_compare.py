@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from likewise.core.score import Score
 from likewise.data.table import Table
 from likewise.evaluation.comparison.families import compare
-from likewise.evaluation.comparison.results import Column, marks
-from likewise.evaluation.comparison.sweep import parse_trials, read_values, sweep
+from likewise.evaluation.comparison.results import Column, highlights
+from likewise.evaluation.comparison.sweep import parse_values, sweep, trial_values
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.families.base import Family
 from likewise.families.registry import FAMILIES
@@ -171,13 +171,13 @@ def test_compare_ranks_families_and_says_why_one_is_not_there(families, numbers,
     truth = math.log2(toy.SPREAD * math.sqrt(2 * math.pi * math.e))
     assert abs(table["gauss"]["bits/dim"].value.value - truth) < 0.25
     assert table["gauss"]["bits/dim"].text.endswith(" exact") and table["off"]["bits/dim"].text == "none"
-    assert table["gauss"]["C2ST"].mark == "best" and table["off"]["C2ST"].value.low > 0.6
-    assert table["gauss"]["FD∞"].mark == "best" and table["off"]["C2ST"].mark == ""
-    floors = {c.heading: c.floor for c in found.columns}
-    assert abs(floors["C2ST"].value - 0.5) < 0.12 and floors["coverage"].value > 0.9
+    assert table["gauss"]["C2ST"].highlight == "best" and table["off"]["C2ST"].value.low > 0.6
+    assert table["gauss"]["FD∞"].highlight == "best" and table["off"]["C2ST"].highlight == ""
+    real = {c.heading: c.real for c in found.columns}
+    assert abs(real["C2ST"].value - 0.5) < 0.12 and real["coverage"].value > 0.9
     assert cells["refuses"] == [] and "refuses <everything> & more" in str(found)
     assert "off: no held-out likelihood: the family off has no density" in str(found)
-    assert table["gauss"]["parameters"].text == "6" and all(e.samples for e in found.entries[:2])
+    assert table["gauss"]["parameters"].text == "6" and all(e.examples for e in found.entries[:2])
 
 
 def test_the_reports_stand_alone(families, numbers, tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path) -> Non
         options=tiny,
     )
     entry = found.entries[0]
-    labels = [row["label"] for row in found.real]
-    assert labels[:4] == ["0", "1", "2", "3"] and [row["label"] for row in entry.samples] == labels
+    labels = [row["label"] for row in found.examples]
+    assert labels[:4] == ["0", "1", "2", "3"] and [row["label"] for row in entry.examples] == labels
     html = (tmp_path / "report.html").read_text()
     assert html.count("<figure>") == 2 * len(labels)
     assert {"KID edges", "FD∞ random conv", "label read", "C2ST"} <= {c.heading for c in found.columns}
@@ -230,14 +230,14 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path) -> Non
 
 
 def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbers, tmp_path: Path) -> None:
-    def again(stop_fn: Watch, **more: float):
+    def again(on_step: Watch, **more: float):
         return compare(
             "number | label",
             numbers,
             ["gauss", "off"],
             folder=tmp_path,
             n=40,
-            stop_fn=stop_fn,
+            on_step=on_step,
             **{"minutes": 0.02, **more},
         )
 
@@ -247,14 +247,16 @@ def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbe
     first = again(second)
     assert second.first == {"gauss": 4, "off": 1}
     assert again(third).cells()[0][1] == first.cells()[0][1] and not third.first
-    with pytest.raises(RunError, match="with minutes 0.02, not 0.03; give another --out"):
+    with pytest.raises(RunError, match="with minutes 0.02, not 0.03; choose another --out"):
         again(Watch(), minutes=0.03)
     with pytest.raises(RunError, match="with seed 0, not 1"):
-        again(Watch(), seed=1)
+        again(Watch(), seeds=[1])
 
 
 def test_seeds_give_a_mean_and_a_range(families, numbers, tmp_path: Path) -> None:
-    found = compare("number | label", numbers, ["gauss"], minutes=MINUTES, folder=tmp_path, n=40, seeds=2)
+    found = compare(
+        "number | label", numbers, ["gauss"], minutes=MINUTES, folder=tmp_path, n=40, seeds=[0, 1]
+    )
     assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"gauss-seed0", "gauss-seed1"}
     kids = [report["number: KID"].value.value for report in found.entries[0].reports]
     value = found.cells()[0][1].value
@@ -264,7 +266,7 @@ def test_seeds_give_a_mean_and_a_range(families, numbers, tmp_path: Path) -> Non
 
 def test_the_draws_of_all_families_are_asked_alike(families, numbers, tmp_path: Path) -> None:
     found = compare("number | label", numbers, ["gauss", "off"], minutes=MINUTES, folder=tmp_path, n=40)
-    one, other = (np.array([row["number"] for row in e.samples]) for e in found.entries)
+    one, other = (np.array([row["number"] for row in e.examples]) for e in found.entries)
     deviation = numbers.columns["number"].std
     assert np.allclose(other - one, 0.5 * deviation, atol=0.1 * deviation)  # the same noise, other means
 
@@ -274,23 +276,25 @@ def test_compare_says_what_it_cannot_do(families, numbers, tmp_path: Path) -> No
         ({"families": ["gaus"]}, "did you mean 'gauss'"),
         ({"minutes": 0}, "minutes above 0"),
         ({"formula": "nmber"}, "did you mean 'number'"),
-        ({"seeds": 0}, "at least 1 seed"),
+        ({"seeds": ()}, "at least 1 seed"),
     ):
         given = {"formula": "number | label", "families": None, "minutes": 1, **more}
         with pytest.raises(ValueError, match=expected):
             compare(given.pop("formula"), numbers, given.pop("families"), folder=tmp_path, **given)
 
 
-def test_marks() -> None:
+def test_highlights() -> None:
     a, b, c, none = (
         Estimate(1, 0.5, 1.5),
         Estimate(2, 1.4, 2.6),
         Estimate(3, 2.5, 3.5),
         Estimate(float("nan")),
     )
-    assert marks([c, b, a], Column("", "higher")) == ["best", "near", ""]
-    assert marks([a, c, none], Column("", "as real", Estimate(2.8))) == ["", "best", ""]
-    assert marks([a, c], Column("parameters")) == ["", ""] and marks([a, None], Column("", "lower")) == [
+    assert highlights([c, b, a], Column("", "higher")) == ["best", "near", ""]
+    assert highlights([a, c, none], Column("", "as real", Estimate(2.8))) == ["", "best", ""]
+    assert highlights([a, c], Column("parameters")) == ["", ""] and highlights(
+        [a, None], Column("", "lower")
+    ) == [
         "",
         "",
     ]
@@ -327,21 +331,21 @@ def test_a_sweep_trades_diversity_for_fidelity(gauss: Model, numbers: Table) -> 
 
 def test_values_to_try(families) -> None:
     sampling_options = Gauss.sampling_options()
-    assert parse_trials("temperature", sampling_options["temperature"])[0] < 1 and parse_trials(
+    assert trial_values("temperature", sampling_options["temperature"])[0] < 1 and trial_values(
         "twice", sampling_options["twice"]
     ) == [
         False,
         True,
     ]
-    assert parse_trials("way", sampling_options["way"]) == ["one", "other"]
+    assert trial_values("way", sampling_options["way"]) == ["one", "other"]
     other = inspect.Parameter("noise", inspect.Parameter.KEYWORD_ONLY, default=0.8, annotation=float)
-    assert parse_trials("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]
+    assert trial_values("noise", other) == [0.2, 0.4, 0.8, 1.6, 3.2]
     with pytest.raises(ValueError, match="--sweep odd=V1,V2"):
-        parse_trials("odd", sampling_options["odd"])
-    assert read_values("1, 0.5", sampling_options["temperature"]) == [1.0, 0.5]
-    assert read_values("one,other", sampling_options["way"]) == ["one", "other"]
+        trial_values("odd", sampling_options["odd"])
+    assert parse_values("1, 0.5", sampling_options["temperature"]) == [1.0, 0.5]
+    assert parse_values("one,other", sampling_options["way"]) == ["one", "other"]
     with pytest.raises(ValueError, match="cannot read 'cold' as values of temperature"):
-        read_values("cold", sampling_options["temperature"])
+        parse_values("cold", sampling_options["temperature"])
 
 
 def test_a_link_to_another_host_is_found() -> None:

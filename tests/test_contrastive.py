@@ -222,7 +222,10 @@ def test_what_it_cannot_do_is_said(held: Table) -> None:
         (lambda: model.embed("imgae", []), "unknown target 'imgae': did you mean 'image'"),
         (lambda: model.embed("text", [3]), "text: int is not a text"),
         (lambda: flow.embed("image", []), "the family flow has no embedding"),
-        (lambda: evaluate(model, held, draws=2), "draws nothing, so it is measured with n, seed and concept"),
+        (
+            lambda: evaluate(model, held, draws=2),
+            "does not sample, so it is measured with n, seed and concept",
+        ),
         (lambda: evaluate(model, held, steps=2), "leave the other options out"),
         (
             lambda: evaluate(flow, held, clip=Model("text, label", held.columns, "contrastive")),
@@ -248,7 +251,7 @@ def test_ranks_and_recall_are_those_of_scikit_learn() -> None:
         assert summary[f"recall@{k}"].value == pytest.approx(expected)
         assert summary[f"recall@{k}"].low <= expected <= summary[f"recall@{k}"].high
     assert summary["mean rank"].value == pytest.approx(found.mean()) and summary["mean rank"].n == 40
-    said = retrieval.classified(queries, candidates[:5])
+    said = retrieval.nearest_class(queries, candidates[:5])
     assert accuracy_score(near[:, :5].argmax(1), said) == 1
 
 
@@ -291,7 +294,7 @@ def test_an_interval_knows_that_rows_of_a_group_are_no_news() -> None:
 def test_clip_score_and_its_floor() -> None:
     a, b = np.eye(3), np.array([[1.0, 0, 0], [0, 0.6, 0.8], [0, 0, 1.0]])
     assert retrieval.clip_score(a, b, np.arange(3), rng=rng()).value == pytest.approx(2.6 / 3)
-    assert retrieval.clip_floor(a, b, np.eye(3, dtype=bool)) == pytest.approx(0.8 / 6)
+    assert retrieval.clip_score_chance(a, b, np.eye(3, dtype=bool)) == pytest.approx(0.8 / 6)
 
 
 # ---- reports

@@ -23,7 +23,7 @@ from likewise.evaluation.metrics.c2st import c2st
 from likewise.evaluation.metrics.density_coverage import density_coverage, radii, spread
 from likewise.evaluation.metrics.estimate import bootstrap, share
 from likewise.evaluation.metrics.frechet import fd_infinity, frechet
-from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.evaluation.metrics.kid import kid, kid_reference
 from likewise.evaluation.metrics.memorization import copies, nearest
 from likewise.evaluation.reference import ReferenceSet
 from likewise.modalities.base import Row
@@ -97,10 +97,10 @@ def test_paired_rows_do_not_lower_kid():
     assert np.mean(plain) < -3 * np.std(plain) / 10
 
 
-def test_floor_is_near_zero_and_shapes_are_checked():
+def test_the_reference_is_near_zero_and_shapes_are_checked():
     x = rng().normal(size=(400, 4))
-    floor = kid_floor(x[:300], x[300:], 100, rng=rng())
-    assert floor.n == 100 and floor.low < 0 < floor.high
+    reference = kid_reference(x[:300], x[300:], 100, rng=rng())
+    assert reference.n == 100 and reference.low < 0 < reference.high
     with pytest.raises(ValueError, match="at least 2 rows"):
         kid(x[:1], x, rng=rng())
     with pytest.raises(ValueError, match="one feature space"):
@@ -415,8 +415,7 @@ class Fake:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No loss, as the fakes have none, and a classifier that is trained for a second."""
-    monkeypatch.setattr("likewise.evaluation.evaluator.heldout_loss", lambda model, table, *, rows, seed: 0.5)
+    """A classifier that is trained for a second."""
     monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=40))
 
 
@@ -449,14 +448,17 @@ def test_report_is_json_and_a_table_and_repeats_itself(table, quick):
     model = Fake(table, "image | text", True)
     first, again = (evaluate(model, table, n=30, draws=2, steps=3) for _ in range(2))
     assert first == again and first.n == 30 and first.sampling_options == {"steps": 3}
-    assert json.loads(json.dumps(first.to_json(), allow_nan=False))["lines"][0]["name"] == "held-out loss"
+    assert (
+        json.loads(json.dumps(first.to_json(), allow_nan=False))["results"][0]["name"]
+        == "image: KID of edges"
+    )
     lines = str(first).splitlines()
-    assert lines[0] == "P(image | text): 30 rows held out, draws 2, seed 0, steps 3"
+    assert lines[0] == "P(image | text): 30 held-out rows, draws 2, seed 0, steps 3"
     header = next(line for line in lines if "real rows" in line)
     places = [header.index(word) for word in ("model", "real rows", "baseline", "chance")]
     body = lines[lines.index(header) + 1 :][: len(first.results)]
     assert all(line[place - 1] == " " for line in body for place in places if len(line) > place)
-    with pytest.raises(KeyError, match="there are: held-out loss"):
+    with pytest.raises(KeyError, match="there are: image: KID of edges"):
         first["no such thing"]
 
 
@@ -527,22 +529,24 @@ def test_a_text_is_a_copy_if_it_is_the_same():
         return [{"text": " ".join(rng(i).choice([*"abcdefgh"], 12))} for i in range(first, last)]
 
     own = Table.from_rows(texts(0, 100), {"text": "text"}, holdout=0.3)
-    ground = ReferenceSet.choose(own, Formula.parse("text"), 30, 1, 0)
-    judge = TableMetrics(ground, ["text"], main=True, alone=True)
+    reference = ReferenceSet.choose(own, Formula.parse("text"), 30, 1, 0)
+    metrics = TableMetrics(reference, ["text"], main=True, alone=True)
     for drawn, truth in ((texts(1000, 1030), 0), ([own.train[i] for i in range(30)], 1)):
-        [line] = [line for line in judge.results(drawn) if line.name == "text: copies"]
+        [line] = [line for line in metrics.results(drawn) if line.name == "text: copies"]
         assert line.value.value == truth and line.real.value == 0
 
 
-def test_labels_alone_have_no_balls_and_the_report_says_so(numbers, quick):
+def test_labels_alone_have_no_neighbourhoods_and_the_report_says_so(numbers, quick):
     report = evaluate(Values("label | size", True), numbers, n=60)
-    assert "as most rows have twins" in str(report) and "label: KID" in [line.name for line in report.results]
+    assert "as most rows have duplicates" in str(report) and "label: KID" in [
+        line.name for line in report.results
+    ]
     assert all("density" not in line.name for line in report.results)
 
 
-def test_what_a_model_refuses_is_said_before_judges_learn(table, quick, monkeypatch):
+def test_a_model_that_cannot_sample_fails_before_metrics_are_prepared(table, quick, monkeypatch):
     monkeypatch.setattr(
-        "likewise.evaluation.evaluator.metric_groups", lambda *_: pytest.fail("judges were prepared")
+        "likewise.evaluation.evaluator.metric_groups", lambda *_: pytest.fail("metrics were prepared")
     )
     with pytest.raises(TypeError, match="guidnce"):
         evaluate(Fake(table, "image | text", True), table, n=5, guidnce=2)

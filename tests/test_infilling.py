@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from likewise.data.table import Table
-from likewise.evaluation.tasks.inpainting import Holes, error, kept, ranks
+from likewise.evaluation.tasks.inpainting import InpaintingTask, hole_ranks, hole_rmse, known_pixels_equal
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def table() -> Table:
 @pytest.mark.parametrize("kind", ["box", "random"])
 def test_holes_depend_on_the_row_and_the_seed_alone(table: Table, kind: str) -> None:
     many, few, again = (
-        Holes(table, 40, kind),
-        Holes(table, 40, kind, candidates=5),
-        Holes(table, 40, kind, seed=1),
+        InpaintingTask(table, 40, kind),
+        InpaintingTask(table, 40, kind, candidates=5),
+        InpaintingTask(table, 40, kind, seed=1),
     )
     assert (many.holes == few.holes).all()
     assert 0.05 < many.holes.mean() < 0.95
@@ -33,19 +33,19 @@ def test_holes_depend_on_the_row_and_the_seed_alone(table: Table, kind: str) -> 
 
 
 def test_the_box_is_half_the_sides_in_the_middle(table: Table) -> None:
-    hole = Holes(table, 4).holes[0]
+    hole = InpaintingTask(table, 4).holes[0]
     assert hole.sum() == 64 and hole[4:12, 4:12].all()
 
 
 def test_the_truth_is_the_best_fill_and_a_grey_hole_is_not(table: Table) -> None:
-    exam = Holes(table, 40, "box", candidates=10)
-    true, other = [row["image"] for row in exam.rows], [exam.rows[i]["image"] for i in exam.other]
-    found = exam.measures(true, true)
+    task = InpaintingTask(table, 40, "box", candidates=10)
+    true, other = [row["image"] for row in task.rows], [task.rows[i]["image"] for i in task.other]
+    found = task.metrics(true, true)
     assert found["known pixels equal"].value == 1
     assert found["RMSE, own text"].value == 0
     assert found["rank of own, own text"].value == 1
     assert found["rank of other, own text"].value > 2
-    copied = exam.measures(true, other)
+    copied = task.metrics(true, other)
     assert copied["known pixels equal"].value < 1
     assert copied["RMSE, other text"].value > 0.05
 
@@ -57,19 +57,19 @@ def test_only_the_hole_is_looked_at() -> None:
     holes[:, :4] = True
     filled = np.where(holes[..., None], asked, given)
     candidates = np.array([[4, 5, 6], [6, 7, 8]])
-    assert (ranks(filled, given, asked, pool, candidates, holes) == 1).all()
+    assert (hole_ranks(filled, given, asked, pool, candidates, holes) == 1).all()
     changed = np.where(holes[..., None], asked, 0.0)
-    assert error(filled, asked, holes, rng=rng).value == 0
-    assert error(changed, asked, holes, rng=rng).value == 0
-    assert kept(filled, given, holes).value == 1
-    assert kept(changed, given, holes).value == 0
+    assert hole_rmse(filled, asked, holes, rng=rng).value == 0
+    assert hole_rmse(changed, asked, holes, rng=rng).value == 0
+    assert known_pixels_equal(filled, given, holes).value == 1
+    assert known_pixels_equal(changed, given, holes).value == 0
 
 
 def test_too_few_rows_and_rows_of_one_thing_are_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="at least 4"):
-        Holes(table, 3)
+        InpaintingTask(table, 3)
     with pytest.raises(ValueError, match="all 20 are of one same"):
-        Holes(
+        InpaintingTask(
             Table.from_rows(
                 [{**table[i], "same": "x" if i > 19 else "y"} for i in range(60)],
                 kinds={"same": "text"},

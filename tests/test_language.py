@@ -494,7 +494,7 @@ def test_other_families_say_that_they_cannot(table: Table) -> None:
 
 
 def test_parts_that_are_scored_are_at_most_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bits_module, "MOST", 2000)
+    monkeypatch.setattr(bits_module, "MAX_SCORED", 2000)
     table = Table.from_rows([{"text": f"{n} {VERSE}"} for n in range(40)], holdout=0.5)
     rows = held_out_rows(table, "text")
     assert len(rows) > 5 and 1900 <= sum(len(row["text"]) for row in rows) <= 2000

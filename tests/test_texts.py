@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import gzip
 import io
@@ -25,7 +26,7 @@ from likewise.evaluation.domains.base import ToolError
 from likewise.evaluation.domains.code import Functions
 from likewise.evaluation.domains.plays import Plays
 from likewise.evaluation.evaluator import Evaluator
-from likewise.evaluation.evaluators.text import CHECKS, domain_check
+from likewise.evaluation.evaluators.text import DOMAIN_CHECKS, check_texts
 from likewise.evaluation.metrics.trigram import Trigram
 from likewise.modalities.base import Row
 
@@ -213,12 +214,12 @@ def test_a_crystal_comes_back_and_what_is_none_is_named() -> None:
 
 def test_trigram_draws_what_follows_and_depends_on_seed_and_row_alone() -> None:
     model = Trigram(["ab" * 5, "ac"])
-    drawn = model.draw(200, seed=1)
-    assert drawn[:50] == model.draw(50, seed=1) != model.draw(50, seed=2)
+    drawn = model.sample(200, seed=1)
+    assert drawn[:50] == model.sample(50, seed=1) != model.sample(50, seed=2)
     assert {text[:2] for text in drawn} == {"ab", "ac"}
     assert 0.35 < np.mean([text == "ac" for text in drawn]) < 0.65
     assert all(set(a + b for a, b in itertools.pairwise(t)) <= {"ab", "ba", "ac"} for t in drawn)
-    assert max(map(len, model.draw(50, longest=3))) == 3
+    assert max(map(len, model.sample(50, max_length=3))) == 3
     with pytest.raises(ValueError, match="at least one"):
         Trigram([])
 
@@ -285,7 +286,7 @@ def table(domain: str, held: int = 2) -> Table:
 def shares(domain: str, drawn: list, kept: Table | None = None, column: str = "text") -> dict[str, float]:
     return {
         line.name.removeprefix(f"{column}: "): line.value.value
-        for line in domain_check(domain, drawn, kept or table(domain), column)
+        for line in check_texts(domain, drawn, kept or table(domain), column)
     }
 
 
@@ -307,7 +308,7 @@ def test_a_judge_tells_valid_unique_and_new(domain: str, request: pytest.Fixture
         request.getfixturevalue("small")
     found = shares(domain, [GOOD[domain], AGAIN[domain], OTHER[domain], BAD[domain]])
     assert (found["valid"], found["valid, unique"], found["valid, unique, new"]) == (0.75, 0.5, 0.25)
-    lines = {line.name: line for line in domain_check(domain, [BAD[domain]] * 2, table(domain))}
+    lines = {line.name: line for line in check_texts(domain, [BAD[domain]] * 2, table(domain))}
     valid = lines["text: valid"]
     assert (valid.value.value, valid.real.value, valid.real.n, valid.value.n) == (0, 1, 2, 2)
     assert lines["text: valid, unique, new"].real.value == 0.5  # the two rows held out are one text
@@ -325,7 +326,7 @@ def test_functions_are_whole_and_named() -> None:
     marks = {mark.name: mark.values.tolist() for mark in check.row_metrics(drawn)}
     assert marks["valid"] == [True, True, True, False]
     assert marks["one function"] == [True, True, False, False]
-    assert marks["named so"] == [True, False, False, False]
+    assert marks["name correct"] == [True, False, False, False]
     assert not check.valid({"text": "break"}) and not check.valid({"text": "return"})
 
 
@@ -336,7 +337,7 @@ def test_sql_is_read_in_its_dialect_prepared_and_translated() -> None:
         {"text": "SELECT `a` FROM t", "dialect": "postgres"},
         {"text": "SELECT 1; SELECT 2", "dialect": "any"},
     ]
-    check = CHECKS["sql"]("text", [])
+    check = DOMAIN_CHECKS["sql"]("text", [])
     assert [check.valid(row) for row in drawn] == [True, False, False]
     runs = [
         "SELECT t.a, b FROM db.t JOIN u ON t.x = u.y",
@@ -357,7 +358,7 @@ def test_sql_is_read_in_its_dialect_prepared_and_translated() -> None:
         holdout=0.2,
     )
     found = shares("dialects", pairs, kept, "spark")
-    assert (found["translated"], found["valid"]) == (0.5, 0.75)
+    assert (found["translation correct"], found["valid"]) == (0.5, 0.75)
 
 
 def test_crystals_are_symmetric_and_as_asked() -> None:
@@ -366,15 +367,17 @@ def test_crystals_are_symmetric_and_as_asked() -> None:
     skew = ROCK_SALT.replace("60.00 60.00 60.00", "81.00 85.00 77.00").replace("0.500 0.500", "0.413 0.571")
     flat = ROCK_SALT.replace("60.00 60.00 60.00", "60.00 60.00 150.00")  # no such cell
     drawn = [{"text": text, **said} for text in (ROCK_SALT, OTHER["crystals"], skew, flat, "none")]
-    marks = {mark.name: mark.values.tolist() for mark in CHECKS["crystals"]("text", []).row_metrics(drawn)}
+    marks = {
+        mark.name: mark.values.tolist() for mark in DOMAIN_CHECKS["crystals"]("text", []).row_metrics(drawn)
+    }
     assert marks["can be read"] == [True] * 4 + [False]
     assert marks["valid"] == [True] * 3 + [False] * 2
-    assert marks["of the atoms"] == [True, False, True, True, False]
-    assert marks["of the group"] == [True, True, False, False, False]
+    assert marks["atoms correct"] == [True, False, True, True, False]
+    assert marks["space group correct"] == [True, True, False, False, False]
 
 
 def test_proteins_have_an_identity_with_the_nearest(small: None) -> None:
-    check = CHECKS["proteins"]("text", [GLOBIN, GLOBIN[::-1]])
+    check = DOMAIN_CHECKS["proteins"]("text", [GLOBIN, GLOBIN[::-1]])
     changed = GLOBIN[:70] + "W" + GLOBIN[71:]
     found = check.identity([GLOBIN, changed, "not one", ""])
     assert found[0] == 1 and found[1] == pytest.approx(1 - 1 / len(GLOBIN)) and found[2:].tolist() == [0, 0]
@@ -387,7 +390,7 @@ def test_plays_are_known_words_in_a_new_order() -> None:
         [{"text": work}, {"text": "nobler is the question or to be not whether"}, {"text": "zounds"}]
     )
     assert [mark.values.tolist() for mark in marks] == [[1, 1, 0], [0, 1, 1]]
-    held = check.real([{"text": "abcdefgh" * 10}], [{"text": "x" * 16}] * 3, np.random.default_rng(0))
+    held = check.comparable([{"text": "abcdefgh" * 10}], [{"text": "x" * 16}] * 3, np.random.default_rng(0))
     assert all(len(row["text"]) == 16 and row["text"] in "abcdefgh" * 10 for row in held)
 
 
@@ -403,22 +406,22 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
             )
         )
         with pytest.raises(ToolError, match=rf'{name}.*pip install "likewise\[judges\]"'):
-            domain_check(domain, ["x"], kept, column)
+            check_texts(domain, ["x"], kept, column)
 
 
 def test_what_cannot_be_judged_is_said() -> None:
     with pytest.raises(ValueError, match=r"unknown domain 'pyton'.*python"):
-        domain_check("pyton", ["x"], table("python"))
-    with pytest.raises(ValueError, match="unknown judged column"):
-        domain_check("python", ["x"], table("python"), "concept")
-    with pytest.raises(ValueError, match="no text to judge"):
-        domain_check("python", [], table("python"))
+        check_texts("pyton", ["x"], table("python"))
+    with pytest.raises(ValueError, match="unknown checkable column"):
+        check_texts("python", ["x"], table("python"), "concept")
+    with pytest.raises(ValueError, match="no text to check"):
+        check_texts("python", [], table("python"))
 
 
 def demo(name: str, made: list[str]) -> Table:
     """A table as `Table.open` of a demo gives."""
     kept = Table.from_rows([{"text": text} for text in made], {"text": "text"}, holdout=0.25)
-    kept._args["source"] = name
+    kept.arguments = dataclasses.replace(kept.arguments, source=name)
     return kept
 
 

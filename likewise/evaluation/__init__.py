@@ -1,4 +1,4 @@
-"""How good a model is: `evaluate` a model, `compare` families, `sweep` an option.
+"""Metrics of models: `evaluate` a model, `compare` families, `sweep` an option.
 
 metrics/ are functions over arrays; evaluators/ apply them to the samples of a modality; domains/ check texts
 of a domain by an independent tool; comparison/ puts results side by side. Add to the one that fits.

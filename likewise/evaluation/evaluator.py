@@ -1,4 +1,4 @@
-"""Exam: rows held out and judges, prepared once for a formula, put to any model of it; `evaluate` to one."""
+"""Evaluator: held-out rows and metrics prepared once for any model of a formula; `evaluate` measures one model."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from likewise.data.table import Table
 from likewise.evaluation.evaluators.base import MetricGroup
 from likewise.evaluation.evaluators.embedding import ClipScores, evaluate_embedding, overlap_notes
 from likewise.evaluation.evaluators.registry import metric_groups
-from likewise.evaluation.evaluators.text import text_metrics
+from likewise.evaluation.evaluators.text import TextMetrics, text_metrics
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult, Report
 from likewise.modalities.base import Row
-from likewise.models.base import Distribution
+from likewise.models.base import Density, Distribution
 from likewise.models.checkpoint import load_state
 from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
 from likewise.models.text_prompt import is_single_text
 from likewise.training.loss import heldout_loss
 
 NO_LIKELIHOOD = "no held-out likelihood"
+SCORE_KINDS = {
+    "exact": "the model's own, up to the error of the solver",
+    "bound": "an upper bound",
+    "estimate": "unbiased for the logarithm or the probability, but noisy",
+}
 
 
 class Evaluator:
-    """The same questions for every model of one formula and table."""
+    """The same metrics on the same rows for every model of one formula and table."""
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Evaluator:
         candidates: int = 1000,
         concept: str = "concept",
     ) -> None:
-        """All that does not depend on a model; see `evaluate`."""
+        """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
         if n < 2 or draws < 1 or candidates < 1:
             raise ValueError(
                 "evaluate needs n of at least 2 and draws and candidates of at least 1, not "
@@ -60,52 +64,60 @@ class Evaluator:
                 "open it with a larger holdout, or bring more rows"
             )
         self.formula, self.table, self.seed = formula, table, seed
+        self.candidates, self.concept = candidates, concept
         self.reference = ReferenceSet.choose(table, formula, n, draws, seed)
-        self._asked = candidates, concept
-        self.rows = self.rows_of(self.reference.sources, range(len(self.reference.rows)))
+
+    @property
+    def metric_groups(self) -> list[MetricGroup]:
+        return self._metrics[0]
+
+    @property
+    def text_metrics(self) -> list[TextMetrics]:
+        return self._metrics[1]
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes of all metrics."""
+        return [*(note for group in self.metric_groups for note in group.notes), *self._metrics[2]]
 
     @cached_property
-    def metric_groups(self) -> list[MetricGroup]:
-        """Prepared when they are needed first: a model that cannot draw should say so at once."""
-        found, notes = metric_groups(self.reference, *self._asked)
-        self.texts, more = text_metrics(self.reference)
-        self.notes = [*notes, *more]
-        return found
+    def _metrics(self) -> tuple[list[MetricGroup], list[TextMetrics], list[str]]:
+        """Prepared on first use, after sampling: a model that cannot sample fails before that."""
+        groups, notes = metric_groups(self.reference, self.candidates, self.concept)
+        texts, text_notes = text_metrics(self.reference)
+        return groups, texts, [*notes, *text_notes]
 
-    def draw(self, model: Distribution, **sampling_options: Any) -> tuple[list[Row], float]:
-        """The samples of a model, `draws` for each row, and the seconds that they took."""
-        began = time.perf_counter()
-        asked = [row for row in self.rows for _ in range(self.reference.draws)]
-        return model.sample(asked, seed=self.seed, **sampling_options), time.perf_counter() - began
+    def sample(self, model: Distribution, **sampling_options: Any) -> tuple[list[Row], float]:
+        """The samples of a model, `draws` for each test row, and the seconds of sampling."""
+        start = time.perf_counter()
+        sources = self.test_rows(self.reference.sources)
+        prompts = [row for row in sources for _ in range(self.reference.draws)]
+        return model.sample(prompts, seed=self.seed, **sampling_options), time.perf_counter() - start
 
-    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
-        """What the judges say of samples."""
-        lines = [line for judge in self.metric_groups for line in judge.results(drawn)]
-        first = drawn[:: self.reference.draws]
-        return lines + [line for texts in self.texts for line in texts.results(first)]
+    def results(self, samples: Sequence[Row]) -> list[MetricResult]:
+        """The metrics of samples."""
+        results = [result for group in self.metric_groups for result in group.results(samples)]
+        first = samples[:: self.reference.draws]
+        return results + [result for texts in self.text_metrics for result in texts.results(first)]
 
     def report(
         self,
         model: Distribution,
-        drawn: Sequence[Row],
+        samples: Sequence[Row],
         seconds: float = 0.0,
         *,
         likelihood_rows: int = 100,
         **sampling_options: Any,
     ) -> Report:
-        """All about a model: its losses, and its samples (of `draw`, with these knobs), judged."""
-        count = len(self.reference.rows)
-        lines = []
-        if not isinstance(model, Pipeline):  # which has no one loss
-            loss = Estimate(heldout_loss(model, self.table, rows=count, seed=self.seed), n=count)
-            lines.append(
-                MetricResult(
-                    "held-out loss", loss, note="comparable between models of one family and formula only"
-                )
-            )
-        likelihood, reason = self.likelihood(model, likelihood_rows)
-        lines += [*likelihood, *self.results(drawn)]
-        notes = [*reason, *(note for judge in self.metric_groups for note in judge.notes), *self.notes]
+        """Loss and likelihood of a model, and the metrics of its samples, of `sample` with these options."""
+        count = len(self.reference.test_indices)
+        results = []
+        if isinstance(model, Model):
+            loss = heldout_loss(model, self.table, rows=count, seed=self.seed)
+            note = "comparable between models of one family and formula only"
+            results.append(MetricResult("held-out loss", Estimate(loss, n=count), note=note))
+        likelihood, likelihood_notes = self.likelihood(model, likelihood_rows)
+        results += [*likelihood, *self.results(samples)]
         return Report(
             formula=str(self.formula),
             data=self.table.source,
@@ -113,62 +125,53 @@ class Evaluator:
             draws=self.reference.draws,
             seed=self.seed,
             sampling_options=sampling_options,
-            results=tuple(lines),
-            notes=tuple(notes),
+            results=tuple(results),
+            notes=(*likelihood_notes, *self.notes),
             seconds=seconds,
         )
 
     def likelihood(self, model: Distribution, count: int) -> tuple[list[MetricResult], list[str]]:
-        """-log2 P(targets | sources) over the numbers in the targets, of `count` rows; or why not."""
+        """-log2 P(targets | sources) per dimension of the targets, of `count` rows; or a note why there is none."""
         if count < 1:
             return [], []
-        if isinstance(model, Model) and is_single_text(model.target_columns):
-            return self._language(model, count)
-        n = len(self.reference.rows)
-        chosen = np.linspace(0, n - 1, min(count, n)).astype(int)
         try:
-            if not hasattr(model, "log_prob"):
-                raise ValueError("the model has no density")
-            for name in self.reference.targets:
-                if not self.table.columns[name].lossless:
-                    raise ValueError(f"a density of {name} is one of codes, not of values")
-            with torch.no_grad():
-                score = model.log_prob(self.rows_of(self.formula.columns, chosen), seed=self.seed)
+            if isinstance(model, Model) and is_single_text(model.target_columns):
+                [name] = model.targets
+                rows = held_out_rows(self.table, name, count)
+                return [bits_per_byte(model, rows, self.table.train.column(name), self.seed)], []
+            return [self._bits_per_dim(model, count)], []
         except ValueError as error:
             return [], [f"{NO_LIKELIHOOD}: {error}"]
+
+    def _bits_per_dim(self, model: Distribution, count: int) -> MetricResult:
+        """Raises ValueError if the model has no density of values."""
+        n = len(self.reference.test_indices)
+        indices = np.linspace(0, n - 1, min(count, n)).astype(int)
+        if not isinstance(model, Density):
+            raise ValueError("the model has no density")
+        for name in self.reference.targets:
+            if not self.table.columns[name].lossless:
+                raise ValueError(f"a density of {name} is one of codes, not of values")
+        with torch.no_grad():
+            score = model.log_prob(self.test_rows(self.formula.columns, indices), seed=self.seed)
         specs = (self.table.columns[c].spec for c in self.reference.targets)
         dims = sum(spec.tokens * spec.width for spec in specs)  # the same for every family
         bits = -score.nats.double().cpu().numpy() / (dims * math.log(2))
-        kinds = {
-            "exact": "the model's own, up to the solver's error",
-            "bound": "the truth is not above it",
-            "estimate": "unbiased for the logarithm or the probability, but noisy",
-        }
-        value = bootstrap(np.mean, bits, rng=rng_of("likelihood", self.seed))
-        return [
-            MetricResult(
-                "held-out bits/dim",
-                value,
-                note=f"{score.kind}: {kinds.get(score.kind, '')}",
-                kind=score.kind,
-                heading="bits/dim",
-            )
-        ], []
+        return MetricResult(
+            "held-out bits/dim",
+            bootstrap(np.mean, bits, rng=rng_of("likelihood", self.seed)),
+            note=f"{score.kind}: {SCORE_KINDS.get(score.kind, '')}",
+            kind=score.kind,
+            heading="bits/dim",
+        )
 
-    def _language(self, model: Model, count: int) -> tuple[list[MetricResult], list[str]]:
-        """Bits a byte of the one target, which is a text."""
-        [name] = model.targets
-        rows = held_out_rows(self.table, name, count)
-        try:
-            train = self.table.train.column(name)
-            return [bits_per_byte(model, rows, train, self.seed)], []
-        except ValueError as error:
-            return [], [f"{NO_LIKELIHOOD}: {error}"]
-
-    def rows_of(self, columns: Sequence[str], chosen: Sequence[int] | np.ndarray) -> list[Row]:
-        """Columns of some of the rows held out."""
+    def test_rows(
+        self, columns: Sequence[str], indices: Sequence[int] | np.ndarray | None = None
+    ) -> list[Row]:
+        """Columns of the test rows, or of some of them."""
         values = {c: self.table.test.column(c) for c in columns}
-        return [{c: v[int(self.reference.rows[i])] for c, v in values.items()} for i in chosen]
+        rows = self.reference.test_indices if indices is None else self.reference.test_indices[indices]
+        return [{c: v[int(i)] for c, v in values.items()} for i in rows]
 
 
 def evaluate(
@@ -184,37 +187,37 @@ def evaluate(
     clip: str | Path | Model | None = None,
     **sampling_options: Any,
 ) -> Report:
-    """Judge a model on rows of `table.test`, held against `table.train`. Intervals are 95 %.
+    """Measure a model on rows of `table.test`, beside rows of `table.train`. Intervals are 95 %.
 
-    n            rows held out that are drawn for, at most
-    seed         of the choice of rows and of candidates, of the samples and of the judges
+    n            held-out rows that are sampled for, at most
+    seed         of the choice of rows and of candidates, of the samples and of the metrics
     draws        samples for each row: the nearest one counts for the rank, the first for all else
     candidates   other images that the true one is ranked among
-    concept      column of what a row is about: no candidate is of the same (default "concept", else its text)
+    concept      column of what a row is about: candidates are of others (default "concept", else its text)
     likelihood_rows  rows, at most, whose likelihood is computed, which is slow in some families; 0: none
-    clip         a contrastive model, or its run folder: then CLIP scores of the samples are measured as well
+    clip         a contrastive model, or its run folder, to measure CLIP scores of the samples
 
-    Knobs go to `model.sample`. A model that draws nothing is measured by what it retrieves, on n, seed and
-    concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
+    Other options go to `model.sample`. A model that embeds and does not sample is measured by retrieval, with
+    n, seed and concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
     table = table.with_views(getattr(model, "columns", {}))
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
         if sampling_options or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
             raise ValueError(
-                f"the family {model.family_name} draws nothing, so it is measured with n, seed "
+                f"the family {model.family_name} does not sample, so it is measured with n, seed "
                 "and concept alone; leave the other options out"
             )
         return evaluate_embedding(model, table, n=n, seed=seed, concept=concept)
-    exam = Evaluator(
+    evaluator = Evaluator(
         model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept
     )
     notes = overlap_notes(load_state(Path(clip))["data"], table) if isinstance(clip, str | Path) else []
     clip = Model.load(clip) if isinstance(clip, str | Path) else clip
-    scores = ClipScores(clip, exam.reference) if clip else None
-    drawn, seconds = exam.draw(model, **sampling_options)
-    report = exam.report(model, drawn, seconds, likelihood_rows=likelihood_rows, **sampling_options)
+    scores = ClipScores(clip, evaluator.reference) if clip else None
+    samples, seconds = evaluator.sample(model, **sampling_options)
+    report = evaluator.report(model, samples, seconds, likelihood_rows=likelihood_rows, **sampling_options)
     return dataclasses.replace(
         report,
         notes=(*report.notes, *notes),
-        results=(*report.results, *(scores.results(drawn) if scores else ())),
+        results=(*report.results, *(scores.results(samples) if scores else ())),
     )

@@ -1,13 +1,14 @@
-"""Ground: the real rows that samples are held against, in feature spaces where every metric has its floor."""
+"""ReferenceSet and FeatureSpace: the real rows that samples are compared with, and their features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from likewise.core.formula import Formula, distinct_columns
 from likewise.core.rng import seed_of
@@ -18,37 +19,39 @@ from likewise.evaluation.metrics.density_coverage import density_coverage, radii
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.evaluation.metrics.frechet import fd_infinity
 from likewise.evaluation.metrics.kid import kid
-from likewise.evaluation.report import MetricResult
+from likewise.modalities.base import Modality
 from likewise.modalities.latent import base_of
 
-REFERENCE_ROWS = 20_000  # training rows, at most, that samples are held against
-REFERENCE_BYTES = 2**29  # of their encoded images, at most
+MAX_TRAIN_ROWS = 20_000  # training rows that samples are compared with
+MAX_TRAIN_BYTES = 2**29  # of one of their columns, encoded
+
+ValueAndReference = tuple[Estimate, Estimate]  # a metric of samples, and of real rows in their place
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """Which rows of a table samples are held against.
+    """The real rows of a table that samples are compared with.
 
-    rows       of table.test, whose sources are drawn for
-    reference  rows of table.train
-    draws      samples for each of `rows`
+    test_indices   rows of table.test, whose sources condition the samples
+    train_indices  rows of table.train
+    draws          samples for each test row
     """
 
     table: Table
     formula: Formula
-    rows: np.ndarray
-    reference: np.ndarray
+    test_indices: np.ndarray
+    train_indices: np.ndarray
     draws: int
     seed: int
 
     @classmethod
     def choose(cls, table: Table, formula: Formula, n: int, draws: int, seed: int) -> ReferenceSet:
-        """At random: at most n held-out rows, and as many training rows as there is room for."""
-        rows = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
+        """At random: at most n held-out rows, and as many training rows as fit in the limits of memory."""
+        test = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         specs = (table.columns[name].spec for name in formula.columns)
-        most = min(REFERENCE_BYTES // (4 * spec.tokens * spec.width) for spec in specs)
-        kept = rng_of("reference", seed).permutation(len(table.train))[: max(2, min(REFERENCE_ROWS, most))]
-        return cls(table, formula, rows, np.sort(kept), draws, seed)
+        room = min(MAX_TRAIN_BYTES // (4 * spec.tokens * spec.width) for spec in specs)
+        train = rng_of("reference", seed).permutation(len(table.train))[: max(2, min(MAX_TRAIN_ROWS, room))]
+        return cls(table, formula, test, np.sort(train), draws, seed)
 
     @property
     def targets(self) -> list[str]:
@@ -60,138 +63,111 @@ class ReferenceSet:
 
     @property
     def columns(self) -> list[str]:
-        """Targets, and sources that are not the same values once more, seen otherwise."""
+        """Targets, and one source of each group of views of the same values."""
         return [*self.targets, *distinct_columns(self.sources)]
 
     @property
     def paired(self) -> bool:
-        """Whether sample i was drawn for the sources of row i."""
+        """Whether sample i is conditioned on the sources of test row i."""
         return bool(self.formula.sources)
 
     def test_values(self, column: str) -> list[Any]:
-        """The values of `rows`."""
+        """The values of the test rows."""
         values = self.table.test.column(column)
-        return [values[int(i)] for i in self.rows]
+        return [values[int(i)] for i in self.test_indices]
 
     def train_values(self, column: str) -> list[Any]:
-        """The values of `reference`."""
+        """The values of the training rows."""
         values = self.table.train.column(column)
-        return [values[int(i)] for i in self.reference]
+        return [values[int(i)] for i in self.train_indices]
 
     def rng(self, *key: int | str) -> np.random.Generator:
         return rng_of(*key, self.seed)
 
 
 class FeatureSpace:
-    """Real rows in a feature space, and the metrics of samples there: each is (of samples, of real rows).
+    """Features of real rows, and metrics of samples: each returns those of samples and of real rows.
 
-    In the place of the samples stand as many training rows, or, where samples are held against training rows,
-    the held-out ones.
+    For the real-data reference as many training rows take the place of the samples; where samples are
+    compared with training rows, the test rows do.
     """
 
-    def __init__(self, name: str, ground: ReferenceSet, train: np.ndarray, test: np.ndarray) -> None:
-        """`name` seeds the judges; features (M, F) of the reference and (N, F) of the rows held out."""
-        self.name, self.reference, self.train, self.test = name, ground, train, test
-        self.others = train[self._rng("others").permutation(len(train))[: len(test)]]
+    def __init__(self, name: str, reference: ReferenceSet, train: np.ndarray, test: np.ndarray) -> None:
+        """`name` seeds the metrics; features (M, F) of the training rows and (N, F) of the test rows."""
+        self.name, self.reference, self.train, self.test = name, reference, train, test
+        self.train_subset = train[self._rng("others").permutation(len(train))[: len(test)]]
         self._c2st: Estimate | None = None
 
-    def kid(self, x: np.ndarray) -> tuple[Estimate, Estimate]:
-        """Against held-out rows."""
+    def kid(self, x: np.ndarray) -> ValueAndReference:
+        """Against test rows."""
         return kid(x, self.test, rng=self._rng(), paired=self.reference.paired), self._kid
 
-    def fd_infinity(self, x: np.ndarray) -> tuple[Estimate, Estimate]:
-        """Against training rows, of which there are more, and none of which a sample was drawn for."""
+    def fd_infinity(self, x: np.ndarray) -> ValueAndReference:
+        """Against training rows: there are more, and samples are not conditioned on their sources."""
         return fd_infinity(self.reduced(x), self.reduced(self.train), rng=self._rng("fd")), self._fd
 
-    def c2st(self, x: np.ndarray, reduce: bool = True) -> tuple[Estimate, Estimate]:
-        """Against held-out rows, on the reduced features or on all."""
+    def c2st(self, x: np.ndarray, reduce: bool = True) -> ValueAndReference:
+        """Against test rows, on reduced features or on all."""
 
-        def to(v: np.ndarray) -> np.ndarray:
+        def features(v: np.ndarray) -> np.ndarray:
             return self.reduced(v) if reduce else v
 
+        test = features(self.test)
         if self._c2st is None:
-            self._c2st = c2st(to(self.others), to(self.test), rng=self._rng("c2st", "floor"))
-        return c2st(to(x), to(self.test), rng=self._rng("c2st"), paired=self.reference.paired), self._c2st
+            self._c2st = c2st(features(self.train_subset), test, rng=self._rng("c2st", "floor"))
+        return c2st(features(x), test, rng=self._rng("c2st"), paired=self.reference.paired), self._c2st
 
-    def density_coverage(self, x: np.ndarray) -> tuple[tuple[Estimate, Estimate], tuple[Estimate, Estimate]]:
-        """Against held-out rows."""
-        found = density_coverage(x, self.test, rng=self._rng("balls"), paired=self.reference.paired)
-        return found, self._balls
+    def density_coverage(self, x: np.ndarray) -> tuple[ValueAndReference, ValueAndReference]:
+        """Density and coverage, against test rows."""
+        density, coverage = density_coverage(
+            x, self.test, rng=self._rng("balls"), paired=self.reference.paired
+        )
+        real_density, real_coverage = self._density_coverage
+        return (density, real_density), (coverage, real_coverage)
 
     @cached_property
     def reduced(self) -> Reduced:
-        """The map to at most 64 dimensions, of which the smallest part in `fd_infinity` has two rows each."""
+        """The map to at most 64 dimensions, fewer than half the smallest subset of `fd_infinity`."""
         return Reduced(self.train, min(64, max(2, len(self.test) // 8)))
 
     @cached_property
-    def has_balls(self) -> bool:
-        """Whether most held-out rows are no twins of others, so that the balls around them are no points."""
+    def has_neighbourhoods(self) -> bool:
+        """Whether most test rows have no duplicates, so that the balls around them have a positive radius."""
         return float(np.median(radii(self.test, min(5, len(self.test) - 1)))) > 0
 
     @cached_property
     def _kid(self) -> Estimate:
-        return kid(self.others, self.test, rng=self._rng("floor"))
+        return kid(self.train_subset, self.test, rng=self._rng("floor"))
 
     @cached_property
     def _fd(self) -> Estimate:
         return fd_infinity(self.reduced(self.test), self.reduced(self.train), rng=self._rng("fd", "floor"))
 
     @cached_property
-    def _balls(self) -> tuple[Estimate, Estimate]:
-        return density_coverage(self.others, self.test, rng=self._rng("balls", "floor"))
+    def _density_coverage(self) -> tuple[Estimate, Estimate]:
+        return density_coverage(self.train_subset, self.test, rng=self._rng("balls", "floor"))
 
     def _rng(self, *key: str) -> np.random.Generator:
         return self.reference.rng(self.name, *key)
-
-
-def pair(space: FeatureSpace, x: np.ndarray, name: str, heads: bool) -> list[MetricResult]:
-    """Density and coverage as lines."""
-    (density, coverage), (real_density, real_coverage) = space.density_coverage(x)
-    return [
-        MetricResult(
-            f"{name}: density",
-            density,
-            real_density,
-            better="higher",
-            heading="density" * heads,
-            note="how many of the real rows' neighbourhoods a sample lies in, over 5: fidelity",
-        ),
-        MetricResult(
-            f"{name}: coverage",
-            coverage,
-            real_coverage,
-            better="higher",
-            heading="coverage" * heads,
-            note="share of the real rows' neighbourhoods with a sample in them: diversity",
-        ),
-    ]
-
-
-def measured(space: FeatureSpace, x: np.ndarray, name: str, suffix: str, heads: bool) -> list[MetricResult]:
-    """KID and FD-infinity as lines."""
-    found: list[tuple[str, str, Callable[[np.ndarray], tuple[Estimate, Estimate]]]] = [
-        ("KID", "KID", space.kid),
-        ("FD-infinity", "FD∞", space.fd_infinity),
-    ]
-    lines = []
-    for long, head, metric in found:
-        value, real = metric(x)
-        lines.append(
-            MetricResult(
-                f"{name}: {long}{suffix}",
-                value,
-                real,
-                heading=f"{head}{suffix.replace(' of ', ' ').replace('_', ' ')}" if heads else "",
-            )
-        )
-    return lines
 
 
 def rng_of(*key: int | str) -> np.random.Generator:
     return np.random.default_rng(seed_of("evaluate", *key))
 
 
-def pictures_of(table: Table, column: str, values: Sequence[Any]) -> np.ndarray:
-    """Pictures as the model sees them, of codes as their coder does: (N, H, W, C) in [-1, 1]."""
+def encode_images(table: Table, column: str, values: Sequence[Any]) -> np.ndarray:
+    """Images at the size of a column, or of the column under its codes: (N, H, W, C) in [-1, 1]."""
     modality = base_of(table.columns[column])
     return modality.encode_all(values).unflatten(1, modality.spec.grid).numpy()
+
+
+def class_ids(column: Modality, values: Sequence[Any]) -> np.ndarray:
+    """Values of a column of classes -> their ids, (N,) int."""
+    base = base_of(column)
+    return np.array([int(base.encode(value)) for value in values])
+
+
+def class_names(column: Modality) -> list[Any]:
+    """The values of a column of classes, in the order of their ids."""
+    base = base_of(column)
+    return [base.decode(torch.tensor([i])) for i in range(base.spec.classes or 0)]

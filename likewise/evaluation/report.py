@@ -1,4 +1,4 @@
-"""Line and Report: what was measured, each number beside what real rows, a baseline and chance score."""
+"""MetricResult and Report: metrics of samples, beside those of real data, a baseline and chance."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ Better = Literal["lower", "higher", "as real"]
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric: of the model, of real rows in the place of its samples, of a baseline, and of chance.
+    """One metric of a model's samples.
 
-    kind  of a likelihood: exact, bound or estimate
-    head  over its column in a table of several models; "" if it has no place there
+    real      the real-data reference: the same metric of real rows in place of samples
+    baseline  that of a simple method; chance: its expectation for random samples
+    kind      of a likelihood: exact, bound or estimate
+    heading   of its column in a table of several models; "" if it is not in such a table
     """
 
     name: str
@@ -33,9 +35,9 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class Report:
-    """What `evaluate` found: `str` of it is a table to read, `to_json` the same as JSON values.
+    """The result of `evaluate`: `str` of it is a table, `to_json` has the same as JSON values.
 
-    `seconds` were spent on drawing; two reports are equal if all else is.
+    `seconds` is the time of sampling, which is ignored when reports are compared.
     """
 
     formula: str
@@ -49,32 +51,30 @@ class Report:
     seconds: float = dataclasses.field(default=0.0, compare=False)
 
     def __getitem__(self, name: str) -> MetricResult:
-        """The line of a metric. Raises KeyError that names those there are."""
-        for line in self.results:
-            if line.name == name:
-                return line
-        raise KeyError(f"no metric {name!r}; there are: {', '.join(line.name for line in self.results)}")
+        """The result of a metric. Raises KeyError with the available names."""
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise KeyError(f"no metric {name!r}; there are: {', '.join(r.name for r in self.results)}")
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; an estimate is {value, low, high, n}."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        sampling_options = {"draws": self.draws, "seed": self.seed, **self.sampling_options}
+        options = {"draws": self.draws, "seed": self.seed, **self.sampling_options}
         title = (
-            f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} rows held out, "
-            + ", ".join(f"{name} {value}" for name, value in sampling_options.items())
+            f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} held-out rows, "
+            + ", ".join(f"{name} {value}" for name, value in options.items())
         )
         rows = [("", "model", "real rows", "baseline", "chance", "better")]
-        for line in self.results:
-            others = ("" if e is None else str(e) for e in (line.real, line.baseline))
-            value = f"{line.value}{f' {line.kind}' if line.kind else ''}"
-            rows.append(
-                (line.name, value, *others, "" if line.chance is None else short(line.chance), line.better)
-            )
+        for r in self.results:
+            real, baseline = ("" if e is None else str(e) for e in (r.real, r.baseline))
+            chance = "" if r.chance is None else short(r.chance)
+            rows.append((r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better))
         columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
         padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
         table = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-        notes = [*(f"{line.name}: {line.note}" for line in self.results if line.note), *self.notes]
+        notes = [*(f"{r.name}: {r.note}" for r in self.results if r.note), *self.notes]
         notes = [textwrap.fill(note, 110, subsequent_indent="    ") for note in notes]
         return "\n".join([title, "", *table, "", *notes])

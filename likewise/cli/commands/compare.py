@@ -13,7 +13,8 @@ from likewise.cli.flags import Parser
 from likewise.cli.formatting import format_duration
 from likewise.core.formula import Formula
 from likewise.data.table import Table
-from likewise.evaluation.comparison.classifier_results import Classification
+from likewise.evaluation.comparison.classifier_plan import ClassifierPlan
+from likewise.evaluation.comparison.classifier_results import ClassifierComparison
 from likewise.evaluation.comparison.classifiers import compare_classifiers
 from likewise.evaluation.comparison.families import compare
 from likewise.evaluation.comparison.results import Comparison
@@ -34,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     folder = args.out or Path("runs") / f"compare-{Path(args.source).stem or 'data'}"
     table = add_views(open_table(args, parser, formula), formula, args.view)
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
-    result: Comparison | Classification
+    result: Comparison | ClassifierComparison
     if is_classification(formula, table):
         result = _compare_classifiers(args, formula, table, names, folder)
     elif args.draws != DRAWS:
@@ -47,10 +48,9 @@ def run(argv: Sequence[str]) -> int:
             minutes=args.minutes,
             folder=folder,
             n=args.n,
-            seed=args.seed,
-            seeds=args.seeds,
+            seeds=range(args.seed, args.seed + args.seeds),
             likelihood_rows=args.likelihood_rows,
-            watch=ProgressLine(),
+            on_step=ProgressLine(),
         )
     print(f"{result}\n\nreport: {folder / 'report.html'}, {folder / 'report.png'}, {folder / 'report.json'}")
     return 0
@@ -125,22 +125,19 @@ def _make_parser() -> Parser:
 
 def _compare_classifiers(
     args: Namespace, formula: Formula, table: Table, names: Sequence[str] | None, folder: Path
-) -> Classification:
+) -> ClassifierComparison:
     if args.seeds > 1 or args.likelihood_rows != LIKELIHOOD_ROWS:
         raise ValueError(
             "classifiers are compared with one seed and without log-probabilities; "
             "leave --seeds and --likelihood-rows out"
         )
+    plan = ClassifierPlan(minutes=args.minutes, seed=args.seed, n=args.n, draws=args.draws, methods=names)
     return compare_classifiers(
         formula,
         table,
-        minutes=args.minutes,
-        folder=folder,
-        seed=args.seed,
-        n=args.n,
-        draws=args.draws,
-        methods=names,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        plan,
+        folder,
+        on_message=lambda message: print(message, file=sys.stderr, flush=True),
     )
 
 

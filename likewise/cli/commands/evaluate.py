@@ -13,8 +13,8 @@ from likewise.cli.commands._table import open_training_table
 from likewise.cli.flags import Parser, flag
 from likewise.core.errors import did_you_mean
 from likewise.core.files import atomic_write
-from likewise.evaluation.comparison import figures
-from likewise.evaluation.comparison.sweep import read_values, sweep
+from likewise.evaluation.comparison.figures import sweep_figure
+from likewise.evaluation.comparison.sweep import parse_values, sweep
 from likewise.evaluation.evaluator import evaluate
 from likewise.families.registry import sampling_family_class
 from likewise.models.checkpoint import PRETRAINED, resolve_run
@@ -65,7 +65,7 @@ def _sweep(args: Namespace, parser: Parser) -> int:
         raise ValueError(did_you_mean("sampling option", name, known))
     if name in sampling_options:
         raise ValueError(f"--sweep {name} and {flag(name)} contradict each other; leave one of the two out")
-    values = read_values(words, known[name]) if words else None
+    values = parse_values(words, known[name]) if words else None
     options = parser.values_of(args, "evaluation")
     if others := [option for option in options if option not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave {flag(others[0])} out")
@@ -73,7 +73,7 @@ def _sweep(args: Namespace, parser: Parser) -> int:
     result = sweep(model, table, name, values, name=args.run.name, **options, **sampling_options)
     out = args.out or report_folder(args.run) / f"sweep-{name}.json"
     _write_json(out, result.to_json())
-    atomic_write(out.with_suffix(".png"), figures.sweep(result))
+    atomic_write(out.with_suffix(".png"), sweep_figure(result))
     print(f"{result}\n\nreport: {out}, {out.with_suffix('.png')}")
     return 0
 

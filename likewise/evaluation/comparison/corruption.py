@@ -1,10 +1,14 @@
-"""Corruption: rows to classify as they are, with pictures spoilt, and with half of every picture missing."""
+"""Conditions for classifiers: rows as they are, with corrupted sources, and with half of each source missing.
+
+Corruptions are defined by modality: add those of another one with `@corruptor.register`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import singledispatch
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -12,16 +16,20 @@ import torch
 
 from likewise.core.rng import seed_of
 from likewise.data.table import Table
-from likewise.modalities.base import Row
+from likewise.modalities.base import Modality, Row
 from likewise.modalities.image import Image
 
 NOISE, DEGREES = 0.5, 30
 CORRUPTIONS = ("noise", "rotation", "contrast")
+BACKGROUND_IMAGES = 200  # training images, at most, of which the background is the median pixel
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Rows to classify, and what of their targets may be looked at; `parts` names a part for each row."""
+    """Rows to classify.
+
+    observed  source -> mask over its grid, True where it is known; parts: the name of a subset for each row
+    """
 
     name: str
     rows: list[Row]
@@ -29,70 +37,85 @@ class Condition:
     parts: Sequence[str] = ()
 
 
+class Corruptor(Protocol):
+    """Corruptions of the values of one column."""
+
+    observed: np.ndarray  # the mask over its grid where half is missing
+
+    def corrupt(self, value: Any, corruption: str, rng: np.random.Generator) -> Any:
+        """A value with one of CORRUPTIONS."""
+
+    def remove_half(self, value: Any) -> Any:
+        """A value with background where `observed` is False."""
+
+
+@singledispatch
+def corruptor(column: Modality, train: Sequence[Any]) -> Corruptor | None:
+    """The corruptions of a column with these training values, None if there are none."""
+    return None
+
+
+@corruptor.register
+def _(column: Image, train: Sequence[Any]) -> Corruptor:
+    return ImageCorruptor(column, train)
+
+
+class ImageCorruptor:
+    """Noise, rotation and half contrast of an image, and its left half missing."""
+
+    def __init__(self, column: Image, train: Sequence[Any]) -> None:
+        self.column = column
+        count = min(BACKGROUND_IMAGES, len(train))
+        pixels = [self._pixels(train[i * len(train) // count]) for i in range(count)]
+        self.background = np.median(np.stack(pixels), axis=(0, 1, 2))  # (C,)
+        self.observed = np.ones(column.spec.grid, dtype=bool)
+        self.observed[:, : column.width // 2] = False
+
+    def corrupt(self, value: PIL.Image.Image, corruption: str, rng: np.random.Generator) -> PIL.Image.Image:
+        """A rotation is over the background, contrast is about mid-grey."""
+        x = self._pixels(value)
+        if corruption == "noise":
+            return self._image(np.clip(x + NOISE * rng.normal(size=x.shape), -1, 1))
+        if corruption == "contrast":
+            return self._image(x / 2)
+        fill = tuple(int(v) for v in ((self.background + 1) * 127.5).round())
+        return self._image(x).rotate(
+            DEGREES,
+            PIL.Image.Resampling.BILINEAR,
+            fillcolor=fill if self.column.channels > 1 else fill[0],
+        )
+
+    def remove_half(self, value: PIL.Image.Image) -> PIL.Image.Image:
+        return self._image(np.where(self.observed[..., None], self._pixels(value), self.background))
+
+    def _pixels(self, image: PIL.Image.Image) -> np.ndarray:
+        """(H, W, C) in [-1, 1]."""
+        return self.column.encode(image).numpy().reshape(*self.column.spec.grid, -1)
+
+    def _image(self, pixels: np.ndarray) -> PIL.Image.Image:
+        return self.column.decode(torch.as_tensor(pixels, dtype=torch.float32).flatten(0, 1))
+
+
 def conditions(rows: list[Row], table: Table, sources: Sequence[str], seed: int) -> Iterator[Condition]:
-    """The rows as they are; and, where a source is a picture, corrupted, and with its left half missing."""
+    """The rows as they are; where a source has corruptions, also corrupted, and with its half missing."""
     yield Condition("clean", rows)
-    images = {n: table.columns[n] for n in sources if isinstance(table.columns[n], Image)}
-    if not images:
+    corruptors = {
+        name: c for name in sources if (c := corruptor(table.columns[name], table.train.column(name)))
+    }
+    if not corruptors:
         return
-    behind = {n: _background(column, table.train.column(n)) for n, column in images.items()}
-    kinds = [CORRUPTIONS[i % len(CORRUPTIONS)] for i in range(len(rows))]
+    parts = [CORRUPTIONS[i % len(CORRUPTIONS)] for i in range(len(rows))]
     rng = np.random.default_rng(seed_of("corruption", seed))
     yield Condition(
         "corrupted",
         [
-            {**row, **{n: corrupt(column, row[n], kind, behind[n], rng) for n, column in images.items()}}
-            for row, kind in zip(rows, kinds, strict=True)
+            {**row, **{name: c.corrupt(row[name], part, rng) for name, c in corruptors.items()}}
+            for row, part in zip(rows, parts, strict=True)
         ],
-        parts=kinds,
+        parts=parts,
     )
-    masks = {}
-    for name, column in images.items():
-        masks[name] = np.ones(column.spec.grid, dtype=bool)
-        masks[name][:, : column.width // 2] = False
     yield Condition(
         "left half missing",
-        [
-            {**row, **{n: _blanked(column, row[n], masks[n], behind[n]) for n, column in images.items()}}
-            for row in rows
-        ],
-        masks,
+        [{**row, **{name: c.remove_half(row[name]) for name, c in corruptors.items()}} for row in rows],
+        {name: c.observed for name, c in corruptors.items()},
     )
-
-
-def corrupt(
-    column: Image, picture: PIL.Image.Image, kind: str, background: np.ndarray, rng: np.random.Generator
-) -> PIL.Image.Image:
-    """A picture with noise, turned over `background` (C,), or with half the contrast about mid-grey."""
-    x = _pixels(column, picture)
-    if kind == "noise":
-        return _picture(column, np.clip(x + NOISE * rng.normal(size=x.shape), -1, 1))
-    if kind == "contrast":
-        return _picture(column, x / 2)
-    fill = tuple(int(v) for v in ((background + 1) * 127.5).round())
-    turned = _picture(column, x).rotate(
-        DEGREES, PIL.Image.Resampling.BILINEAR, fillcolor=fill if column.channels > 1 else fill[0]
-    )
-    return turned
-
-
-def _blanked(
-    column: Image, picture: PIL.Image.Image, mask: np.ndarray, background: np.ndarray
-) -> PIL.Image.Image:
-    return _picture(column, np.where(mask[..., None], _pixels(column, picture), background))
-
-
-def _background(column: Image, pictures: Sequence[Any]) -> np.ndarray:
-    """The median pixel of up to 200 training pictures, (C,)."""
-    count = min(200, len(pictures))
-    pixels = [_pixels(column, pictures[i * len(pictures) // count]) for i in range(count)]
-    return np.median(np.stack(pixels), axis=(0, 1, 2))
-
-
-def _pixels(column: Image, picture: PIL.Image.Image) -> np.ndarray:
-    """(H, W, C) in [-1, 1]."""
-    return column.encode(picture).numpy().reshape(*column.spec.grid, -1)
-
-
-def _picture(column: Image, pixels: np.ndarray) -> PIL.Image.Image:
-    return column.decode(torch.as_tensor(pixels, dtype=torch.float32).flatten(0, 1))

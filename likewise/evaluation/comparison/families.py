@@ -1,4 +1,4 @@
-"""compare: families side by side: one formula, one table, the same minutes, the same questions."""
+"""compare: families side by side, on one formula and table, with the same minutes of training."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 
 from likewise.core.formula import Formula
 from likewise.data.table import Table
-from likewise.evaluation.comparison.results import SHOWN, Comparison, Entry
+from likewise.evaluation.comparison.figures.families import comparison_figure
+from likewise.evaluation.comparison.html_report import comparison_page
+from likewise.evaluation.comparison.results import EXAMPLES, Comparison, Entry
 from likewise.evaluation.comparison.save import save_report
 from likewise.evaluation.evaluator import Evaluator
+from likewise.evaluation.reference import class_ids
 from likewise.families.registry import sampling_families, sampling_family_class
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
@@ -33,86 +36,99 @@ def compare(
     minutes: float,
     folder: str | Path,
     n: int = 500,
-    seed: int = 0,
-    seeds: int = 1,
+    seeds: Sequence[int] = (0,),
     likelihood_rows: int = 100,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    watch: OnStep = lambda run, step: None,
+    on_step: OnStep = lambda run, step: None,
 ) -> Comparison:
-    """Train families, one after the other, and measure them; runs and reports go to `folder`.
+    """Train families, one after the other, and measure them; runs and reports are written to `folder`.
 
-    families  all that draw, unless some are named; minutes: of training, each the same
-    n         samples and rows held out, at most; seed: of training, samples and judges
-    seeds     runs of each family, seed, seed + 1, ...: then mean and range are shown
+    families  default all that sample; minutes: of training, the same for each
+    n         samples and held-out rows, at most
+    seeds     of the runs of each family: of several the mean and range are shown; the first is that of the metrics
     likelihood_rows  rows, at most, whose likelihood is computed
-    options   of some families, by family; watch: sees every step of every run
+    options   by family; on_step: is called with the name of the run and each step
 
-    A run that is finished is loaded and one that was stopped goes on. A family that cannot learn the formula
-    gets a row that says why. Raises ValueError for an unknown family, and RunError for a folder whose runs
-    were others.
+    A finished run is loaded and an interrupted one continued. A family that cannot learn the formula is
+    listed with the reason. Raises ValueError for an unknown family, and RunError if the folder holds other
+    runs.
     """
     formula = Formula.parse(formula) if isinstance(formula, str) else formula
     formula.check(table.kinds)
     for family in families or ():
         sampling_family_class(family)
-    if minutes <= 0 or seeds < 1:
-        raise ValueError(f"compare needs minutes above 0 and at least 1 seed, not {minutes} and {seeds}")
-    exam = Evaluator(formula, table, n=n, seed=seed)
-    shown = _shown(exam)
-    asked = [{c: row[c] for c in exam.reference.sources} for row in shown]
+    if minutes <= 0 or not seeds:
+        raise ValueError(
+            f"compare needs minutes above 0 and at least 1 seed, not {minutes:g} and {len(seeds)}"
+        )
+    folder = Path(folder)
+    evaluator = Evaluator(formula, table, n=n, seed=seeds[0])
+    examples = _example_rows(evaluator)
+    prompts = [{c: row[c] for c in evaluator.reference.sources} for row in examples]
     entries = []
     for family in families or sampling_families():
-        reports, steps, parameters, drawn, samples = [], [], 0, [], []
+        reports, steps, parameters = [], [], 0
+        samples: list[Row] = []
+        family_examples: list[Row] = []
         try:
-            for i in range(seeds):
-                name = family if seeds == 1 else f"{family}-seed{i}"
-                own = (options or {}).get(family, {})
-                plan = Plan(minutes=minutes, seed=seed + i)
-                model = trained(formula, table, family, own, plan, Path(folder) / name, watch)
-                rows, seconds = exam.draw(model)
-                steps.append(checkpoint.load_state(Path(folder) / name)["step"])
-                reports.append(exam.report(model, rows, seconds, likelihood_rows=likelihood_rows))
+            for i, seed in enumerate(seeds):
+                run = folder / (family if len(seeds) == 1 else f"{family}-seed{i}")
+                plan = Plan(minutes=minutes, seed=seed)
+                model = train_or_load(
+                    formula, table, family, (options or {}).get(family, {}), plan, run, on_step
+                )
+                rows, seconds = evaluator.sample(model)
+                steps.append(checkpoint.load_state(run)["step"])
+                reports.append(evaluator.report(model, rows, seconds, likelihood_rows=likelihood_rows))
                 if not i:
-                    parameters, drawn = sum(p.numel() for p in model.parameters()), rows
-                    samples = model.sample(asked, seed=seed)
+                    parameters, samples = sum(p.numel() for p in model.parameters()), rows
+                    family_examples = model.sample(prompts, seed=seeds[0])
         except RunError:
             raise
         except (ValueError, FloatingPointError) as error:
             entries.append(Entry(family, str(error)))
             continue
         entries.append(
-            Entry(family, "", tuple(reports), tuple(steps), parameters, tuple(drawn), tuple(samples))
+            Entry(
+                family,
+                reports=tuple(reports),
+                steps=tuple(steps),
+                parameters=parameters,
+                samples=tuple(samples),
+                examples=tuple(family_examples),
+            )
         )
-    held = exam.rows_of(exam.formula.columns, range(len(exam.reference.rows)))
-    found = Comparison(
-        str(formula),
-        table.source,
-        minutes,
-        len(exam.reference.rows),
-        seed,
-        tuple(entries),
-        tuple(shown),
-        tuple(held),
-        table,
+    comparison = Comparison(
+        formula=str(formula),
+        data=table.source,
+        minutes=minutes,
+        n=len(evaluator.reference.test_indices),
+        seed=seeds[0],
+        entries=tuple(entries),
+        examples=tuple(examples),
+        test_rows=tuple(evaluator.test_rows(formula.columns)),
+        table=table,
     )
-    save_report(found, Path(folder))
-    return found
+    page, figure = comparison_page(comparison), comparison_figure(comparison)
+    save_report(folder, page, figure, comparison.to_json())
+    return comparison
 
 
-def trained(
+def train_or_load(
     formula: Formula,
     table: Table,
     family: str,
     options: Mapping[str, Any],
     plan: Plan,
     folder: Path,
-    watch: OnStep,
+    on_step: OnStep,
 ) -> Model:
-    """A model after `plan`: loaded if it has had that, else trained, from where it was left."""
+    """The model of `folder` if its training is finished, else trained, or continued, until it is."""
+    assert plan.minutes is not None
     resume = (folder / checkpoint.MODEL).exists()
     if resume:
         state = checkpoint.load_state(folder)
-        was, now = (
+        saved, expected = (
             _run_identity(state),
             {
                 "formula": str(formula),
@@ -123,11 +139,11 @@ def trained(
                 **options,
             },
         )
-        for name, value in now.items():
-            if was.get(name) != value:
+        for name, value in expected.items():
+            if saved.get(name) != value:
                 raise RunError(
-                    f"{folder} holds a run with {name} {was.get(name)}, not {value}; give another "
-                    "--out to begin again"
+                    f"{folder} holds a run with {name} {saved.get(name)}, not {value}; choose another "
+                    "--out to start anew"
                 )
         model = Model.load(folder)
         if state["elapsed"] >= 60 * plan.minutes:
@@ -136,12 +152,12 @@ def trained(
         model = Model(formula, table.columns, family, seed=plan.seed, **options)
     check_memory(model, plan)
     for step in train(model, table, plan, folder, resume=resume):
-        watch(folder.name, step)
+        on_step(folder.name, step)
     return Model.load(folder)
 
 
 def _run_identity(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run folder says of how it was begun."""
+    """The settings of a run, from its state."""
     return {
         "formula": state["formula"],
         "family": state["family"],
@@ -152,16 +168,15 @@ def _run_identity(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(exam: Evaluator) -> list[Row]:
-    """Rows held out whose sources are drawn for to be looked at: labels in turn if they are the source."""
-    rows = exam.rows_of(exam.formula.columns, range(len(exam.reference.rows)))
-    if not exam.reference.sources or exam.table.columns[exam.reference.sources[0]].role != "class":
-        return [rows[i * len(rows) // SHOWN] for i in range(SHOWN)] if len(rows) > SHOWN else rows
-    source, times = exam.reference.sources[0], Counter()
-    order = {name: i for i, name in enumerate(exam.table.columns[source].classes)}
+def _example_rows(evaluator: Evaluator) -> list[Row]:
+    """Test rows whose sources condition the examples: classes in turn if the first source is one."""
+    rows, sources = evaluator.test_rows(evaluator.formula.columns), evaluator.reference.sources
+    column = evaluator.table.columns[sources[0]] if sources else None
+    if column is None or column.role != "class":
+        return [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)] if len(rows) > EXAMPLES else rows
+    count: Counter[int] = Counter()
     places = []
-    for i, row in enumerate(rows):
-        name = str(row[source])
-        places.append((times[name], order[name], i))
-        times[name] += 1
-    return [rows[i] for _, _, i in sorted(places)[:SHOWN]]
+    for i, label in enumerate(class_ids(column, [row[sources[0]] for row in rows]).tolist()):
+        places.append((count[label], label, i))
+        count[label] += 1
+    return [rows[i] for _, _, i in sorted(places)[:EXAMPLES]]

@@ -1,12 +1,12 @@
-"""TODO evaluation.comparison.results."""
+"""Comparison: the reports of several families, and the table of their metrics."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,52 +17,55 @@ from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import Better, MetricResult, Report
 from likewise.modalities.base import Row
 
-SHOWN = 16  # draws of each family that are shown
+EXAMPLES = 16  # samples of each family that are shown
 LIKELIHOOD, SECONDS = "bits/dim", "s per 1,000"
 ARROWS = {"lower": "↓", "higher": "↑", "as real": "≈", "": ""}
+Highlight = Literal["best", "near", ""]  # near: the interval overlaps that of the best
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric in the table: its floor is what real rows score in the place of samples.
+    """One metric in the table.
 
-    better  "" where neither is
+    better  "" if no direction is better; real: the real-data reference
     """
 
     heading: str
-    better: Better | str = ""
-    floor: Estimate | None = None
+    better: Better | Literal[""] = ""
+    real: Estimate | None = None
     note: str = ""
 
     @property
     def title(self) -> str:
-        """The heading with an arrow for better."""
+        """The heading with an arrow for `better`."""
         return f"{self.heading} {ARROWS[self.better]}".rstrip()
 
     @property
-    def real(self) -> Cell:
-        """The floor as a cell."""
-        return Cell(short(self.floor.value) if self.floor else "", self.floor)
+    def real_cell(self) -> Cell:
+        return Cell(short(self.real.value) if self.real else "", self.real)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a family has in a column: `mark` is "best", "near" (its interval overlaps the best's) or ""."""
+    """The value of a family in a column."""
 
     text: str
     value: Estimate | None = None
-    mark: str = ""
+    highlight: Highlight = ""
 
     @property
     def interval(self) -> str:
-        return interval(self.value)
+        """The two ends of the interval, "" if there is none."""
+        if self.value is None or self.value.low is None or self.value.high is None:
+            return ""
+        return f"{short(self.value.low)} – {short(self.value.high)}"
 
 
 @dataclass(frozen=True)
 class Entry:
     """One family: a report for each seed, or the `reason` why there is none.
 
-    `drawn` are the samples that were judged and `samples` those that are shown, both of the first seed.
+    `samples` are those of the metrics and `examples` those that are shown, both of the first seed.
     """
 
     family: str
@@ -70,16 +73,15 @@ class Entry:
     reports: tuple[Report, ...] = ()
     steps: tuple[int, ...] = ()
     parameters: int = 0
-    drawn: tuple[Row, ...] = ()
     samples: tuple[Row, ...] = ()
+    examples: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: `str` of it is the table, `save` writes it as a page, a picture and JSON.
+    """The result of `compare`: `str` of it is the table.
 
-    `real` are rows held out, with the sources that the shown samples were drawn for; `held` are all that the
-    samples were judged against.
+    `examples` are test rows, whose sources condition the examples of all families; `test_rows` are all.
     """
 
     formula: str
@@ -88,8 +90,8 @@ class Comparison:
     n: int
     seed: int
     entries: tuple[Entry, ...]
-    real: tuple[Row, ...]
-    test_values: tuple[Row, ...]
+    examples: tuple[Row, ...]
+    test_rows: tuple[Row, ...]
     table: Table = dataclasses.field(repr=False)
 
     @property
@@ -101,43 +103,49 @@ class Comparison:
         return Formula.parse(self.formula).source_names
 
     @property
+    def seeds(self) -> int:
+        """Runs of each family."""
+        return max((len(e.reports) for e in self.entries), default=1)
+
+    @property
     def title(self) -> str:
         return f"P({self.formula}){f', {Path(self.data).name}' if self.data else ''}"
 
     @property
-    def about(self) -> str:
-        """How it was done, in a line."""
-        seeds = max((len(e.reports) for e in self.entries), default=1)
-        several = f", mean and range of {seeds} seeds" if seeds > 1 else ""
+    def description(self) -> str:
+        several = f", mean and range of {self.seeds} seeds" if self.seeds > 1 else ""
         return (
-            f"{self.minutes:g} minutes of training each, {self.n} samples against {self.n} rows "
-            f"held out, seed {self.seed}{several}"
+            f"{self.minutes:g} minutes of training each, {self.n} samples against {self.n} held-out rows, "
+            f"seed {self.seed}{several}"
         )
 
     @property
     def columns(self) -> list[Column]:
-        """Likelihood first, then what the judges measured, in their order, then what it costs."""
-        lines = [line for e in self.entries for r in e.reports for line in r.results if line.heading]
-        heads = list(dict.fromkeys([LIKELIHOOD, *(line.heading for line in lines)]))
-        found = []
-        for head in heads:
-            line = next((line for line in lines if line.heading == head), None)
-            if head == LIKELIHOOD:
-                found.append(
-                    Column(
-                        head,
-                        "lower",
-                        note="-log2 P of rows held out, over the numbers in "
-                        "their targets: exact, a bound that the truth is not above, or a noisy "
-                        "estimate",
-                    )
-                )
-            elif line is not None:
-                note = line.note or f"{line.name.partition(': ')[2]}, of samples against rows held out"
-                found.append(Column(head, line.better, line.real, note))
+        """Likelihood first, then the metrics in their order, then costs."""
+        first: dict[str, MetricResult] = {}
+        for result in (r for e in self.entries for report in e.reports for r in report.results):
+            if result.heading:
+                first.setdefault(result.heading, result)
+        first.pop(LIKELIHOOD, None)
+        likelihood = Column(
+            LIKELIHOOD,
+            "lower",
+            note="-log2 P of held-out rows, over the dimensions of their targets: exact, an upper bound, or a "
+            "noisy estimate",
+        )
+        metrics = [
+            Column(
+                heading,
+                result.better,
+                result.real,
+                result.note or f"{result.name.partition(': ')[2]}, of samples against held-out rows",
+            )
+            for heading, result in first.items()
+        ]
         return [
-            *found,
-            Column(SECONDS, "lower", note="seconds to draw 1,000 samples"),
+            likelihood,
+            *metrics,
+            Column(SECONDS, "lower", note="seconds of sampling for 1,000 samples"),
             Column("parameters"),
             Column("steps", note="of training, within the minutes"),
         ]
@@ -146,41 +154,40 @@ class Comparison:
         """A row for each entry, a cell for each column; entries without a report have none."""
         columns = self.columns
         rows = [[_cell(e, c.heading) for c in columns] if e.reports else [] for e in self.entries]
-        full = [i for i, row in enumerate(rows) if row]
+        measured = [row for row in rows if row]
         for k, column in enumerate(columns):
-            for i, mark in zip(full, marks([rows[i][k].value for i in full], column), strict=True):
-                rows[i][k] = dataclasses.replace(rows[i][k], mark=mark)
+            for row, highlight in zip(
+                measured, highlights([row[k].value for row in measured], column), strict=True
+            ):
+                row[k] = dataclasses.replace(row[k], highlight=highlight)
         return rows
 
     def notes(self) -> list[str]:
-        """What every reader should know, and what the reports remark."""
-        said = [(e, note) for e in self.entries for report in e.reports for note in report.notes]
-        own = [f"{e.family}: {note}" for e, note in said if note.startswith(NO_LIKELIHOOD)]
-        common = [note for _, note in said if not note.startswith(NO_LIKELIHOOD)]
+        """Families that failed, then the notes of the reports, without repetition."""
+        notes = [(e, note) for e in self.entries for report in e.reports for note in report.notes]
         failed = [f"{e.family}: {e.reason}" for e in self.entries if e.reason]
-        return list(dict.fromkeys([*failed, *own, *common]))
+        single = [f"{e.family}: {note}" for e, note in notes if note.startswith(NO_LIKELIHOOD)]
+        common = [note for _, note in notes if not note.startswith(NO_LIKELIHOOD)]
+        return list(dict.fromkeys([*failed, *single, *common]))
 
     def __str__(self) -> str:
-        columns, floors = self.columns, [c.floor for c in self.columns]
-        heads = [["", *(c.title.rsplit(" ", 1)[0] if c.better else c.heading for c in columns)]]
-        heads.append(["", *(f"{c.better or ''}" for c in columns)])
-        rows = [*heads, ["real rows", *(short(f.value) if f else "" for f in floors)]]
+        columns = self.columns
+        rows: list[list[str]] = [
+            ["", *(c.heading for c in columns)],
+            ["", *(c.better for c in columns)],
+            ["real rows", *(c.real_cell.text for c in columns)],
+        ]
         sign = {"best": "*", "near": "~", "": " "}
         for entry, cells in zip(self.entries, self.cells(), strict=True):
-            rows.append(
-                [entry.family, *(c.text + sign[c.mark] for c in cells)]
-                if cells
-                else [entry.family, "—", *[""] * (len(columns) - 1)]
-            )
-        widths = [max(len(row[k]) for row in rows) for k in range(len(columns) + 1)]
-        table = [
-            "  ".join(
-                [row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))]
-            ).rstrip()
-            for row in rows
-        ]
-        marks = "* best; ~ its 95 % interval overlaps the best's"
-        return "\n".join([self.title, self.about, "", *table, "", marks, *self.notes()])
+            texts = [c.text + sign[c.highlight] for c in cells] or ["—", *[""] * (len(columns) - 1)]
+            rows.append([entry.family, *texts])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row in rows:
+            numbers = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
+            lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
+        legend = "* best; ~ its 95 % interval overlaps the best's"
+        return "\n".join([self.title, self.description, "", *lines, "", legend, *self.notes()])
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: the table, and the whole report of every run."""
@@ -188,12 +195,7 @@ class Comparison:
         entries = []
         for entry, cells in zip(self.entries, self.cells(), strict=True):
             table = {
-                c.heading: {
-                    "text": cell.text,
-                    "mark": cell.mark,
-                    "value": cell.value and dataclasses.asdict(cell.value),
-                }
-                for c, cell in zip(columns, cells, strict=bool(cells))
+                c.heading: dataclasses.asdict(cell) for c, cell in zip(columns, cells, strict=bool(cells))
             }
             entries.append(
                 {
@@ -217,58 +219,62 @@ class Comparison:
         }
 
 
-def marks(values: Sequence[Estimate | None], column: Column) -> list[str]:
-    """Which of a column's values is the best, and whose interval overlaps the best one's.
+def highlights(values: Sequence[Estimate | None], column: Column) -> list[Highlight]:
+    """Which of a column's values is the best, and whose interval overlaps that of the best.
 
     >>> a, b, c = Estimate(1, 0.5, 1.5), Estimate(2, 1.4, 2.6), Estimate(3, 2.5, 3.5)
-    >>> marks([b, a, None, c], Column("KID", "lower"))
+    >>> highlights([b, a, None, c], Column("KID", "lower"))
     ['near', 'best', '', '']
     """
-    known = [i for i, v in enumerate(values) if v is not None and np.isfinite(v.value)]
-    if not column.better or len(known) < 2 or (column.better == "as real" and column.floor is None):
+    distance, known = _distance(column), [v for v in values if v is not None and np.isfinite(v.value)]
+    if distance is None or len(known) < 2:
         return [""] * len(values)
-    loss = {"lower": lambda v: v, "higher": lambda v: -v, "as real": lambda v: abs(v - column.floor.value)}[
-        column.better
-    ]
-    best = values[min(known, key=lambda i: loss(values[i].value))]
-    found = [""] * len(values)
-    for i in known:
-        v = values[i]
-        if v.value == best.value:
-            found[i] = "best"
-        elif None not in (v.low, v.high, best.low, best.high) and v.low <= best.high and best.low <= v.high:
-            found[i] = "near"
-    return found
+    best = min(known, key=lambda v: distance(v.value))
+    return [_highlight(v, best) if v in known else "" for v in values]
 
 
-def interval(value: Estimate | None) -> str:
-    """Its two ends, "" if it has none."""
-    if value is None or value.low is None or value.high is None:
+def _highlight(value: Estimate | None, best: Estimate) -> Highlight:
+    if value is None:
         return ""
-    return f"{short(value.low)} – {short(value.high)}"
+    if value.value == best.value:
+        return "best"
+    if value.low is None or value.high is None or best.low is None or best.high is None:
+        return ""
+    return "near" if value.low <= best.high and best.low <= value.high else ""
 
 
-def _cell(entry: Entry, head: str) -> Cell:
-    """One family's number in one column, over its seeds."""
-    if head == "parameters":
+def _distance(column: Column) -> Callable[[float], float] | None:
+    """The distance of a value from the ideal, up to a constant; None if no direction is better."""
+    if column.better == "lower":
+        return lambda v: v
+    if column.better == "higher":
+        return lambda v: -v
+    if column.better == "as real" and column.real is not None:
+        real = column.real.value
+        return lambda v: abs(v - real)
+    return None
+
+
+def _cell(entry: Entry, heading: str) -> Cell:
+    """The value of one family in one column, over its seeds."""
+    if heading == "parameters":
         return Cell(f"{entry.parameters:,}", Estimate(entry.parameters))
-    if head == "steps":
+    if heading == "steps":
         steps = Estimate(float(np.mean(entry.steps)))
         return Cell(f"{steps.value:,.0f}", steps)
-    if head == SECONDS:
-        found = [Estimate(1000 * r.seconds / (r.n * r.draws)) for r in entry.reports]
-        return Cell(short(float(np.mean([e.value for e in found]))), _aggregate(found))
-    lines: list[MetricResult] = [line for r in entry.reports for line in r.results if line.heading == head]
-    if not lines:
-        return Cell("none" if head == LIKELIHOOD else "")
-    value = _aggregate([line.value for line in lines])
-    kind = f" {lines[0].kind}" if lines[0].kind else ""
-    return Cell(short(value.value) + kind, value)
+    if heading == SECONDS:
+        seconds = [Estimate(1000 * r.seconds / (r.n * r.draws)) for r in entry.reports]
+        return Cell(short(float(np.mean([e.value for e in seconds]))), _aggregate(seconds))
+    results = [r for report in entry.reports for r in report.results if r.heading == heading]
+    if not results:
+        return Cell("none" if heading == LIKELIHOOD else "")
+    value = _aggregate([r.value for r in results])
+    return Cell(f"{short(value.value)} {results[0].kind}".rstrip(), value)
 
 
-def _aggregate(found: Sequence[Estimate]) -> Estimate:
-    """One estimate as it is; of several seeds the mean, with the least and the largest as its interval."""
-    if len(found) == 1:
-        return found[0]
-    values = [e.value for e in found]
-    return Estimate(float(np.mean(values)), min(values), max(values), found[0].n)
+def _aggregate(estimates: Sequence[Estimate]) -> Estimate:
+    """A single estimate unchanged; of several seeds the mean, and their range as the interval."""
+    if len(estimates) == 1:
+        return estimates[0]
+    values = [e.value for e in estimates]
+    return Estimate(float(np.mean(values)), min(values), max(values), estimates[0].n)

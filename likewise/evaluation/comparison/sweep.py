@@ -1,4 +1,4 @@
-"""sweep: one model, one knob of its `sample`, several values: fidelity against diversity."""
+"""sweep: one model, one sampling option, several values: fidelity against diversity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from likewise.core.errors import did_you_mean
 from likewise.data.table import Table
@@ -17,9 +17,8 @@ from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Modality, Row
 from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
 
-VALUES: dict[str, tuple[Any, ...]] = {  # what to try of a knob, by its name
+DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {  # by the name of the option
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),
     "temperature": (0.5, 0.7, 0.85, 1.0, 1.2),
     "truncation": (0.5, 0.7, 0.85, 1.0),
@@ -30,15 +29,21 @@ VALUES: dict[str, tuple[Any, ...]] = {  # what to try of a knob, by its name
     "steps": (2, 4, 8, 16, 32),
     "shift": (0.5, 1.0, 2.0, 3.0),
 }
-SHOWN = 11  # samples of a value that are shown
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the default of any other number
+EXAMPLES = 11  # samples of a value that are shown
+METRICS = {  # of a point -> endings of the names of results: the first target's if there are several
+    "distance": ("KID of edges", ": KID"),
+    "density": (": density",),
+    "coverage": (": coverage",),
+    "agreement": (": accuracy", ": in top 10"),
+}
 
 
 @dataclass(frozen=True)
-class Point:
-    """A value of the knob and what its samples score.
+class SweepPoint:
+    """A value of the option, and the metrics of its samples.
 
-    agreement  with the source, None if nothing measures it
+    agreement  with the source, None if it is not measured
     spread     mean distance of two samples, over that of two real rows
     """
 
@@ -48,7 +53,7 @@ class Point:
     coverage: Estimate | None
     agreement: Estimate | None
     spread: float
-    samples: tuple[Row, ...] = dataclasses.field(repr=False, default=())
+    examples: tuple[Row, ...] = dataclasses.field(repr=False, default=())
 
     @property
     def label(self) -> str:
@@ -65,17 +70,20 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `sweep` found: `str` of it is a table; `floor` has what real rows score."""
+    """The result of `sweep`: `str` of it is a table.
+
+    real  the real-data reference by metric; names: those of the metrics in a report
+    """
 
     run: str
     option: str
     formula: str
     n: int
     seed: int
-    points: tuple[Point, ...]
-    floor: dict[str, Estimate]
+    points: tuple[SweepPoint, ...]
+    real: dict[str, Estimate]
     names: dict[str, str]
-    real: tuple[Row, ...] = dataclasses.field(repr=False)
+    examples: tuple[Row, ...] = dataclasses.field(repr=False)
     columns: dict[str, Modality] = dataclasses.field(repr=False)
 
     @property
@@ -83,15 +91,16 @@ class Sweep:
         return [part.strip() for part in self.formula.partition("|")[0].split(",")]
 
     @property
-    def about(self) -> str:
+    def description(self) -> str:
         return (
-            f"P({self.formula}), {self.n} samples for each value against {self.n} rows held out, "
+            f"P({self.formula}), {self.n} samples for each value against {self.n} held-out rows, "
             f"seed {self.seed}"
         )
 
     @property
     def fidelity_name(self) -> str:
-        return "density (fidelity)" if self.points[0].density else self.names["agreement"]
+        metric = next(m for m in ("density", "agreement", "distance") if getattr(self.points[0], m))
+        return "density (fidelity)" if metric == "density" else self.names[metric]
 
     @property
     def diversity_name(self) -> str:
@@ -101,42 +110,40 @@ class Sweep:
     def distance_name(self) -> str:
         return self.names["distance"]
 
-    def best(self, by: str) -> Point | None:
-        """The point of the lowest "distance", or of the highest "agreement" and then the lowest distance.
+    def best(self, by: Literal["distance", "agreement"]) -> SweepPoint | None:
+        """The point of the lowest distance, or of the highest agreement and then the lowest distance.
 
         None if that is not measured.
         """
         if by == "distance":
             return min(self.points, key=lambda p: p.distance.value)
-        known = [p for p in self.points if p.agreement]
-        return max(known, key=lambda p: (p.agreement.value, -p.distance.value)) if known else None
+        measured = [(p.agreement.value, -p.distance.value, p) for p in self.points if p.agreement]
+        return max(measured, key=lambda m: m[:2])[2] if measured else None
 
     def __str__(self) -> str:
         optional = ("density", "coverage", "agreement")
-        measures = ["distance", *(m for m in optional if getattr(self.points[0], m))]
+        metrics = ["distance", *(m for m in optional if getattr(self.points[0], m))]
         rows = [
-            [self.option, *(self.names[m] for m in measures), "spread"],
-            ["real rows", *(str(self.floor.get(m, "")) for m in measures), "1"],
+            [self.option, *(self.names[m] for m in metrics), "spread"],
+            ["real rows", *(str(self.real.get(m, "")) for m in metrics), "1"],
         ]
         for point in self.points:
-            rows.append([point.label, *(str(getattr(point, m)) for m in measures), short(point.spread)])
+            rows.append([point.label, *(str(getattr(point, m)) for m in metrics), short(point.spread)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         padded = ([cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows)
         lines = ["  ".join(row).rstrip() for row in padded]
-        said = [
+        best = [
             f"best by {self.names[by]}: {self.option} {point.label}"
-            for by in ("distance", "agreement")
-            if (point := self.best(by))
+            for by, point in self._best_points().items()
         ]
-        return "\n".join([self.about, "", *lines, "", *said])
+        return "\n".join([self.description, "", *lines, "", *best])
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, without the samples."""
-        points = []
-        for p in self.points:
-            plain = dataclasses.asdict(dataclasses.replace(p, samples=()))
-            points.append({name: value for name, value in plain.items() if name != "samples"})
-        best = {by: p.value for by in ("distance", "agreement") if (p := self.best(by))}
+        """JSON values, without the examples."""
+        points = [
+            {name: value for name, value in dataclasses.asdict(point).items() if name != "examples"}
+            for point in (dataclasses.replace(p, examples=()) for p in self.points)
+        ]
         return {
             "run": self.run,
             "option": self.option,
@@ -144,14 +151,18 @@ class Sweep:
             "n": self.n,
             "seed": self.seed,
             "points": points,
-            "floor": {k: dataclasses.asdict(v) for k, v in self.floor.items()},
+            "real": {k: dataclasses.asdict(v) for k, v in self.real.items()},
             "names": self.names,
-            "best": best,
+            "best": {by: point.value for by, point in self._best_points().items()},
         }
+
+    def _best_points(self) -> dict[str, SweepPoint]:
+        points = {"distance": self.best("distance"), "agreement": self.best("agreement")}
+        return {by: point for by, point in points.items() if point is not None}
 
 
 def sweep(
-    model: Model | Pipeline,
+    model: Model,
     table: Table,
     option: str,
     values: Sequence[Any] | None = None,
@@ -161,112 +172,110 @@ def sweep(
     name: str = "the model",
     **sampling_options: Any,
 ) -> Sweep:
-    """Draw for n rows held out with each of `values` of a knob (see `tries`) and the other knobs as given.
+    """Sample for n held-out rows with each of `values` of an option (default `trial_values`).
 
-    All values share their seeds, so that differences are the knob's. Raises ValueError for a knob that the
-    family lacks, with the nearest, and what `evaluate` raises.
+    All values share their seeds, so that the option alone makes a difference. Raises ValueError for an option
+    that the family lacks, with the nearest, and what `evaluate` raises.
     """
-    known = model.sampling_options()
-    if option not in known:
-        raise ValueError(did_you_mean("sampling option", option, known))
-    values = parse_trials(option, known[option]) if values is None else list(values)
+    parameters = type(model.family).sampling_options()
+    if option not in parameters:
+        raise ValueError(
+            did_you_mean(f"sampling option of the family {model.family_name}", option, parameters)
+        )
+    values = trial_values(option, parameters[option]) if values is None else list(values)
     table = table.with_views(model.columns)
-    exam = Evaluator(model.formula, table, n=n, seed=seed)
-    count = len(exam.reference.rows)
-    shown = sorted({i * count // SHOWN for i in range(SHOWN)})  # rows lie in the order of the file
-    points, floor, names = [], {}, {}
+    evaluator = Evaluator(model.formula, table, n=n, seed=seed)
+    count = len(evaluator.reference.test_indices)
+    examples = sorted({i * count // EXAMPLES for i in range(EXAMPLES)})  # rows are in the order of the file
+    points = []
+    metrics: dict[str, MetricResult] = {}
     for value in values:
-        drawn, _ = exam.draw(model, **sampling_options, **{option: value})
-        lines = exam.results(drawn)
-        found = {m: _line(lines, m) for m in ("distance", "density", "coverage", "agreement")}
-        floor = {m: line.real for m, line in found.items() if line and line.real}
-        names = {m: line.name for m, line in found.items() if line}
-        own = {m: line.value for m, line in found.items() if line}
+        samples, _ = evaluator.sample(model, **sampling_options, **{option: value})
+        metrics = _select(evaluator.results(samples))
+        estimates = {metric: result.value for metric, result in metrics.items()}
         points.append(
-            Point(
+            SweepPoint(
                 value,
-                own["distance"],
-                own.get("density"),
-                own.get("coverage"),
-                own.get("agreement"),
-                _spread(exam, drawn),
-                tuple(drawn[i] for i in shown),
+                distance=estimates["distance"],
+                density=estimates.get("density"),
+                coverage=estimates.get("coverage"),
+                agreement=estimates.get("agreement"),
+                spread=_relative_spread(evaluator, samples),
+                examples=tuple(samples[i] for i in examples),
             )
         )
-    floor |= {
-        "fidelity": floor.get("density") or floor.get("agreement") or floor["distance"],
-        "diversity": floor.get("coverage") or Estimate(1.0),
-    }
-    rows = exam.rows_of(model.formula.columns, range(len(exam.reference.rows)))
+    real = {metric: result.real for metric, result in metrics.items() if result.real}
+    real["fidelity"] = real.get("density") or real.get("agreement") or real["distance"]
+    real["diversity"] = real.get("coverage") or Estimate(1.0)
     return Sweep(
-        name,
-        option,
-        str(model.formula),
-        len(rows),
-        seed,
-        tuple(points),
-        floor,
-        names,
-        tuple(rows[i] for i in shown),
-        dict(table.columns),
+        run=name,
+        option=option,
+        formula=str(model.formula),
+        n=count,
+        seed=seed,
+        points=tuple(points),
+        real=real,
+        names={metric: result.name for metric, result in metrics.items()},
+        examples=tuple(evaluator.test_rows(model.formula.columns, examples)),
+        columns=dict(table.columns),
     )
 
 
-def parse_trials(option: str, parameter: inspect.Parameter) -> list[Any]:
-    """Values of a knob that are worth a try: by its name, of a choice all, else around its default.
+def trial_values(option: str, parameter: inspect.Parameter) -> list[Any]:
+    """Values of an option that are worth a try: by its name, all of a choice, else around its default.
 
-    Raises ValueError if there is no telling.
+    Raises ValueError if there are none.
 
-    >>> tries("churn", inspect.Parameter("churn", inspect.Parameter.KEYWORD_ONLY, default=2, annotation=int))
+    >>> option = inspect.Parameter("churn", inspect.Parameter.KEYWORD_ONLY, default=2, annotation=int)
+    >>> trial_values("churn", option)
     [1, 2, 4, 8]
     """
     annotation, default = parameter.annotation, parameter.default
-    if option in VALUES:
-        return list(VALUES[option])
+    if option in DEFAULT_VALUES:
+        return list(DEFAULT_VALUES[option])
     if annotation is bool:
         return [False, True]
     if typing.get_origin(annotation) is typing.Literal:
         return list(typing.get_args(annotation))
-    if isinstance(default, (int, float)) and default:
-        kind = type(default)
-        return sorted({max(kind(1), kind(default * f)) if kind is int else default * f for f in FACTORS})
-    raise ValueError(f"say which values of {option} to try: --sweep {option}=V1,V2,...")
+    if isinstance(default, int) and default:
+        return sorted({max(1, int(default * f)) for f in FACTORS})
+    if isinstance(default, float) and default:
+        return sorted({default * f for f in FACTORS})
+    raise ValueError(f"choose the values of {option}: --sweep {option}=V1,V2,...")
 
 
-def read_values(text: str, parameter: inspect.Parameter) -> list[Any]:
-    """Values written with commas, of the parameter's type. Raises ValueError.
+def parse_values(text: str, parameter: inspect.Parameter) -> list[Any]:
+    """Values separated by commas, of the parameter's type. Raises ValueError.
 
-    >>> read_values("1,2.5", inspect.Parameter("guidance", inspect.Parameter.KEYWORD_ONLY, annotation=float))
+    >>> parse_values("1,2.5", inspect.Parameter("guidance", inspect.Parameter.KEYWORD_ONLY, annotation=float))
     [1.0, 2.5]
     """
-    found = typing.get_args(parameter.annotation) or (parameter.annotation,)
-    kinds = [k for k in found if k is not type(None)]
-    kind = kinds[0] if isinstance(kinds[0], type) else str
+    types = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    first = next(t for t in types if t is not type(None))
+    value_type = first if isinstance(first, type) else str
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if kind is bool:
+    if value_type is bool:
         return [word in ("yes", "true", "1") for word in words]
     try:
-        return [kind(word) for word in words]
+        return [value_type(word) for word in words]
     except ValueError:
         raise ValueError(
-            f"cannot read {text!r} as values of {parameter.name}; write one {kind.__name__} or "
+            f"cannot read {text!r} as values of {parameter.name}; write one {value_type.__name__} or "
             "more, with commas between them"
         ) from None
 
 
-def _line(lines: Sequence[MetricResult], measure: str) -> MetricResult | None:
-    """The line of a measure: of the first target if there are several."""
-    ends = {
-        "distance": ("KID of edges", ": KID"),
-        "density": (": density",),
-        "coverage": (": coverage",),
-        "agreement": (": accuracy", ": in top 10"),
-    }[measure]
-    return next((line for line in lines if line.name.endswith(ends)), None)
+def _select(results: Sequence[MetricResult]) -> dict[str, MetricResult]:
+    """The results of METRICS that are there."""
+    selected = {}
+    for metric, endings in METRICS.items():
+        result = next((r for r in results if r.name.endswith(endings)), None)
+        if result is not None:
+            selected[metric] = result
+    return selected
 
 
-def _spread(exam: Evaluator, drawn: Sequence[Row]) -> float:
-    """How unlike each other samples are, over how unlike rows held out are."""
-    judge = exam.metric_groups[0]
-    x, real = judge.features(drawn), judge.real
-    return spread(x) / max(spread(real), 1e-12)
+def _relative_spread(evaluator: Evaluator, samples: Sequence[Row]) -> float:
+    """The mean distance of two samples, over that of two test rows."""
+    group = evaluator.metric_groups[0]
+    return spread(group.features(samples)) / max(spread(group.real), 1e-12)

@@ -1,6 +1,6 @@
-"""Checks of the texts of a domain by an independent tool: code, SQL, molecules, plays, proteins, crystals.
+"""Checks of texts of a domain by an independent tool: code, SQL, molecules, plays, proteins, crystals.
 
-Add one as a subclass of `DomainCheck` in a file of its own and name it in evaluators/text.py.
+Add one as a subclass of `DomainCheck` in a file of its own and register it in evaluators/text.py.
 """
 
 from __future__ import annotations

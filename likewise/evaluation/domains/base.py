@@ -1,4 +1,7 @@
-"""TODO evaluation.domains.base."""
+"""DomainCheck: row metrics of texts of one domain, by an independent tool.
+
+A check knows rows of a table and no model. The tools are the optional extra `judges`.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from likewise.data.table import Table
 from likewise.evaluation.report import Better
+from likewise.modalities.text import Text
 
 Row = Mapping[str, Any]
-UNREAD = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)  # of Python's compiler
-COPIED_WORDS = 8  # words that are a copy if they stand so in a training text
+COLUMN = "text"  # of a data set of texts
+PARSE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)  # of Python's compiler
 
 
 class ToolError(ValueError):
-    """A tool that a check needs and that is not installed."""
+    """A tool of a check is not installed."""
 
 
 @dataclass(frozen=True)
 class RowMetric:
-    """One number for each row, (N,): bool for what is a share, float for what is a mean."""
+    """One number for each row, (N,): bool for a share, float for a mean."""
 
     name: str
     values: np.ndarray
@@ -34,66 +39,83 @@ class RowMetric:
 
 
 def import_tool(name: str, domain: str) -> Any:
-    """A module of the extra `judges`. Raises ToolError that says how to have it."""
+    """A module of the extra `judges`. Raises ToolError with the command that installs it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         raise ToolError(
-            f"{domain} are judged by {name.partition('.')[0]}, which is not installed; "
+            f"{domain} are checked by {name.partition('.')[0]}, which is not installed; "
             'pip install "likewise[judges]"'
         ) from None
 
 
 class DomainCheck:
-    """The texts of a column: which are valid, which are the same, which are new."""
+    """Validity, uniqueness and novelty of the texts of a column."""
 
-    what = ""  # makes a text valid, in words
+    criterion = ""  # of a valid text, in words
 
     def __init__(self, column: str, train: Sequence[str]) -> None:
         """`train` are the training texts. Raises ToolError."""
         self.column, self.train = column, train
+
+    @classmethod
+    def columns(cls, table: Table) -> list[str]:
+        """The columns of a table that can be checked."""
+        return [name for name in text_columns(table) if name == COLUMN]
+
+    @classmethod
+    def for_column(cls, table: Table, column: str) -> Self:
+        """The check of a column, which is one of `columns`."""
+        return cls(column, table.train.column(column))
 
     def valid(self, row: Row) -> bool:
         """Whether the tool accepts a row's text."""
         raise NotImplementedError
 
     def key(self, text: str) -> str:
-        """What two texts have in common that are the same, written otherwise; of any text."""
+        """A canonical form: equal for texts that differ in spelling alone. Defined for any text."""
         return text
 
     def new(self, rows: Sequence[Row]) -> np.ndarray:
-        """Whether no training text is the same, (N,)."""
-        return np.array([self.key(row[self.column]) not in self._known for row in rows], bool)
+        """Whether no training text has the same canonical form, (N,)."""
+        return np.array([self.key(row[self.column]) not in self._train_keys for row in rows], dtype=bool)
 
-    def more(self, rows: Sequence[Row]) -> list[RowMetric]:
-        """What else there is to say."""
+    def more_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
+        """Metrics of this domain alone."""
         return []
 
     def row_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
-        """All that is said of rows; of what is valid alone a share of all rows, so that each has N."""
-        valid = np.array([self.valid(row) for row in rows], bool)
-        found: set[str] = set()
-        keys = [self.key(row[self.column]) for row in rows]
-        first = np.array([not (key in found or found.add(key)) for key in keys], bool)
+        """All metrics of rows; also those of valid texts are shares of all rows."""
+        valid = np.array([self.valid(row) for row in rows], dtype=bool)
+        first: dict[str, int] = {}
+        for i, row in enumerate(rows):
+            first.setdefault(self.key(row[self.column]), i)
+        unique = np.zeros(len(rows), dtype=bool)
+        unique[list(first.values())] = True
         return [
-            RowMetric("valid", valid, self.what),
-            RowMetric("valid, unique", valid & first, "and none before it is the same"),
-            RowMetric("valid, unique, new", valid & first & self.new(rows), "nor is any training text"),
-            *self.more(rows),
+            RowMetric("valid", valid, self.criterion),
+            RowMetric("valid, unique", valid & unique, "and none before it is the same"),
+            RowMetric("valid, unique, new", valid & unique & self.new(rows), "nor is any training text"),
+            *self.more_metrics(rows),
         ]
 
-    def real(self, rows: Sequence[Row], drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
-        """Rows held out as they are compared with drawn ones."""
+    def comparable(self, rows: Sequence[Row], samples: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        """Held-out rows in the form in which they are compared with samples."""
         return list(rows)
 
     @cached_property
-    def _known(self) -> set[str]:
+    def _train_keys(self) -> set[str]:
         return {self.key(text) for text in self.train}
 
 
+def text_columns(table: Table) -> list[str]:
+    """The columns of texts but the one that says what a row is about."""
+    return [n for n, column in table.columns.items() if isinstance(column, Text) and n != "concept"]
+
+
 @contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Without a tool's warnings, of which each wrong text has some."""
+def quiet_logger(name: str) -> Iterator[None]:
+    """Without the warnings of a tool, of which each invalid text has some."""
     log = logging.getLogger(name)
     level = log.level
     log.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""TODO evaluation.domains.molecules."""
+"""Molecules as SMILES, by RDKit."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from likewise.evaluation.domains.base import DomainCheck, Row, import_tool
 
 
 class Molecules(DomainCheck):
-    """SMILES, by RDKit; two are the same if their canonical SMILES is."""
+    """Parsed and sanitised; two are the same if their canonical SMILES are."""
 
-    what = "RDKit reads it as a molecule, with valences that there are"
+    criterion = "RDKit reads it as a molecule with possible valences"
 
     def __init__(self, column: str, train: Sequence[str]) -> None:
         super().__init__(column, train)
-        self.chem, self.base = (
-            import_tool("rdkit.Chem", "molecules"),
-            import_tool("rdkit.rdBase", "molecules"),
-        )
+        self.chem = import_tool("rdkit.Chem", "molecules")
+        self.base = import_tool("rdkit.rdBase", "molecules")
 
     def valid(self, row: Row) -> bool:
         return self._canonical(row[self.column]) is not None
@@ -27,5 +25,5 @@ class Molecules(DomainCheck):
 
     def _canonical(self, text: str) -> str | None:
         with self.base.BlockLogs():
-            found = self.chem.MolFromSmiles(text) if text.strip() else None
-            return None if found is None else self.chem.MolToSmiles(found)
+            molecule = self.chem.MolFromSmiles(text) if text.strip() else None
+            return None if molecule is None else self.chem.MolToSmiles(molecule)

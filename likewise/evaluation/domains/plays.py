@@ -1,61 +1,65 @@
-"""Checks: what an independent tool says of the texts of one domain, row by row.
-
-A check knows rows of a table and no model. The tools are the optional extra `judges`; Python's functions and
-the plays need none.
-"""
+"""Plays: running prose, by the words and word n-grams of the training works."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from likewise.evaluation.domains.base import COPIED_WORDS, DomainCheck, Row, RowMetric
+from likewise.evaluation.domains.base import DomainCheck, Row, RowMetric
+
+COPY_LENGTH = 8  # words in succession that are a copy if a training text has them
 
 
 class Plays(DomainCheck):
-    """Running prose, by the words and the rows of words that the training works have."""
+    """Known words and new word n-grams; no tool is needed."""
 
     def row_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
-        said = [_words(row[self.column]) for row in rows]
-        spelt = [float(np.mean([w in self._words for w in words])) if words else 0.0 for words in said]
-        runs = [[*zip(*(words[i:] for i in range(COPIED_WORDS)), strict=False)] for words in said]
-        fresh = [float(np.mean([run not in self._runs for run in found])) if found else 1.0 for found in runs]
+        texts = [_words(row[self.column]) for row in rows]
+        known = [_share(word in self._train_words for word in words) or 0.0 for words in texts]
+        shares = [_share(ngram not in self._train_ngrams for ngram in _ngrams(words)) for words in texts]
+        new = [1.0 if share is None else share for share in shares]
         return [
             RowMetric(
-                "words known", np.array(spelt), "share of a text's words that training works have", "as real"
+                "words known", np.array(known), "share of a text's words that training works have", "as real"
             ),
             RowMetric(
-                f"{COPIED_WORDS} words new",
-                np.array(fresh),
-                f"share of a text's rows of {COPIED_WORDS} words that stand in no training work",
+                f"{COPY_LENGTH} words new",
+                np.array(new),
+                f"share of a text's sequences of {COPY_LENGTH} words that no training work has",
                 "as real",
             ),
         ]
 
-    def real(self, rows: Sequence[Row], drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
-        """Passages of rows held out, as long as the drawn texts."""
-        found = []
-        for i, row in enumerate(drawn):
-            text, long = rows[i % len(rows)][self.column], len(row[self.column])
-            start = int(rng.integers(max(1, len(text) - long + 1)))
-            found.append({self.column: text[start : start + long]})
-        return found
+    def comparable(self, rows: Sequence[Row], samples: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        """Passages of held-out rows, as long as the samples."""
+        passages: list[Row] = []
+        for i, row in enumerate(samples):
+            text, length = rows[i % len(rows)][self.column], len(row[self.column])
+            start = int(rng.integers(max(1, len(text) - length + 1)))
+            passages.append({self.column: text[start : start + length]})
+        return passages
 
     @cached_property
-    def _words(self) -> set[str]:
+    def _train_words(self) -> set[str]:
         return {word for text in self.train for word in _words(text)}
 
     @cached_property
-    def _runs(self) -> set[tuple[str, ...]]:
-        return {
-            run
-            for text in self.train
-            for run in zip(*(_words(text)[i:] for i in range(COPIED_WORDS)), strict=False)
-        }
+    def _train_ngrams(self) -> set[tuple[str, ...]]:
+        return {ngram for text in self.train for ngram in _ngrams(_words(text))}
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
+
+
+def _ngrams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[i:] for i in range(COPY_LENGTH)), strict=False)
+
+
+def _share(hits: Iterator[bool]) -> float | None:
+    """The share of hits, None if there are no items."""
+    values = list(hits)
+    return float(np.mean(values)) if values else None

@@ -1,107 +1,141 @@
-"""TODO evaluation.domains.sql."""
+"""SQL statements, by sqlglot's parsers of dialects and by SQLite."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from likewise.data.datasets.sql import ANY
-from likewise.evaluation.domains.base import UNREAD, DomainCheck, Row, RowMetric, _silent, import_tool
-from likewise.evaluation.domains.code import _quoted
+from likewise.data.table import Table
+from likewise.evaluation.domains.base import (
+    PARSE_ERRORS,
+    DomainCheck,
+    Row,
+    RowMetric,
+    import_tool,
+    quiet_logger,
+    text_columns,
+)
 
 
 class Statements(DomainCheck):
-    """SQL, by sqlglot's parser of the dialect in the column `dialect`, or else of the one that is `named`."""
+    """Parsed in the dialect of the column `dialect`, if rows have one, else in `dialect`."""
 
-    what = "sqlglot reads it as one statement of its dialect"
+    criterion = "sqlglot reads it as one statement of its dialect"
 
-    def __init__(
-        self, column: str, train: Sequence[str], named: str | None = None, source: str | None = None
-    ) -> None:
-        """`source`, a column that is the same statement in the dialect of its name, is translated."""
+    def __init__(self, column: str, train: Sequence[str], dialect: str | None = None) -> None:
         super().__init__(column, train)
         self.tool = import_tool("sqlglot", "SQL statements")
-        self.named, self.source = named, source
+        self.dialect = dialect
 
     def valid(self, row: Row) -> bool:
-        return self.parsed(row[self.column], self._dialect(row)) is not None
+        return self.parse(row[self.column], self._dialect_of(row)) is not None
 
     def key(self, text: str) -> str:
         return " ".join(text.lower().split()).rstrip("; ")
 
-    def more(self, rows: Sequence[Row]) -> list[RowMetric]:
-        found = [
+    def more_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
+        return [
             RowMetric(
                 "runs in SQLite",
-                np.array([self.runs(row) for row in rows], bool),
+                np.array([self.runs(row) for row in rows], dtype=bool),
                 "a query or a value that SQLite prepares, after translation, on empty tables",
             )
         ]
-        if self.source in rows[0]:
-            found.append(
-                RowMetric(
-                    "translated",
-                    np.array([self.translated(row) for row in rows], bool),
-                    f"the same as sqlglot's translation of {self.source}, but for the spelling",
-                )
-            )
-        return found
 
-    def parsed(self, text: str, dialect: str | None) -> Any:
-        """The one statement of a text, None if it is another number of them, or none that is understood."""
-        with _silent("sqlglot"):
+    def parse(self, text: str, dialect: str | None) -> Any:
+        """The syntax tree of a text that is exactly one known statement, else None."""
+        with quiet_logger("sqlglot"):
             try:
-                found = self.tool.parse(text, read=dialect)
-            except (self.tool.errors.SqlglotError, *UNREAD):
+                trees = self.tool.parse(text, read=dialect)
+            except (self.tool.errors.SqlglotError, *PARSE_ERRORS):
                 return None
-        one = len(found) == 1 and found[0] is not None and not isinstance(found[0], self.tool.exp.Command)
-        return found[0] if one else None
+        single = len(trees) == 1 and trees[0] is not None
+        return trees[0] if single and not isinstance(trees[0], self.tool.exp.Command) else None
 
     def runs(self, row: Row) -> bool:
-        """Whether SQLite would run a query, or a query for a value, if its tables were there.
-
-        It is prepared, and not run.
-        """
-        exp, tree = self.tool.exp, self.parsed(row[self.column], self._dialect(row))
+        """Whether SQLite prepares a query, or a query for a value, on empty tables. It is not run."""
+        exp, tree = self.tool.exp, self.parse(row[self.column], self._dialect_of(row))
         if isinstance(tree, exp.Condition) and not isinstance(tree, exp.Query):
             tree = exp.select(tree).from_("x")  # a value alone
         if not isinstance(tree, exp.Query):
             return False
-        made = {cte.alias for cte in tree.find_all(exp.CTE)}
-        tables = [table for table in tree.find_all(exp.Table) if table.name and table.name not in made]
-        columns: dict[str, set[str]] = {table.name: {"x"} for table in tables}
-        called = {table.alias_or_name: table.name for table in tables}
-        for table in tables:  # SQLite has no schemas
-            table.set("db", None)
-            table.set("catalog", None)
-        for column in tree.find_all(exp.Column):
-            if column.name and (column.table in called or (tables and not column.table)):
-                columns[called.get(column.table, next(iter(columns)))].add(column.name)
-        with _silent("sqlglot"), closing(sqlite3.connect(":memory:")) as base:
+        tables = self._tables(tree)
+        with quiet_logger("sqlglot"), closing(sqlite3.connect(":memory:")) as database:
             try:
-                for name, names in columns.items():
-                    whole = {each.lower(): _quoted(each) for each in names}.values()
-                    base.execute(f"CREATE TABLE {_quoted(name)} ({', '.join(whole)})")
-                base.execute("EXPLAIN " + tree.sql("sqlite"))
-            except (sqlite3.Error, sqlite3.Warning, self.tool.errors.SqlglotError, *UNREAD):
+                for name, columns in tables.items():
+                    distinct = {column.lower(): _quote(column) for column in columns}.values()
+                    database.execute(f"CREATE TABLE {_quote(name)} ({', '.join(distinct)})")
+                database.execute("EXPLAIN " + tree.sql("sqlite"))
+            except (sqlite3.Error, sqlite3.Warning, self.tool.errors.SqlglotError, *PARSE_ERRORS):
                 return False
         return True
 
-    def translated(self, row: Row) -> bool:
-        """Whether a text is what sqlglot makes of `source`, both written as sqlglot writes."""
-        ours, other = self.parsed(row[self.column], self.named), self.parsed(row[self.source], self.source)
-        if ours is None or other is None:
+    def _tables(self, tree: Any) -> dict[str, set[str]]:
+        """The tables of a query and their columns; their schemas, which SQLite lacks, are removed from it."""
+        exp = self.tool.exp
+        local = {cte.alias for cte in tree.find_all(exp.CTE)}
+        tables = [table for table in tree.find_all(exp.Table) if table.name and table.name not in local]
+        columns: dict[str, set[str]] = {table.name: {"x"} for table in tables}
+        aliases = {table.alias_or_name: table.name for table in tables}
+        for table in tables:
+            table.set("db", None)
+            table.set("catalog", None)
+        for column in tree.find_all(exp.Column):
+            if column.name and (column.table in aliases or (tables and not column.table)):
+                columns[aliases.get(column.table, next(iter(columns)))].add(column.name)
+        return columns
+
+    def _dialect_of(self, row: Row) -> str | None:
+        dialect = row.get("dialect", self.dialect)
+        return None if dialect == ANY else dialect
+
+
+class Translations(Statements):
+    """Statements in two dialects, each in a column with the name of its dialect."""
+
+    def __init__(self, column: str, train: Sequence[str], source: str | None) -> None:
+        """`source` is the column that is translated, if the table has one."""
+        super().__init__(column, train, dialect=column)
+        self.source = source
+
+    @classmethod
+    def columns(cls, table: Table) -> list[str]:
+        return text_columns(table)
+
+    @classmethod
+    def for_column(cls, table: Table, column: str) -> Self:
+        source = next((name for name in cls.columns(table) if name != column), None)
+        return cls(column, table.train.column(column), source)
+
+    def more_metrics(self, rows: Sequence[Row]) -> list[RowMetric]:
+        metrics, source = super().more_metrics(rows), self.source
+        if source is not None and source in rows[0]:
+            metrics.append(
+                RowMetric(
+                    "translation correct",
+                    np.array([self._translation_correct(row, source) for row in rows], dtype=bool),
+                    f"the same as sqlglot's translation of {source}, but for the spelling",
+                )
+            )
+        return metrics
+
+    def _translation_correct(self, row: Row, source: str) -> bool:
+        """Whether a text is sqlglot's translation of the source, both in sqlglot's spelling."""
+        target, tree = self.parse(row[self.column], self.dialect), self.parse(row[source], source)
+        if target is None or tree is None:
             return False
-        with _silent("sqlglot"):
+        with quiet_logger("sqlglot"):
             try:
-                return ours.sql(self.named) == other.sql(self.named)
-            except (self.tool.errors.SqlglotError, *UNREAD):
+                return target.sql(self.dialect) == tree.sql(self.dialect)
+            except (self.tool.errors.SqlglotError, *PARSE_ERRORS):
                 return False
 
-    def _dialect(self, row: Row) -> str | None:
-        dialect = row.get("dialect", self.named)
-        return None if dialect == ANY else dialect
+
+def _quote(name: str) -> str:
+    """A name in SQLite's quotes, which allow any."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,6 +1,6 @@
 """Evaluators: each measures the samples of one modality, or of columns together, against real rows.
 
-Add one in a file of its own and name it in registry.py for its kinds of column.
+Add one in a file of its own and register it for its kind of column in registry.py.
 """
 
 from __future__ import annotations

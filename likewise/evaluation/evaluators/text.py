@@ -1,4 +1,4 @@
-"""Texts of the demos, judged by what is no model: shares of real rows and of a trigram stand beside."""
+"""TextMetrics: texts of a domain by its DomainCheck, beside held-out rows and a trigram model."""
 
 from __future__ import annotations
 
@@ -9,118 +9,120 @@ import numpy as np
 
 from likewise.core.errors import did_you_mean
 from likewise.data.table import Table
-from likewise.evaluation.domains.base import DomainCheck, Row, RowMetric, ToolError
+from likewise.evaluation.domains.base import COLUMN, DomainCheck, Row, RowMetric, ToolError
 from likewise.evaluation.domains.code import Functions
 from likewise.evaluation.domains.crystals import Crystals
 from likewise.evaluation.domains.molecules import Molecules
 from likewise.evaluation.domains.plays import Plays
 from likewise.evaluation.domains.proteins import Proteins
-from likewise.evaluation.domains.sql import Statements
+from likewise.evaluation.domains.sql import Statements, Translations
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.metrics.trigram import Trigram
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult
-from likewise.modalities.text import Text
 
-CHECKS: dict[str, type[DomainCheck]] = {
+DOMAIN_CHECKS: dict[str, type[DomainCheck]] = {  # data set -> the check of its texts
     "shakespeare": Plays,
     "python": Functions,
     "sql": Statements,
-    "dialects": Statements,
+    "dialects": Translations,
     "proteins": Proteins,
     "molecules": Molecules,
     "crystals": Crystals,
 }
-COLUMN = "text"  # that is judged, but of dialects, whose columns are two dialects
+MAX_TRIGRAM_LENGTH = 4000  # characters of a text of the baseline
 
 
 class TextMetrics:
-    """What is said of one column of a table of a demo, prepared once for any number of models."""
+    """The metrics of one column of texts, prepared once for any number of models."""
 
     def __init__(self, domain: str, table: Table, column: str = COLUMN, *, seed: int = 0) -> None:
-        """Raises ValueError for an unknown domain or column, ToolError for a tool that is not installed."""
-        if domain not in CHECKS:
-            raise ValueError(did_you_mean("domain", domain, CHECKS))
-        columns = check_metrics(domain, table)
+        """Raises ValueError for an unknown domain or column, ToolError if a tool is not installed."""
+        if domain not in DOMAIN_CHECKS:
+            raise ValueError(did_you_mean("domain", domain, DOMAIN_CHECKS))
+        columns = checkable_columns(domain, table)
         if column not in columns:
-            raise ValueError(did_you_mean(f"judged column of {domain}", column, columns))
+            raise ValueError(did_you_mean(f"checkable column of {domain}", column, columns))
         self.table, self.column, self.seed = table, column, seed
-        train = table.train.column(column)
-        if domain == "dialects":
-            other = next((name for name in columns if name != column), None)
-            self.check: DomainCheck = Statements(column, train, column, other)
-        else:
-            self.check = CHECKS[domain](column, train)
+        self.check = DOMAIN_CHECKS[domain].for_column(table, column)
 
-    def results(self, drawn: Sequence[Row]) -> list[MetricResult]:
-        """Lines on drawn rows: the same marks of real rows held out and of the trigram.
+    def results(self, samples: Sequence[Row]) -> list[MetricResult]:
+        """Row metrics of samples; the same of held-out rows and, as the baseline, of a trigram model.
 
-        The trigram knows none of the other columns; it stands in the drawn rows in the place of the text.
-        Raises ValueError if there is no row.
+        The trigram model knows no other column; its texts replace those of the samples. Raises ValueError if
+        there is no row.
         """
-        if not drawn:
-            raise ValueError("there is no text to judge; draw at least one")
+        if not samples:
+            raise ValueError("there is no text to check; sample at least one")
         rng = rng_of("texts", self.column, self.seed)
-        longest = max(1, *(len(row[self.column]) for row in drawn), self._longest)
-        letters = self._trigram.draw(len(drawn), seed=self.seed, longest=min(longest, 4000))
-        blind = [{**row, self.column: text} for row, text in zip(drawn, letters, strict=True)]
-        found = [self.check.row_metrics(rows) for rows in (drawn, self._real(drawn, rng), blind)]
-        return [
-            MetricResult(
-                f"{self.column}: {mark.name}",
-                *(_estimate(m, rng) for m in (mark, real, other)),
-                better=mark.better,
-                note=mark.note,
-                heading=mark.name * mark.name.startswith("valid"),
+        length = max(1, *(len(row[self.column]) for row in samples), self._train_length)
+        texts = self._trigram.sample(len(samples), seed=self.seed, max_length=min(length, MAX_TRIGRAM_LENGTH))
+        baseline = [{**row, self.column: text} for row, text in zip(samples, texts, strict=True)]
+        metrics = (
+            self.check.row_metrics(rows) for rows in (samples, self._real_rows(samples, rng), baseline)
+        )
+        results = []
+        for metric, *others in zip(*metrics, strict=True):
+            value, real, blind = (_estimate(m, rng) for m in (metric, *others))
+            results.append(
+                MetricResult(
+                    f"{self.column}: {metric.name}",
+                    value,
+                    real,
+                    blind,
+                    better=metric.better,
+                    note=metric.note,
+                    heading=metric.name * metric.name.startswith("valid"),
+                )
             )
-            for mark, real, other in zip(*found, strict=True)
-        ]
+        return results
 
-    def _real(self, drawn: Sequence[Row], rng: np.random.Generator) -> list[Row]:
-        """Rows held out, as many as were drawn or as there are, with the columns that drawn rows have."""
-        rows = rng.permutation(len(self.table.test))[: len(drawn)]
-        known = {name: self.table.test.column(name) for name in drawn[0]}
-        held = [{name: values[i] for name, values in known.items()} for i in rows]
-        return self.check.real(held, drawn, rng)
+    def _real_rows(self, samples: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+        """As many held-out rows as samples, or as there are, with the same columns."""
+        indices = rng.permutation(len(self.table.test))[: len(samples)]
+        columns = {name: self.table.test.column(name) for name in samples[0]}
+        rows: list[Row] = [{name: values[i] for name, values in columns.items()} for i in indices]
+        return self.check.comparable(rows, samples, rng)
 
     @cached_property
     def _trigram(self) -> Trigram:
         return Trigram(self.check.train)
 
     @cached_property
-    def _longest(self) -> int:
+    def _train_length(self) -> int:
         return min(1000, max(map(len, self.check.train)))
 
 
-def domain_check(
-    domain: str, drawn: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *, seed: int = 0
+def check_texts(
+    domain: str, samples: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *, seed: int = 0
 ) -> list[MetricResult]:
-    """Lines on texts, or rows with a text and what it was drawn for or with, of a demo's table.
+    """Metrics of texts, or of rows with a text and other columns, for the table of a data set.
 
-    `domain` is the name of the demo. Of `dialects` the column is a dialect, and a row has both. Raises
-    ValueError for a domain or column that is not known or no text, ToolError for a tool not installed.
+    `domain` is the name of the data set. Raises ValueError for an unknown domain or column or no text,
+    ToolError if a tool is not installed.
     """
-    rows = [{column: row} if isinstance(row, str) else row for row in drawn]
+    rows = [{column: row} if isinstance(row, str) else row for row in samples]
     return TextMetrics(domain, table, column, seed=seed).results(rows)
 
 
-def check_metrics(domain: str, table: Table) -> list[str]:
-    """The columns of a table of a demo that can be judged."""
-    texts = [n for n, column in table.columns.items() if isinstance(column, Text) and n != "concept"]
-    return texts if domain == "dialects" else [name for name in texts if name == COLUMN]
+def checkable_columns(domain: str, table: Table) -> list[str]:
+    """The columns of the table of a data set that its check can measure."""
+    return DOMAIN_CHECKS[domain].columns(table)
 
 
-def text_metrics(ground: ReferenceSet) -> tuple[list[TextMetrics], list[str]]:
-    """The judges of the targets of a formula, if the table is of such a demo; or why there is none."""
-    domain = ground.table.source
-    if domain not in CHECKS:
+def text_metrics(reference: ReferenceSet) -> tuple[list[TextMetrics], list[str]]:
+    """The metrics of the targets of a formula, if the table is of such a data set, and notes if there are none."""
+    table = reference.table
+    domain = table.source
+    if domain is None or domain not in DOMAIN_CHECKS:
         return [], []
-    columns = [name for name in check_metrics(domain, ground.table) if name in ground.targets]
+    columns = [name for name in checkable_columns(domain, table) if name in reference.targets]
     try:
-        return [TextMetrics(domain, ground.table, name, seed=ground.seed) for name in columns], []
+        return [TextMetrics(domain, table, name, seed=reference.seed) for name in columns], []
     except ToolError as error:
         return [], [str(error)]
 
 
-def _estimate(mark: RowMetric, rng: np.random.Generator) -> Estimate:
-    return share(mark.values) if mark.values.dtype == bool else bootstrap(np.mean, mark.values, rng=rng)
+def _estimate(metric: RowMetric, rng: np.random.Generator) -> Estimate:
+    values = metric.values
+    return share(values) if values.dtype == bool else bootstrap(np.mean, values, rng=rng)

@@ -1,4 +1,7 @@
-"""Features of values, in which distributions are compared: of pictures, of numbers, labels and texts."""
+"""Features of values, in which distributions are compared: of images, numbers, labels and texts.
+
+Add those of a modality with `@features_of.register`.
+"""
 
 from __future__ import annotations
 

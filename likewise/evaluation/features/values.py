@@ -1,6 +1,6 @@
-"""Features of the values of a column: a function a kind of column, and a default for all others.
+"""Features of the values of a column, by modality, with a default.
 
-Add one for a kind with `@features_of.register`, and what counts as a copy there with `@copy_distance.register`.
+Add those of a modality with `@features_of.register`, and its threshold for copies with `@copy_distance.register`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from likewise.modalities.text import Text
 
 @singledispatch
 def features_of(column: Modality, values: Sequence[Any]) -> np.ndarray:
-    """Values -> features in which distances mean something, (N, F) float32. Here: the tokens as `encode` has them.
+    """Values -> features in which distances are meaningful, (N, F) float32. By default the tokens of `encode`.
 
-    Of ids that is how often each stands in a value. Raises ValueError for a column without features.
+    Of categorical tokens these are the counts of each id. Raises ValueError for a column without features.
     """
     tokens, spec = column.encode_all(values).numpy(), column.spec
     if not spec.categorical:
         return tokens.reshape(len(tokens), -1).astype(np.float32)
-    return np.stack([np.bincount(row.ravel(), minlength=spec.classes or 0) for row in tokens]).astype(
-        np.float32
-    )
+    counts = [np.bincount(row.ravel(), minlength=spec.classes or 0) for row in tokens]
+    return np.stack(counts).astype(np.float32)
 
 
 @features_of.register
@@ -53,14 +52,14 @@ def _(column: Text, values: Sequence[Any]) -> np.ndarray:
 
 @features_of.register
 def _(column: Latent, values: Sequence[Any]) -> np.ndarray:
-    """Those of the values that are seen; an embedding has none of its own."""
+    """Those of the underlying column; an embedding has none."""
     if column.vectors:
         raise ValueError(f"there are no features of {column.kind}s")
     return features_of(column.base, values)
 
 
 def text_features(items: Sequence[str], *, size: int = 256) -> np.ndarray:
-    """Counts of the 1 to 4 characters that follow each other within words, hashed, and log(1 + length)."""
+    """Hashed counts of character n-grams within words, n = 1 to 4, and log(1 + length)."""
     hashed = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=size, dtype=np.float32)
     lengths = np.log1p([[len(item)] for item in items]).astype(np.float32)
     return np.concatenate([hashed.transform(items).toarray(), lengths], 1)
@@ -68,13 +67,13 @@ def text_features(items: Sequence[str], *, size: int = 256) -> np.ndarray:
 
 @singledispatch
 def copy_distance(column: Modality | None) -> tuple[float, str]:
-    """How near a copy is to a training row in these features, and that in words."""
+    """The largest distance of a copy to a training row in these features, and its description."""
     return 0.05, "within 0.05 standard deviations of a training row"
 
 
 @copy_distance.register
 def _(column: Text) -> tuple[float, str]:
-    return 1e-6, "of the length and the groups of letters of a training row"
+    return 1e-6, "with the length and the character n-grams of a training row"
 
 
 @copy_distance.register
@@ -84,4 +83,4 @@ def _(column: Latent) -> tuple[float, str]:
 
 @copy_distance.register
 def _(column: Image) -> tuple[float, str]:
-    return 0.05, "within 2.5 % of the pixels' range of a training row"
+    return 0.05, "within 2.5 % of the pixel range of a training row"

@@ -1,4 +1,7 @@
-"""Metrics: functions over arrays of features, ranks or probabilities, a file a metric, each with its interval."""
+"""Metrics: functions over arrays of features, ranks or probabilities, one file each, with intervals.
+
+Add one as a function that returns an `Estimate`; an evaluator calls it.
+"""
 
 from __future__ import annotations
 

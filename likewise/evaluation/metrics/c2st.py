@@ -1,7 +1,7 @@
-"""C2ST: can a classifier tell samples from real rows? (Lopez-Paz and Oquab, 2017)
+"""C2ST, the classifier two-sample test (Lopez-Paz and Oquab, 2017): can a classifier tell samples from real rows?
 
-The classifier is boosted trees, which see single columns, thresholds and their combinations; a linear one
-would take independent columns for real rows.
+The classifier is gradient-boosted trees, which model interactions of columns; a linear one could not tell
+independent columns from real rows.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def c2st(
     folds: int = 5,
     repeats: int = 200,
 ) -> Estimate:
-    """P(a sample looks more drawn than a real row does), features (N, F) and (M, F): 0.5 best, 1 worst.
+    """P(the classifier scores a sample above a real row), features (N, F) and (M, F): 0.5 best, 1 worst.
 
-    It is the area under the ROC curve on rows that the trees have not seen, averaged over the `folds` of a
-    cross-validation. `paired`: sample i was drawn for the sources of real row i, so the two are always in one
-    fold; else their equal sources would be a clue. The interval is a bootstrap over the judged rows, with the
-    trees as they are. Raises ValueError for fewer than 2 rows, or shapes that do not fit.
+    It is the area under the ROC curve on unseen rows, averaged over the `folds` of a cross-validation.
+    `paired`: sample i was conditioned on the sources of real row i, so the two are always in one fold; else
+    their equal sources would be a clue. The interval is a bootstrap over the scored rows with the trees
+    fixed. Raises ValueError for fewer than 2 rows, or shapes that do not match.
     """
     n, m = len(samples), len(real)
     if min(n, m) < 2 or samples.shape[1:] != real.shape[1:] or (paired and n != m):
@@ -35,16 +35,16 @@ def c2st(
             f"if paired; these are {samples.shape} and {real.shape}"
         )
     folds = min(folds, n, m)
-    mine = rng.permutation(n) % folds
-    theirs = mine if paired else rng.permutation(m) % folds
-    wins = [_wins(samples, real, mine == fold, theirs == fold) for fold in range(folds)]
+    sample_fold = rng.permutation(n) % folds
+    real_fold = sample_fold if paired else rng.permutation(m) % folds
+    wins = [_wins(samples, real, sample_fold == fold, real_fold == fold) for fold in range(folds)]
 
-    def area(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): how often each row comes
+    def area(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): multiplicity of each row
         areas = []
-        for fold, won in enumerate(wins):
-            a, b = u[mine == fold], v[theirs == fold]
+        for fold, matrix in enumerate(wins):
+            a, b = u[sample_fold == fold], v[real_fold == fold]
             if a.any() and b.any():
-                areas.append(a @ won @ b / (a.sum() * b.sum()))
+                areas.append(a @ matrix @ b / (a.sum() * b.sum()))
         return float(np.mean(areas)) if areas else 0.5
 
     values = []
@@ -55,10 +55,12 @@ def c2st(
     return Estimate(area(np.ones(n), np.ones(m)), float(low), float(high), n)
 
 
-def _wins(samples: np.ndarray, real: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Which sample of one fold looks more drawn than which real row, to trees of the others; 0.5: tie."""
-    x = np.concatenate([samples[~mine], real[~theirs]])
-    y = np.repeat([1, 0], [int((~mine).sum()), int((~theirs).sum())])
+def _wins(
+    samples: np.ndarray, real: np.ndarray, sample_test: np.ndarray, real_test: np.ndarray
+) -> np.ndarray:
+    """Whether each test sample scores above each real test row, for trees fit on the rest; 0.5 for a tie."""
+    x = np.concatenate([samples[~sample_test], real[~real_test]])
+    y = np.repeat([1, 0], [int((~sample_test).sum()), int((~real_test).sum())])
     trees = HistGradientBoostingClassifier(max_leaf_nodes=15, early_stopping=False, random_state=0).fit(x, y)
-    a, b = (trees.decision_function(part) for part in (samples[mine], real[theirs]))
+    a, b = (trees.decision_function(part) for part in (samples[sample_test], real[real_test]))
     return (a[:, None] > b) + 0.5 * (a[:, None] == b)

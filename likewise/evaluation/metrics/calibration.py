@@ -1,7 +1,4 @@
-"""Calibration: does a classifier know how sure it may be?
-
-Functions of log-probabilities (N, K) and true classes (N,).
-"""
+"""Calibration of a classifier: functions of log-probabilities (N, K) and true classes (N,)."""
 
 from __future__ import annotations
 
@@ -12,61 +9,69 @@ from likewise.evaluation.metrics.estimate import Estimate
 BINS = 15
 
 
-def log_loss(logs: np.ndarray, truth: np.ndarray) -> float:
+def log_loss(log_probs: np.ndarray, truth: np.ndarray) -> float:
     """The mean of -log P(true class), nats.
 
     >>> round(log_loss(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 4)      # -ln(0.5 x 0.75) / 2
     0.4904
     """
-    return -float(logs[np.arange(len(truth)), truth].mean())
+    return -float(log_probs[np.arange(len(truth)), truth].mean())
 
 
-def reliability(logs: np.ndarray, truth: np.ndarray, bins: int = BINS) -> list[tuple[float, float, int]]:
-    """Mean confidence, accuracy and number of rows in each bin of equally many rows, least confident first.
+def reliability(log_probs: np.ndarray, truth: np.ndarray, bins: int = BINS) -> list[tuple[float, float, int]]:
+    """Mean confidence, accuracy and number of rows of each bin, in order of confidence.
 
-    The confidence is the probability of the class that is taken; equal bins as in Nguyen and O'Connor (2015).
+    Confidence is the probability of the predicted class; bins have equally many rows (Nguyen and O'Connor, 2015).
     """
-    confidence, right = _taken(logs, truth)
+    confidence, correct = _predictions(log_probs, truth)
     parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(truth)))
-    return [(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]
+    return [(float(confidence[part].mean()), float(correct[part].mean()), len(part)) for part in parts]
 
 
-def ece(logs: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
+def ece(log_probs: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: the mean of |accuracy - confidence| over those bins (Naeini et al., 2015).
 
-    Noise alone makes it positive on few rows: hold it against `ece_floor`.
+    It is biased upwards on few rows: compare it with `ece_reference`.
     """
-    return _gap(*_taken(logs, truth), bins)
+    return _calibration_gap(*_predictions(log_probs, truth), bins)
 
 
 def ece_estimate(
-    logs: np.ndarray, truth: np.ndarray, *, rng: np.random.Generator, bins: int = BINS, repeats: int = 500
+    log_probs: np.ndarray,
+    truth: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    bins: int = BINS,
+    repeats: int = 500,
 ) -> Estimate:
     """`ece` with its bootstrap interval.
 
-    Rows that come twice make bins noisier, so that redrawn values lie above: they are moved back onto it.
+    Repeated rows make bins noisier and bias resampled values upwards, so the interval is centred on `ece`.
     """
-    confidence, right = _taken(logs, truth)
-    value, n = _gap(confidence, right, bins), len(truth)
-    drawn = [_gap(confidence[i], right[i], bins) for i in (rng.integers(n, size=n) for _ in range(repeats))]
-    low, high = np.quantile(drawn, [0.025, 0.975]) - np.mean(drawn) + value
+    confidence, correct = _predictions(log_probs, truth)
+    value, n = _calibration_gap(confidence, correct, bins), len(truth)
+    resamples = (rng.integers(n, size=n) for _ in range(repeats))
+    values = [_calibration_gap(confidence[i], correct[i], bins) for i in resamples]
+    low, high = np.quantile(values, [0.025, 0.975]) - np.mean(values) + value
     return Estimate(value, max(0.0, float(low)), float(high), n)
 
 
-def ece_floor(logs: np.ndarray, *, rng: np.random.Generator, bins: int = BINS, repeats: int = 200) -> float:
-    """The mean `ece` of as many rows whose classes are drawn from these very probabilities."""
-    confidence = np.exp(logs.max(1))
-    drawn = (rng.random(len(logs)) < confidence for _ in range(repeats))
-    return float(np.mean([_gap(confidence, right, bins) for right in drawn]))
+def ece_reference(
+    log_probs: np.ndarray, *, rng: np.random.Generator, bins: int = BINS, repeats: int = 200
+) -> float:
+    """The mean `ece` of a perfectly calibrated classifier: classes are sampled from these probabilities."""
+    confidence = np.exp(log_probs.max(1))
+    outcomes = (rng.random(len(log_probs)) < confidence for _ in range(repeats))
+    return float(np.mean([_calibration_gap(confidence, correct, bins) for correct in outcomes]))
 
 
-def _taken(logs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The probability of the likeliest class, (N,), and whether it is the true one, (N,) bool."""
-    return np.exp(logs.max(1)), logs.argmax(1) == truth
+def _predictions(log_probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The probability of the most likely class, (N,), and whether it is the true one, (N,) bool."""
+    return np.exp(log_probs.max(1)), log_probs.argmax(1) == truth
 
 
-def _gap(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+def _calibration_gap(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
     order = np.argsort(confidence, kind="stable")
-    gaps = (right[order] - confidence[order]).astype(np.float64)
+    gaps = (correct[order] - confidence[order]).astype(np.float64)
     starts = [part[0] for part in np.array_split(np.arange(len(gaps)), min(bins, len(gaps)))]
     return float(np.abs(np.add.reduceat(gaps, starts)).sum() / len(gaps))

@@ -1,4 +1,4 @@
-"""Estimate: a measured number with its interval. Every metric takes arrays and gives estimates."""
+"""Estimate: a number with its interval. Every metric takes arrays and returns estimates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def short(value: float) -> str:
 def bootstrap(
     statistic: Callable[..., float], *samples: np.ndarray, rng: np.random.Generator, repeats: int = 500
 ) -> Estimate:
-    """`statistic(*samples)` and its percentile interval, each (N, ...) redrawn on its own (Efron, 1979).
+    """`statistic(*samples)` and its percentile interval, each (N, ...) resampled on its own (Efron, 1979).
 
     >>> e = bootstrap(np.mean, np.arange(100.0), rng=np.random.default_rng(0))
     >>> e.value, e.n, 43 < e.low < 45, 54 < e.high < 56
@@ -52,7 +52,7 @@ def bootstrap(
 
 
 def share(hits: np.ndarray) -> Estimate:
-    """The share of hits (N,) with Wilson's interval (1927), honest at 0 and 1 where a bootstrap has no width.
+    """The share of hits (N,) with Wilson's interval (1927), which has a width at 0 and 1 too.
 
     >>> print(share(np.ones(100, bool)))
     1 [0.963, 1]

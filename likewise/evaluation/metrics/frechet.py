@@ -2,9 +2,9 @@
 
     d^2 = |m_a - m_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)                                             (1)
 
-(Dowson and Landau, 1982; as a metric of images Heusel et al., 2017). Measured on N rows it is too large by
-about c / N, with a c that depends on the model, so models must not be compared by it; the intercept of a line
-through (1 / N, d^2) is nearly free of that (Chong and Forsyth, 2020).
+(Dowson and Landau, 1982; as a metric of images Heusel et al., 2017). On N rows its bias is about c / N
+with a c that depends on the model, so models must not be compared by it; the intercept of a line through
+(1 / N, d^2) is nearly unbiased (Chong and Forsyth, 2020).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from likewise.evaluation.metrics.estimate import Estimate
 
-POINTS = 15  # sizes through which the line is laid
-SMALLEST = 0.25  # of the rows: below that many, in 64 dimensions, the bias is no longer c / N
+POINTS = 15  # sizes to which the line is fitted
+MIN_SHARE = 0.25  # of the rows: with fewer, in 64 dimensions, the bias is no longer c / N
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,21 @@ def frechet(a: np.ndarray, b: np.ndarray | Moments) -> float:
 
 
 def fd_infinity(a: np.ndarray, b: np.ndarray, *, rng: np.random.Generator, repeats: int = 30) -> Estimate:
-    """(1) of a (N, F) and b (M, F) as it would be for N without end: about 0 if they are alike.
+    """(1) of a (N, F) and b (M, F), extrapolated to infinite N: about 0 for equal distributions.
 
-    The line is laid through the distances of random parts of a, a quarter of it to all of it, from all of b,
-    whose own bias stays: M should be large, F at most 64. The width of the interval is that of a bootstrap
-    over a; its place is not, as a redrawn set has fewer different rows. Raises what `frechet` raises.
+    The line is fitted to the distances of random subsets of a, a quarter of it to all of it, from all of b,
+    whose own bias stays: M should be large, F at most 64. The interval has the width of a bootstrap over a but
+    is centred on the value, as a resample has fewer distinct rows. Raises what `frechet` raises.
     """
-    fixed = Moments.of(b) if len(b) > 1 else b
-    value = _intercept(a, fixed, rng)
-    redrawn = [_intercept(a[rng.integers(len(a), size=len(a))], fixed, rng) for _ in range(repeats)]
-    spread = 1.96 * float(np.std(redrawn))
+    target = Moments.of(b) if len(b) > 1 else b
+    value = _intercept(a, target, rng)
+    values = [_intercept(a[rng.integers(len(a), size=len(a))], target, rng) for _ in range(repeats)]
+    spread = 1.96 * float(np.std(values))
     return Estimate(value, value - spread, value + spread, len(a))
 
 
 def _intercept(a: np.ndarray, b: np.ndarray | Moments, rng: np.random.Generator) -> float:
-    sizes = np.unique(np.linspace(max(2, SMALLEST * len(a)), len(a), POINTS).astype(int))
+    sizes = np.unique(np.linspace(max(2, MIN_SHARE * len(a)), len(a), POINTS).astype(int))
     distances = [frechet(a[rng.permutation(len(a))[:size]], b) for size in sizes]
     if len(sizes) < 2:
         return distances[-1]

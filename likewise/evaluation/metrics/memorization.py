@@ -1,4 +1,4 @@
-"""Copies: are the samples training rows? Distances to the nearest, against those of real rows not seen."""
+"""Memorization: distances of samples to the nearest training rows, beside those of held-out rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 
 @dataclass(frozen=True)
 class Copies:
-    """What `copies` found. Distances d are root mean squares over features.
+    """The result of `copies`. Distances d are root mean squares over features.
 
-    ratio        median d(sample, train) / median d(test, train): well under 1 if the model repeats its rows
-    closer       share of samples nearer to train than 99 % of real rows are: 0.01 for real rows
+    ratio        median d(sample, train) / median d(test, train): well below 1 if training rows are repeated
+    closer       share of samples nearer to train than 99 % of held-out rows are: 0.01 for real rows
     exact        share of samples within the distance `exact` of a training row
-    exact_real   the same of real rows, as any set has twins of its own
-    nearer       P(d(sample, train) < d(sample, test)), as many rows of each: 0.5 if nothing is remembered
+    exact_real   the same of held-out rows, as any data set has near duplicates
+    nearer       P(d(sample, train) < d(sample, test)), as many rows of each: 0.5 without memorization
     """
 
     ratio: Estimate
@@ -39,14 +39,14 @@ def copies(
 ) -> Copies:
     """Compare features (N, F), (M, F) and (K, F); `exact` is 2.5 % of the range of pixels in [-1, 1].
 
-    `paired`: sample i was drawn for the sources of test row i, which is then not counted as its neighbour.
-    `nearer` may lie under 0.5 all the same, where held-out rows resemble each other more than training rows.
+    `paired`: sample i was conditioned on the sources of test row i, which then does not count as its
+    neighbour. `nearer` may still be below 0.5 where held-out rows resemble each other more than training rows.
     """
-    own, real = nearest(samples, train), nearest(test, train)
+    distances, real = nearest(samples, train), nearest(test, train)
     return Copies(
-        ratio=bootstrap(lambda a, b: np.median(a) / max(np.median(b), 1e-12), own, real, rng=rng),
-        closer=share(own < np.quantile(real, 0.01)),
-        exact=share(own < exact),
+        ratio=bootstrap(lambda a, b: np.median(a) / max(np.median(b), 1e-12), distances, real, rng=rng),
+        closer=share(distances < np.quantile(real, 0.01)),
+        exact=share(distances < exact),
         exact_real=share(real < exact),
         nearer=_nearer(samples, train[rng.permutation(len(train))[: len(test)]], test, paired, rng),
     )
@@ -54,30 +54,30 @@ def copies(
 
 def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Distance of each row of a (N, F) to the nearest row of b (M, F), (N,)."""
-    y, found = torch.as_tensor(b, dtype=torch.float32), []
+    y, chunks = torch.as_tensor(b, dtype=torch.float32), []
     for x in torch.as_tensor(a, dtype=torch.float32).split(256):
-        # cdist's |x|^2 + |y|^2 - 2xy is fast and finds the row, but a copy's distance must come out at 0
-        found.append((x - y[torch.cdist(x, y).argmin(1)]).norm(dim=1))
-    return torch.cat(found).numpy() / a.shape[1] ** 0.5
+        # cdist's |x|^2 + |y|^2 - 2xy is fast and accurate enough to choose the row, but the distance of a copy must be 0
+        chunks.append((x - y[torch.cdist(x, y).argmin(1)]).norm(dim=1))
+    return torch.cat(chunks).numpy() / a.shape[1] ** 0.5
 
 
 def _nearer(
-    samples: np.ndarray, seen: np.ndarray, unseen: np.ndarray, paired: bool, rng: np.random.Generator
+    samples: np.ndarray, train: np.ndarray, test: np.ndarray, paired: bool, rng: np.random.Generator
 ) -> Estimate:
-    """The share of samples nearer to `seen` than to `unseen`, with an interval over the choice of all three.
+    """The share of samples nearer to `train` than to `test`, with an interval over the choice of all three.
 
-    Its width is that of a bootstrap, its place is not: a redrawn set has fewer rows to be near to.
+    Its width is that of a bootstrap; it is centred on the value, as a resample has fewer rows to be near to.
     """
-    x, s, u = (torch.as_tensor(v, dtype=torch.float32) for v in (samples, seen, unseen))
-    to_seen, to_unseen = torch.cdist(x, s).numpy(), torch.cdist(x, u).numpy()
+    x, y, z = (torch.as_tensor(v, dtype=torch.float32) for v in (samples, train, test))
+    to_train, to_test = torch.cdist(x, y).numpy(), torch.cdist(x, z).numpy()
     if paired:
-        np.fill_diagonal(to_unseen, np.inf)
+        np.fill_diagonal(to_test, np.inf)
 
     def statistic(rows: np.ndarray, i: np.ndarray, j: np.ndarray) -> float:
-        a, b = to_seen[:, i].min(1)[rows], to_unseen[:, j].min(1)[rows]
+        a, b = to_train[:, i].min(1)[rows], to_test[:, j].min(1)[rows]
         return float(np.mean((a < b) + 0.5 * (a == b)))
 
-    whole = [np.arange(len(v)) for v in (samples, seen, unseen)]
+    whole = [np.arange(len(v)) for v in (samples, train, test)]
     value = statistic(*whole)
     spread = 1.96 * np.std([statistic(*(rng.choice(v, len(v)) for v in whole)) for _ in range(100)])
     return Estimate(value, max(0.0, float(value - spread)), min(1.0, float(value + spread)), len(samples))

@@ -1,7 +1,8 @@
-"""What a model does besides sampling, measured: inpainting, variations."""
+"""Metrics of what a model does besides sampling: inpainting, variations."""
 
 from __future__ import annotations
 
-from likewise.evaluation.tasks.inpainting import Holes
+from likewise.evaluation.tasks.inpainting import InpaintingTask
+from likewise.evaluation.tasks.variations import variations
 
-__all__ = ["Holes"]
+__all__ = ["InpaintingTask", "variations"]

@@ -1,7 +1,7 @@
-"""Variations: of a picture drawn through its embedding, what stays and what changes?
+"""Variations of an image, sampled through its embedding: what they share with it and what differs.
 
-Pictures are (N, H, W, C) in [-1, 1], variations (N, K, H, W, C), K of each. Likeness is the cosine of
-`edges`, features that no model was trained on.
+Images are (N, H, W, C) in [-1, 1], variations (N, K, H, W, C), K of each. Similarity is the cosine of
+`edge_features`, which are not trained.
 """
 
 from __future__ import annotations
@@ -11,86 +11,80 @@ from collections.abc import Callable
 import numpy as np
 
 from likewise.evaluation.features.image import edge_features
-from likewise.evaluation.metrics.estimate import bootstrap, share
+from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.reference import rng_of
 from likewise.evaluation.report import MetricResult
 
-GREY = 127.5  # levels of 255 in a unit of [-1, 1]
+LEVELS = 127.5  # of 255 in a unit of [-1, 1]
 Features = Callable[[np.ndarray], np.ndarray]
 
 
 def variations(
     originals: np.ndarray,
-    drawn: np.ndarray,
+    samples: np.ndarray,
     ceiling: np.ndarray | None = None,
     *,
     seed: int = 0,
-    space: Features = edge_features,
+    features: Features = edge_features,
 ) -> list[MetricResult]:
-    """A variation keeps what the original shows and changes the detail: each in two lines.
+    """Two metrics of what variations preserve of the original, and two of what they change.
 
-    `ceiling` (N, H, W, C), shown as of real rows, are the originals as near as the model can draw them, such
-    as upsampled from their small pictures. Chance is a variation of another original. Raises ValueError
-    unless there are two originals and two variations of each, of one shape.
+    `ceiling` (N, H, W, C), reported as of real rows, are the best possible samples, such as originals
+    upsampled from their small versions. Chance is a variation of another original. Raises ValueError unless
+    there are at least two originals and two variations of each, of one shape.
     """
-    n, k = drawn.shape[:2]
-    if n < 2 or k < 2 or originals.shape != drawn[:, 0].shape:
+    n, k = samples.shape[:2]
+    if n < 2 or k < 2 or originals.shape != samples[:, 0].shape:
         raise ValueError(
             "variations are measured on two originals or more with as many times two variations "
-            f"or more, of one shape, not {originals.shape} and {drawn.shape}"
+            f"or more, of one shape, not {originals.shape} and {samples.shape}"
         )
-    real, ours = _unit(space(originals)), _unit(space(drawn.reshape(-1, *drawn.shape[2:]))).reshape(n, k, -1)
-    best = None if ceiling is None else _unit(space(ceiling))
-    other = np.roll(np.arange(n), 1)  # another original
+    x = _unit(features(originals))  # (N, F)
+    y = _unit(features(samples.reshape(-1, *samples.shape[2:]))).reshape(n, k, -1)
+    best = None if ceiling is None else _unit(features(ceiling))
+    rows, other = np.arange(n), np.roll(np.arange(n), 1)  # another original
     rng = rng_of("variations", seed)
 
-    def line(
-        name: str, values: np.ndarray, real: np.ndarray | None, chance: np.ndarray, **more: str
-    ) -> MetricResult:
-        top = None if real is None else bootstrap(np.mean, real, rng=rng)
-        return MetricResult(
-            name, bootstrap(np.mean, values, rng=rng), top, None, float(chance.mean()), **more
-        )
+    def mean(values: np.ndarray) -> Estimate:
+        return bootstrap(np.mean, values, rng=rng)
 
-    found = (ours @ real.T).argmax(2) == np.arange(n)[:, None]  # (N, K)
-    hits = bootstrap(np.mean, found.mean(1), rng=rng)
-    top = None if best is None else share((best @ real.T).argmax(1) == np.arange(n))
+    nearest = mean(((y @ x.T).argmax(2) == rows[:, None]).mean(1))
+    best_nearest = None if best is None else share((best @ x.T).argmax(1) == rows)
     pairs = np.triu_indices(k, 1)
-    within, across = (
-        rmse(drawn[:, pairs[0]], drawn[rows][:, pairs[1]]).mean(1) for rows in (np.arange(n), other)
-    )
-    to_own, to_other = (rmse(drawn, originals[rows][:, None]).mean(1) for rows in (np.arange(n), other))
+    within, across = (rmse(samples[:, pairs[0]], samples[i][:, pairs[1]]).mean(1) for i in (rows, other))
+    to_own, to_other = (rmse(samples, originals[i][:, None]).mean(1) for i in (rows, other))
+    best_similarity = None if best is None else mean((best * x).sum(-1))
+    similarity = mean((y * x[:, None]).sum(-1).mean(1))
+    best_rmse = None if ceiling is None else mean(rmse(ceiling, originals))
     return [
         MetricResult(
             "original nearest",
-            hits,
-            top,
-            None,
-            1 / n,
-            "higher",
-            f"how often a variation is more like its original than like any of {n - 1} others",
+            nearest,
+            best_nearest,
+            chance=1 / n,
+            better="higher",
+            note=f"how often a variation is more similar to its original than to any of {n - 1} others",
         ),
-        line(
-            "likeness to the original",
-            (ours * real[:, None]).sum(-1).mean(1),
-            None if best is None else (best * real).sum(-1),
-            (ours * ours[other]).sum(-1),
+        MetricResult(
+            "similarity to the original",
+            similarity,
+            best_similarity,
+            chance=float((y * y[other]).sum(-1).mean()),
             better="higher",
             note="cosine of edges; chance: of variations of two originals",
         ),
-        line(
+        MetricResult(
             "RMSE to the original",
-            to_own,
-            None if best is None else rmse(ceiling, originals),
-            to_other,
+            mean(to_own),
+            best_rmse,
+            chance=float(to_other.mean()),
             better="as real",
             note="of pixels, in levels of 255; chance: to another original",
         ),
-        line(
+        MetricResult(
             "RMSE among variations",
-            within,
-            None,
-            across,
+            mean(within),
+            chance=float(across.mean()),
             better="higher",
             note="of one original: above 0 the detail changes; chance: of two originals",
         ),
@@ -98,8 +92,8 @@ def variations(
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Root mean square difference of pictures (..., H, W, C) in [-1, 1], in levels of 255: (...)."""
-    return GREY * np.sqrt(np.square(a - b).mean((-3, -2, -1)))
+    """Root mean square difference of images (..., H, W, C) in [-1, 1], in levels of 255: (...)."""
+    return LEVELS * np.sqrt(np.square(a - b).mean((-3, -2, -1)))
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""ClassifierPlan: the settings of `compare_classifiers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from likewise.core.errors import did_you_mean
+from likewise.families.registry import FAMILIES
+
+DIRECT = "autoregressive"  # family of P(Y | X)
+GENERATIVE = ("flow", "diffusion", "vae", "mixture")  # families of P(X | Y)
+
+
+@dataclass(frozen=True)
+class ClassifierPlan:
+    """How classifiers are trained and measured.
+
+    minutes      of training of each model, however many rows it has
+    seed         of the choice of rows, training, scores and intervals
+    sizes        training rows per class, each set part of the next; where a class has fewer, all it has
+    n            held-out rows that are classified; calibration: others, to fit the temperature of each model
+    draws, completions  of Bayes' rule, see Bayes.likelihoods
+    methods      families, of which "autoregressive" is the direct classifier (default all that there are)
+    options      of families, by family
+
+    Raises ValueError for sizes below 2 and unknown methods.
+    """
+
+    minutes: float
+    seed: int = 0
+    sizes: Sequence[int] = (5, 20, 100, 500)
+    n: int = 300
+    calibration: int = 100
+    draws: int = 2
+    completions: int = 2
+    methods: Sequence[str] | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.sizes or min(self.sizes) < 2:
+            raise ValueError("sizes are numbers of rows per class, at least 2")
+        for method in self.methods or ():
+            if method not in available_methods():
+                raise ValueError(did_you_mean("family to compare", method, available_methods()))
+
+
+def available_methods() -> list[str]:
+    """The families that can be compared."""
+    return [method for method in (DIRECT, *GENERATIVE) if method in FAMILIES]
