@@ -47,8 +47,8 @@ def rows_of(points: np.ndarray) -> list[dict[str, Any]]:
     return [{"x": float(x), "y": float(y)} for x, y in points]
 
 
-# The flow is by default on this plane in test_truth.py, the others on one in test files of their own.
-@pytest.fixture(params=mainly(["diffusion", "mixture"], SCORED))
+# By default the flow is on this plane in test_truth.py, and the others on one in test files of their own.
+@pytest.fixture(params=mainly(["mixture"], SCORED))
 def plane(request: pytest.FixtureRequest) -> Iterator[Model]:
     """A family trained on the plane, once for all tests."""
     family = request.param

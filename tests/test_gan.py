@@ -247,7 +247,7 @@ def test_all_of_eight_gaussians_are_drawn() -> None:
     assert counts.min() > 40 and counts.max() < 200, f"of 100 each: {counts}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # of tests that are all marked full
 def joint(world: Table) -> Model:
     model = Model("image, label | text", world.columns, "gan", width=64, depth=1)
     for _ in train(
@@ -260,6 +260,7 @@ def joint(world: Table) -> Model:
 THINGS = [i % 4 for i in range(80)]
 
 
+@pytest.mark.full
 def test_what_is_drawn_agrees_with_its_source(joint: Model) -> None:
     drawn = joint.sample([{"text": toy.WORDS[thing]} for thing in THINGS], batch=80)
     for column in ("image", "label"):
@@ -267,6 +268,7 @@ def test_what_is_drawn_agrees_with_its_source(joint: Model) -> None:
         assert found > 0.9, f"text -> {column}: {found:.2f}"
 
 
+@pytest.mark.full
 def test_draws_differ_and_all_things_are_drawn(joint: Model) -> None:
     drawn = joint.given(text=toy.WORDS[1]).sample(40)
     pictures = np.stack([np.asarray(row["image"], dtype=float) for row in drawn])
@@ -279,6 +281,7 @@ def test_draws_differ_and_all_things_are_drawn(joint: Model) -> None:
     assert toy.agreement([int(row["label"]) for row in drawn], "image", drawn) > 0.7  # chance is 0.25
 
 
+@pytest.mark.full
 def test_what_is_known_decides_the_rest(joint: Model) -> None:
     """A known label is a condition although no source says it, and truncation makes draws alike."""
     drawn = [

@@ -31,10 +31,9 @@ FORMULAS: dict[str, tuple[int, list[tuple[str, str]]]] = {
     "text | label": (200, [("label", "text")]),
     "number | label": (200, [("label", "number")]),
 }
-# What is learned by default: something by each family, each formula by one and by the quickest family.
+# What is learned by default: something by each family, everything by the quickest.
 OFTEN = [
     ("flow", EVERYTHING),
-    ("diffusion", "label, number | image"),
     ("autoregressive", "text | label"),
     *((family, "number | label") for family in ("autoregressive", "vae", "autoencoder")),
     ("diffusion", EVERYTHING),

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+from matrix import mainly
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -174,9 +175,10 @@ print(next(steps).step, next(steps).step)
 """
 
 
-@pytest.mark.parametrize(
-    "owner", ["", "cycle = [steps]; cycle.append(cycle); del steps", "toy.steps = steps"]
-)
+CYCLE = "cycle = [steps]; cycle.append(cycle); del steps"
+
+
+@pytest.mark.parametrize("owner", mainly([CYCLE], ["", CYCLE, "toy.steps = steps"]))
 def test_python_ends_quietly_while_a_generator_is_open(tmp_path: Path, owner: str) -> None:
     """A suspended run, of which Python clears the modules, neither prints an error nor writes a checkpoint."""
     result = subprocess.run(
