@@ -212,7 +212,7 @@ def test_train_goes_on(here: Path, capsys) -> None:
         (["--steps", "2"], "started with --steps 3, not 2"),
         (["--minutes", "2"], "started without --minutes"),
         (["things", "image | text"], "started with the formula image | label"),
-        (["digits"], "started with the source"),
+        (["digits"], "started with the data"),
         (["--by", "label"], "started without --by"),
         (["--skip-bad"], "started with --skip-bad no"),
     ],

@@ -278,7 +278,7 @@ def test_the_command_fills_a_text(model: Model, tmp_path: Path, capsys: pytest.C
     assert [line["prompt"] for line in lines] == [["abc", "gha"]] * 2 and lines[0]["text"] + "\n" == alone
     capsys.readouterr()
     for wrong, said in (
-        (["--box", "0,0,1,1"], "--box has no place beside"),
+        (["--box", "0,0,1,1"], "--box cannot be used with"),
         (["red"], "unexpected argument 'red' beside"),
     ):
         assert main([*words, *wrong]) == 1 and said in capsys.readouterr().err

@@ -23,13 +23,15 @@ from likewise.core.errors import did_you_mean
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
+NamedFunction = tuple[str, Callable[..., Any]]
+
 
 class Parser(argparse.ArgumentParser):
     """argparse with options from signatures, in named groups, and one-line errors that name the nearest option.
 
     >>> def sample(c, *, steps: int = 10): "steps  of the solver"
     >>> parser = Parser("sample")
-    >>> parser.add_signature_options("sampling", [sample])
+    >>> parser.add_signature_options("sampling", [("flow", sample)])
     >>> parser.values_of(parser.parse(["--steps", "8"]), "sampling")
     {'steps': 8}
     """
@@ -45,44 +47,54 @@ class Parser(argparse.ArgumentParser):
     def add_signature_options(
         self,
         group: str,
-        functions: Sequence[Callable[..., Any]],
+        functions: Sequence[NamedFunction],
         *,
         only: Container[str] | None = None,
         about: str | None = None,
     ) -> None:
         """Add an option for every parameter with a default; a name that several functions have is one option.
 
-        only   the names that become options; all unless given
-        about  a line below the title of the group in --help
+        functions  with the name of the owner of each, which precedes the description unless all owners have the option
+        only       the parameters that become options; all unless given
+        about      a line below the title of the group in --help
 
         The options have no default of their own: one that is not on the command line is left to the function.
         """
         options = self.add_argument_group(group, about)
-        names: set[str] = set()
-        for function in functions:
-            descriptions = parameter_descriptions(function.__doc__ or "")
-            for name, parameter in parameters(function).items():
-                if name in names or (only is not None and name not in only):
-                    continue
-                names.add(name)
-                default = parameter.default
-                shown = "" if default is None else f" (default {format_value(default)})"
-                options.add_argument(
-                    flag(name),
-                    dest=f"{group}.{name}",
-                    default=argparse.SUPPRESS,
-                    help=(descriptions.get(name, "") + shown).strip().replace("%", "%%"),
-                    **_value_reader(parameter.annotation),
-                )
+        having: dict[str, list[NamedFunction]] = {}  # parameter -> the functions that have it
+        for owner, function in functions:
+            for name in parameters(function):
+                if only is None or name in only:
+                    having.setdefault(name, []).append((owner, function))
+        everyone = {owner for owner, _ in functions}
+        for name, pairs in having.items():
+            function = pairs[0][1]
+            parameter = parameters(function)[name]
+            owners = list(dict.fromkeys(owner for owner, _ in pairs))
+            prefix = f"{', '.join(owners)}: " if len(owners) < len(everyone) else ""
+            description = parameter_descriptions(function.__doc__ or "").get(name, "")
+            default = "" if parameter.default is None else f" (default {format_value(parameter.default)})"
+            options.add_argument(
+                flag(name),
+                dest=f"{group}.{name}",
+                default=argparse.SUPPRESS,
+                help=f"{prefix}{description}{default}".strip().replace("%", "%%"),
+                **_value_reader(parameter.annotation),
+            )
 
     def add_sampling_options(self, argv: Sequence[str]) -> None:
         """Add the sampling options of the run or chain on the command line; without one those of a flow."""
         folders = (folder / word for word in argv for folder in (Path(), PRETRAINED))
         run = next(filter(is_run, folders), None)
         about = None if run else "Those of the family flow; name the RUN before --help for its own."
-        families = [family_class(name) for name in (family_names(run) if run else ["flow"])]
-        functions = [f for cls in families if hasattr(cls, "sample") for f in (cls.sample, cls.compute_copy)]
-        names = {name for cls in families for name in cls.sampling_options()}
+        families = {name: family_class(name) for name in (family_names(run) if run else ["flow"])}
+        names = {option for cls in families.values() for option in cls.sampling_options()}
+        functions = [
+            (name, function)
+            for name, cls in families.items()
+            if hasattr(cls, "sample")
+            for function in (cls.sample, cls.compute_copy)
+        ]
         self.add_signature_options("sampling", functions, only=names, about=about)
 
     def values_of(self, args: argparse.Namespace, group: str) -> dict[str, Any]:

@@ -65,10 +65,11 @@ class Image(Modality):
     def fit(
         cls, values: Iterable[PIL.Image.Image], *, size: int | None = None, channels: int | None = None
     ) -> Self:
-        """A square of `size` pixels with 1 or 3 `channels`. Raises ValueError for other options.
+        """Learn the size and the number of channels. Raises ValueError for options out of range.
 
-        Without `size`: that of the pictures if all have the same, of at most 64 pixels a side; else a square
-        of their median shorter side, at most 64. Without `channels`: 1 if every picture is grey, else 3.
+        size      pixels of each side of a square (default: the size of the pictures if all have the same, of at
+                  most 64 pixels a side, else their median shorter side, at most 64)
+        channels  1 for grey or 3 for colour (default: 1 if every picture is grey, else 3)
         """
         if size is not None and size < 1:
             raise ValueError(f"size={size}: a picture has at least 1 pixel a side")

@@ -61,11 +61,16 @@ class Text(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
-        """Learn a byte-pair vocabulary of `vocabulary` ids, and a `length` in tokens.
+        """Learn a byte-pair vocabulary and the length of texts.
 
-        Without `vocabulary`: plain bytes below 10 kB of text, else at most one merge for every 32 bytes and
-        4,096 in all. Without `length`: that of the longest of `values`. Raises ValueError if that is above
-        1,024 tokens, or for a `vocabulary` without room for every byte.
+        vocabulary  number of token ids (default: one for each byte for little text, else up to 4,096 byte pairs
+                    more)
+        length      maximum of tokens of a text, or of the window of a document (default: that of the longest
+                    text, 256 for documents)
+
+        The default vocabulary is of plain bytes below 10 kB of text, and else has at most one merge for every 32
+        bytes. Raises ValueError if a text has more than 1,024 tokens and no `length` is given, or for a
+        `vocabulary` without room for every byte.
         """
         size = sum(len(value.encode()) + 1 for value in values)
         if vocabulary is None:

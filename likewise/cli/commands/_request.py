@@ -77,7 +77,7 @@ def make_parser(command: str, description: str | None, usage: str, argv: Sequenc
     """A parser with the options that all these commands have; `words` describes the positional arguments."""
     parser = Parser(
         command,
-        f"{description} Sources of the model may be left out.",
+        f"{description} Sources of the formula may be left out.",
         usage=f"likewise {command} RUN {usage} [--given NAME=VALUE ...] [options]",
     )
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)

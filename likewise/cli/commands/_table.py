@@ -22,7 +22,7 @@ from likewise.modalities import KINDS, Modality
 from likewise.models.checkpoint import MODEL, RunError, is_chain, load_chain, load_state, resolve_run
 from likewise.models.model import Model
 
-SOURCE = (
+DATA = (
     f"a built-in data set ({', '.join(DATASETS)}), a folder of pictures or texts, a .txt or other text file, "
     "a .csv, .jsonl or .parquet file, or the name of a data set on the Hugging Face hub"
 )
@@ -61,8 +61,8 @@ def add_table_options(parser: Parser) -> None:
     )
     parser.add_signature_options(
         "data",
-        [*(kind.fit for kind in KINDS.values()), *DATASETS.values()],
-        about="How columns are read, and options of the built-in data sets.",
+        [*((name, kind.fit) for name, kind in KINDS.items()), *DATASETS.items()],
+        about="How columns of a kind are read, and options of the built-in data sets.",
     )
 
 
@@ -90,7 +90,7 @@ def open_table(
     It must have the columns of the formula. Columns that `like` has are read as they are there.
     """
     required = formula.columns if formula else None
-    table = Table.open(args.source, **table_options(args, parser), columns=required, like=like)
+    table = Table.open(args.data, **table_options(args, parser), columns=required, like=like)
     bad = table.skipped
     notes = [format_bad_rows(f"{len({b.row for b in bad})} rows are left out:", bad)] if bad else []
     print_notes(table.warnings + notes)

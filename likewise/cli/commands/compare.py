@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.cli.commands._table import SOURCE, add_table_options, add_view_option, add_views, open_table
+from likewise.cli.commands._table import DATA, add_table_options, add_view_option, add_views, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import format_duration
 from likewise.core.formula import Formula
@@ -26,13 +26,13 @@ LIKELIHOOD_ROWS, DRAWS = 100, 2
 
 
 def run(argv: Sequence[str]) -> int:
-    """`likewise compare SOURCE FORMULA`."""
+    """`likewise compare DATA FORMULA`."""
     parser = _make_parser()
     args = parser.parse(argv)
-    if args.source is None or args.formula is None:
+    if args.data is None or args.formula is None:
         raise ValueError('name the data and write a formula: likewise compare digits "image | label"')
     formula = Formula.parse(args.formula)
-    folder = args.out or Path("runs") / f"compare-{Path(args.source).stem or 'data'}"
+    folder = args.out or Path("runs") / f"compare-{Path(args.data).stem or 'data'}"
     table = add_views(open_table(args, parser, formula), formula, args.view)
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     result: Comparison | ClassifierComparison
@@ -61,9 +61,9 @@ def _make_parser() -> Parser:
         "compare",
         f"{__doc__} A formula of a single label with sources, such as `label | image`, compares classifiers: one "
         "trained directly, and Bayes' rule with the density of each family.",
-        usage="likewise compare SOURCE FORMULA [options]",
+        usage="likewise compare DATA FORMULA [options]",
     )
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA)
     parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | label"')
     parser.add_argument(
         "--families",

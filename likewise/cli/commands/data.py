@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.cli.commands._table import SOURCE, add_table_options, open_table
+from likewise.cli.commands._table import DATA, add_table_options, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.data.table import Table
@@ -17,9 +17,9 @@ NUM_ROWS, NUM_IMAGES, ACROSS = 5, 64, 8  # rows shown as text, rows on the sheet
 
 
 def run(argv: Sequence[str]) -> int:
-    """`likewise data SOURCE`."""
-    parser = Parser("data", __doc__, usage="likewise data SOURCE [options]")
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    """`likewise data DATA`."""
+    parser = Parser("data", __doc__, usage="likewise data DATA [options]")
+    parser.add_argument("data", metavar="DATA", help=DATA)
     parser.add_argument(
         "--preview",
         type=Path,
@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse(argv)
     table = open_table(args, parser)
     print(
-        f"{args.source}: {len(table):,} rows, {len(table.train):,} for training and "
+        f"{args.data}: {len(table):,} rows, {len(table.train):,} for training and "
         f"{len(table.test):,} held out\n"
     )
     columns = [(name, column.kind, column.describe()) for name, column in table.columns.items()]
@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         images.save(images.sheet(table.columns, rows, names, captions, ACROSS), args.preview)
         print(f"pictures: {args.preview}\n")
     formula = shlex.quote(suggest_formula(table))
-    print(f"to train a model of it:\n  likewise train {shlex.quote(args.source)} {formula}")
+    print(f"to train a model of it:\n  likewise train {shlex.quote(args.data)} {formula}")
     return 0
 
 

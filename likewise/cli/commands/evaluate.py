@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         metavar="OPTION[=V1,V2,...]",
         help="instead of a report: fidelity and diversity for several values of a sampling option, with a plot",
     )
-    parser.add_signature_options("evaluation", [evaluate])
+    parser.add_signature_options("evaluation", [("evaluate", evaluate)])
     parser.add_sampling_options(argv)
     args = parser.parse(argv)
     return _sweep(args, parser) if args.sweep else _evaluate(args, parser)

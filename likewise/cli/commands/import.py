@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--data",
-        metavar="SOURCE",
+        metavar="DATA",
         help="texts that `likewise evaluate` uses, and `likewise train --from` unless it names others",
     )
     args = parser.parse(argv)

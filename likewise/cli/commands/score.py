@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from likewise.cli.commands._request import RUN
-from likewise.cli.commands._table import SOURCE, add_table_options, open_table
+from likewise.cli.commands._table import DATA, add_table_options, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.core.files import atomic_write
@@ -25,10 +25,10 @@ NUM_ROWS = 5  # that are printed
 
 
 def run(argv: Sequence[str]) -> int:
-    """`likewise score RUN SOURCE`."""
-    parser = Parser("score", __doc__, usage="likewise score RUN SOURCE [--out FILE.jsonl] [options]")
+    """`likewise score RUN DATA`."""
+    parser = Parser("score", __doc__, usage="likewise score RUN DATA [--out FILE.jsonl] [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("data", metavar="DATA", help=DATA)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="a .jsonl that is written, with a line for each row"
     )
@@ -50,17 +50,17 @@ def run(argv: Sequence[str]) -> int:
     table = open_table(args, parser, model.formula, model.columns)
     if missing := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
         raise ValueError(
-            f"{args.source} has no column {missing[0]!r}, which is a target of the model; "
+            f"{args.data} has no column {missing[0]!r}, which is a target of the model; "
             f"it has {', '.join(table.kinds)}"
         )
     rows, numbers = rows_to_score(model, table)
     scores, kind = score_rows(model, rows, args.seed)
     for name in (View.parse(name).column for name in model.sources):
         if name not in table.kinds:
-            print(f"{args.source} has no column {name!r}: every row is scored without it", file=sys.stderr)
+            print(f"{args.data} has no column {name!r}: every row is scored without it", file=sys.stderr)
     unit = next(n for n in ("bits/byte", "bits/dim") if n in scores[0])
     mean = np.mean([score[unit] for score in scores])
-    print(f"P({model.formula}), {args.source}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
+    print(f"P({model.formula}), {args.data}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
     names = model.formula.columns
     lines = [
         [
@@ -87,7 +87,7 @@ def rows_to_score(model: Model, table: Table) -> tuple[list[Row], list[int]]:
     if documents:
         rows = table.documents(documents[0])
         return rows, list(range(len(rows)))
-    return [table[i] for i in range(len(table))], list(table.numbers())
+    return [table[i] for i in range(len(table))], list(table.row_numbers())
 
 
 def score_rows(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[dict[str, float]], str]:

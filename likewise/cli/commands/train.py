@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.cli.commands._table import (
-    SOURCE,
+    DATA,
     add_table_options,
     add_view_option,
     add_views,
@@ -32,6 +32,7 @@ from likewise.data.datasets import DATASETS
 from likewise.data.table import Table
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
+from likewise.modalities.latent import base_of
 from likewise.models.checkpoint import RunError, load_state, resolve_run
 from likewise.models.model import Model
 from likewise.training.plan import Plan
@@ -40,7 +41,7 @@ MINUTES = 10.0  # without --minutes and --steps
 
 
 def run(argv: Sequence[str]) -> int:
-    """`likewise train SOURCE FORMULA`."""
+    """`likewise train DATA FORMULA`."""
     parser, args = _parse(argv)
     folder = _run_folder(args)
     model, table, plan = _resume(parser, args, folder) if args.resume else _begin(parser, args)
@@ -84,8 +85,14 @@ def example_sources(model: Model, table: Table) -> str:
     if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):
         endings = "".join(f", {row[n]} {n}" for n, column in columns.items() if column.role == "class")
         return " " + shlex.quote(row[texts[0]] + endings)
-    values = {n: f"{View.parse(n).column}{c.suffix}" if c.visual else str(row[n]) for n, c in columns.items()}
-    return "".join(f" --given {shlex.quote(f'{n}={value}')}" for n, value in values.items())
+    words = []
+    for name, column in columns.items():
+        base = base_of(
+            column
+        )  # the values of the row are those of the column itself, also behind an embedding
+        value = f"{View.parse(name).column}{base.suffix}" if base.visual else row[name]
+        words.append(f" --given {shlex.quote(f'{name}={value}')}")
+    return "".join(words)
 
 
 # ---- the command line
@@ -105,11 +112,11 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     parser = Parser(
         "train",
         f"{__doc__} Without --minutes and --steps it takes {MINUTES:g} minutes.",
-        usage="likewise train SOURCE FORMULA [options]\n"
-        "       likewise train [SOURCE] --from RUN --out RUN [options]\n"
+        usage="likewise train DATA FORMULA [options]\n"
+        "       likewise train [DATA] --from RUN --out RUN [options]\n"
         "       likewise train --resume --out RUN [options]",
     )
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("data", nargs="?", metavar="DATA", help=DATA)
     parser.add_argument(
         "formula",
         nargs="?",
@@ -138,11 +145,11 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         action="store_true",
         help="continue an interrupted run with its options; --minutes or --steps may be increased",
     )
-    parser.add_signature_options("training", [Plan])
+    parser.add_signature_options("training", [("Plan", Plan)])
     families = [family] if family else ["flow", "autoregressive"]
     parser.add_signature_options(
         "family",
-        [family_class(name).__init__ for name in families],
+        [(name, family_class(name).__init__) for name in families],
         about=f"Options of {' and '.join(families)}. --family NAME --help lists those of another family.",
     )
     add_table_options(parser)
@@ -156,21 +163,21 @@ def _run_folder(args: Namespace) -> Path:
         return Path(args.out)
     if args.first:
         raise ValueError(f"give the folder of the new run: likewise train --from {args.first} --out RUN")
-    if args.resume and not args.source:
+    if args.resume and not args.data:
         raise ValueError("name the run to continue: likewise train --resume --out RUN")
-    return Path("runs") / (Path(args.source).resolve().stem if args.source else "model")
+    return Path("runs") / (Path(args.data).resolve().stem if args.data else "model")
 
 
-def _missing_arguments(source: str | None) -> str:
+def _missing_arguments(data: str | None) -> str:
     """The message for a command line that lacks the data or the formula."""
-    if source is None:
+    if data is None:
         return 'name the data and write a formula, such as: likewise train icons "image | text"'
-    if "|" in source:
-        return f"name the data before the formula: likewise train DATA {shlex.quote(source)}"
-    data = shlex.quote(source)
+    if "|" in data:
+        return f"name the data before the formula: likewise train DATA {shlex.quote(data)}"
+    word = shlex.quote(data)
     return (
-        f'write a formula after the data, such as: likewise train {data} "image | text"; '
-        f"`likewise data {data}` shows the columns"
+        f'write a formula after the data, such as: likewise train {word} "image | text"; '
+        f"`likewise data {word}` shows the columns"
     )
 
 
@@ -181,8 +188,8 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     """A new run. What can be checked without the data is checked before it is read."""
     if args.first:
         return _begin_from(parser, args)
-    if args.source is None or args.formula is None:
-        raise ValueError(_missing_arguments(args.source))
+    if args.data is None or args.formula is None:
+        raise ValueError(_missing_arguments(args.data))
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
     table = add_views(open_table(args, parser, formula), formula, args.view)
     options = parser.values_of(args, "family")
@@ -200,14 +207,14 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         )
     if args.view:
         raise RunError(f"{args.first} has the models that it sees columns through; leave --view out")
-    if not args.source and any(options.values()):
+    if not args.data and any(options.values()):
         raise ValueError("options of the data without the data: name it before the other options")
-    dataset = parameters(DATASETS[args.source]) if args.source in DATASETS else {}
+    dataset = parameters(DATASETS[args.data]) if args.data in DATASETS else {}
     fixed = {name for kind in KINDS.values() for name in kind.options()} - dataset.keys()
     if refused := [name for name in options["options"] if name in fixed]:
         raise RunError(f"{args.first} reads columns as it did before; leave {flag(refused[0])} out")
     model = Model.load(resolve_run(args.first), **parser.values_of(args, "family"))
-    if args.source:
+    if args.data:
         table = open_table(args, parser, formula, model.columns)
     else:
         table = Table.open(**training_table_options(args.first, state))
@@ -259,10 +266,10 @@ def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], dat
     for name, value in options.items():
         if value is not None and value is not False:
             _check_same(folder, flag(name), value, data.get(name))
-    if args.source:
-        path = str(Path(args.source).expanduser().resolve())
-        source = path if path == data["source"] else args.source
-        _check_same(folder, "the source", source, data["source"])
+    if args.data:
+        path = str(Path(args.data).expanduser().resolve())
+        source = path if path == data["source"] else args.data
+        _check_same(folder, "the data", source, data["source"])
 
 
 def _check_same(folder: Path, what: str, value: Any, before: Any) -> None:
