@@ -18,7 +18,7 @@ from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.formula import FormulaError
 from likewise.core.spec import Spec
-from likewise.data.encoders import ENCODERS, FrozenEncoder, _opened
+from likewise.data.encoders import ENCODERS, FrozenEncoder, _encoder
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import evaluate
 from likewise.models.checkpoint import RunError
@@ -136,7 +136,7 @@ def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest
     )
     assert [path.name for path in sorted(Path("run").iterdir())] == ["model.json", "weights.safetensors"]
     save_file(weights(1), package / "model.safetensors")
-    _opened.cache_clear()
+    _encoder.cache_clear()
     with pytest.raises(
         RunError, match="run cannot be read: the frozen encoder minilm is another than before"
     ):
@@ -154,7 +154,7 @@ def test_the_package_that_is_missing_is_named(package: Path, monkeypatch: pytest
 def test_codes_are_scaled_up_to_the_end_and_zero_after_it(package: Path) -> None:
     table = coloured().add_views("image | text@minilm")
     column, tokens = table.columns["text@minilm"], table.train.encoded("text@minilm")
-    assert column.spec == Spec((6,), width=9, padded=True) and column.kind == "text"
+    assert column.spec == Spec((6,), width=9, padded=True, axes=("token",)) and column.kind == "text"
     used = tokens[..., -1] > 0
     assert set(used.sum(1).tolist()) == {3, 4, 6} and not tokens[~used].any()
     assert tokens[used][:, :-1].mean(0).abs().max() < 1e-4

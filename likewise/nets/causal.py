@@ -119,9 +119,9 @@ class CausalTransformer(CausalBackbone):
         super().__init__(specs, width, width // default_heads(width))
         self.windowed = specs[0].windowed
         self.start = nn.Parameter(torch.randn(width))
-        self.position_embedding = None if self.windowed else nn.Parameter(0.3 * torch.randn(sum(self.sizes), width))
-        extra = extra_positions and not self.windowed
-        self.extra_position_embedding = nn.Parameter(0.3 * torch.randn(extra_positions, width)) if extra else None
+        self.position_embedding = None if self.windowed else _position_embedding(sum(self.sizes), width)
+        extra = 0 if self.windowed else extra_positions
+        self.extra_position_embedding = _position_embedding(extra, width) if extra else None
         self.condition = nn.Parameter(torch.randn(1, width))
         self.blocks = ModuleList(Block(width) for _ in range(depth))
         grids = [spec.grid for spec in specs]
@@ -142,7 +142,9 @@ class CausalTransformer(CausalBackbone):
     def add_positions(self, tokens: Tensor, positions: Tensor | slice) -> Tensor:
         if self.position_embedding is None:
             return norm(tokens)
-        embedding = self.position_embedding if self.extra_position_embedding is None else torch.cat([self.position_embedding, self.extra_position_embedding])
+        embedding: Tensor = self.position_embedding
+        if self.extra_position_embedding is not None:
+            embedding = torch.cat([embedding, self.extra_position_embedding])
         return norm(tokens) + embedding[positions]
 
     def conditioned_blocks(self, context: EncodedContext) -> list[BlockFn]:
@@ -214,6 +216,10 @@ class IncrementalState:
         self.bias[..., self.sources :] = 0
         self.length, self.next_input = self.sources, self.causal.start_tokens(len(tokens))
         self.prefill(tokens)
+
+
+def _position_embedding(positions: int, width: int) -> nn.Parameter:
+    return nn.Parameter(0.3 * torch.randn(positions, width))
 
 
 def _causal_bias(sources: int, tokens: int, like: Tensor) -> Tensor:
