@@ -17,6 +17,7 @@ from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Modality, Row
 from likewise.models.model import Model
+from likewise.models.pipeline import Pipeline
 
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {  # by the name of the option
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),
@@ -162,7 +163,7 @@ class Sweep:
 
 
 def sweep(
-    model: Model,
+    model: Model | Pipeline,
     table: Table,
     option: str,
     values: Sequence[Any] | None = None,
@@ -175,13 +176,11 @@ def sweep(
     """Sample for n held-out rows with each of `values` of an option (default `trial_values`).
 
     All values share their seeds, so that the option alone makes a difference. Raises ValueError for an option
-    that the family lacks, with the nearest, and what `evaluate` raises.
+    that the model lacks, with the nearest, and what `evaluate` raises.
     """
-    parameters = type(model.family).sampling_options()
+    parameters = model.sampling_options()
     if option not in parameters:
-        raise ValueError(
-            did_you_mean(f"sampling option of the family {model.family_name}", option, parameters)
-        )
+        raise ValueError(did_you_mean("sampling option", option, parameters))
     values = trial_values(option, parameters[option]) if values is None else list(values)
     table = table.with_views(model.columns)
     evaluator = Evaluator(model.formula, table, n=n, seed=seed)
