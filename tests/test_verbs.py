@@ -232,7 +232,9 @@ def test_not_the_one_of_two_is_the_other(family: str) -> None:
         {"image": "image", "text": "text"},
         holdout=0.0,
     )
-    model = learned(two, family, 700, "two", drop=0.5)  # half of the rows show what no source looks like
+    model = learned(
+        two, family, 700, "two", source_dropout=0.5
+    )  # half of the rows show what no source looks like
     for thing, other in ((0, 3), (3, 0)):
         drawn = model.sample([{}] * 40, negative={"text": toy.WORDS[thing]}, guidance=6.0)
         assert toy.agreement([other] * 40, "image", drawn) > 0.9
