@@ -12,7 +12,7 @@ import time
 
 from likewise import Table
 from likewise.cli.formatting import align_columns
-from likewise.evaluation.evaluators.text import CHECKS, check_metrics, domain_check
+from likewise.evaluation.evaluators.text import DOMAIN_CHECKS, check_texts, checkable_columns
 from likewise.evaluation.reference import rng_of
 from likewise.evaluation.report import MetricResult
 
@@ -23,13 +23,13 @@ def lines(domain: str, table: Table, n: int, seed: int) -> list[MetricResult]:
     """The judge's lines on rows held out."""
     test = table.test
     rows = [test[int(i)] for i in rng_of("rows", seed).permutation(len(test))[:n]]
-    columns = check_metrics(domain, table)
-    return [line for column in columns for line in domain_check(domain, rows, table, column, seed=seed)]
+    columns = checkable_columns(domain, table)
+    return [line for column in columns for line in check_texts(domain, rows, table, column, seed=seed)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("domain", nargs="+", choices=list(CHECKS))
+    parser.add_argument("domain", nargs="+", choices=list(DOMAIN_CHECKS))
     parser.add_argument("--n", type=int, default=200, help="rows, at most (default 200)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -38,7 +38,7 @@ from likewise.evaluation.features.values import text_features
 from likewise.evaluation.metrics.agreement import Classifier
 from likewise.evaluation.metrics.density_coverage import density_coverage
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
-from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.evaluation.metrics.kid import kid, kid_reference
 from likewise.training.process import tune_malloc
 from likewise.viz.grid import image_grid
 from likewise.viz.images import save
@@ -175,7 +175,7 @@ class Judge:
         self.near = {name: space(self.held) for name, space in self.spaces.items()}
         for name, space in self.spaces.items():
             few = [real[i] for i in self._rng().permutation(len(real))[:samples]]
-            self.real[f"KID of {name}"] = kid_floor(space(few), self.near[name], samples, rng=self._rng())
+            self.real[f"KID of {name}"] = kid_reference(space(few), self.near[name], samples, rng=self._rng())
         self.real["density"], self.real["coverage"] = self._balls(few)
 
     def _spaces(self) -> dict[str, Callable[[Values], np.ndarray]]:

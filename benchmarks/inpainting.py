@@ -32,7 +32,7 @@ from likewise.core.batch import Context
 from likewise.core.files import atomic_write
 from likewise.core.known import KnownParts
 from likewise.core.rng import Rng
-from likewise.evaluation.tasks.inpainting import Holes
+from likewise.evaluation.tasks.inpainting import InpaintingTask
 from likewise.generation.denoising.denoiser import Denoiser
 from likewise.generation.denoising.guidance import classifier_free_guidance
 from likewise.generation.denoising.paths import add_noise
@@ -94,13 +94,13 @@ WAYS: dict[str, tuple[float, Way]] = {  # share of training rows with known part
 
 
 @torch.no_grad()
-def fill(model: Model, exam: Holes, texts: Sequence[str], way: Way, steps: int, seed: int) -> Pictures:
+def fill(model: Model, task: InpaintingTask, texts: Sequence[str], way: Way, steps: int, seed: int) -> Pictures:
     """Every hole, filled in for the texts; draw i depends on (seed, i) alone."""
     drawn: Pictures = []
     for rows in torch.arange(len(texts)).split(64):
         rng = Rng(rows.tolist(), "sample", seed, device=model.device)
-        value = model.encode("image", [exam.rows[i]["image"] for i in rows.tolist()])
-        mask = torch.from_numpy(~exam.holes[rows.numpy()]).flatten(1).to(model.device)
+        value = model.encode("image", [task.rows[i]["image"] for i in rows.tolist()])
+        mask = torch.from_numpy(~task.holes[rows.numpy()]).flatten(1).to(model.device)
         c = model.context([{"text": texts[i]} for i in rows.tolist()])
         tokens = way(model, c, KnownParts({"image": value}, {"image": mask}), rng, steps)
         drawn += model.columns["image"].decode_all(tokens.cpu())
@@ -108,16 +108,16 @@ def fill(model: Model, exam: Holes, texts: Sequence[str], way: Way, steps: int, 
 
 
 def measured(
-    models: dict[float, Model], exam: Holes, kind: str, args: argparse.Namespace
+    models: dict[float, Model], task: InpaintingTask, kind: str, args: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], dict[str, tuple[Pictures, Pictures]]]:
     """A line for each way and number of steps, and the pictures of the most steps."""
-    lines, shown = [{"hole": kind, "way": "training rows, or chance", **exam.real()}], {}
+    lines, shown = [{"hole": kind, "way": "training rows, or chance", **task.real()}], {}
     for name, (share, way) in WAYS.items():
         for steps in args.steps:
             began = time.perf_counter()
             own, other = (
-                fill(models[share], exam, texts, way, steps, args.seed)
-                for texts in (exam.texts, exam.other_texts)
+                fill(models[share], task, texts, way, steps, args.seed)
+                for texts in (task.texts, task.other_texts)
             )
             took = (time.perf_counter() - began) / (2 * len(own))
             lines.append(
@@ -126,22 +126,22 @@ def measured(
                     "way": name,
                     "steps": steps,
                     "100 drawn, s": round(100 * took, 3),
-                    **exam.measures(own, other),
+                    **task.metrics(own, other),
                 }
             )
             shown[name] = own, other
     return lines, shown
 
 
-def sheet(exam: Holes, shown: dict[str, tuple[Pictures, Pictures]], count: int = 8) -> PIL.Image.Image:
+def sheet(task: InpaintingTask, shown: dict[str, tuple[Pictures, Pictures]], count: int = 8) -> PIL.Image.Image:
     """A line a row: as it was, with a hole, and for each way filled with its own text and with another's."""
     images, captions = [], []
-    for i in range(0, len(exam.rows), max(1, len(exam.rows) // count))[:count]:
-        images += exam.before(i)
+    for i in range(0, len(task.rows), max(1, len(task.rows) // count))[:count]:
+        images += task.thumbnails(i)
         captions += ["", ""]
         for name, (own, other) in shown.items():
             images += [own[i], other[i]]
-            captions += [f"{exam.texts[i]} ({name})", f"{exam.other_texts[i]} ({name})"]
+            captions += [f"{task.texts[i]} ({name})", f"{task.other_texts[i]} ({name})"]
     return image_grid([image.convert("RGB") for image in images], columns=2 + 2 * len(shown), captions=captions)
 
 
@@ -181,11 +181,11 @@ def main() -> None:
     models, notes = learned(table, args)
     lines: list[dict[str, Any]] = []
     for kind in args.holes:
-        exam = Holes(table, args.n, kind, seed=args.seed)
-        found, shown = measured(models, exam, kind, args)
+        task = InpaintingTask(table, args.n, kind, seed=args.seed)
+        found, shown = measured(models, task, kind, args)
         print(table_of(found), end="\n\n", flush=True)
         lines += found
-        save(sheet(exam, shown), args.out.with_name(f"{args.out.stem}_{kind}.png"))
+        save(sheet(task, shown), args.out.with_name(f"{args.out.stem}_{kind}.png"))
     about = {"setting": vars(args), "threads": torch.get_num_threads(), "training": notes, "lines": lines}
     atomic_write(args.out, json.dumps(about, indent=1, default=plain).encode())
     print(f"{args.out} and what is beside it")

@@ -24,11 +24,11 @@ from family_peers import sheet, show
 from likewise import Model, Plan, Table, train
 from likewise.core.files import atomic_write
 from likewise.core.formula import Formula
-from likewise.evaluation.evaluators.image import ImageMetrics
-from likewise.evaluation.features.image import edge_features, random_conv_features
+from likewise.evaluation.evaluators.image import FEATURES, ImageMetrics
+from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.evaluation.metrics.kid import kid
-from likewise.evaluation.reference import ReferenceSet, pictures_of
+from likewise.evaluation.reference import ReferenceSet, encode_images
 from likewise.training.process import tune_malloc
 from likewise.viz.images import save
 
@@ -64,7 +64,7 @@ class Judge:
         self.table = table
         self.reference = ReferenceSet.choose(table, Formula.parse("image | text"), n, 1, seed)
         self.images = ImageMetrics(self.reference, "image", 1000, "concept", main=True, alone=False)
-        self.texts, self.truth = self.reference.held("text"), self.reference.held("image")
+        self.texts, self.truth = self.reference.test_values("text"), self.reference.test_values("image")
 
     def __call__(self, drawn: Pictures) -> dict[str, Estimate]:
         """KIDs and coverage against the real pictures, and the rank of the true one among 1,000 others."""
@@ -82,15 +82,14 @@ class Judge:
         return kid(x, real, rng=self.reference.rng("pilot"), paired=True, repeats=2).value
 
     def _seen(self, drawn: Pictures) -> np.ndarray:
-        return pictures_of(self.table, "image", drawn)
+        return encode_images(self.table, "image", drawn)
 
     def _measured(self, drawn: Pictures) -> dict[str, tuple[Estimate, Estimate | None]]:
         """Measure -> of what was drawn, and of real rows."""
         x, found = self._seen(drawn), {}
-        for space in (edge_features, random_conv_features):
-            found[f"KID of {space.__name__}"] = self.images.spaces[space].kid(space(x))
-        balls = self.images.spaces[edge_features].density_coverage(edge_features(x))
-        found["coverage"] = balls[0][1], balls[1][1]
+        for space in ("edges", "random_conv"):
+            found[f"KID of {space}"] = self.images.spaces[space].kid(FEATURES[space](x))
+        _, found["coverage"] = self.images.spaces["edges"].density_coverage(edge_features(x))
         for line in (line for finder in self.images.texts for line in finder.results(x)):
             if (name := line.name.partition(": ")[2]) in RANKS:
                 found[name] = line.value, line.baseline

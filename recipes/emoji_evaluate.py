@@ -28,7 +28,7 @@ from likewise.core.files import atomic_write
 from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.agreement import nearest_caption
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
-from likewise.evaluation.metrics.kid import kid, kid_floor
+from likewise.evaluation.metrics.kid import kid, kid_reference
 from likewise.models import prompts
 from likewise.models.checkpoint import load_state
 from likewise.viz import images
@@ -159,7 +159,7 @@ def group_report(
     truth, images = features(real), table.train.column("image")
     some = features([images[int(i)] for i in rng.permutation(len(images))[:1000]])
     found["drawn"]["KID of edges"] = kid(features(drawn), truth, rng=rng, paired=True)
-    found["real"]["KID of edges"] = kid_floor(some, truth, len(rows), rng=rng)
+    found["real"]["KID of edges"] = kid_reference(some, truth, len(rows), rng=rng)
     return found, drawn
 
 

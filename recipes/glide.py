@@ -18,29 +18,29 @@ from kit import asked, learn
 
 from likewise import Model, Table
 from likewise.cli.commands._table import open_training_table
-from likewise.evaluation.tasks.inpainting import Holes
+from likewise.evaluation.tasks.inpainting import InpaintingTask
 from likewise.viz import images
 from likewise.viz.grid import image_grid
 
 
-def fill(model: Model, exam: Holes) -> tuple[list[PIL.Image.Image], list[PIL.Image.Image]]:
+def fill(model: Model, task: InpaintingTask) -> tuple[list[PIL.Image.Image], list[PIL.Image.Image]]:
     """Every hole, filled in for the row's own text, and for the other row's, from the same noise."""
     drawn = []
-    for i, (row, hole) in enumerate(zip(exam.rows, exam.holes, strict=True)):
+    for i, (row, hole) in enumerate(zip(task.rows, task.holes, strict=True)):
         style = {n: row[n] for n in model.sources if n != "text"}  # is seen around the hole
-        texts = [{"text": text, **style} for text in (exam.texts[i], exam.other_texts[i])]
+        texts = [{"text": text, **style} for text in (task.texts[i], task.other_texts[i])]
         rows = model.sample(texts, indices=[i, i], known={"image": (row["image"], ~hole)})
         drawn.append([row["image"] for row in rows])
     return tuple(map(list, zip(*drawn, strict=True)))
 
 
-def show(exams: list[Holes], filled: list, path: Path, count: int = 8) -> None:
+def show(tasks: list[InpaintingTask], filled: list, path: Path, count: int = 8) -> None:
     """A row: as it was, with a hole, filled with its own text, and with another's."""
     shown, captions = [], []
-    for exam, (own, other) in zip(exams, filled, strict=True):
-        for i in range(0, len(exam.rows), max(1, len(exam.rows) // count))[:count]:
-            shown += [*exam.before(i), own[i], other[i]]
-            captions += ["", "", exam.texts[i], exam.other_texts[i]]
+    for task, (own, other) in zip(tasks, filled, strict=True):
+        for i in range(0, len(task.rows), max(1, len(task.rows) // count))[:count]:
+            shown += [*task.thumbnails(i), own[i], other[i]]
+            captions += ["", "", task.texts[i], task.other_texts[i]]
     images.save(image_grid(shown, columns=8, captions=captions), path)
     print(f"picture: {path}")
 
@@ -50,13 +50,13 @@ def main() -> None:
     out = args.out or Path("runs/systems/glide")
     table = open_training_table(args.first) if args.first else Table.open(args.data)
     model = learn("image | text", table, out / "painter", args.minutes, first=args.first, infill=0.5)
-    exams = [Holes(table, args.n, kind) for kind in ("box", "random")]
-    filled = [fill(model, exam) for exam in exams]
-    for kind, exam, drawn in zip(("box", "random"), exams, filled, strict=True):
-        real = exam.real()
-        for name, value in exam.measures(*drawn).items():
+    tasks = [InpaintingTask(table, args.n, kind) for kind in ("box", "random")]
+    filled = [fill(model, task) for task in tasks]
+    for kind, task, drawn in zip(("box", "random"), tasks, filled, strict=True):
+        real = task.real()
+        for name, value in task.metrics(*drawn).items():
             print(f"{kind:8}{name:28}{value!s:24}" + f"floor or chance {real.get(name)}" * (name in real))
-    show(exams, filled, args.picture or out / "picture.png")
+    show(tasks, filled, args.picture or out / "picture.png")
 
 
 if __name__ == "__main__":

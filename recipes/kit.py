@@ -11,7 +11,7 @@ import numpy as np
 
 from likewise import Model, Plan, Table, evaluate
 from likewise.cli.progress import train_with_progress
-from likewise.evaluation.reference import pictures_of
+from likewise.evaluation.reference import encode_images
 from likewise.evaluation.report import Report
 from likewise.evaluation.tasks.variations import variations
 from likewise.modalities.base import Row
@@ -106,7 +106,7 @@ def vary(chain: Pipeline, upsampler: Model, table: Table, folder: Path, n: int, 
     drawn = chain.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
     large = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
     real, varied, best = (
-        pictures_of(table, "image", [row["image"] for row in of]) for of in (rows, drawn, large)
+        encode_images(table, "image", [row["image"] for row in of]) for of in (rows, drawn, large)
     )
     lines = variations(real, varied.reshape(len(rows), each, *varied.shape[1:]), best)
     report = Report(str(chain.formula), table.source, len(rows), each, 0, {}, tuple(lines))

@@ -14,6 +14,7 @@ import torch
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
+from likewise.core.files import atomic_write
 from likewise.core.rng import seed_of
 from likewise.data.table import Table
 from likewise.evaluation.comparison.classifier_plan import DIRECT, ClassifierPlan
@@ -171,7 +172,7 @@ class ClassifierBenchmark:
                 seconds = time.perf_counter() - start
                 nats = likelihoods.nats - likelihoods.nats.amax((1, 2), keepdim=True)  # common to all classes
                 cache[condition.name] = {"nats": nats.tolist(), "kind": likelihoods.kind, "seconds": seconds}
-                _write_json(path, {"settings": settings, "scores": cache})
+                atomic_write(path, json.dumps({"settings": settings, "scores": cache}).encode())
         scores = {
             name: Likelihoods(torch.tensor(entry["nats"], dtype=torch.float64), entry["kind"])
             for name, entry in cache.items()
@@ -288,8 +289,3 @@ def _train_or_load(model: Model, subset: Table, plan: Plan, folder: Path) -> tup
         (folder / SCORES).unlink(missing_ok=True)
         (folder / checkpoint.RESUME).unlink(missing_ok=True)
     return Model.load(folder), float(checkpoint.load_state(folder)["elapsed"])
-
-
-def _write_json(path: Path, value: object) -> None:
-    text = json.dumps(value)
-    checkpoint.atomic_write(path, lambda place: place.write_text(text))
