@@ -107,7 +107,7 @@ def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:
     pictures(tmp_path / "set", ["a.png"])
     for name in "abc":
         (tmp_path / "set" / f"{name}.txt").write_text(f"text {name}\n")
-    with pytest.raises(TableError, match=r"no picture \(2, such as b.txt\) than pictures \(1\)"):
+    with pytest.raises(TableError, match=r"to no image \(2, such as b.txt\) than files of that kind \(1\)"):
         Table.open(tmp_path / "set")
     (tmp_path / "set" / "b.txt").unlink()  # one may be about the pictures
     assert Table.open(tmp_path / "set").column("text") == ["text a"]
@@ -141,7 +141,7 @@ def test_gaps_among_numbers_are_missing(tmp_path: Path) -> None:
         Table.open(tmp_path / "t.csv")
     opened = Table.open(tmp_path / "t.csv", skip_bad=True)
     assert opened.kinds == {"x": "number", "y": "number"} and opened.column("x") == list(range(40))
-    assert opened.numbers() == list(range(3, 43))
+    assert opened.row_numbers() == list(range(3, 43))
 
 
 def test_a_column_that_is_not_needed_does_no_harm(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_bad_rows_with_documents_are_named_by_their_numbers(tmp_path: Path) -> N
     datasets.Dataset.from_list(rows).to_json(tmp_path / "t.jsonl")
     with pytest.raises(TableError, match="^1 of 6 rows cannot be used.*\n  row 4, year: missing$"):
         Table.open(tmp_path / "t.jsonl")
-    assert {*Table.open(tmp_path / "t.jsonl", skip_bad=True).numbers()} == {0, 1, 2, 3, 5}
+    assert {*Table.open(tmp_path / "t.jsonl", skip_bad=True).row_numbers()} == {0, 1, 2, 3, 5}
 
 
 def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def taken(opened: Table, size: int, steps: int, **options: Any) -> list[list[flo
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_batches_repeat_resume_and_share(monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
-    monkeypatch.setattr(loader, "IN_MEMORY", 2**30 if in_memory else 0)
+    monkeypatch.setattr(loader, "MAX_BYTES_IN_MEMORY", 2**30 if in_memory else 0)
     opened = Table.from_rows([{"x": i} for i in range(50)], {"x": "number"}, holdout=0)
     whole = taken(opened, 8, 13)
     assert whole == taken(opened, 8, 13)

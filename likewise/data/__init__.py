@@ -1,7 +1,7 @@
 """Any source of rows -> typed, checked, split rows -> batches.
 
-`Table` is the way in. To read another format, add a reader in sources.py; to bring a data set, a function in
-datasets/; to see a column through a released model, an encoder in encoders.py.
+`Table` is the entry point. Add a file format as a reader in sources.py, a data set as a function in datasets/, a
+released model that columns are seen through as an encoder in encoders.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Reading: any source of rows -> a Hugging Face data set, and the kind of each of its columns.
+"""Readers: a data set by name, a folder, a text or table file, or a hub data set -> a Hugging Face data set.
 
-`datasets` is imported inside the functions: it takes a second, and a misspelled name should be told at once.
+`datasets` is imported inside the functions: that takes a second, and a misspelled name should fail at once.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ TEXTS = (
     ".r",
     ".jl",
 )
-MAX_CHARS_IN_MEMORY = 2**26  # characters of texts that are kept in memory; more go into files that are mapped
-BYTE_ORDER_MARK = "\ufeff"  # of the order of bytes, which some files begin with
+MAX_CHARS_IN_MEMORY = 2**26  # of texts; more go into memory-mapped files
+BYTE_ORDER_MARK = "\ufeff"  # with which some files begin
 
 
 def read_source(
@@ -63,14 +63,15 @@ def read_source(
     encoding: str | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """The rows of a demo, a folder, a text or table file, or a hub data set. Raises TableError.
+    """The rows of a source. Raises TableError.
 
-    `encoding` is that of text files and of .csv, UTF-8 unless given. What `kinds` says is no number is read
-    from a .csv as it is written.
+    options   of a data set by name
+    encoding  of text files and .csv (default UTF-8)
+    kinds     columns of a .csv whose kind is not numeric keep their strings
     """
     path = Path(source).expanduser()
     if encoding and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
-        raise TableError(f"{source}: an encoding is one of texts and .csv; leave --encoding out")
+        raise TableError(f"{source}: only texts and .csv have an encoding; leave --encoding out")
     if str(source) in DATASETS:
         with quiet():
             return DATASETS[str(source)](**(options or {}))
@@ -82,13 +83,14 @@ def read_source(
             return _hub(str(source))
     if path.suffix or len(path.parts) > 1:
         raise TableError(
-            f"there is no folder or file {str(source)!r}; mend the path, or take a demo: {', '.join(DATASETS)}"
+            f"there is no folder or file {str(source)!r}; correct the path, or use a data set that comes with "
+            f"likewise: {', '.join(DATASETS)}"
         )
-    raise TableError(did_you_mean("folder, file or demo", str(source), DATASETS))
+    raise TableError(did_you_mean("folder, file or data set", str(source), DATASETS))
 
 
 def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """A metadata file with a column file_name; pictures, each with a .txt or in class folders; texts."""
+    """A metadata file with a column file_name; else files of a kind, with a .txt each or in class folders; else texts."""
     from datasets import Dataset, Features, Value
 
     for metadata in (path / f"metadata{suffix}" for suffix in TABLES):
@@ -108,10 +110,10 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
         FILE: [str(p.relative_to(path)) for p in files],
     }
     captions = [p.with_suffix(".txt") for p in files]
-    if len(alone := {*texts} - {*captions}) > len(files):
+    if len(unpaired := {*texts} - {*captions}) > len(files):
         raise TableError(
-            f"the folder {str(path)!r} holds more texts that stand beside no picture "
-            f"({len(alone)}, such as {min(alone).name}) than pictures ({len(files)}); put one "
+            f"the folder {str(path)!r} has more texts that belong to no {kind.kind} "
+            f"({len(unpaired)}, such as {min(unpaired).name}) than files of that kind ({len(files)}); move one "
             "of the two elsewhere"
         )
     if any(p.is_file() for p in captions):
@@ -123,59 +125,57 @@ def _folder(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Datas
 
 
 def _value_files(folder: Path) -> tuple[type[Modality] | None, list[Path]]:
-    """The kind of which a folder holds a file a value, and these files. Raises TableError for several kinds."""
-    found = {kind: _files(folder, kind.file_suffixes) for kind in KINDS.values() if kind.file_suffixes}
-    found = {kind: files for kind, files in found.items() if files}
-    if len(found) > 1:
-        some = " and ".join(f"{len(files)} of the kind {kind.kind}" for kind, files in found.items())
+    """The kind whose values are files in a folder, and these files. Raises TableError for several kinds."""
+    files_of = {kind: _files(folder, kind.file_suffixes) for kind in KINDS.values() if kind.file_suffixes}
+    files_of = {kind: files for kind, files in files_of.items() if files}
+    if len(files_of) > 1:
+        counts = " and ".join(f"{len(files)} of the kind {kind.kind}" for kind, files in files_of.items())
         raise TableError(
-            f"the folder {str(folder)!r} holds files of several kinds, {some}; give a folder each"
+            f"the folder {str(folder)!r} has files of several kinds, {counts}; give each a folder of its own"
         )
-    return next(iter(found.items()), (None, []))
+    return next(iter(files_of.items()), (None, []))
 
 
 def _file_feature(kind: type[Modality]) -> Any:
     return file_feature(sorted(kind.dtypes.intersection(FILE_TYPES))[0])
 
 
-def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """The files that end so, anywhere in a folder but in what is hidden there."""
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files with these suffixes in a folder and its subfolders, without hidden ones."""
     return sorted(
         p
         for p in folder.rglob("*")
-        if p.suffix.lower() in endings
+        if p.suffix.lower() in suffixes
         and p.is_file()
         and not any(part.startswith(".") for part in p.relative_to(folder).parts)
     )
 
 
 def _texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:
-    """Text files: a row each if all are short, else a row a passage; `label` where folders are classes."""
+    """Text files: a row each if all are short, else a row per passage; a label where all are in subfolders."""
     from datasets import Dataset, concatenate_datasets
 
-    classes, size, parts = all(p.parent != folder for p in files), 0, []
+    has_labels, size, parts = all(p.parent != folder for p in files), 0, []
     columns: dict[str, list[Any]] = {}
-    whole = all(p.stat().st_size <= MIN_DOCUMENT for p in files)
+    short = all(p.stat().st_size <= MIN_DOCUMENT for p in files)
     for i, path in enumerate(files):
         text = _decode(path, encoding)
-        cut = [text] if whole else list(split_passages(text)) or [text]  # an empty one is a row that is not right
-        columns.setdefault("text", []).extend(cut)
-        columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(cut))
-        if classes:
-            columns.setdefault("label", []).extend([path.parent.name] * len(cut))
-        if not whole:
-            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(cut))))
+        passages = [text] if short else list(split_passages(text)) or [text]  # an empty file is a bad row
+        columns.setdefault("text", []).extend(passages)
+        columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(passages))
+        if has_labels:
+            columns.setdefault("label", []).extend([path.parent.name] * len(passages))
+        if not short:
+            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(passages))))
         size += len(text)
-        if (
-            size > MAX_CHARS_IN_MEMORY or path is files[-1]
-        ):  # a column of Arrow has its limits, and so has memory
+        if size > MAX_CHARS_IN_MEMORY or path is files[-1]:  # Arrow limits the size of a column
             parts.append(_memory_map(columns) if size > MAX_CHARS_IN_MEMORY else Dataset.from_dict(columns))
             columns, size = {}, 0
     return concatenate_datasets(parts)
 
 
 def _memory_map(columns: Mapping[str, list[Any]]) -> Dataset:
-    """Rows in a file that is mapped, and gone when nobody reads it."""
+    """Rows in a memory-mapped temporary file, which disappears with the data set."""
     import pyarrow as pa
     from datasets import Dataset
 
@@ -188,19 +188,19 @@ def _memory_map(columns: Mapping[str, list[Any]]) -> Dataset:
 
 
 def _decode(path: Path, encoding: str | None) -> str:
-    """The text of a file, its lines ended by a newline each. Raises TableError that names the byte."""
+    """The text of a file, with newlines of one form. Raises TableError that names the wrong byte."""
     try:
         text = path.read_bytes().decode(encoding or "utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise TableError(
             f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
-            f"0x{error.object[error.start]:02x}; say what it is, such as "
+            f"0x{error.object[error.start]:02x}; give its encoding, such as "
             f"--encoding {'utf-16' if wide else 'latin-1'}"
         ) from None
     except LookupError:
         raise TableError(
-            f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another that Python knows"
+            f"there is no encoding {encoding!r}; write utf-8, latin-1, cp1252 or another one of Python"
         ) from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
@@ -208,7 +208,7 @@ def _decode(path: Path, encoding: str | None) -> str:
 
 
 def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """One text; or one table file, where names of files that hold values become these."""
+    """A text file, or a table file; a column of names of files becomes these files."""
     from datasets import Dataset
 
     if path.suffix.lower() in TEXTS:
@@ -228,7 +228,7 @@ def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset
         )
     try:
         data = readers[path.suffix.lower()](str(path))
-    except Exception as error:  # pyarrow, pandas and datasets each have their own
+    except Exception as error:  # pyarrow, pandas and datasets have no common one
         reason = "it has no rows" if "corresponds to no data" in str(error) else first_line(error)
         raise TableError(f"cannot read {str(path)!r}: {reason}") from error
     for name, feature in data.features.items():
@@ -243,14 +243,14 @@ def _file(path: Path, encoding: str | None, kinds: Mapping[str, str]) -> Dataset
 
 
 def _kind_of_names(names: Sequence[str]) -> type[Modality] | None:
-    """The kind whose files all of these names are, None if there is none or no name."""
-    endings = {Path(name).suffix.lower() for name in names}
-    kinds = (kind for kind in KINDS.values() if endings and endings.issubset(kind.file_suffixes))
+    """The kind whose `file_suffixes` all of these names have, None without one or without names."""
+    suffixes = {Path(name).suffix.lower() for name in names}
+    kinds = (kind for kind in KINDS.values() if suffixes and suffixes.issubset(kind.file_suffixes))
     return next(kinds, None)
 
 
 def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """Every value as it is written, but for columns of numbers alone, and of truth values."""
+    """A .csv: columns that are numbers or booleans throughout are parsed, other values stay strings."""
     import pandas
     from datasets import Dataset, Features, Value
 
@@ -264,8 +264,9 @@ def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
     )
     for name in names:
         numeric = name not in kinds or getattr(KINDS.get(kinds[name]), "numeric", False)
-        if numeric and (found := parse_numbers(data[name][:])):
-            data = replace_column(data, name, found[1], Value(found[0]))
+        if numeric and (column := parse_numbers(data[name][:])):
+            dtype, values = column
+            data = replace_column(data, name, values, Value(dtype))
     return data
 
 
@@ -276,11 +277,11 @@ def _hub(name: str) -> Dataset:
 
     try:
         if not huggingface_hub.constants.HF_HUB_OFFLINE:
-            huggingface_hub.HfApi().dataset_info(name, timeout=10)  # says no sooner than load_dataset
+            huggingface_hub.HfApi().dataset_info(name, timeout=10)  # fails sooner than load_dataset
         return datasets.load_dataset(name, split="train")
-    except Exception as error:  # of the hub, its client, the network, the reader
+    except Exception as error:  # the hub, its client, the network and the reader have no common one
         raise TableError(
             f"there is no folder or file {name!r}, and the hub gave no data set of that name "
-            f"({first_line(error)}); mend the name, see that the network is up, or take a demo: "
-            f"{', '.join(DATASETS)}"
+            f"({first_line(error)}); correct the name, see that the network is up, or use a data set that comes "
+            f"with likewise: {', '.join(DATASETS)}"
         ) from error

@@ -1,31 +1,32 @@
-"""Stream: documents as ids one after another, in memory or in a file, and windows of them."""
+"""TokenStream: the ids of all documents one after another, in memory or in a file, and windows of them."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.modalities.document import Document
+from likewise.modalities.base import Modality
 
-IN_MEMORY = 2**30  # bytes of ids that are kept in memory; more go into a file that is mapped
-AT_ONCE = 1000  # passages that are tokenised together
+MAX_BYTES_IN_MEMORY = 2**30  # of ids; more go into a memory-mapped file
+CHUNK = 1000  # passages that are tokenised together
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Passages as ids.
+    """The ids of passages.
 
-    ids     (n,) without ends, an array or a mapped file
-    starts  (N + 1,) where each passage begins, and n
-    ends    (N,) where what goes on from each passage ends: the passages of its document that follow it
-    latest  (N,) where a window of each passage begins at the latest: if its document goes on elsewhere, early
-            enough that id 0 does not stand where it was cut, unless all there is of it is less than a window
+    ids     (n,) without ends, an array or a memory-mapped file
+    starts  (N + 1,) the start of each passage, and n
+    ends    (N,) the end of the consecutive passages of its document that begin with each passage
+    latest  (N,) the latest start of a window of each passage. If the rest of the document is not here, windows
+            end before the cut, so that no end (id 0) is learned there, unless the part is shorter than a window
     length  tokens of a window
     """
 
@@ -36,22 +37,27 @@ class TokenStream:
     length: int
 
     @classmethod
-    def of(cls, column: Document, values: Iterable[str], places: Sequence[int]) -> TokenStream:
-        """Passages of a column, with the place of each: document * 2^32 + how many of it follow."""
-        counts, chunks, file, kept = [], [], None, 0
+    def build(cls, column: Modality, values: Iterable[Any], keys: np.ndarray | Sequence[int]) -> TokenStream:
+        """The stream of the passages of a windowed column.
+
+        `keys` has the place of each passage: document * 2^32 + the number of its passages that follow.
+        """
+        counts: list[int] = []
+        chunks: list[np.ndarray] = []
+        file, size = None, 0
         width = np.uint16 if column.spec.classes < 2**16 else np.uint32
-        for group in _groups(values):
-            rows = column.encode_unpadded(group)
+        for chunk in _chunks(values):
+            rows = column.encode_unpadded(chunk)
             counts += map(len, rows)
             chunks.append(np.concatenate([np.asarray(row, dtype=width) for row in rows]))
-            kept += chunks[-1].nbytes
-            if kept > IN_MEMORY:
+            size += chunks[-1].nbytes
+            if size > MAX_BYTES_IN_MEMORY:
                 file = file or tempfile.TemporaryFile()  # noqa: SIM115   # open as long as it is mapped
-                for chunk in chunks:
-                    file.write(chunk.tobytes())
-                chunks, kept = [], 0
+                for part in chunks:
+                    file.write(part.tobytes())
+                chunks, size = [], 0
         if file is not None:
-            file.write(b"".join(chunk.tobytes() for chunk in chunks))
+            file.write(b"".join(part.tobytes() for part in chunks))
             file.flush()
         ids = (
             np.memmap(file, dtype=width, mode="r")
@@ -59,18 +65,19 @@ class TokenStream:
             else np.concatenate([np.empty(0, width), *chunks])
         )
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        place = np.asarray(places, dtype=np.int64)
-        breaks = np.append(np.flatnonzero(np.diff(place) != -1) + 1, len(place)).astype(np.int64)
-        run = np.searchsorted(breaks, np.arange(len(place)), side="right")
-        ends, begins = starts[breaks[run]], starts[np.append(0, breaks)[run]]
-        whole = place[breaks[run] - 1] % 2**32 == 0
-        latest = np.where(whole, ends, np.maximum(begins, ends - column.length))
-        return cls(ids, starts.astype(np.int64), ends, latest, column.length)
+        key = np.asarray(keys, dtype=np.int64)
+        breaks = np.append(np.flatnonzero(np.diff(key) != -1) + 1, len(key)).astype(np.int64)
+        run = np.searchsorted(breaks, np.arange(len(key)), side="right")  # of consecutive passages
+        ends, run_starts = starts[breaks[run]], starts[np.append(0, breaks)[run]]
+        complete = key[breaks[run] - 1] % 2**32 == 0
+        length = column.spec.tokens
+        latest = np.where(complete, ends, np.maximum(run_starts, ends - length))
+        return cls(ids, starts.astype(np.int64), ends, latest, length)
 
     def windows(self, rows: Sequence[int], shares: Sequence[float]) -> Tensor:
-        """A window for each of these passages, (B, length) int64, that begins at this share of it.
+        """A window for each passage of `rows`, (B, length) int64, which begins at that share of the passage.
 
-        It goes on through the passages that follow, and is filled up with id 0 where the document ends.
+        It continues through the next passages, and is padded with id 0 where the document ends.
         """
         out = torch.zeros(len(rows), self.length, dtype=torch.int64)
         for row, i, share in zip(out, rows, shares, strict=True):
@@ -81,8 +88,8 @@ class TokenStream:
         return out
 
 
-def _groups(values: Iterable[str]) -> Iterable[list[str]]:
-    """The same in lists of AT_ONCE."""
+def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """The values in lists of CHUNK."""
     values = iter(values)
-    while group := list(itertools.islice(values, AT_ONCE)):
-        yield group
+    while chunk := list(itertools.islice(values, CHUNK)):
+        yield chunk

