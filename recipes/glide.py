@@ -17,7 +17,7 @@ import PIL.Image
 from kit import asked, learn
 
 from likewise import Model, Table
-from likewise.cli.commands._table import open_training_table
+from likewise.cli.tables import open_training_table
 from likewise.evaluation.tasks.inpainting import InpaintingTask
 from likewise.viz import images
 from likewise.viz.grid import image_grid

@@ -15,8 +15,8 @@ import pytest
 import torch
 import toy
 
-from likewise.cli.commands._table import add_views
 from likewise.cli.main import main
+from likewise.cli.tables import add_views
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
 from likewise.data import sources, token_stream

@@ -8,9 +8,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.cli.commands._table import DATA, add_table_options, add_view_option, add_views, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import format_duration
+from likewise.cli.tables import DATA, add_table_options, add_view_option, add_views, open_table
 from likewise.core.formula import Formula
 from likewise.data.table import Table
 from likewise.evaluation.comparison.classifier_plan import ClassifierPlan

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from likewise.cli.commands._table import DATA, add_table_options, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
+from likewise.cli.tables import DATA, add_table_options, open_table
 from likewise.data.table import Table
 from likewise.modalities import KINDS
 from likewise.viz import images

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli.commands._request import RUN
-from likewise.cli.commands._table import open_training_table
 from likewise.cli.flags import Parser, flag
+from likewise.cli.requests import RUN
+from likewise.cli.tables import open_training_table
 from likewise.core.errors import did_you_mean
 from likewise.core.files import atomic_write
 from likewise.evaluation.comparison.figures import sweep_figure

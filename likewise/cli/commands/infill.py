@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import PIL.Image
 
-from likewise.cli.commands._hole import HoleOptions, image_shape, known_pixels
-from likewise.cli.commands._request import (
+from likewise.cli.commands.sample import sample_rows, sample_texts
+from likewise.cli.holes import HoleOptions, image_shape, known_pixels
+from likewise.cli.requests import (
     Request,
     add_known_option,
     add_sample_options,
@@ -17,7 +18,6 @@ from likewise.cli.commands._request import (
     parse_request,
     split_image_words,
 )
-from likewise.cli.commands.sample import sample_rows, sample_texts
 from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding

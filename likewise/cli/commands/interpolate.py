@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from likewise.cli.commands._output import Samples, output_path, write_samples
-from likewise.cli.commands._request import make_parser, parse_request
 from likewise.cli.flags import parse_pairs
+from likewise.cli.output import Samples, output_path, write_samples
+from likewise.cli.requests import make_parser, parse_request
 from likewise.models.requests import parse_prompts, parse_sources
 from likewise.viz import images
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import PIL.Image
 
-from likewise.cli.commands._constraints import (
+from likewise.cli.constraints import (
     add_constraint_options,
     constraint_details,
     parse_constraints,
 )
-from likewise.cli.commands._output import Samples, output_path, write_samples
-from likewise.cli.commands._request import (
+from likewise.cli.output import Samples, output_path, write_samples
+from likewise.cli.requests import (
     TEXTS,
     Request,
     add_sample_options,

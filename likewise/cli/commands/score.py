@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from likewise.cli.commands._request import RUN
-from likewise.cli.commands._table import DATA, add_table_options, open_table
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
+from likewise.cli.requests import RUN
+from likewise.cli.tables import DATA, add_table_options, open_table
 from likewise.core.files import atomic_write
 from likewise.core.formula import View
 from likewise.data.table import Table

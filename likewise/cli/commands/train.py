@@ -8,15 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli.commands._table import (
-    DATA,
-    add_table_options,
-    add_view_option,
-    add_views,
-    open_table,
-    table_options,
-    training_table_options,
-)
 from likewise.cli.flags import Parser, flag, parameters
 from likewise.cli.formatting import format_duration, format_value
 from likewise.cli.progress import (
@@ -26,6 +17,15 @@ from likewise.cli.progress import (
     is_first_process,
     last_saved_step,
     train_with_progress,
+)
+from likewise.cli.tables import (
+    DATA,
+    add_table_options,
+    add_view_option,
+    add_views,
+    open_table,
+    table_options,
+    training_table_options,
 )
 from likewise.core.formula import Formula, View, distinct_columns
 from likewise.data.datasets import DATASETS

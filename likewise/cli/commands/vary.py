@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from likewise.cli.commands._request import (
+from likewise.cli.commands.sample import sample_rows
+from likewise.cli.requests import (
     Request,
     add_known_option,
     add_sample_options,
@@ -13,7 +14,6 @@ from likewise.cli.commands._request import (
     parse_request,
     split_image_words,
 )
-from likewise.cli.commands.sample import sample_rows
 from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from likewise.cli.commands._request import Request
+from likewise.cli.requests import Request
 from likewise.core.files import atomic_write
 from likewise.modalities.base import Row
 from likewise.models.model import Model
