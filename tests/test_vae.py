@@ -205,7 +205,7 @@ def test_the_divergence_of_gaussians() -> None:
     a, b = (D.Normal(g.mean[:, 0], (0.5 * g.log_var[:, 0]).exp()) for g in (q, p))
     exact = D.kl_divergence(a, b)
     assert torch.allclose(kl_normal(q, p), exact, atol=1e-5)
-    draws = [q.draw(Rng(range(5), "kl", i)) for i in range(4000)]
+    draws = [q.sample(Rng(range(5), "kl", i)) for i in range(4000)]
     sampled = torch.stack([q.log_prob(z) - p.log_prob(z) for z in draws]).mean(0)
     assert torch.allclose(sampled, exact.sum(1), rtol=0.1, atol=0.1)
 
@@ -215,11 +215,11 @@ def test_a_mixture_has_its_density_and_its_draws() -> None:
     g = Gaussians(g.log_weight.expand(4000, -1), g.mean.expand(4000, -1, -1), g.log_var.expand(4000, -1, -1))
     parts = D.Independent(D.Normal(g.mean[0], (0.5 * g.log_var[0]).exp()), 1)
     exact = D.MixtureSameFamily(D.Categorical(logits=g.log_weight[0]), parts)
-    z = g.draw(Rng(range(4000), "draw"))
+    z = g.sample(Rng(range(4000), "draw"))
     assert torch.allclose(g.log_prob(z), exact.log_prob(z), atol=1e-4)
     assert torch.allclose(z.mean(0), exact.mean, atol=0.12)
     assert torch.allclose(z.var(0), exact.variance, rtol=0.12)
-    cold = g.draw(Rng(range(4000), "draw"), temperature=0.0)
+    cold = g.sample(Rng(range(4000), "draw"), temperature=0.0)
     assert (cold[:, None] - g.mean).abs().amin(1).max() < 1e-6  # the deviation of a component is scaled
 
 
@@ -264,10 +264,10 @@ def test_a_picture_of_the_continuous_bernoulli() -> None:
     own = DecoderLikelihood({"x": Spec((1, 4), axes=IMAGE), "n": Spec((1,))}, "bernoulli")
     assert own.gaussian == ["n"]  # a number has no bounds
     out = {"x": torch.tensor([-4.0, 0.0, 1.0, 6.0])[None, :, None].expand(6000, -1, -1)}
-    x = own.draw(out, Rng(range(6000)))["x"]
+    x = own.sample(out, Rng(range(6000)))["x"]
     assert float(x.abs().max()) <= LIMIT
     assert torch.allclose(x.mean(0), own.mode(out)["x"][0], atol=0.03)
-    density = own.nats(
+    density = own.token_log_probs(
         {"x": torch.full((1, 4, 1), LIMIT), "n": torch.zeros(1, 1, 1)},
         {"x": out["x"][:1], "n": torch.zeros(1, 1, 1)},
     )["x"]
@@ -277,16 +277,16 @@ def test_a_picture_of_the_continuous_bernoulli() -> None:
 def test_numbers_are_gaussian_and_ids_have_all_of_the_mass() -> None:
     own = DecoderLikelihood({"x": Spec((2,), width=3), "k": Spec((1,), classes=4)})
     x, out = torch.randn(5, 2, 3), {"x": torch.randn(5, 2, 3), "k": torch.randn(5, 1, 4)}
-    all_ids = [own.nats({"x": x, "k": torch.full((5, 1), k)}, out) for k in range(4)]
+    all_ids = [own.token_log_probs({"x": x, "k": torch.full((5, 1), k)}, out) for k in range(4)]
     assert torch.allclose(sum(n["k"].exp() for n in all_ids), torch.ones(5, 1), atol=1e-6)
     law = D.Normal(out["x"], (0.5 * own.log_var("x")).exp())
     assert torch.allclose(all_ids[0]["x"], law.log_prob(x).sum(-1), atol=1e-4)
     many = {n: v[:1].expand(5000, -1, -1) for n, v in out.items()}
-    drawn = own.draw(many, Rng(range(5000)))
+    drawn = own.sample(many, Rng(range(5000)))
     share = torch.bincount(drawn["k"].flatten(), minlength=4) / 5000
     assert torch.allclose(share, out["k"][0, 0].softmax(0), atol=0.03)
     assert abs(float(drawn["x"].std(0).mean() / law.stddev.mean()) - 1) < 0.05
-    shown = own.draw(many, Rng(range(5000)), noise=False)
+    shown = own.sample(many, Rng(range(5000)), noise=False)
     assert torch.equal(shown["x"], many["x"]) and shown["k"].unique().numel() > 1
 
 
