@@ -13,8 +13,8 @@ from likewise.families.base import Family
 class Plan:
     """How to train. The fields are options of the command line.
 
-    minutes    wall time of the whole run without interruptions; the schedule follows the clock
-    steps      number of steps, instead of minutes; then a run on one machine can be repeated to the last bit
+    minutes    wall time of the whole run without interruptions, by which the schedule goes
+    steps      number of steps, instead of minutes: such a run can be repeated to the last bit on one machine
     batch      rows per step, over all processes (default 96, fewer for long texts)
     lr         learning rate of AdamW; muon_lr: learning rate of Muon
     warmup     steps of linear warm-up; cooldown: share of the run in which learning rates fall linearly to 0
