@@ -29,28 +29,8 @@ class Family(nn.Module, ABC):
     `compute_copy` its sampling options: command line, checkpoints and server read them from the signatures.
     `core.signatures.expand_dataclasses` groups them where there are many.
 
-    A family that can be sampled also has
-
-        sample(c: Context, *, known: KnownParts | None, rng: Rng, ...) -> Batch
-
-    one sample a row, as many rows as `rng` has; further keyword-only parameters are sampling options, or
-    controls. A family with a density also has
-
-        log_prob(x: Batch, c: Context, *, rng: Rng, ...) -> Score
-
-    one whose codes can be a view of a target has
-
-        code_spec(name: str) -> Spec            raises ValueError for a target that has no codes of its own
-        to_codes(name: str, x: Tensor) -> Tensor
-        from_codes(name: str, codes: Tensor) -> Tensor, if codes can be decoded
-
-    one with a probability of each token has
-
-        token_log_prob(x: Batch, c: Context) -> Batch       column -> (B, T) nats, 0 after the end
-
-    and one that embeds columns, as unit vectors (B, floats) float32,
-
-        embed(name: str, x: Tensor) -> Tensor
+    What a family can do beside learning, such as `sample` and `log_prob`, it has as the methods of the protocols in
+    capabilities.py.
     """
 
     phases: tuple[str, ...] = ("model",)  # of a training step, each with its own optimiser

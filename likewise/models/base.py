@@ -1,21 +1,22 @@
-"""Distribution: what can be sampled given some sources, whether it is one model or several put together.
+"""Protocols of whatever can be sampled given sources: one model, or several combined.
 
-`Model` and `Pipeline` are distributions; evaluation, the command line and a server ask no more of them.
+Evaluation, the command line and a server need no more than these; `Model` and `Pipeline` implement them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from likewise.core.formula import Formula
 from likewise.core.score import Score
-from likewise.modalities.base import Row
+from likewise.modalities.base import Modality, Row
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """P(targets | sources), as its formula says, by its samples."""
+    """P(targets | sources), as its formula states, that can be sampled."""
 
     formula: Formula
 
@@ -25,7 +26,36 @@ class Distribution(Protocol):
 
 @runtime_checkable
 class Density(Distribution, Protocol):
-    """A distribution of which the log-probability of given rows can be computed."""
+    """A distribution with a log-probability."""
 
     def log_prob(self, rows: Sequence[Row], *, seed: int = 0, **options: Any) -> Score:
         """log P(targets | sources) of each row; see `Model.log_prob`."""
+
+
+class TypedDistribution(Distribution, Protocol):
+    """A distribution whose columns are known, so that requests for samples can be read and checked."""
+
+    @property
+    def targets(self) -> list[str]:
+        """The names of the targets."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources."""
+
+    @property
+    def columns(self) -> Mapping[str, Modality]:
+        """The columns of the formula by name."""
+
+    @property
+    def target_columns(self) -> Mapping[str, Modality]:
+        """All columns that are sampled, those on the way to the targets too."""
+
+    def sampling_options(self) -> dict[str, inspect.Parameter]:
+        """The options of `sample` that depend on the family, with types and defaults."""
+
+    def validate_sources(self, sources: Row) -> Row:
+        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
+
+    def interpolate(self, first: Row, last: Row, n: int = 7, **options: Any) -> list[Row]:
+        """n samples from P(targets | first) to P(targets | last); see `Model.interpolate`."""

@@ -1,4 +1,4 @@
-"""Conditional: a model with some of its sources given."""
+"""Conditional: a distribution with values of its sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from likewise.models.base import Density, Distribution
 
 @dataclass(frozen=True)
 class Conditional:
-    """P(targets | these), of a model or a chain."""
+    """P(targets | these sources), of a model or a pipeline.
+
+    model    the distribution
+    sources  values by name; sources that are missing are not given
+    """
 
     model: Distribution
     sources: Row
@@ -21,15 +25,18 @@ class Conditional:
     def sample(
         self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None, **sampling_options: Any
     ) -> list[Row]:
-        """n draws; see Model.sample."""
+        """n samples, rows of the sources and the targets; see `Model.sample` for the keywords."""
         return self.model.sample([self.sources] * n, seed=seed, known=known, **sampling_options)
 
-    def log_prob(self, *, seed: int = 0, **given: Any) -> Score:
-        """log P(targets | sources), one row: a value of every target, and knobs; see Model.log_prob."""
+    def log_prob(self, *, seed: int = 0, **values: Any) -> Score:
+        """log P(targets | sources) of one row: a value of every target, and options of `Model.log_prob`.
+
+        Raises ValueError for a target without a value, and for a distribution without a density.
+        """
         if not isinstance(self.model, Density):
-            raise ValueError(f"{str(self.model.formula)!r} is no one model, so it has no density")
-        missing = [n for n in self.model.formula.target_names if n not in given]
+            raise ValueError(f"{str(self.model.formula)!r} is not a single model, so it has no density")
+        missing = [n for n in self.model.formula.target_names if n not in values]
         if missing:
             raise ValueError(f"log_prob needs a value of every target; {missing[0]!r} has none")
-        targets = {n: given.pop(n) for n in self.model.formula.target_names}
-        return self.model.log_prob([{**self.sources, **targets}], seed=seed, **given)
+        targets = {n: values.pop(n) for n in self.model.formula.target_names}
+        return self.model.log_prob([{**self.sources, **targets}], seed=seed, **values)

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from likewise.core.batch import Context
 from likewise.core.formula import Formula, FormulaError, View
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters, validate_options
-from likewise.core.spec import Spec
 from likewise.data.encoders import FrozenEncoder
 from likewise.families.base import Family
+from likewise.families.capabilities import CanScore, CanScoreTokens
 from likewise.families.registry import family_class
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
 from likewise.models import checkpoint, scoring
+from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
-from likewise.models.processor import RowProcessor
 from likewise.models.sampling import Sampler
 from likewise.models.text_prompt import TextPrompt
 
 
-class Model(nn.Module):
-    """P(targets | sources) over typed columns.
+class Model(ColumnEncoder):
+    """P(targets | sources) over typed columns, learned by a family.
+
+    A new model has random weights; `likewise.train` trains it, and `likewise.load` reads one from a run folder.
+
+    formula    of the distribution
+    columns    modality of each column of the formula, fitted to training values: `Table.columns`
+    family     the network, or the mixture, that learns the distribution
+    options    of the family, defaults included
+    untrained  whether the weights are still random
 
     >>> from likewise.modalities import Label, Number
     >>> columns = {"price": Number.fit([1.0, 2.0, 4.0]), "kind": Label.fit(["a", "b"])}
@@ -50,10 +56,12 @@ class Model(nn.Module):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        """`options` are those of the family (its `__init__`), which is autoregressive for texts, else flow.
+        """Initialise a model with random weights, which depend on `seed`.
 
-        Raises FormulaError where the columns cannot serve the formula, ValueError, with the nearest name, for
-        a family or an option that is not there.
+        `family` is a name in FAMILIES: by default autoregressive for texts, else flow. `options` are those of
+        the family, the keyword-only parameters of its `__init__`.
+
+        Raises FormulaError for columns that do not fit the formula, ValueError for an unknown family or option.
         """
         super().__init__()
         self.formula = Formula.parse(formula) if isinstance(formula, str) else formula
@@ -62,87 +70,51 @@ class Model(nn.Module):
         for view in self.formula.targets:
             if (spec := columns[str(view)].spec).padded and not spec.categorical:
                 raise FormulaError(
-                    f"{view} can be a source only, as nothing leads from it back to a value; "
+                    f"{view} can be a source only, as its codes cannot be decoded; "
                     f"write {view.column!r} for the target, and {view} after the bar"
                 )
         defaults = {self.columns[n].default_family for n in self.targets}
-        self.family_name = family = family or (defaults.pop() if len(defaults) == 1 else "flow")
+        family = family or (defaults.pop() if len(defaults) == 1 else "flow")
+        self.family_name = family
         cls = family_class(family)
-        if any(self.columns[n].spec.windowed for n in self.targets) and not hasattr(cls, "token_log_prob"):
+        if any(self.columns[n].spec.windowed for n in self.targets) and not issubclass(cls, CanScoreTokens):
             raise FormulaError(
-                f"the family {family} cannot learn a document, of which it would see windows "
-                "that begin anywhere; take the family autoregressive, or, if all are short, "
-                "--kind COLUMN=text"
+                f"the family {family} cannot learn a document, which is learned in windows that begin anywhere; "
+                "take the family autoregressive, or, if all documents are short, --kind COLUMN=text"
             )
-        given = validate_options(options, cls.options(), f"option of the family {family}")
-        self.options = {n: p.default for n, p in cls.options().items()} | given  # defaults may change one day
+        options = validate_options(options, cls.options(), f"option of the family {family}")
+        defaults_of_family = {n: p.default for n, p in cls.options().items()}
+        self.options = defaults_of_family | options  # saved too, as defaults may change in later versions
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
-        self.untrained = True  # nothing is learned yet
+        self.untrained = True
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
-        self.eval()  # what a trainer changes is a copy
-
-    @property
-    def targets(self) -> list[str]:
-        return self.formula.target_names
-
-    @property
-    def sources(self) -> list[str]:
-        return self.formula.source_names
+        self.eval()  # the trainer trains a copy
 
     @property
     def target_columns(self) -> dict[str, Modality]:
-        """What is drawn."""
-        return {name: self.columns[name] for name in self.targets}
+        """The columns that are sampled."""
+        return self.processor.target_columns
 
-    @property
-    def views(self) -> dict[str, Any]:
-        """The models that columns are seen through, by the names that the formula gives them."""
-        return {View.parse(n).through: c.coder for n, c in self.columns.items() if isinstance(c, Latent)}
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.family.parameters()).device
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the weights."""
-        state = self.family.state_dict()
-        parts = (
-            f"{n} {v.dtype} {tuple(v.shape)}".encode()
-            + v.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-            for n, v in sorted(state.items())
-        )
-        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-
-    @property
-    def processor(self) -> RowProcessor:
-        """What is between the values of rows and the family."""
-        return RowProcessor(self.formula, self.columns, self.device)
-
-    def encode(self, name: str, values: Sequence[Any]) -> Tensor:
-        """Values of a column -> (B, T, C) or (B, T) on the model's device. Raises ValueError."""
-        return self.processor.encode(name, values)
-
-    def context(self, rows: Sequence[Row]) -> Context:
-        """The sources of rows: one that a row lacks, or that is None, is not given."""
-        return self.processor.context(rows)
-
-    # ---- drawing
+    # ---- sampling
 
     def sampling_options(self) -> dict[str, inspect.Parameter]:
-        """What may be turned while drawing: the family's knobs."""
+        """The options of `sample` that depend on the family, with types and defaults."""
         return type(self.family).sampling_options()
 
-    def given(self, **sources: Any) -> Conditional:
-        """The distribution of the targets with these sources known; any subset of them may be given.
+    def validate_sources(self, sources: Row) -> Row:
+        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
+        return self.processor.validate_sources(sources)
 
-        Raises ValueError for a column that is no source, or a value that its modality cannot take.
+    def given(self, **sources: Any) -> Conditional:
+        """P(targets | these sources): any subset of the sources, the others are not given.
+
+        Raises ValueError for a name that is no source, and for a value that its modality cannot encode.
         """
-        return Conditional(self, self.processor.validate_sources(sources))
+        return Conditional(self, self.validate_sources(sources))
 
     def sample(
         self,
@@ -159,22 +131,28 @@ class Model(nn.Module):
         batch: int = 64,
         **sampling_options: Any,
     ) -> list[Row]:
-        """The rows with their targets drawn; a row may give any subset of the sources.
+        """One sample of the targets for each row; a row has values of any subset of the sources.
 
-        The draw of row i depends on (seed, indices[i]) alone, not on the rows it was drawn with, but for
-        rounding, by which bf16 may turn a token, and the text after it: the knob `precision` has float32.
-        `indices` are 0, 1, 2 ... unless given. `known` maps a target to its value, or to (value, mask) with a
-        mask of bool over the column's grid, True where the value holds. Guidance goes away from the sources
-        `negative` rather than from none. `init` is a value of every target that is not known, and a strength
-        in (0, 1]: draws are variations of it, near 0 it comes back, 1 is from scratch. `prompts` are what the
-        one target that is a text begins with, one a row, or pairs of what stands before and after a gap that
-        is filled; what is drawn ends where one of `stop` comes in it, which is left out. `constraint` maps a
-        target of texts to what they must obey, from their beginning to their end. Knobs are the family's (its
-        `sample`). Raises ValueError for what the family cannot do.
+        seed, indices  sample i depends on (seed, indices[i]) only, not on the other rows, up to rounding, which
+                       in bfloat16 may change a token and the text after it: the option precision="float32"
+                       avoids that. `indices` are 0, 1, 2, ... by default
+        known       target -> its value, or (value, mask) with a mask of bool over the column's grid, True where
+                    the value is known; the rest is sampled (inpainting)
+        negative    sources that guidance moves away from, in place of none (negative prompt)
+        init        values of all targets that are not known, and a strength in (0, 1]: sample variations of
+                    them (SDEdit). Near 0 the values come back, 1 samples from scratch
+        prompts     for models whose one target is a text: the beginning of each row's text, or pairs (prefix,
+                    suffix) of the text around a gap, which is filled
+        stop        strings at which such a text ends; they are left out
+        constraint  target that is a text -> what all of it must satisfy
+        batch       rows that are sampled at once
+
+        Other keywords are those of `sampling_options`. Returns the rows with the targets added. Raises
+        ValueError for what the family does not support.
         """
-        draws = self._sampler(sampling_options, known=known, negative=negative, init=init)
+        sampler = self._sampler(sampling_options, known=known, negative=negative, init=init)
         indices = range(len(rows)) if indices is None else indices
-        return draws.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
+        return sampler.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
 
     def stream(
         self,
@@ -185,10 +163,10 @@ class Model(nn.Module):
         seed: int = 0,
         **sampling_options: Any,
     ) -> Iterator[str]:
-        """What `sample` writes after one prompt, piece by piece as it is drawn; closing it stops the draw.
+        """The text that `sample` generates after a prompt, in pieces, as they are generated.
 
-        Of a pair it is what stands between. Raises ValueError unless the one target is a text and the family
-        writes it from left to right.
+        For a pair (prefix, suffix) it is the text between them. Closing the iterator ends sampling. Raises
+        ValueError unless the one target is a text and the family generates it from left to right.
         """
         return self._sampler(sampling_options).stream(sources or {}, prompt, stop, seed)
 
@@ -203,10 +181,11 @@ class Model(nn.Module):
         negative: Row | None = None,
         **sampling_options: Any,
     ) -> list[Row]:
-        """n draws from P(targets | first) to P(targets | last), and from one seed's noise to the other's.
+        """n samples from P(targets | first) to P(targets | last), and from the noise of one seed to another's.
 
-        Both ends are what `sample` draws of one row with that seed. Sources are mixed as Denoiser does, which
-        not every family can; noise as Rng.between does. Raises ValueError where the family cannot, or n < 2.
+        Both ends are what `sample` returns for one row with that seed. Sources are interpolated by the family,
+        which not every one supports, noise by `Rng.slerp`. Raises ValueError for n < 2, and where the family
+        does not support it.
         """
         return self.interpolate_rows(
             [first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **sampling_options
@@ -214,23 +193,22 @@ class Model(nn.Module):
 
     def interpolate_rows(
         self,
-        firsts: Sequence[Row],
-        lasts: Sequence[Row],
+        first: Sequence[Row],
+        last: Sequence[Row],
         *,
         seeds: tuple[int, int],
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
         **sampling_options: Any,
     ) -> list[Row]:
-        """The same where the two sources are others at each of the steps, of which there are at least 2."""
-        return self._sampler(sampling_options, known=known, negative=negative).interpolate_rows(
-            firsts, lasts, seeds
-        )
+        """The same with sources of both ends for each of the n steps."""
+        sampler = self._sampler(sampling_options, known=known, negative=negative)
+        return sampler.interpolate_rows(first, last, seeds)
 
-    def _sampler(self, sampling_options: Mapping[str, Any], **leads: Any) -> Sampler:
-        return Sampler(self.family, self.family_name, self.processor, sampling_options, **leads)
+    def _sampler(self, sampling_options: Mapping[str, Any], **controls: Any) -> Sampler:
+        return Sampler(self.family, self.family_name, self.processor, sampling_options, **controls)
 
-    # ---- scoring
+    # ---- log-probabilities
 
     def log_prob(
         self,
@@ -240,155 +218,91 @@ class Model(nn.Module):
         indices: Sequence[int] | None = None,
         observed: Mapping[str, Any] | None = None,
         batch: int = 64,
-        **sampling_options: Any,
+        **scoring_options: Any,
     ) -> Score:
-        """log P(targets | sources) of each row, in nats of the values' own units.
+        """log P(targets | sources) of each row, in nats, in the units of the values.
 
-        A number is a density in its unit; an image is the probability of its 8-bit levels, under uniform
-        dequantisation. The noise of row i depends on (seed, indices[i]) alone: rows that share an index share
-        their noise, which cancels in their difference. `observed` maps a target to a mask of bool over its
-        grid: then it is log P of the parts where it is True, for families that can sum over the others. A
-        document may have any length: windows of it overlap by half, so that all but the first tokens are
-        told from half a window at least; its `dims` are bytes, (N,). Knobs are keywords of the family's
-        log_prob. Raises ValueError if the family has no such density.
+        A number has a density in its own unit; an image the probability of its 8-bit levels, by uniform
+        dequantisation. A document may have any length: it is scored in windows that overlap by half, so that
+        each token but the first ones is conditioned on half a window at least; `Score.dims` are its bytes.
+
+        seed, indices  noise of row i depends on (seed, indices[i]) only: rows that share an index share their
+                       noise, which cancels in differences of their scores
+        observed    target -> mask of bool over its grid: log P of the parts where it is True, for families that
+                    can marginalise the others
+        batch       rows that are scored at once
+
+        Other keywords are those of `scoring_options`. Raises ValueError if the family has no such density.
         """
-        known = self.scoring_options()
-        if observed and "observed" not in known:
+        family, options = self._scoring_family(), self.scoring_options()
+        if observed and "observed" not in options:
             raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
-        known = {n: p for n, p in known.items() if n != "observed"}
-        sampling_options = validate_options(
-            sampling_options, known, f"option of log_prob of the family {self.family_name}"
+        options.pop("observed", None)
+        scoring_options = validate_options(
+            scoring_options, options, f"option of log_prob of the family {self.family_name}"
         )
-        if self.columns[self.targets[0]].spec.windowed:
+        if isinstance(self.family, CanScoreTokens) and self.columns[self.targets[0]].spec.windowed:
             return scoring.score_documents(self.family, self.processor, rows, batch)
         indices = range(len(rows)) if indices is None else indices
         return scoring.score_rows(
-            self.family, self.processor, rows, seed, indices, observed or {}, batch, sampling_options
+            family, self.processor, rows, seed, indices, observed or {}, batch, scoring_options
         )
 
     def scoring_options(self) -> dict[str, inspect.Parameter]:
-        """The keywords of the family's log_prob, less `rng`. Raises ValueError if it has no density."""
-        if not hasattr(self.family, "log_prob"):
+        """The options of `log_prob` that depend on the family. Raises ValueError if it has no density."""
+        parameters = keyword_parameters(type(self._scoring_family()).log_prob)
+        return {n: p for n, p in parameters.items() if n != "rng"}
+
+    def _scoring_family(self) -> CanScore:
+        if not isinstance(self.family, CanScore):
             raise ValueError(f"the family {self.family_name} has no density")
-        return {n: p for n, p in keyword_parameters(type(self.family).log_prob).items() if n != "rng"}
-
-    def embed(self, name: str, values: Sequence[Any] | Tensor, *, batch: int = 256) -> Tensor:
-        """Values of a column -> unit vectors (N, floats) on the CPU, near where values belong together.
-
-        A tensor is taken for values that are encoded already.
-
-        Raises ValueError if the family has no embedding, or none of this column.
-        """
-        self.require_embedding()
-        self.processor.target(name)
-        with torch.no_grad():
-            parts = (values[i : i + batch] for i in range(0, len(values), batch))
-            return torch.cat(
-                [
-                    self.family.embed(
-                        name, part if isinstance(part, Tensor) else self.encode(name, part)
-                    ).cpu()
-                    for part in parts
-                ]
-            )
-
-    def require_embedding(self) -> None:
-        """Raise ValueError unless the family has an embedding."""
-        if not hasattr(type(self.family), "embed"):  # not a module of that name
-            raise ValueError(
-                f"the family {self.family_name} has no embedding; train one of the family contrastive"
-            )
-
-    # ---- a column seen through this model
-
-    @property
-    def has_decoder(self) -> bool:
-        """Whether there is a way back from codes to values."""
-        return hasattr(self.family, "from_codes")
-
-    def view(self, column: str, values: Sequence[Any]) -> Latent:
-        """The column as this model's codes, scaled by training values. Raises ValueError if it has none."""
-        return Latent.fit(values, coder=self, column=column)
-
-    def modality_of(self, column: str) -> Modality:
-        """Of the target that is `column`, or a view of it. Raises ValueError unless it has codes."""
-        return self.columns[self._target(column)]
-
-    def code_spec(self, column: str) -> Spec:
-        """The shape of the codes of a column."""
-        name = self._target(column)
-        return self.family.code_spec(name)
-
-    def to_codes(self, column: str, values: Sequence[Any]) -> Tensor:
-        """Values of a column -> codes, (N, T, C) float32 or (N, T) int64."""
-        name = self._target(column)
-        return self.family.to_codes(name, self.encode(name, values)).cpu()
-
-    def from_codes(self, column: str, codes: Tensor) -> list[Any]:
-        """Codes -> values."""
-        name = self._target(column)
-        return self.columns[name].decode_all(self.family.from_codes(name, codes.to(self.device)).cpu())
-
-    def _target(self, column: str) -> str:
-        if not hasattr(self.family, "code_spec"):
-            raise ValueError(
-                f"{column} cannot be seen through a model of the family {self.family_name}, "
-                "which has no codes; train one of the family autoencoder, vae or contrastive"
-            )
-        for name in self.targets:
-            if View.parse(name).column == column:
-                return name
-        raise ValueError(
-            f"{column} cannot be seen through a model of P({self.formula}), which has no such target"
-        )
+        return self.family
 
     # ---- folders
 
     def to_json(self) -> dict[str, Any]:
-        """All that is needed to build the same model again, less its weights."""
-        found = {
+        """The architecture as JSON values: everything except the weights."""
+        state = {
             "formula": str(self.formula),
             "family": self.family_name,
             "options": self.options,
             "columns": {name: column.to_json() for name, column in self.columns.items()},
         }
-        kept = {
+        frozen = {
             name: {"name": view.name, "fingerprint": view.fingerprint}
             for name, view in self.views.items()
             if isinstance(view, FrozenEncoder)
         }
-        return {**found, "frozen": kept} if kept else found
+        return {**state, "frozen": frozen} if frozen else state
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None) -> Model:
-        """The inverse of `to_json`; `views` are the models that its columns are seen through."""
-        columns: dict[str, Modality] = {}
+        """The inverse of `to_json`, with random weights; `views` are the encoders that columns are seen through."""
+        views, columns = views or {}, {}
         for name, column in state["columns"].items():
-            latent = column["kind"] == "latent"
+            through = View.parse(name).through
             columns[name] = (
-                Latent.from_json(column, views[View.parse(name).through])
-                if latent
-                else modality_from_json(column)
+                Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
         return cls(state["formula"], columns, state["family"], **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:
-        """Write model.json and weights.safetensors; `more` are JSON values that go into model.json.
+        """Write a run folder: model.json, with further JSON values `more`, and weights.safetensors.
 
-        The models that columns are seen through go into views/NAME: a run is one folder, wherever it goes. Of
-        a frozen encoder it keeps the name and a fingerprint.
+        Models that columns are seen through are saved in views/NAME, so that the folder stands on its own; of a
+        frozen encoder only the name and a fingerprint are saved.
         """
         for name, view in self.views.items():
-            if not isinstance(view, FrozenEncoder):
+            if isinstance(view, Model):
                 view.save(Path(folder) / checkpoint.VIEWS / name)
         checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> Model:
-        """Read a run folder. Raises RunError that says what is wrong with it.
+        """Read a run folder.
 
-        With `options` of the family the model has these instead of its own, to be trained on: weights that
-        only they ask for begin anew. Raises ValueError if the weights that are there do not fit them.
+        `options` of the family replace those of the run, for further training; weights that only the new
+        options need start at random. Raises RunError if the folder cannot be read, or its weights do not fit.
         """
         folder = Path(folder)
         state, weights = checkpoint.load_weights(folder)

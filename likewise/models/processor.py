@@ -1,4 +1,4 @@
-"""Tokens: rows of values <-> the tensors that a family learns, on its device."""
+"""RowProcessor: rows of values <-> the tensors that a family learns, on its device."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from likewise.modalities.base import Modality, Row
 
 @dataclass(frozen=True)
 class RowProcessor:
-    """The columns of a formula, each by its name.
+    """Encodes and decodes the columns of a formula.
 
-    formula  says which are targets and which are sources
-    columns  how each is written
-    device   of the tokens
+    formula  tells targets from sources
+    columns  modality of each column
+    device   of the tensors
     """
 
     formula: Formula
     columns: Mapping[str, Modality]
     device: torch.device
+
+    @property
+    def target_columns(self) -> dict[str, Modality]:
+        """The columns of the targets."""
+        return {name: self.columns[name] for name in self.formula.target_names}
 
     def target(self, name: str) -> Modality:
         """The column of that name. Raises ValueError unless it is a target."""
@@ -37,7 +42,7 @@ class RowProcessor:
         return self.columns[name]
 
     def validate_sources(self, sources: Row) -> Row:
-        """Sources, as they are. Raises ValueError for what is none, or a value that it cannot take."""
+        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
         for name, value in sources.items():
             if name not in self.formula.source_names:
                 raise ValueError(did_you_mean("source", name, self.formula.source_names))
@@ -45,73 +50,75 @@ class RowProcessor:
         return sources
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ValueError for a value that the column cannot take."""
+        """Raise ValueError for a value that the column cannot encode."""
         if reason := self.columns[name].check(value):
             raise ValueError(f"{name}: {reason}")
 
-    # ---- values -> tokens
+    # ---- values -> tensors
 
     def encode(self, name: str, values: Sequence[Any]) -> Tensor:
-        """Values of a column -> (B, T, C) or (B, T). Raises ValueError for one that it cannot take."""
+        """Values of a column -> (B, T, C) or (B, T). Raises ValueError for one that it cannot encode."""
         for value in values:
             self.check(name, value)
         return self.columns[name].encode_all(values).to(self.device)
 
     def context(self, rows: Sequence[Row]) -> Context:
-        """The sources of rows: one that a row lacks, or that is None, is not given."""
+        """The encoded sources of rows; one that is missing or None is absent."""
+        names = self.formula.source_names
         values: Batch = {}
-        for name in self.formula.source_names:
+        for name in names:
             values[name] = blank_values(self.columns[name].spec, len(rows), self.device)
-            given = [i for i, row in enumerate(rows) if row.get(name) is not None]
-            if given:
-                values[name][given] = self.encode(name, [rows[i][name] for i in given])
-        present = [[row.get(name) is not None for name in self.formula.source_names] for row in rows]
-        flags = torch.tensor(present, dtype=torch.bool).view(len(rows), len(self.formula.source_names))
-        return Context(values, flags).to(self.device)
+            present = [i for i, row in enumerate(rows) if row.get(name) is not None]
+            if present:
+                values[name][present] = self.encode(name, [rows[i][name] for i in present])
+        flags = torch.tensor(
+            [[row.get(name) is not None for name in names] for row in rows], dtype=torch.bool
+        )
+        return Context(values, flags.view(len(rows), len(names))).to(self.device)
 
     def dequantize(self, rows: Sequence[Row], rng: Rng) -> Batch:
-        """The targets of rows, with uniform noise as wide as what `decode` rounds to one value."""
+        """The encoded targets of rows, plus uniform noise as wide as the interval that `decode` rounds."""
         return {
-            name: self._noisy(name, self.encode(name, [row[name] for row in rows]), rng)
-            for name in self.formula.target_names
+            name: self._add_noise(column, self.encode(name, [row[name] for row in rows]), rng)
+            for name, column in self.target_columns.items()
         }
 
-    def _noisy(self, name: str, x: Tensor, rng: Rng) -> Tensor:
-        cell = self.columns[name].bin_width
-        return x + cell * (rng.uniform(*x.shape[1:]) - 0.5) if cell else x
+    def _add_noise(self, column: Modality, x: Tensor, rng: Rng) -> Tensor:
+        width = column.bin_width
+        return x + width * (rng.uniform(*x.shape[1:]) - 0.5) if width else x
 
     def known(self, known: Mapping[str, Any], rows: int) -> KnownParts | None:
-        """Target -> its value, or (value, mask), the same in so many rows; None where nothing is known."""
+        """Target -> its value, or (value, mask), repeated for `rows` rows; None where nothing is known."""
         values, masks = {}, {}
-        for name, given in known.items():
-            value, mask = self._held(name, given)
+        for name, part in known.items():
+            value, mask = self._value_and_mask(name, part)
             tokens = self.encode(name, [value])
             masks[name] = self.mask(name, mask).expand(rows, -1)
             values[name] = tokens.expand(rows, *tokens.shape[1:])
         return KnownParts(values, masks) if values else None
 
     def mask(self, name: str, mask: Any) -> Tensor:
-        """A mask over the grid of a target -> (T,) bool. Raises ValueError for one of another size."""
+        """A mask over the grid of a target -> (T,) bool. Raises ValueError for a mask of another size."""
         column = self.target(name)
         try:
             return column.token_mask(torch.as_tensor(mask).bool()).to(self.device)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
-    def _held(self, name: str, given: Any) -> tuple[Any, Tensor]:
-        """A value of a target, or (value, mask), -> both; without a mask all of it holds."""
-        whole = torch.ones(self.target(name).spec.tokens, dtype=torch.bool)
-        value, mask = given if isinstance(given, tuple) else (given, whole)
+    def _value_and_mask(self, name: str, part: Any) -> tuple[Any, Tensor]:
+        """A value of a target, or (value, mask), -> both; without a mask all of the value is known."""
+        everything = torch.ones(self.target(name).spec.tokens, dtype=torch.bool)
+        value, mask = part if isinstance(part, tuple) else (part, everything)
         return value, torch.as_tensor(mask).bool()
 
-    # ---- tokens -> values
+    # ---- tensors -> values
 
-    def decode_rows(self, rows: Sequence[Row], drawn: Batch, known: Mapping[str, Any]) -> list[Row]:
-        """The rows with the targets that were drawn for them, of which `known` holds."""
+    def decode_rows(self, rows: Sequence[Row], samples: Batch, known: Mapping[str, Any]) -> list[Row]:
+        """The rows with the samples of their targets, in which the `known` parts have their values."""
         values = {
-            name: self.columns[name].decode_all(drawn[name].cpu()) for name in self.formula.target_names
+            name: column.decode_all(samples[name].cpu()) for name, column in self.target_columns.items()
         }
-        for name, given in known.items():
-            value, mask = self._held(name, given)
-            values[name] = [self.columns[name].restore_known(one, value, mask) for one in values[name]]
+        for name, part in known.items():
+            value, mask = self._value_and_mask(name, part)
+            values[name] = [self.columns[name].restore_known(v, value, mask) for v in values[name]]
         return [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]

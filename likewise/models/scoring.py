@@ -1,4 +1,4 @@
-"""Scores: log p of rows by a family, and of documents of any length by windows of them."""
+"""Log-probabilities of rows by a family, and of documents of any length in windows."""
 
 from __future__ import annotations
 
@@ -7,76 +7,82 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from likewise.core.rng import Rng
 from likewise.core.score import Score
-from likewise.families.base import Family
+from likewise.families.capabilities import CanScore, CanScoreTokens
 from likewise.modalities.base import Row
+from likewise.modalities.text import Text
 from likewise.models.processor import RowProcessor
 
 
 @torch.no_grad()
 def score_rows(
-    family: Family,
-    tokens: RowProcessor,
+    family: CanScore,
+    processor: RowProcessor,
     rows: Sequence[Row],
     seed: int,
     indices: Sequence[int],
     observed: Mapping[str, Any],
     batch: int,
-    sampling_options: Mapping[str, Any],
+    scoring_options: Mapping[str, Any],
 ) -> Score:
-    """log P(targets | sources) of each row; see Model.log_prob."""
-    specs, masks = family.targets, {n: tokens.mask(n, mask) for n, mask in observed.items()}
-    if masks:  # then of every target
+    """log P(targets | sources) of each row; see `Model.log_prob`."""
+    columns, masks = processor.target_columns, {n: processor.mask(n, mask) for n, mask in observed.items()}
+    if masks:  # then one of every target
         masks = {
-            n: torch.ones(s.tokens, dtype=torch.bool, device=tokens.device) for n, s in specs.items()
+            n: torch.ones(c.spec.tokens, dtype=torch.bool, device=processor.device)
+            for n, c in columns.items()
         } | masks
-    parts = []
-    for first in range(0, len(rows), batch):
-        part = rows[first : first + batch]
-        rng = Rng(indices[first : first + batch], "score", seed, device=tokens.device)
-        x, more = tokens.dequantize(part, rng), dict(sampling_options)
+    scores = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        rng = Rng(indices[start : start + batch], "score", seed, device=processor.device)
+        x, options = processor.dequantize(part, rng), dict(scoring_options)
         if masks:
-            more["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
-        parts.append(family.log_prob(x, tokens.context(part), rng=rng, **more))
-    dims = {n: (int(masks[n].sum()) if masks else s.tokens) * s.width for n, s in specs.items()}
-    scale = sum(count * tokens.columns[n].log_scale for n, count in dims.items())
-    return Score(torch.cat([p.nats for p in parts]) + scale, parts[0].kind, sum(dims.values()))
+            options["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
+        scores.append(family.log_prob(x, processor.context(part), rng=rng, **options))
+    dims = {n: (int(masks[n].sum()) if masks else c.spec.tokens) * c.spec.width for n, c in columns.items()}
+    log_scale = sum(count * columns[n].log_scale for n, count in dims.items())
+    return Score(torch.cat([s.nats for s in scores]) + log_scale, scores[0].kind, sum(dims.values()))
 
 
 @torch.no_grad()
-def score_documents(family: Family, tokens: RowProcessor, rows: Sequence[Row], batch: int) -> Score:
-    """log P of the one target, a document; every id is told from half a window before it, or from all."""
-    [name] = tokens.formula.target_names
-    column = tokens.columns[name]
+def score_documents(
+    family: CanScoreTokens, processor: RowProcessor, rows: Sequence[Row], batch: int
+) -> Score:
+    """log P of the one target, a document: each token is conditioned on half a window before it, or on all."""
+    [(name, column)] = processor.target_columns.items()
+    assert isinstance(column, Text)
     for row in rows:
-        tokens.check(name, row[name])
-    cuts = ((k, *cut) for k, row in enumerate(rows) for cut in windows(column.ids(row[name]), column.length))
-    nats = torch.zeros(len(rows), dtype=torch.float64, device=tokens.device)  # of millions of tokens
-    while some := list(itertools.islice(cuts, batch)):
-        which, ids, fresh = zip(*some, strict=True)
-        told = family.token_log_prob(
-            {name: torch.stack(ids).to(tokens.device)}, tokens.context([rows[k] for k in which])
-        )[name]
-        nats.index_add_(
-            0,
-            torch.tensor(which, device=tokens.device),
-            (told * torch.stack(fresh).to(tokens.device)).sum(1).double(),
-        )
-    sizes = [len(row[name].encode()) for row in rows]
-    return Score(nats.float(), "exact", torch.tensor(sizes, device=tokens.device))
+        processor.check(name, row[name])
+    cuts = (
+        (i, ids, new)
+        for i, row in enumerate(rows)
+        for ids, new in windows(column.ids(row[name]), column.length)
+    )
+    device = processor.device
+    nats = torch.zeros(len(rows), dtype=torch.float64, device=device)  # sums over millions of tokens
+    while part := list(itertools.islice(cuts, batch)):
+        numbers, ids, new = zip(*part, strict=True)
+        context = processor.context([rows[i] for i in numbers])
+        log_probs = family.token_log_prob({name: torch.stack(ids).to(device)}, context)[name]
+        sums = (log_probs * torch.stack(new).to(device)).sum(1).double()
+        nats.index_add_(0, torch.tensor(numbers, device=device), sums)
+    num_bytes = [len(row[name].encode()) for row in rows]
+    return Score(nats.float(), "exact", torch.tensor(num_bytes, device=device))
 
 
 def windows(ids: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows of ids (n,) that overlap by half, (length,), filled up with 0, and which are new, (length,).
+    """Windows of ids (n,) that overlap by half, (length,), padded with 0, and which of them are new, (length,).
 
-    Every id is new once, and all but the first of them come after length / 2 others in their window.
+    Each id is new in one window, in which at least length / 2 ids precede it, except in the first one.
     """
-    half, first, at = length - length // 2, 0, 0
-    while first < len(ids):
-        window = ids[at : at + length]
-        fresh = (torch.arange(length) >= first - at) & (torch.arange(length) < len(window))
-        yield torch.nn.functional.pad(window, (0, length - len(window))), fresh
-        first, at = at + len(window), at + half
+    half, scored, start = length - length // 2, 0, 0
+    while scored < len(ids):
+        window = ids[start : start + length]
+        new = (torch.arange(length) >= scored - start) & (torch.arange(length) < len(window))
+        yield F.pad(window, (0, length - len(window))), new
+        scored, start = start + len(window), start + half
