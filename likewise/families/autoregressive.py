@@ -103,28 +103,16 @@ class Autoregressive(Family):
         what `compat` does not support.
         """
         super().__init__(targets, sources)
-        compat = backbone.compat
-        hashed_ngrams, fim, dropout = text.hashed_ngrams, text.fim, text.dropout
-        if reason := why_unsupported(
-            self.targets,
-            self.sources,
-            compat,
-            {**asdict(backbone), "infill": infill, "hashed_ngrams": hashed_ngrams, "fim": fim},
-        ):
-            raise ValueError(reason)
         self.windowed = any(s.windowed for s in self.targets.values())
         self.is_text = [s.padded for s in self.targets.values()] == [True]
-        for option, value in {"hashed_ngrams": hashed_ngrams, "fim": fim}.items():
-            if value and not self.is_text:
-                raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
+        self.is_compat = backbone.compat != "none"
+        self._check_options(text, backbone, infill)
         width = width or (256 if self.windowed else 128)
         self.weight_decay = 0.1 if self.windowed else 0.0
-        self.dropout = 0.0 if dropout is None and not self.windowed else dropout
-        self.fim = fim
+        self.dropout = 0.0 if text.dropout is None and not self.windowed else text.dropout
+        self.fim = text.fim
         if self.is_text:
             self.batch = max(24, min(self.batch, MAX_TOKENS // sum(s.tokens for s in self.targets.values())))
-        if self.windowed and len(self.targets) > 1:
-            raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
         self.coded_targets = [
             n for n, s in self.targets.items() if not s.categorical and len(s.grid) > 1 and s.tokens > FEW
         ]
@@ -139,16 +127,43 @@ class Autoregressive(Family):
         self.freeze_codes_at = codes.freeze_codes_at
         self.tokens = self.codecs.specs
         self.phases = ("codec", "model") if self.coded_targets else ("model",)
-        self.sizes = [s.tokens for s in self.tokens.values()]
-        specs, self.is_compat = list(self.tokens.values()), compat != "none"
-        embedding = EmbeddingWithSentinels if fim else nn.Embedding
+        self._build_sequence_network(width, depth, mixture, text, backbone)
+        several = len(self.targets) > 1
+        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        if self.windowed or self.is_compat or (not several and next(iter(self.targets.values())).tokens == 1):
+            self.infill = 0.0  # if it is known, nothing is left to learn
+        self.column_codes = ContinuousCodes(self.targets)
+        known = known_specs(self.column_codes.specs) if self.infill else {}
+        self.context_encoder = ContextEncoder({**self.sources, **known}, width, max_grid=CONTEXT_GRID)
+
+    def _check_options(self, text: TextOptions, backbone: CompatOptions, infill: float | None) -> None:
+        """Raise ValueError for options that these targets and sources do not support."""
+        own = {"infill": infill, "hashed_ngrams": text.hashed_ngrams, "fim": text.fim}
+        reason = why_unsupported(self.targets, self.sources, backbone.compat, {**asdict(backbone), **own})
+        if reason:
+            raise ValueError(reason)
+        for option, value in {"hashed_ngrams": text.hashed_ngrams, "fim": text.fim}.items():
+            if value and not self.is_text:
+                raise ValueError(f"{option}={value} is for one target that is a text; leave it out")
+        if self.windowed and len(self.targets) > 1:
+            raise ValueError("a document is drawn alone; give the other targets as sources, after the bar")
+        if self.windowed and infill:
+            raise ValueError("parts of a document cannot be known; leave infill out")
+
+    def _build_sequence_network(
+        self, width: int, depth: int, mixture: MixtureOptions, text: TextOptions, backbone: CompatOptions
+    ) -> None:
+        """Embeddings, backbone and heads of the sequence of all tokens."""
+        specs = list(self.tokens.values())
+        self.sizes = [s.tokens for s in specs]
         self.causal: CausalBackbone = (
-            build(compat, specs[0], width, depth, asdict(backbone))
+            build(backbone.compat, specs[0], width, depth, asdict(backbone))
             if self.is_compat
-            else CausalTransformer(specs, width, depth, SENTINELS if fim else 0)
+            else CausalTransformer(specs, width, depth, SENTINELS if self.fim else 0)
         )
-        last = self.sizes[-1] == 1 and not fim  # its only token is the input of no later one
+        last = self.sizes[-1] == 1 and not self.fim  # its only token is the input of no later one
         embedded = [] if self.is_compat else specs[:-1] if last else specs
+        embedding = EmbeddingWithSentinels if self.fim else nn.Embedding
         self.embeddings: ModuleList[nn.Module] = ModuleList(
             embedding(s.classes, width) if s.categorical else FourierNumberEmbedding(s.width, width)
             for s in embedded
@@ -157,18 +172,10 @@ class Autoregressive(Family):
             CategoricalHead(width, s.classes, not self.is_compat, self.causal.tied_embedding)
             if s.categorical
             else MixtureHead(width, s.width, mixture.components, mixture.min_std)
-            for s in self.tokens.values()
+            for s in specs
         )
-        self.hashed_ngrams = HashedNGrams(hashed_ngrams, width) if hashed_ngrams else None
-        several = len(self.targets) > 1
-        self.infill = (0.5 if several else 0.1) if infill is None else infill
-        if self.windowed and infill:
-            raise ValueError("parts of a document cannot be known; leave infill out")
-        if self.windowed or self.is_compat or (not several and next(iter(self.targets.values())).tokens == 1):
-            self.infill = 0.0  # if it is known, nothing is left to learn
-        self.column_codes = ContinuousCodes(self.targets)
-        known = known_specs(self.column_codes.specs) if self.infill else {}
-        self.context_encoder = ContextEncoder({**self.sources, **known}, width, max_grid=CONTEXT_GRID)
+        ngrams = text.hashed_ngrams
+        self.hashed_ngrams = HashedNGrams(ngrams, width) if ngrams else None
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.named_parameters() if n.startswith("codecs.") == (phase == "codec")]
@@ -176,14 +183,15 @@ class Autoregressive(Family):
     @property
     def likelihood(self) -> SequenceLikelihood:
         """(1) of the sequence."""
-        compat = isinstance(self.causal, CompatBackbone)
-        embeddings = [self.causal.embedding] if compat else list(self.embeddings)
+        embeddings: list[nn.Module] = list(self.embeddings)
+        if isinstance(self.causal, CompatBackbone):
+            embeddings = [self.causal.embedding]
         dropout = 0.0
         if self.training:  # tokens of the first pass cannot have been memorised
             repeated = min(MAX_DROPOUT, DROPOUT * max(0.0, self.epochs - 1))
             dropout = repeated if self.dropout is None else self.dropout
         return SequenceLikelihood(
-            self.tokens, self.causal, embeddings, self.heads, self.hashed_ngrams, dropout
+            self.tokens, self.causal, embeddings, list(self.heads), self.hashed_ngrams, dropout
         )
 
     # ---- learning
