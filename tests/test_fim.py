@@ -282,7 +282,7 @@ def test_the_command_fills_a_text(model: Model, tmp_path: Path, capsys: pytest.C
         (["red"], "unexpected argument 'red' beside"),
     ):
         assert main([*words, *wrong]) == 1 and said in capsys.readouterr().err
-    assert main([*words[:2], "--stop", "x"]) == 1 and "name what is around it" in capsys.readouterr().err
+    assert main([*words[:2], "--stop", "x"]) == 1 and "give the text around it" in capsys.readouterr().err
 
 
 def test_what_cannot_be_filled_is_said(
