@@ -1,4 +1,4 @@
-"""Chain: the product rule over models; what does not fit is said."""
+"""Pipelines: the product rule over models, and errors for links that do not fit."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_variation_starts_every_picture_of_a_cascade(cascade: Pipeline) -> Non
         cascade.links["small"].sample([{}], init=({}, 0.5))
 
 
-def test_a_chain_goes_from_one_source_to_another(cascade: Pipeline) -> None:
+def test_a_pipeline_interpolates_between_sources(cascade: Pipeline) -> None:
     rows = cascade.interpolate({"label": "0"}, {"label": "3"}, 5, seeds=(0, 4))
     for row, label, seed in ((rows[0], "0", 0), (rows[-1], "3", 4)):
         end = cascade.sample([{"label": label}], seed=seed)[0]
@@ -131,7 +131,7 @@ def test_a_chain_goes_from_one_source_to_another(cascade: Pipeline) -> None:
 
 
 @pytest.mark.usefixtures("short_classifier")
-def test_a_chain_is_one_folder_and_is_judged(cascade: Pipeline, table: Table, tmp_path: Path) -> None:
+def test_a_pipeline_is_one_folder_and_is_evaluated(cascade: Pipeline, table: Table, tmp_path: Path) -> None:
     cascade.save(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
     again = load(tmp_path / "b")
@@ -150,23 +150,23 @@ def test_a_chain_is_one_folder_and_is_judged(cascade: Pipeline, table: Table, tm
     [
         (["image | label"], "two links or more"),
         (["image | image[size=7]", "image[size=7] | label"], "put b before a"),
-        (["number | label", "image | label"], "no link after a reads what it makes, number: b needs label"),
+        (["number | label", "image | label"], "no link after a reads its targets, number: b needs label"),
         (
             ["image[size=7] | label", "image, number | image[size=7]", "number | image"],
-            "the links b and c both make number",
+            "the links b and c both have the target number",
         ),
     ],
 )
-def test_links_that_do_not_fit_are_said(table: Table, formulas: list[str], says: str) -> None:
+def test_links_that_do_not_fit_are_refused(table: Table, formulas: list[str], says: str) -> None:
     with pytest.raises(FormulaError, match=says):
         Pipeline({"abc"[i]: raw(table, formula) for i, formula in enumerate(formulas)})
 
 
 def test_a_picture_is_read_at_the_size_that_the_next_link_knows(table: Table) -> None:
-    chain = Pipeline({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
-    assert chain.connections == {"a": {}, "b": {"image[size=7]": "image"}}
-    assert str(chain.formula) == "number | label"
-    assert isinstance(chain.sample([{"label": "1"}])[0]["number"], float)
+    pipeline = Pipeline({"a": raw(table, "image | label"), "b": raw(table, "number | image[size=7]")})
+    assert pipeline.connections == {"a": {}, "b": {"image[size=7]": "image"}}
+    assert str(pipeline.formula) == "number | label"
+    assert isinstance(pipeline.sample([{"label": "1"}])[0]["number"], float)
 
 
 @pytest.mark.usefixtures("short_classifier")
@@ -257,7 +257,9 @@ def test_an_embedding_is_drawn_given_and_chained(
     capsys.readouterr()
     for words in (["--given", "label=1"], ["--negative", "label=1"]):
         assert main(["vary", "system", "x.png", *words]) == 1
-        assert "label has no effect on a variation: it is read to sample image@clip" in capsys.readouterr().err
+        assert (
+            "label has no effect on a variation: it is read to sample image@clip" in capsys.readouterr().err
+        )
     (tmp_path / "bad.json").write_text('{"a": 1}')
     assert main(["sample", "runs/decoder", "--given", "image@clip=bad.json"]) == 1
     assert "bad.json: a vector is written as a list of numbers" in capsys.readouterr().err
@@ -268,7 +270,7 @@ def test_an_embedding_is_drawn_given_and_chained(
     assert "the family contrastive draws nothing" in capsys.readouterr().err
     assert main(["chain", "system", "runs/decoder", "--out", "odd"]) == 1
     assert (
-        "system is a chain, and one model is asked for here; name a link of it: system/links/prior"
+        "system is a pipeline, and a single model is needed here; name a link: system/links/prior"
         in capsys.readouterr().err
     )
     assert main(["evaluate", "system", "--clip", "runs/clip", "--n", "4", "--steps", "2"]) == 0

@@ -82,7 +82,7 @@ def test_every_file_with_a_format_is_migrated(
     rewrite_resume(tmp_path, lambda state: state.update(format=1))
     checkpoint.load_resume(tmp_path)
     checkpoint.load_state(RUNS / "latent")
-    checkpoint.load_chain(RUNS / "chain")
+    checkpoint.load_pipeline_state(RUNS / "chain")
     assert [state.get("family") for state in states] == ["flow", "flow", None]
     assert [state.get("step") for state in states] == [1, 3, None]
 

@@ -19,7 +19,14 @@ from likewise.data.table import Table
 from likewise.data.validation import format_bad_rows
 from likewise.families.registry import family_class
 from likewise.modalities import KINDS, Modality
-from likewise.models.checkpoint import MODEL, RunError, is_chain, load_chain, load_state, resolve_run
+from likewise.models.checkpoint import (
+    MODEL,
+    RunError,
+    is_pipeline,
+    load_pipeline_state,
+    load_state,
+    resolve_run,
+)
 from likewise.models.model import Model
 
 DATA = (
@@ -111,7 +118,7 @@ def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any
 def open_training_table(run: Path) -> Table:
     """The table that a run was trained on. Raises RunError if it is not available any more, or has changed."""
     folder = resolve_run(run)
-    state = load_chain(folder) if is_chain(folder) else load_state(folder)
+    state = load_pipeline_state(folder) if is_pipeline(folder) else load_state(folder)
     options, fingerprint = training_table_options(run, state), state["data"]["fingerprint"]
     table = Table.open(**options)
     if table.fingerprint != fingerprint:

@@ -36,6 +36,10 @@ class Coder(Protocol):
     def has_decoder(self) -> bool:
         """Whether codes can be decoded to values."""
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights."""
+
     def modality_of(self, column: str) -> Modality:
         """The modality of a column's values. Raises ValueError for a column that the coder does not know."""
 

@@ -1,17 +1,17 @@
-"""Run folders: JSON and safetensors, nothing that is ever unpickled.
+"""Run folders: JSON and safetensors; no pickle is ever read.
 
-    model.json           version, formula, family, options, columns, the names and fingerprints of frozen
-                         encoders, and what else the writer adds (data, plan, step)
+    model.json           format, formula, family, options, columns, names and fingerprints of frozen encoders, and
+                         what the writer adds (data, plan, step)
     weights.safetensors  the (averaged) weights
-    resume.safetensors   all that training needs to go on: raw weights, averages, optimiser, step
-    views/NAME           the models that columns are seen through, run folders too
-    chain.json           of a chain, in the place of the others; links/NAME are the run folders of its links
+    resume.safetensors   what training needs to continue: raw weights, averages, optimiser, step
+    views/NAME           the models that columns are seen through, as run folders
+    chain.json           of a pipeline, in place of the others; links/NAME are the run folders of its links
 
-Each file is written beside its place, flushed to disk and then renamed over the old one; each stands on its
-own, so that being killed between two renames harms nothing. If the disk is full the old file stays.
+Each file is written beside the old one, flushed to disk and then renamed over it. Each is complete in itself, so
+that a process that is killed between two renames leaves a valid folder. If the disk is full the old file stays.
 
-The JSON of each has its format; files of earlier formats are brought to the present one as they are read
-(migrations.py) and stay as they are on disk.
+The JSON of each has a format; files of earlier formats are converted as they are read (migrations.py), and
+stay as they are on disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REQUIRED_KEYS = {
     "model.json": ("formula", "family", "options", "columns"),
     "chain.json": ("formula", "links"),
 }
-CHAIN, LINKS, VIEWS = "chain.json", "links", "views"
+PIPELINE, LINKS, VIEWS = "chain.json", "links", "views"
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"  # run folders that come with the package
 
@@ -48,56 +48,56 @@ class RunError(ValueError):
 
 
 def resolve_run(run: str | Path) -> Path:
-    """The folder of a run, or of the model of that name that comes with the package, if there is no such run.
+    """The folder of a run, or of the pretrained model of that name where there is no such run.
 
     Raises RunError if there is neither.
     """
-    folder, shipped = Path(run), sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL}"))
-    if str(run) in shipped and not is_run(folder):
+    folder, pretrained = Path(run), sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL}"))
+    if str(run) in pretrained and not is_run(folder):
         return PRETRAINED / run
     if folder.exists():
         return folder
     raise RunError(
         f"there is no run {run}; likewise train makes one, and these come with the package: "
-        f"{', '.join(shipped)}"
+        f"{', '.join(pretrained)}"
     )
 
 
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write model.json and weights.safetensors. Raises RunError if the disk refuses; what was there stays."""
+    """Write model.json and weights.safetensors. Raises RunError if they cannot be written; old files stay."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.contiguous() for k, v in weights.items()}
     _write(folder / WEIGHTS, lambda path: save_file(weights, path))
     _save_state(folder / MODEL, state)
 
 
-def save_chain(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write chain.json. Raises RunError if the disk refuses."""
+def save_pipeline_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write chain.json. Raises RunError if it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    _save_state(folder / CHAIN, state)
+    _save_state(folder / PIPELINE, state)
 
 
-def load_chain(folder: Path) -> dict[str, Any]:
+def load_pipeline_state(folder: Path) -> dict[str, Any]:
     """chain.json of a folder. Raises RunError if it is missing, damaged, or newer."""
-    return load_state(folder, CHAIN)
+    return load_state(folder, PIPELINE)
 
 
 def family_names(folder: Path) -> list[str]:
-    """The family of a run, those of a chain's links. Raises RunError."""
-    if not is_chain(folder):
+    """The family of a model, or those of the links of a pipeline. Raises RunError."""
+    if not is_pipeline(folder):
         return [load_state(folder)["family"]]
-    return [load_state(folder / LINKS / name)["family"] for name in load_chain(folder)["links"]]
+    return [load_state(folder / LINKS / name)["family"] for name in load_pipeline_state(folder)["links"]]
 
 
-def is_chain(folder: Path) -> bool:
-    """Whether the folder is that of a chain."""
-    return (folder / CHAIN).exists()
+def is_pipeline(folder: Path) -> bool:
+    """Whether the folder is that of a pipeline."""
+    return (folder / PIPELINE).exists()
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder is that of a model or of a chain."""
+    """Whether the folder is that of a model or of a pipeline."""
     try:
-        return is_chain(folder) or (folder / MODEL).exists()
+        return is_pipeline(folder) or (folder / MODEL).exists()
     except OSError:  # of a name that no folder can have
         return False
 
@@ -114,9 +114,9 @@ def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Coder]) -> dict[str, Coder]:
-    """What the columns of a run are seen through: frozen encoders, and what `load` makes of views/NAME.
+    """The encoders that the columns of a run are seen through: frozen ones, and models, which `load` reads.
 
-    Raises RunError for one that is not there.
+    Raises RunError for one that is missing.
     """
     views: dict[str, Coder] = {}
     for name in filter(None, dict.fromkeys(View.parse(column).through for column in state["columns"])):
@@ -144,11 +144,9 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
     """model.json or chain.json in the format in which it was written."""
     path = folder / name
     if not path.exists():
-        if name == MODEL and is_chain(folder):
-            links = ", ".join(str(folder / LINKS / link) for link in load_chain(folder)["links"])
-            raise RunError(
-                f"{folder} is a chain, and one model is asked for here; name a link of it: {links}"
-            )
+        if name == MODEL and is_pipeline(folder):
+            links = ", ".join(str(folder / LINKS / link) for link in load_pipeline_state(folder)["links"])
+            raise RunError(f"{folder} is a pipeline, and a single model is needed here; name a link: {links}")
         raise RunError(
             f"{folder} holds no {name}: it is not a run folder (or its first checkpoint was not reached)"
         )
@@ -182,9 +180,9 @@ def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
 
 
 def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What save_resume wrote, in the present format. Raises RunError."""
+    """The tensors and the state of resume.safetensors, in the present format. Raises RunError."""
     if not (folder / RESUME).exists():
-        raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to begin")
+        raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to start")
     tensors, header = _read(folder / RESUME)
     state = json.loads(header["state"])
     if "format" not in state:  # format 1 had neither
@@ -203,29 +201,32 @@ def load_weights_into(module: nn.Module, weights: Mapping[str, Tensor], folder: 
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise RunError(
-            f"the weights in {folder} do not fit its {MODEL}, or what is asked beside: {reason}"
+            f"the weights in {folder} do not fit its {MODEL}, or the options beside it: {reason}"
         ) from error
 
 
 def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin with `prefix`, by what is left of their names."""
+    """The tensors whose names begin with `prefix`, by their names without it."""
     return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
 
 
 def optimizer_state(optimiser: Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers, by INDEX.NAME."""
+    """The state tensors of an optimiser, by INDEX.NAME."""
     states = optimiser.state_dict()["state"]
     return {f"{index}.{name}": v for index, state in states.items() for name, v in state.items()}
 
 
 def load_optimizer_state(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `state_of`."""
+    """The inverse of `optimizer_state`."""
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         states.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
-    for p, state in optimiser.state.items():  # fused optimisers pair raw memory: moments lie as weights do
+    for (
+        p,
+        state,
+    ) in optimiser.state.items():  # fused optimisers need moments with the strides of their weights
         like = {name: torch.empty_like(p, dtype=v.dtype) for name, v in state.items() if v.shape == p.shape}
         state.update({name: empty.copy_(state[name]) for name, empty in like.items()})
 
@@ -237,7 +238,7 @@ def _write(path: Path, content: bytes | Callable[[Path], object]) -> None:
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot write {path}: {getattr(error, 'strerror', error)}. The file that was there is unchanged; "
-            "free some space and go on with --resume"
+            "free some space and continue with --resume"
         ) from error
 
 

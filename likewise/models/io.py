@@ -1,4 +1,4 @@
-"""TODO models.io."""
+"""Loading of run folders, whichever class has written them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from likewise.models.pipeline import Pipeline
 
 
 def load(run: str | Path) -> Model | Pipeline:
-    """The model, or the chain, in a folder, or one that comes with the package, such as "emoji".
+    """The model or pipeline in a run folder, or a pretrained one by name, such as "emoji".
 
-    Raises RunError.
+    Raises RunError if there is no such run, or if it cannot be read.
     """
     folder = checkpoint.resolve_run(run)
-    return (Pipeline if checkpoint.is_chain(folder) else Model).load(folder)
+    return (Pipeline if checkpoint.is_pipeline(folder) else Model).load(folder)
