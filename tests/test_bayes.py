@@ -27,8 +27,9 @@ from likewise.families.base import Family
 from likewise.modalities.base import Row
 from likewise.modalities.label import Label
 from likewise.modalities.number import Number
-from likewise.models.bayes import Bayes, Likelihoods, fit_temperature, posterior
+from likewise.models.bayes import Bayes
 from likewise.models.checkpoint import RunError
+from likewise.models.class_posterior import Likelihoods, fit_temperature, log_posterior
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 from likewise.training.trainer import train
@@ -271,7 +272,7 @@ def test_a_known_temperature_is_found() -> None:
     rng = np.random.default_rng(0)
     logits = torch.tensor(rng.normal(0, 3, (4000, 1, 5)))
     prior = torch.log_softmax(torch.tensor(rng.normal(0, 1, 5)), 0)
-    chances = posterior(logits, prior, 1.0).exp().numpy()
+    chances = log_posterior(logits, prior, 1.0).exp().numpy()
     classes = torch.tensor([rng.choice(5, p=p / p.sum()) for p in chances])
     for t in (0.25, 1.0, 8.0, 500.0):
         found = fit_temperature(Likelihoods(t * logits, "bound"), prior, classes)
@@ -283,7 +284,7 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty(lead: float) -> None:
     """Of N rows that all lead by as much, N + 1 with the one that counts as wrong, N are right."""
     logits, truth = lead * torch.eye(2, dtype=torch.float64).repeat(25, 1)[:, None], torch.arange(50) % 2
     t = fit_temperature(Likelihoods(logits, "exact"), torch.zeros(2), truth)
-    assert float(posterior(logits, torch.zeros(2), t).exp().max()) == pytest.approx(50 / 51, abs=1e-3)
+    assert float(log_posterior(logits, torch.zeros(2), t).exp().max()) == pytest.approx(50 / 51, abs=1e-3)
 
 
 @pytest.mark.usefixtures("stubs")

@@ -25,8 +25,9 @@ from likewise.evaluation.metrics.estimate import bootstrap, share
 from likewise.evaluation.reference import class_ids
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
-from likewise.models.bayes import Bayes, Likelihoods, fit_temperature, posterior
+from likewise.models.bayes import Bayes
 from likewise.models.checkpoint import RunError
+from likewise.models.class_posterior import Likelihoods, fit_temperature, log_posterior
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 from likewise.training.trainer import train
@@ -224,7 +225,7 @@ class ClassifierBenchmark:
     ) -> ClassifierResult:
         likelihoods, rng = scores.scores[condition.name], rng_of("bootstrap", self.plan.seed)
         raw, log_probs = (
-            posterior(likelihoods.nats, scores.log_prior, t).numpy() for t in (1.0, temperature)
+            log_posterior(likelihoods.nats, scores.log_prior, t).numpy() for t in (1.0, temperature)
         )
         correct, rows = raw.argmax(1) == self.truth, np.arange(len(self.truth))
         log_loss, log_loss_raw = (bootstrap(np.mean, -x[rows, self.truth], rng=rng) for x in (log_probs, raw))
