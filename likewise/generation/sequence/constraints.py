@@ -25,24 +25,12 @@ from torch import Tensor
 
 from likewise.core.errors import did_you_mean
 from likewise.generation.sequence.completion import shortest_completion
+from likewise.generation.sequence.json_schema import check_schema
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 CONSTRAINT_KINDS = ("json", "regex", "choice", "grammar")
-KEYWORDS = (  # of JSON schema; llguidance says which of them it cannot serve
-    *("type", "enum", "const", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"),
-    *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "items", "prefixItems", "additionalItems"),
-    *("unevaluatedItems", "contains", "minContains", "maxContains", "minItems", "maxItems", "uniqueItems"),
-    *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "required"),
-    *("propertyNames", "minProperties", "maxProperties", "dependencies", "dependentRequired"),
-    *("dependentSchemas", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "x-guidance"),
-    *("definitions", "id", "title", "description", "default", "examples", "deprecated", "readOnly"),
-    *("writeOnly", "contentEncoding", "contentMediaType", "contentSchema", "$schema", "$id"),
-    *("$anchor", "$comment", "$defs", "$ref", "$dynamicRef", "$dynamicAnchor", "$vocabulary"),
-)
-NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-WHOLE = ("items", "additionalItems", "prefixItems", "additionalProperties", "allOf", "anyOf", "oneOf")
 
 
 @dataclass(frozen=True)
@@ -89,7 +77,8 @@ class Constraint:
                 schema = json.loads(schema.read_text() if isinstance(schema, Path) else schema)
             except ValueError as error:
                 raise ValueError(f"the schema is not JSON: {error}") from None
-        _check_keywords(schema)
+        _llguidance()
+        check_schema(schema)
         written = json.dumps(schema, ensure_ascii=False)
         return cls._checked("json", written, _llguidance().LLMatcher.grammar_from_json_schema(written))
 
@@ -264,23 +253,6 @@ def _bits(state: LLMatcher, size: int) -> np.ndarray:
     """The ids that may follow, (K,) bool; of a state that was given up, the end."""
     packed = np.frombuffer(state.compute_bitmask(), dtype=np.uint8)
     return np.unpackbits(packed, count=size, bitorder="little").astype(bool)
-
-
-def _check_keywords(schema: Any) -> None:
-    """Raise ValueError for a keyword that is none of JSON schema's: a validator would pass over it."""
-    if isinstance(schema, list):
-        for part in schema:
-            _check_keywords(part)
-    elif isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key not in KEYWORDS:
-                raise ValueError(did_you_mean("keyword of a JSON schema", key, KEYWORDS))
-            if key in WHOLE:
-                _check_keywords(value)
-            elif key in NAMED and isinstance(value, Mapping):
-                _check_keywords(list(value.values()))
-    elif not isinstance(schema, bool):
-        raise ValueError(f"a JSON schema is an object, not {schema!r}")
 
 
 def _refused(kind: str, written: str, reason: str) -> str:
