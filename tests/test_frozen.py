@@ -119,7 +119,7 @@ def test_a_text_has_the_same_code_in_any_company_and_is_encoded_once(
     assert not codes[0, 3:].any() and torch.equal(codes[0], codes[2])
     assert (alone.to_codes("text", ["Box"])[0] - codes[0, :3]).abs().max() < 2e-3
     assert (codes[0, 1] - coder.to_codes("text", ["x"])[0, 1]).abs().max() > 0.1
-    monkeypatch.setattr(coder, "_encoded", lambda values: list(values) and pytest.fail(f"{values} again"))
+    monkeypatch.setattr(coder, "_encode", lambda values: list(values) and pytest.fail(f"{values} again"))
     assert torch.equal(coder.to_codes("text", ["a red disc", "x", "box"])[2, :3], codes[0, :3])
 
 
@@ -194,7 +194,7 @@ def test_a_reader_does_not_see_the_padding() -> None:
 def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
     table = coloured(8)
     for formula, reason in {
-        "image@minilm": "image@minilm: minilm sees texts, and image is none",
+        "image@minilm": "image@minilm: minilm reads texts, and image has none",
         "image | label@minilm": "minilm sees a text, and label is a label",
         "image | caption@minilm": "unknown column 'caption'",
         "image | text@minilmo": "did you mean 'minilm'",
