@@ -153,7 +153,8 @@ def info_nce(logits: Tensor, negatives: Tensor) -> Tensor:
     """
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill(~(negatives | own), -torch.inf)
-    return (logits.logsumexp(1) + logits.logsumexp(0)) / 2 - logits.diagonal()
+    matches = logits.diagonal()  # first, as the order of operations is that of gradients too
+    return (logits.logsumexp(1) + logits.logsumexp(0)) / 2 - matches
 
 
 def siglip(logits: Tensor, negatives: Tensor) -> Tensor:
