@@ -14,7 +14,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,8 +71,8 @@ class Parser(argparse.ArgumentParser):
             function = pairs[0][1]
             parameter = parameters(function)[name]
             owners = list(dict.fromkeys(owner for owner, _ in pairs))
-            prefix = f"{', '.join(owners)}: " if len(owners) < len(everyone) else ""
-            description = parameter_descriptions(function.__doc__ or "").get(name, "")
+            prefix = f"[{', '.join(owners)}] " if len(owners) < len(everyone) else ""
+            description = parameter_descriptions(function.__doc__ or "", parameters(function)).get(name, "")
             default = "" if parameter.default is None else f" (default {format_value(parameter.default)})"
             options.add_argument(
                 flag(name),
@@ -127,15 +127,24 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: p.replace(annotation=hints[name]) for name, p in optional.items()}
 
 
-def parameter_descriptions(doc: str) -> dict[str, str]:
+def parameter_descriptions(doc: str, names: Collection[str]) -> dict[str, str]:
     """The descriptions in a docstring: `name  text` on lines of their own, or `name: text` after a semicolon.
 
-    >>> parameter_descriptions("width  floats per token; depth: blocks")
-    {'width': 'floats per token', 'depth': 'blocks'}
+    >>> parameter_descriptions("width  of a token; in floats; depth, stem: blocks", ["width", "depth", "stem"])
+    {'width': 'of a token; in floats', 'depth': 'blocks', 'stem': 'blocks'}
     """
-    parts = re.split(r"\n(?!\s)|;\s", inspect.cleandoc(doc))
-    items = filter(None, (re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL) for part in parts))
-    return {name: " ".join(item[2].split()).rstrip(".") for item in items for name in item[1].split(", ")}
+    descriptions: dict[str, str] = {}
+    for line in re.split(r"\n(?!\s)", inspect.cleandoc(doc)):
+        described: list[str] = []
+        for part in re.split(r";\s+", line):
+            item = re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
+            if item and set(found := item[1].split(", ")) <= set(names):
+                described, part = found, item[2]
+            else:
+                part = f"; {part}"
+            for name in described:
+                descriptions[name] = descriptions.get(name, "") + " ".join(part.split()).rstrip(".")
+    return descriptions
 
 
 def flag(name: str) -> str:

@@ -80,13 +80,14 @@ class Autoencoder(Family):
     ) -> None:
         """Build codec and prior.
 
-        width   hidden width of both; depth: blocks of the prior; codec_depth: of encoder and of decoder
+        width   hidden width of autoencoder and prior; depth: blocks of the prior
+        codec_depth  blocks of encoder and of decoder
         stem    for images: convolutions or linear patches; max_grid: codes along a side of an image, at most
         bottleneck  what a code is: a vector, or an id by fsq, vq or rvq
         code_dim  numbers of a code (of fsq, codebook_size decides); codebook_size: number of different codes
         num_codebooks  of rvq: ids a position, each of its own codebook
         freeze_codes_at  share of the training after which codes are frozen, so that the prior converges
-        t_mean, t_std  of the times of (2), logit t ~ N(t_mean, t_std^2)
+        t_mean  mean of logit t, the noise level in training of the prior; t_std: its standard deviation
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
@@ -186,9 +187,10 @@ class Autoencoder(Family):
     ) -> Batch:
         """Sample by (3), with `steps` steps of the flow.
 
-        steps      more are more accurate; sampler: solver of the flow
+        steps      number of steps, more are more accurate; sampler: ODE solver
         guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  times between which it applies; zero_star: as in Guidance
+        guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
+        zero_star  scale the prediction without sources first (CFG-Zero*)
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         noise      whether columns of several tokens, such as images, are sampled too; else they are means
         """

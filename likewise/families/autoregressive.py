@@ -85,8 +85,8 @@ class Autoregressive(Family):
         """Build the network.
 
         width   hidden width (default of documents 256, else 128); depth: blocks of the transformer
-        components  Gaussians of a token of floats; min_std: least deviation of each
-        codec   of images: quantisation; max_grid: codes along a side, at most; codebook_size: of the codec
+        components  of numbers: Gaussians of the mixture of a token; min_std: smallest deviation of one
+        codec   of images: quantisation; max_grid: codes along a side, at most; codebook_size: codes
         freeze_codes_at  share of the training for codes; then they are frozen and their sequence is learned
         infill  share of training rows with known parts (default 0.1, of several targets 0.5)
         hashed_ngrams  of a text alone: rows of the embedding tables of hashed pairs and triples of ids
@@ -95,9 +95,10 @@ class Autoregressive(Family):
         dropout  share of tokens whose embedding is zeroed in training (default 0, of documents 0 in the first
                 pass through the rows and 0.04 more in each later one, at most 0.4)
         compat  "llama", "gpt2": of a text alone, a backbone that `likewise export` can give to transformers
-        heads   of that backbone (default one for every 64 numbers); mlp_width: of its mlp (default 8/3 of the
-                width, 4 times it in gpt2); rope_theta: of the rotary wavelengths of llama; norm_eps: of its
-                norms; tie_embeddings: whether head and embedding share weights (default in gpt2 only)
+        heads   of the compat backbone (default one for every 64 numbers); mlp_width: of the compat backbone
+                (default 8/3 of the width, 4 times it in gpt2); rope_theta: base of the rotary wavelengths of
+                llama; norm_eps: epsilon of the norms of the compat backbone; tie_embeddings: share the weights
+                of head and embedding of the compat backbone (default in gpt2 only)
 
         Raises ValueError for a document beside other targets, for hashed_ngrams or fim without a text, and for
         what `compat` does not support.

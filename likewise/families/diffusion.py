@@ -62,9 +62,9 @@ class Diffusion(Family):
 
         width   hidden width; depth: blocks of the transformer
         stem    for images: the outer levels of a U-Net, or linear patches
-        schedule  log SNR over u (paths.SCHEDULES), in training and in sampling
+        schedule  of the noise, in training and in sampling: log SNR over u (paths.SCHEDULES)
         predict  what the network predicts of numbers
-        weighting  of (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
+        weighting  of the loss (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
             "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         source_noise  most noise on sources that are images in training, below 1
@@ -116,10 +116,12 @@ class Diffusion(Family):
     ) -> Batch:
         """Sample along the schedule in `steps` steps.
 
-        steps      more are more accurate; sampler: stochastic, (3), or a solver of the ODE of equal marginals
-        eta        share of fresh noise of `stochastic`: 1 is (3), ancestral; 0 is DDIM (Song et al., 2021)
+        steps      number of steps, more are more accurate
+        sampler    stochastic, as in (3), or a solver of the ODE with the same marginals
+        eta        share of fresh noise of `stochastic`: 1 is ancestral sampling, 0 is DDIM (Song et al., 2021)
         guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  rectified times between which it applies; zero_star: as in Guidance
+        guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
+        zero_star  scale the prediction without sources first (CFG-Zero*)
         source_noise  noise that is added to sources that are images, up to that of training
         """
         value, mask = self.denoiser.pack_known(known, len(rng))

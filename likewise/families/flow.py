@@ -76,7 +76,8 @@ class Flow(Family):
 
         width   hidden width; depth: blocks of the transformer
         stem    for images: the outer levels of a U-Net, or linear patches
-        t_mean, t_std  of the time density (1) (default 0.8 and 1, of up to 64 numbers a row 0 and 1.5)
+        t_mean  mean of logit t, the noise level in training (default 0.8, or 0 for at most 64 numbers a row)
+        t_std   its standard deviation (default 1, or 1.5 for at most 64 numbers a row)
         predict  what the network predicts of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         source_noise  most noise on sources that are images in training, below 1
@@ -136,10 +137,12 @@ class Flow(Family):
     ) -> Batch:
         """Solve (3) in `steps` steps.
 
-        steps      more are more accurate; sampler: solver of (3); auto: dpmpp_2m, but jump (few-step
-            sampling) for at most 4 steps of a model trained with few_step
+        steps      number of steps, more are more accurate
+        sampler    ODE solver; auto: dpmpp_2m, but jump (few-step sampling) for at most 4 steps of a model trained
+            with few_step
         guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
-        guidance_from, guidance_to  times between which it applies; zero_star: as in Guidance; not for jump
+        guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
+        zero_star  scale the prediction without sources first (CFG-Zero*); not for jump
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         source_noise  noise that is added to sources that are images, up to that of training
         """

@@ -71,9 +71,9 @@ class GAN(Family):
 
         width    hidden width of both networks; depth: blocks of both
         latent_dim  numbers of z
-        loss     (1), (2), (3) or (4)
-        penalty  gamma of (5), with any of the losses; 0 for none
-        penalty_fraction  share of the rows on which (5) is computed, weighted by its inverse
+        loss     of critic and generator: (1), (2), (3) or (4)
+        penalty  weight of the gradient penalty (5), gamma, with any of the losses; 0 for none
+        penalty_fraction  share of the rows on which the gradient penalty is computed, weighted by its inverse
         augment  probability that an image is moved, brightened or cut into before the critic
         infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
 

@@ -63,7 +63,7 @@ class Mixture(Family):
     ) -> None:
         """Allocate the components.
 
-        components  at most: fewer if there are fewer than 10 rows for each, or if, up to 32 numbers a row,
+        components  of the mixture, at most: fewer if there are fewer than 10 rows for each, or if, up to 32 numbers a row,
                     rows held out of EM say so
         covariance  of the numbers of a row, auto: full up to 32 numbers, then low rank; rank: columns of W
         method   of the initialisation: EM until it converges, or clustering only, and gradients do the rest
@@ -186,7 +186,7 @@ class Mixture(Family):
         """Sample by (4): exact, whatever is known.
 
         temperature  factor of deviations within a component
-        noise        whether e of (4) is added; without it images are smoother
+        noise        whether the noise e is added; without it images are smoother
         """
         parts, (values, masks) = self.components(), self._known(c, known)
         posterior = (parts.weight + self._evidence(parts, values, masks)).softmax(1).cumsum(1)

@@ -85,10 +85,10 @@ class VAE(Family):
 
         width   hidden width; depth: blocks of encoder and of decoder
         stem    for images: convolutions or linear patches; max_grid: tokens along a side of an image, at most
-        latent_dim  numbers of z
+        latent_dim  numbers of the latent vector z
         decoder  p(x | z) of images: Gaussian of one learned variance, or continuous Bernoulli
-        prior   p(z | c); components: of the mixture, and of vamp
-        beta    weight of the KL term in training; kl_warmup: share of the run in which it rises from 0
+        prior   of the latent vector, p(z | c); components: of the mixture, and of vamp
+        beta    weight of the KL term in training; kl_warmup: share of the run in which this weight rises from 0
         free_bits  nats of KL for each number of z that are not penalised in training
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
@@ -253,7 +253,7 @@ class VAE(Family):
 
         temperature  factor of the deviation of z: below 1 trades diversity for fidelity
         noise       whether columns of several tokens, such as images, are sampled too; else they are means
-        candidates  number of z of which (4) samples one
+        candidates  where parts are known: number of latent vectors z of which (4) chooses one
         """
         context = self.context_encoder(c)
         z = self._p(c, context).sample(rng, temperature)
