@@ -189,13 +189,13 @@ def evaluate(
 ) -> Report:
     """Measure a model on rows of `table.test`, beside rows of `table.train`. Intervals are 95 %.
 
-    n            held-out rows that are sampled for, at most
-    seed         of the choice of rows and of candidates, of the samples and of the metrics
+    n            number of held-out rows that give the sources of samples, at most
+    seed         random seed of the choice of rows and candidates, of the samples and of the metrics
     draws        samples for each row: the nearest one counts for the rank, the first for all else
     candidates   other images that the true one is ranked among
-    concept      column of what a row is about: candidates are of others (default "concept", else its text)
-    likelihood_rows  rows, at most, whose likelihood is computed, which is slow in some families; 0: none
-    clip         a contrastive model, or its run folder, to measure CLIP scores of the samples
+    concept      column that says what a row is about, else its text: candidates are rows with another value
+    likelihood_rows  rows, at most, whose log-probability is computed, which is slow in some families; 0: none
+    clip         the run folder of a contrastive model, or the model, to measure CLIP scores of the samples
 
     Other options go to `model.sample`. A model that embeds and does not sample is measured by retrieval, with
     n, seed and concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
