@@ -478,7 +478,7 @@ def test_what_a_prompt_cannot_be_is_said(model: Model) -> None:
     with pytest.raises(ValueError, match="tokens must be at least 1"):
         model.sample([{}], tokens=0)
     other = Model("label", toy.table(16).columns, "autoregressive", **SMALL)
-    with pytest.raises(ValueError, match="one target is a text, and this one draws label"):
+    with pytest.raises(ValueError, match="one target is a text, and this one samples label"):
         other.sample([{}], prompts=["a"])
     with pytest.raises(ValueError, match="cannot go on from a beginning; those that can: autoregressive"):
         Model("label", toy.table(16).columns, **SMALL).sample([{}], prompts=["a"])

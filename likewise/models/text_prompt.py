@@ -1,30 +1,46 @@
-"""Writing: what a text that is drawn begins with, where it stops, and how it is seen while it is drawn."""
+"""Text prompts: what a sampled text begins with, or surrounds, and the strings at which it stops."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from likewise.generation.sequence.token_healing import HealingMask, backtrack
 from likewise.modalities.base import Modality
 from likewise.modalities.text import Text
 
-TextPrompt = str | tuple[str, str]  # what a text begins with, or what stands before and after a gap
+TextPrompt = str | tuple[str, str]  # the beginning of a text, or what precedes and follows a gap in it
 
 
 def is_single_text(targets: Mapping[str, Modality]) -> bool:
-    """Whether there is one target, and it is drawn letter by letter: a text or a document, no codes of it."""
+    """Whether there is one target, and its tokens are those of a text or a document, not codes of it."""
     return [isinstance(column, Text) for column in targets.values()] == [True]
 
 
-class TextPrompts:
-    """Texts of one column, one a row of `prompts`, that go on until one of `stop` comes.
+@dataclass(frozen=True)
+class PromptIds:
+    """The ids of a prompt, each (n,).
 
-    Where a prompt is a pair, what stands between the two is written. To `heal` a prompt its last ids may be
-    drawn anew, so that what is drawn begins with what they spell.
+    prefix  before the sampled ids
+    suffix  after them
+    healed  the last ids of the prefix, which are sampled again, see token_healing.py
+    """
+
+    prefix: Tensor
+    suffix: Tensor
+    healed: Tensor
+
+
+class TextPrompts:
+    """Prompts of texts of one column, one per row, and the strings `stop` at which each text ends.
+
+    prompts  beginnings, or pairs (prefix, suffix) of which the middle is sampled; None: texts from their beginning
+    heal     whether the last ids of a prompt may be sampled again, as ids that spell the same and more
     """
 
     def __init__(
@@ -38,8 +54,8 @@ class TextPrompts:
         column = next(iter(targets.values()))
         if len(targets) > 1 or not isinstance(column, Text):
             raise ValueError(
-                f"a prompt and stops are for a model whose one target is a text, and this one "
-                f"draws {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}"
+                f"prompts and stop strings are for a model whose one target is a text, and this one "
+                f"samples {', '.join(f'{n} ({c.kind})' for n, c in targets.items())}"
             )
         if isinstance(stop, str):
             raise ValueError(f"stop is a list of texts; write [{stop!r}]")
@@ -47,82 +63,92 @@ class TextPrompts:
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.column, self.stop = next(iter(targets)), column, tuple(stop)
         self.is_infill = any(isinstance(prompt, tuple) for prompt in prompts or ())
-        if not all(
-            isinstance(prompt, tuple) and len(prompt) == 2 if self.is_infill else isinstance(prompt, str)
-            for prompt in prompts or ()
-        ):
-            raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
-        self.pairs = prompts if self.is_infill or prompts is None else [(prompt, "") for prompt in prompts]
-        self.ids = [self._begun(*pair, heal) for pair in self.pairs or ()]
+        self.pairs = None if prompts is None else [self._pair(prompt) for prompt in prompts]
+        self.ids = [self._encode(*pair, heal) for pair in self.pairs or ()]
 
-    def _begun(self, prefix: str, suffix: str, heal: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The ids of both, which are tokens apart, and those that are taken back of the first."""
+    def _pair(self, prompt: TextPrompt) -> tuple[str, str]:
+        """The text before and after the gap. Raises ValueError for a prompt that is unlike the others."""
+        if isinstance(prompt, str) and not self.is_infill:
+            return prompt, ""
+        if isinstance(prompt, tuple) and len(prompt) == 2:
+            return prompt
+        raise ValueError("prompts are texts, or all of them pairs (prefix, suffix) of texts")
+
+    def _encode(self, prefix: str, suffix: str, heal: bool) -> PromptIds:
+        """The ids of both, encoded separately."""
         for part in (prefix, suffix):
             if reason := self.column.invalid_reason(part):
                 raise ValueError(f"the prompt: {reason}")
-        ids = (
-            self.column.ids(prefix) if prefix else self.column.encode_continuation(""),
-            self.column.encode_continuation(suffix),
-        )
-        if (n := sum(map(len, ids))) >= self.column.length:
+        before = self.column.ids(prefix) if prefix else self.column.encode_continuation("")
+        after = self.column.encode_continuation(suffix)
+        if (n := len(before) + len(after)) >= self.column.length:
             raise ValueError(
                 f"the prompt has {n} tokens, and the model sees {self.column.length} at "
                 f"once, as it was trained: give {'less of it' if self.is_infill else 'its end'}, "
                 "or train with a longer --length"
             )
-        kept, taken = backtrack(self.column.vocabulary, ids[0]) if heal else (ids[0], ids[0][:0])
-        return kept, ids[1], taken
+        stay, healed = backtrack(self.column.vocabulary, before) if heal else (before, before[:0])
+        return PromptIds(stay, after, healed)
 
     @property
     def controls(self) -> dict[str, Any]:
-        """Prompts and stops as a family takes them: ids (B, P) filled up with 0, what is owed, who stops."""
+        """The SAMPLING_CONTROLS of a family: ids (B, P) padded with 0, what is healed, when to stop."""
         controls: dict[str, Any] = {"stop_fn": self.stop_fn} if self.stop else {}
-        names = ("prompt", "suffix") if self.is_infill else ("prompt",)
-        for name, ids in zip(names, zip(*self.ids, strict=True), strict=False):
-            controls[name] = {self.name: torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)}
-        if any(len(taken) for *_, taken in self.ids):
-            controls["healing"] = HealingMask(self.column.vocabulary, [taken for *_, taken in self.ids])
+        if self.ids:
+            controls["prompt"] = {self.name: pad_sequence([ids.prefix for ids in self.ids], batch_first=True)}
+            if self.is_infill:
+                suffixes = pad_sequence([ids.suffix for ids in self.ids], batch_first=True)
+                controls["suffix"] = {self.name: suffixes}
+        if any(len(ids.healed) for ids in self.ids):
+            controls["healing"] = HealingMask(self.column.vocabulary, [ids.healed for ids in self.ids])
         return controls
 
     def prompt_length(self, row: int) -> int:
-        """How many ids a row has before what is drawn: those of its prompt, of a pair a mark after each."""
-        return sum(map(len, self.ids[row][:2])) + 2 * self.is_infill if self.ids else 0
+        """How many ids of a row precede the sampled ones: its prompt; of a pair also a sentinel after each part."""
+        if not self.ids:
+            return 0
+        ids = self.ids[row]
+        return len(ids.prefix) + len(ids.suffix) + 2 * self.is_infill
 
     def pending_bytes(self, row: int) -> bytes:
-        """What the drawn ids of a row spell first that is not new: the end of its prompt, or the opening."""
+        """The bytes at the beginning of a row's sampled ids that are not new: the healed end of its prompt.
+
+        Without a prompt it is the prefix that every text of the column has.
+        """
         if self.pairs is None or not self.pairs[row][0]:
             return self.column.prefix.encode()
-        return self.column.vocabulary.ids_to_bytes(self.ids[row][2].tolist())
+        return self.column.vocabulary.ids_to_bytes(self.ids[row].healed.tolist())
 
-    def stop_fn(self, name: str, out: Tensor) -> Tensor:
-        """Which texts (B, n) have come to a stop."""
-        stops, said = (
-            [stop.encode() for stop in self.stop],
-            [self.pending_bytes(row) for row in range(len(out))],
-        )
-        first = max(0, out.shape[1] - max(map(len, stops)) - max(map(len, said)))  # an id is a byte at least
-        tails = []
-        for row, ids in enumerate(out[:, first:].tolist()):
-            at = self.prompt_length(row) - first
-            tails.append(
-                strip_prompt(self.column.vocabulary.ids_to_bytes(ids[at:]), said[row])[0]
-                if at >= 0
-                else self.column.vocabulary.ids_to_bytes(ids[len(said[row]) :])
-            )
-        return torch.tensor([any(stop in tail for stop in stops) for tail in tails]).to(out.device)
+    def stop_fn(self, name: str, ids: Tensor) -> Tensor:
+        """Which texts, of ids so far (B, n), have come to a stop string: (B,) bool."""
+        stops = [stop.encode() for stop in self.stop]
+        pending = [self.pending_bytes(row) for row in range(len(ids))]
+        # Only the last ids matter, each of which has one byte at least.
+        first = max(0, ids.shape[1] - max(map(len, stops)) - max(map(len, pending)))
+        stopped = []
+        for row, last in enumerate(ids[:, first:].tolist()):
+            start = self.prompt_length(row) - first
+            if start >= 0:
+                new, _ = strip_prompt(self.column.vocabulary.ids_to_bytes(last[start:]), pending[row])
+            else:
+                new = self.column.vocabulary.ids_to_bytes(last[len(pending[row]) :])
+            stopped.append(any(stop in new for stop in stops))
+        return torch.tensor(stopped).to(ids.device)
 
     def truncate_at_stop(self, text: str, row: int) -> str:
-        """A text whose written part ends at the first stop in it."""
+        """A text of which the sampled part ends before the first stop string in it."""
         prefix, suffix = ("", "") if self.pairs is None else self.pairs[row]
         middle = text[len(prefix) : max(len(prefix), len(text) - len(suffix))]
-        cuts = [place for stop in self.stop if (place := middle.find(stop)) >= 0]
-        return prefix + middle[: min(cuts, default=len(middle))] + suffix
+        ends = [start for stop in self.stop if (start := middle.find(stop)) >= 0]
+        return prefix + middle[: min(ends, default=len(middle))] + suffix
 
 
-def strip_prompt(drawn: bytes, said: bytes) -> tuple[bytes, bytes]:
-    """What of the bytes that are drawn comes after those that were said, and what of these is left.
+def strip_prompt(sampled: bytes, pending: bytes) -> tuple[bytes, bytes]:
+    """Sampled bytes without those that repeat the end of a prompt, `pending`, and what of these is still pending.
 
-    >>> new(b" Ham", b" Hamle"), new(b"let", b"le")
+    >>> strip_prompt(b" Ham", b" Hamle"), strip_prompt(b"let", b"le")
     ((b'', b'le'), (b't', b''))
     """
-    return (b"", said[len(drawn) :]) if said.startswith(drawn) else (drawn.removeprefix(said), b"")
+    if pending.startswith(sampled):
+        return b"", pending[len(sampled) :]
+    return sampled.removeprefix(pending), b""

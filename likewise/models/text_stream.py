@@ -1,4 +1,4 @@
-"""TODO models.text_stream."""
+"""Streaming of a sampled text: its pieces are yielded while the rest is still being sampled."""
 
 from __future__ import annotations
 
@@ -11,60 +11,58 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likewise.generation.sequence.decoding import StopFn
 from likewise.models.text_prompt import TextPrompts, strip_prompt
 
-Piece = int | BaseException | None  # of a stream: an id, what went wrong, the end
+Event = int | BaseException | None  # of sampling: an id, an error, the end
 
 
-def stream_text(
-    writing: TextPrompts, draw: Callable[[Callable[[str, Tensor], Tensor]], Any]
-) -> Iterator[str]:
-    """What `draw` writes for the one prompt of `writing`, as it comes, in pieces that are whole letters.
+def stream_text(prompts: TextPrompts, sample: Callable[[StopFn], Any]) -> Iterator[str]:
+    """The text that is sampled for a single prompt, in pieces of whole characters, as they come.
 
-    `draw` takes a watch and runs in a thread of its own; closing the iterator ends it. Text that may be the
-    beginning of a stop is held back until it is not. Raises what `draw` raises.
+    `sample` takes a function to call with the ids so far, see `TextPrompts.stop_fn`, and runs in a thread, which
+    ends when the iterator is closed. Text that may be the beginning of a stop string is yielded once it is not.
+    Raises what `sample` raises.
     """
-    pieces: queue.Queue[Piece] = queue.Queue()
+    events: queue.Queue[Event] = queue.Queue()
     closed = threading.Event()
-    column, stop, begun, said = (
-        writing.column,
-        writing.stop,
-        writing.prompt_length(0),
-        writing.pending_bytes(0),
-    )
+    column, stop = prompts.column, prompts.stop
+    length, pending = prompts.prompt_length(0), prompts.pending_bytes(0)
 
-    def stop_fn(name: str, out: Tensor) -> Tensor:
-        if out.shape[1] > begun and out[0, -1] != 0:
-            pieces.put(out[0, -1].item())
-        return torch.tensor([closed.is_set()]).to(out.device)
+    def stop_fn(name: str, ids: Tensor) -> Tensor:
+        if ids.shape[1] > length and ids[0, -1] != 0:
+            events.put(int(ids[0, -1]))
+        return torch.tensor([closed.is_set()]).to(ids.device)
 
     def work() -> None:
         try:
-            draw(stop_fn)
-            pieces.put(None)
-        except BaseException as error:  # of the draw, to be raised where the text is read
-            pieces.put(error)
+            sample(stop_fn)
+            events.put(None)
+        except BaseException as error:  # raised again where the text is read
+            events.put(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    spell = codecs.getincrementaldecoder("utf-8")("replace")
-    held = ""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = ""  # not yielded yet
     try:
-        for piece in iter(pieces.get, None):
-            if isinstance(piece, BaseException):
-                raise piece
-            fresh, said = strip_prompt(column.vocabulary.token_bytes[piece], said)
-            held += spell.decode(fresh)
-            if cuts := [place for s in stop if (place := held.find(s)) >= 0]:
-                if min(cuts):
-                    yield held[: min(cuts)]
+        while (event := events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            new, pending = strip_prompt(column.vocabulary.token_bytes[event], pending)
+            text += decoder.decode(new)
+            if ends := [start for s in stop if (start := text.find(s)) >= 0]:
+                if min(ends):
+                    yield text[: min(ends)]
                 return
-            kept = max((n for s in stop for n in range(len(s)) if held.endswith(s[:n])), default=0)
-            if len(held) > kept:
-                yield held[: len(held) - kept]
-                held = held[len(held) - kept :]
-        if held := held + spell.decode(b"", final=True):
-            yield held
+            size = len(text) - max(
+                (n for s in stop for n in range(len(s)) if text.endswith(s[:n])), default=0
+            )
+            if size > 0:
+                yield text[:size]
+                text = text[size:]
+        if text := text + decoder.decode(b"", final=True):
+            yield text
     finally:
         closed.set()
-        thread.join()  # it ends with its next id; Python must not end before it
+        thread.join()  # it ends with its next id; the interpreter must not exit before
