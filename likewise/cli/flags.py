@@ -61,13 +61,13 @@ class Parser(argparse.ArgumentParser):
         The options have no default of their own: one that is not on the command line is left to the function.
         """
         options = self.add_argument_group(group, about)
-        having: dict[str, list[NamedFunction]] = {}  # parameter -> the functions that have it
+        functions_of: dict[str, list[NamedFunction]] = {}  # parameter -> the functions that have it
         for owner, function in functions:
             for name in parameters(function):
                 if only is None or name in only:
-                    having.setdefault(name, []).append((owner, function))
+                    functions_of.setdefault(name, []).append((owner, function))
         everyone = {owner for owner, _ in functions}
-        for name, pairs in having.items():
+        for name, pairs in functions_of.items():
             function = pairs[0][1]
             parameter = parameters(function)[name]
             owners = list(dict.fromkeys(owner for owner, _ in pairs))
@@ -135,14 +135,14 @@ def parameter_descriptions(doc: str, names: Collection[str]) -> dict[str, str]:
     """
     descriptions: dict[str, str] = {}
     for line in re.split(r"\n(?!\s)", inspect.cleandoc(doc)):
-        described: list[str] = []
+        current: list[str] = []
         for part in re.split(r";\s+", line):
             item = re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
-            if item and set(found := item[1].split(", ")) <= set(names):
-                described, part = found, item[2]
+            if item and set(subjects := item[1].split(", ")) <= set(names):
+                current, part = subjects, item[2]
             else:
                 part = f"; {part}"
-            for name in described:
+            for name in current:
                 descriptions[name] = descriptions.get(name, "") + " ".join(part.split()).rstrip(".")
     return descriptions
 
