@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from likewise.evaluation.comparison.results import EXAMPLES, Comparison, Entry
 from likewise.evaluation.comparison.save import save_report
 from likewise.evaluation.evaluator import Evaluator
 from likewise.evaluation.reference import class_ids
+from likewise.evaluation.report import Report
 from likewise.families.registry import sampling_families, sampling_family_class
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
@@ -67,37 +69,19 @@ def compare(
     prompts = [{c: row[c] for c in evaluator.reference.sources} for row in examples]
     entries = []
     for family in families or sampling_families():
-        reports, steps, parameters = [], [], 0
-        samples: list[Row] = []
-        family_examples: list[Row] = []
+        plans = {
+            folder / (family if len(seeds) == 1 else f"{family}-seed{i}"): Plan(minutes=minutes, seed=seed)
+            for i, seed in enumerate(seeds)
+        }
+        family_options = (options or {}).get(family, {})
         try:
-            for i, seed in enumerate(seeds):
-                run = folder / (family if len(seeds) == 1 else f"{family}-seed{i}")
-                plan = Plan(minutes=minutes, seed=seed)
-                model = train_or_load(
-                    formula, table, family, (options or {}).get(family, {}), plan, run, on_step
-                )
-                rows, seconds = evaluator.sample(model)
-                steps.append(checkpoint.load_state(run)["step"])
-                reports.append(evaluator.report(model, rows, seconds, likelihood_rows=likelihood_rows))
-                if not i:
-                    parameters, samples = sum(p.numel() for p in model.parameters()), rows
-                    family_examples = model.sample(prompts, seed=seeds[0])
+            entries.append(
+                _measure_family(evaluator, family, family_options, plans, prompts, likelihood_rows, on_step)
+            )
         except RunError:
             raise
         except (ValueError, FloatingPointError) as error:
             entries.append(Entry(family, str(error)))
-            continue
-        entries.append(
-            Entry(
-                family,
-                reports=tuple(reports),
-                steps=tuple(steps),
-                parameters=parameters,
-                samples=tuple(samples),
-                examples=tuple(family_examples),
-            )
-        )
     comparison = Comparison(
         formula=str(formula),
         data=table.source,
@@ -112,6 +96,34 @@ def compare(
     page, figure = comparison_page(comparison), comparison_figure(comparison)
     save_report(folder, page, figure, comparison.to_json())
     return comparison
+
+
+def _measure_family(
+    evaluator: Evaluator,
+    family: str,
+    options: Mapping[str, Any],
+    plans: Mapping[Path, Plan],
+    prompts: Sequence[Row],
+    likelihood_rows: int,
+    on_step: OnStep,
+) -> Entry:
+    """Train and measure the runs of one family, by folder; samples and examples are those of the first."""
+    reports: list[Report] = []
+    steps: list[int] = []
+    entry = Entry(family)
+    for run, plan in plans.items():
+        model = train_or_load(evaluator.formula, evaluator.table, family, options, plan, run, on_step)
+        samples, seconds = evaluator.sample(model)
+        steps.append(checkpoint.load_state(run)["step"])
+        if not reports:
+            entry = Entry(
+                family,
+                parameters=sum(p.numel() for p in model.parameters()),
+                samples=tuple(samples),
+                examples=tuple(model.sample(prompts, seed=evaluator.seed)),
+            )
+        reports.append(evaluator.report(model, samples, seconds, likelihood_rows=likelihood_rows))
+    return dataclasses.replace(entry, reports=tuple(reports), steps=tuple(steps))
 
 
 def train_or_load(

@@ -16,8 +16,7 @@ from likewise.evaluation.metrics.density_coverage import spread
 from likewise.evaluation.metrics.estimate import Estimate, short
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Modality, Row
-from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
+from likewise.models.base import TypedDistribution
 
 DEFAULT_VALUES: dict[str, tuple[Any, ...]] = {  # by the name of the option
     "guidance": (1.0, 1.5, 2.0, 3.0, 5.0),
@@ -163,7 +162,7 @@ class Sweep:
 
 
 def sweep(
-    model: Model | Pipeline,
+    model: TypedDistribution,
     table: Table,
     option: str,
     values: Sequence[Any] | None = None,

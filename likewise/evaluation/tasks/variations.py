@@ -13,7 +13,7 @@ import numpy as np
 from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.reference import rng_of
-from likewise.evaluation.report import MetricResult
+from likewise.evaluation.report import Better, MetricResult
 
 LEVELS = 127.5  # of 255 in a unit of [-1, 1]
 Features = Callable[[np.ndarray], np.ndarray]
@@ -48,45 +48,47 @@ def variations(
     def mean(values: np.ndarray) -> Estimate:
         return bootstrap(np.mean, values, rng=rng)
 
-    nearest = mean(((y @ x.T).argmax(2) == rows[:, None]).mean(1))
-    best_nearest = None if best is None else share((best @ x.T).argmax(1) == rows)
+    def result(
+        name: str, values: np.ndarray, real: Estimate | None, chance: float, better: Better, note: str
+    ) -> MetricResult:
+        return MetricResult(name, mean(values), real, chance=chance, better=better, note=note)
+
+    nearest = (y @ x.T).argmax(2) == rows[:, None]
     pairs = np.triu_indices(k, 1)
     within, across = (rmse(samples[:, pairs[0]], samples[i][:, pairs[1]]).mean(1) for i in (rows, other))
     to_own, to_other = (rmse(samples, originals[i][:, None]).mean(1) for i in (rows, other))
-    best_similarity = None if best is None else mean((best * x).sum(-1))
-    similarity = mean((y * x[:, None]).sum(-1).mean(1))
-    best_rmse = None if ceiling is None else mean(rmse(ceiling, originals))
     return [
-        MetricResult(
+        result(
             "original nearest",
-            nearest,
-            best_nearest,
-            chance=1 / n,
-            better="higher",
-            note=f"how often a variation is more similar to its original than to any of {n - 1} others",
+            nearest.mean(1),
+            None if best is None else share((best @ x.T).argmax(1) == rows),
+            1 / n,
+            "higher",
+            f"how often a variation is more similar to its original than to any of {n - 1} others",
         ),
-        MetricResult(
+        result(
             "similarity to the original",
-            similarity,
-            best_similarity,
-            chance=float((y * y[other]).sum(-1).mean()),
-            better="higher",
-            note="cosine of edges; chance: of variations of two originals",
+            (y * x[:, None]).sum(-1).mean(1),
+            None if best is None else mean((best * x).sum(-1)),
+            float((y * y[other]).sum(-1).mean()),
+            "higher",
+            "cosine of edges; chance: of variations of two originals",
         ),
-        MetricResult(
+        result(
             "RMSE to the original",
-            mean(to_own),
-            best_rmse,
-            chance=float(to_other.mean()),
-            better="as real",
-            note="of pixels, in levels of 255; chance: to another original",
+            to_own,
+            None if ceiling is None else mean(rmse(ceiling, originals)),
+            float(to_other.mean()),
+            "as real",
+            "of pixels, in levels of 255; chance: to another original",
         ),
-        MetricResult(
+        result(
             "RMSE among variations",
-            mean(within),
-            chance=float(across.mean()),
-            better="higher",
-            note="of one original: above 0 the detail changes; chance: of two originals",
+            within,
+            None,
+            float(across.mean()),
+            "higher",
+            "of one original: above 0 the detail changes; chance: of two originals",
         ),
     ]
 
