@@ -309,7 +309,7 @@ def test_files_come_with_a_list(here: Path) -> None:
 def test_unseen_words_are_named(here: Path, capsys) -> None:
     made("image | text", "r")
     assert main(["sample", "r", "red unicorn", "-n", "1", "--steps", "1"]) == 0
-    assert "no text that the model learned from has 'unicorn'" in capsys.readouterr().err
+    assert "no training text contains 'unicorn'" in capsys.readouterr().err
 
 
 def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
@@ -321,10 +321,10 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
     assert [line["sources"] for line in lines] == [{"text": "red bar", "label": "2"}, {"text": "blue, ring"}]
     assert capsys.readouterr().err == (
-        "note: 'A Red bar' is read as 'red bar', as the texts that the model learned from are written\n"
+        "note: 'A Red bar' is read as 'red bar', in the style of the training texts\n"
     )
     assert main(["sample", "r", "red bar, 2 label", "--given", "label=3"]) == 1
-    assert "both --given and 'red bar, 2 label' say label; say it once" in capsys.readouterr().err
+    assert "label is given twice, in 'red bar, 2 label' and by itself; give it once" in capsys.readouterr().err
     assert main(["sample", "r", "red bar, 9 label"]) == 1
     assert "unknown label '9'. There are: 0, 1, 2, 3" in capsys.readouterr().err
 
@@ -341,7 +341,7 @@ def test_endings_of_a_prompt_are_label_sources() -> None:
     assert prompts.split_labels("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
     with pytest.raises(ValueError, match="did you mean 'flat'"):
         prompts.split_labels("ring, flta style", columns, known)
-    with pytest.raises(ValueError, match="says style twice"):
+    with pytest.raises(ValueError, match="gives style twice"):
         prompts.split_labels("ring, flat style, flat style", columns, known)
 
 
@@ -454,7 +454,7 @@ def test_a_mistake_in_sampling(here: Path, capsys, words: list[str], expected: s
             ["7"],
             "no text source, so it is not clear what '7' is for; give it --given label=...",
         ),
-        ("image", ["7"], "give it nothing, it draws by itself"),
+        ("image", ["7"], "give it nothing, it has no sources"),
         ("label | image", ["--out", "o.png"], "has no target that is a picture"),
         ("image | label", ["--given", "label=9"], "unknown class '9'"),
         ("label | image", ["--given", "image=no.png"], "no.png"),

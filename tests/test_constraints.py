@@ -174,7 +174,7 @@ def test_later_columns_see_what_was_closed() -> None:
             lambda: Model("text", {"text": Text.fit(["ab"])}, "flow", width=64, depth=1).sample(
                 [{}], constraint={"text": Constraint.regex("a")}
             ),
-            "flow cannot draw texts .*those that can: autoregressive",
+            "flow cannot sample texts .*those that can: autoregressive",
         ),
     ],
 )

@@ -480,7 +480,7 @@ def test_what_a_prompt_cannot_be_is_said(model: Model) -> None:
     other = Model("label", toy.table(16).columns, "autoregressive", **SMALL)
     with pytest.raises(ValueError, match="one target is a text, and this one samples label"):
         other.sample([{}], prompts=["a"])
-    with pytest.raises(ValueError, match="cannot go on from a beginning; those that can: autoregressive"):
+    with pytest.raises(ValueError, match="cannot continue a prompt; those that can: autoregressive"):
         Model("label", toy.table(16).columns, **SMALL).sample([{}], prompts=["a"])
 
 

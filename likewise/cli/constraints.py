@@ -10,8 +10,7 @@ from likewise.core.errors import did_you_mean
 from likewise.generation.sequence.constraints import CONSTRAINT_KINDS, Constraint
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
-from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
+from likewise.models.base import TypedDistribution
 
 HELP = {
     "json": ("SCHEMA", "a JSON schema, or its file, that texts must obey"),
@@ -31,7 +30,7 @@ def add_constraint_options(parser: Parser) -> None:
         group.add_argument(f"--{kind}", action="append", default=[], metavar=metavar, help=about)
 
 
-def parse_constraints(model: Model | Pipeline, args: Namespace) -> dict[str, Constraint]:
+def parse_constraints(model: TypedDistribution, args: Namespace) -> dict[str, Constraint]:
     """Target -> its constraint. Raises ValueError that names the option."""
     texts = [name for name, column in model.target_columns.items() if isinstance(column, Text)]
     constraints: dict[str, Constraint] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
 
+from likewise.core.errors import RequestWarning
 from likewise.modalities import image
 from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
@@ -45,7 +46,7 @@ def known_pixels(
 ) -> tuple[PIL.Image.Image, np.ndarray]:
     """The picture at the model's size, and which of its pixels are known, (H, W) bool. Raises ValueError.
 
-    Unless `quiet`, a note on stderr says that the picture is cropped.
+    Warns that the picture is cropped, unless `quiet`.
     """
     if picture.mode == "P":
         picture = picture.convert("RGBA")
@@ -62,10 +63,11 @@ def known_pixels(
         canvas.paste(picture, (left, top))
         picture = canvas
     if picture.width * shape.height != picture.height * shape.width and not quiet:
-        print(
-            f"note: the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
+        warnings.warn(
+            f"the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
             f"the model's are {shape.width} x {shape.height}",
-            file=sys.stderr,
+            RequestWarning,
+            stacklevel=1,
         )
     fitted, known = shape.resize_masked(picture, ~hole)
     if hole.any() and known.all():

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from likewise.core.errors import did_you_mean
+from likewise.core.errors import RequestWarning, did_you_mean
 
 COMMANDS = {  # name, which is that of the module in cli/commands -> description
     "data": "show a data set: its columns, example rows, a check of every row",
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(overview())
         return 0
     if argv[0] == "--version":
-        from likewise import __version__
+        from likewise._version import __version__
 
         print(__version__)
         return 0
@@ -45,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"likewise: {did_you_mean('command', argv[0], COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        status = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
+        with show_notes():
+            status = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -59,6 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"likewise: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def show_notes() -> Iterator[None]:
+    """Print each RequestWarning once, as a note on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", RequestWarning)
+        show = warnings.showwarning
+
+        def show_note(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
+            if issubclass(category, RequestWarning):
+                print(f"note: {message}", file=sys.stderr)
+            else:
+                show(message, category, *args, **options)
+
+        warnings.showwarning = show_note
+        yield
 
 
 def overview() -> str:

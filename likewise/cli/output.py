@@ -14,8 +14,7 @@ import PIL.Image
 from likewise.cli.requests import Request
 from likewise.core.files import atomic_write
 from likewise.modalities.base import Row
-from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
+from likewise.models.base import TypedDistribution
 from likewise.viz import images
 
 SUFFIXES = (".png", ".jsonl")
@@ -43,7 +42,7 @@ class Samples:
     start: PIL.Image.Image | None = None
 
 
-def output_path(model: Model | Pipeline, out: str | None, default: str, *suffixes: str) -> Path | None:
+def output_path(model: TypedDistribution, out: str | None, default: str, *suffixes: str) -> Path | None:
     """Where samples go, None to print them; `suffixes` are those of further image files that can be written.
 
     Raises ValueError for a name whose format cannot hold them.
@@ -97,7 +96,7 @@ def _summary(samples: Samples) -> Row:
     return {name: value for name, value in samples.summary.items() if name != "index"}
 
 
-def _write_grid(model: Model | Pipeline, samples: Samples, out: Path) -> None:
+def _write_grid(model: TypedDistribution, samples: Samples, out: Path) -> None:
     """One image: a line for each prompt, with the values of other targets below."""
     names = images.visual_columns(model.columns, model.targets)
     others = [name for name in model.targets if name not in names]
@@ -115,7 +114,7 @@ def _write_grid(model: Model | Pipeline, samples: Samples, out: Path) -> None:
     images.save(sheet, out, _summary(samples))
 
 
-def _write_folder(model: Model | Pipeline, samples: Samples, folder: Path) -> None:
+def _write_folder(model: TypedDistribution, samples: Samples, folder: Path) -> None:
     """A file for each image of a sample, of other samples for each target, and samples.jsonl that lists them."""
     names = images.visual_columns(model.columns, model.targets) or model.targets
     lines = []
@@ -137,7 +136,7 @@ def _stems(provenance: Sequence[Row]) -> Iterator[str]:
         yield f"{slug}{f'.{counts[slug]}' if counts[slug] > 1 else ''}-{about['index']}"
 
 
-def _json_lines(model: Model | Pipeline, rows: Sequence[Row], provenance: Sequence[Row]) -> str:
+def _json_lines(model: TypedDistribution, rows: Sequence[Row], provenance: Sequence[Row]) -> str:
     """A line of JSON for each sample: its provenance, and its targets except images."""
     visual = images.visual_columns(model.columns, model.targets)
     names = [name for name in model.targets if name not in visual]

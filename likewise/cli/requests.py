@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise import __version__
+from likewise._version import __version__
 from likewise.cli.flags import Parser, parse_pairs
 from likewise.core.spec import IMAGE
 from likewise.modalities.base import Row
 from likewise.modalities.latent import base_of
+from likewise.models.base import TypedDistribution
 from likewise.models.io import load
-from likewise.models.model import Model
-from likewise.models.pipeline import Pipeline
 from likewise.models.prompts import SourceStrings
 from likewise.models.requests import check_names, parse_sources, parse_value, text_sources
 from likewise.viz import images
@@ -36,7 +35,7 @@ class Request:
     args: Namespace
     given: SourceStrings
     sampling_options: Row
-    model: Model | Pipeline
+    model: TypedDistribution
     load_seconds: float
 
     @property
@@ -150,7 +149,7 @@ def parse_request(parser: Parser, argv: Sequence[str]) -> Request:
     return Request(args, given, parser.values_of(args, "sampling"), model, seconds)
 
 
-def image_targets(model: Model | Pipeline) -> list[str]:
+def image_targets(model: TypedDistribution) -> list[str]:
     """The targets whose values are images, seen through a model or not."""
     return [
         name

@@ -1,9 +1,16 @@
-"""Messages for names that do not exist."""
+"""Messages for names that do not exist, and the category of warnings about requests."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+class RequestWarning(UserWarning):
+    """A request was changed before it was carried out, or its result may surprise; the message says how.
+
+    The command line shows these as notes; a server can return them.
+    """
 
 
 def did_you_mean(what: str, name: str, known: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary
 
@@ -140,6 +141,10 @@ class Modality(ABC):
         """`decode` of (N, T, C) or (N, T)."""
         return [self.decode(value) for value in tokens]
 
+    def class_names(self) -> list[str]:
+        """The values of a column of one categorical token, in the order of their ids; none for floats."""
+        return [str(self.decode(torch.tensor([k]))) for k in range(self.spec.classes)]
+
     def num_tokens(self, value: Any) -> int:
         """The number of tokens of a value, whether or not there is room for them."""
         return self.spec.tokens
@@ -202,4 +207,4 @@ class Modality(ABC):
     @classmethod
     def options(cls) -> dict[str, inspect.Parameter]:
         """The keyword-only parameters of `fit`: the signature is the schema."""
-        return {n: p for n, p in inspect.signature(cls.fit).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        return keyword_parameters(cls.fit)

@@ -69,9 +69,7 @@ class Bayes:
         self.labels = _single_class_column(model) if labels is None else labels
         if self.labels not in _class_columns(model):
             raise ValueError(did_you_mean("column of classes", self.labels, _class_columns(model)))
-        column = model.columns[self.labels]
-        values = [column.decode(torch.tensor([k])) for k in range(column.spec.classes)]
-        self.classes: tuple[str, ...] = tuple(map(str, values))
+        self.classes = tuple(model.columns[self.labels].class_names())
         others = [n for n in (*model.targets, *model.sources) if n != self.labels]
         self.formula = Formula.parse(f"{self.labels} | {', '.join(others)}")
         if prior is not None and self.labels in model.targets:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from likewise.cli.requests import (
 )
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
+from likewise.models.base import TypedDistribution
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
 from likewise.models.requests import parse_prompts, parse_sources
@@ -51,22 +51,16 @@ def run(argv: Sequence[str]) -> int:
     add_constraint_options(parser)
     request = parse_request(parser, argv)
     args, constraints = request.args, parse_constraints(request.model, request.args)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        if continues_text(request.model):
-            if args.prompt is not None:
-                raise ValueError(
-                    f"--prompt: write it as a word: likewise sample {args.run} {shlex.quote(args.prompt)}"
-                )
-            status = sample_texts(request, args.words, constraints)
-        else:
-            details = {**constraint_details(constraints), "prompt": args.prompt, "stop": args.stop or None}
-            status = sample_rows(
-                request, args.words, OUT, details=details, constraint=constraints, **_text_options(request)
+    if continues_text(request.model):
+        if args.prompt is not None:
+            raise ValueError(
+                f"--prompt: write it as a word: likewise sample {args.run} {shlex.quote(args.prompt)}"
             )
-    for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
-    return status
+        return sample_texts(request, args.words, constraints)
+    details = {**constraint_details(constraints), "prompt": args.prompt, "stop": args.stop or None}
+    return sample_rows(
+        request, args.words, OUT, details=details, constraint=constraints, **_text_options(request)
+    )
 
 
 def sample_rows(
@@ -113,7 +107,7 @@ def sample_rows(
     return 0
 
 
-def continues_text(model: Model | Pipeline) -> bool:
+def continues_text(model: TypedDistribution) -> bool:
     """Whether the one target is a text that words of the command line begin, as no source takes them."""
     prompts = [name for name in model.sources if model.columns[name].role == "prompt"]
     return not prompts and is_single_text(model.target_columns)

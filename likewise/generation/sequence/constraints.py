@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.core.errors import did_you_mean
+from likewise.core.errors import RequestWarning, did_you_mean
 from likewise.generation.sequence.completion import shortest_completion
 from likewise.generation.sequence.json_schema import check_schema
 
@@ -244,6 +244,7 @@ class ConstraintState:
         warnings.warn(
             f"{len(cut)} of {len(out)} texts were not complete after {self.bound.length} tokens, "
             "and were closed in as few as their constraint allows",
+            RequestWarning,
             stacklevel=2,
         )
         return out, True
