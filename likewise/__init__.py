@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from likewise._lazy import lazy_exports
+from likewise._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from likewise.core.formula import Formula
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from likewise.training.loss import heldout_loss
     from likewise.training.plan import Plan
     from likewise.training.trainer import train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Bayes",

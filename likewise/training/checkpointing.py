@@ -57,7 +57,7 @@ def require_no_run(folder: Path) -> None:
 
 def run_metadata(table: Table, plan: Plan) -> dict[str, Any]:
     """What a checkpoint records besides the model: the version, the plan, and how to open the data again."""
-    from likewise import __version__
+    from likewise._version import __version__
 
     source = table.reopen_args() if table.source else {"source": None}
     data = {**source, "fingerprint": table.fingerprint}

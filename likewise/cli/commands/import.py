@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise import __version__
+from likewise._version import __version__
 from likewise.cli.flags import Parser
 from likewise.data.table import Table
 from likewise.interop.transformers_import import from_transformers
