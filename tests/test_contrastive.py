@@ -263,7 +263,7 @@ def test_several_right_answers_do_not_stand_in_each_others_way() -> None:
         assert retrieval.ranks(query, candidates, np.array([right], bool)) == rank
     twins = np.array([[1.0, 0.0], [1.0, 0.0]])
     assert retrieval.ranks(query, twins, np.array([[True, False]])) == 1.5
-    with pytest.raises(ValueError, match="needs a right answer"):
+    with pytest.raises(ValueError, match="needs a relevant candidate"):
         retrieval.ranks(query, candidates, np.zeros((1, 4), bool))
 
 
@@ -315,22 +315,24 @@ def test_the_report_of_a_run(held: Table) -> None:
 
 
 def test_clip_scores_tell_right_samples_from_wrong(held: Table) -> None:
-    ground = ReferenceSet.choose(held, Formula.parse("image | text"), 40, 1, 0)
-    judge = ClipScores(learned(held, "image, text"), ground)
-    asked = ground.held("text")
+    reference = ReferenceSet.choose(held, Formula.parse("image | text"), 40, 1, 0)
+    scores = ClipScores(learned(held, "image, text"), reference)
+    texts = reference.test_values("text")
     drawn = [
         {"text": text, "image": toy.rows(4, seed=i)[toy.WORDS.index(text)]["image"]}
-        for i, text in enumerate(asked)
+        for i, text in enumerate(texts)
     ]
     other = [
-        {"text": text, "image": row["image"]} for text, row in zip(asked, drawn[1:] + drawn[:1], strict=True)
+        {"text": text, "image": row["image"]} for text, row in zip(texts, drawn[1:] + drawn[:1], strict=True)
     ]
-    (right,), (wrong,) = judge.results(drawn), judge.results(other)
+    (right,), (wrong,) = scores.results(drawn), scores.results(other)
     assert right.name == "image, text: CLIP score" and right.value.low < right.real.value + 0.1
     assert right.value.value > right.chance + 0.3
     assert wrong.value.value < right.value.value - 0.2 and wrong.real == right.real
     seen = held.add_views("image[size=7] | text")
-    small = ClipScores(judge.clip, ReferenceSet.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0))
+    small = ClipScores(
+        scores.clip, ReferenceSet.choose(seen, Formula.parse("image[size=7] | text"), 40, 1, 0)
+    )
     resized = [{"text": row["text"], "image[size=7]": row["image"].resize((7, 7))} for row in drawn]
     (line,) = small.results(resized)
     assert line.name == "image[size=7], text: CLIP score" and line.value.value > line.chance + 0.3
@@ -365,7 +367,7 @@ def test_the_command_line(
     assert main(["evaluate", "run", "--n", "20"]) == 0
     out = capsys.readouterr().out
     assert "text from image: recall@5" in out and "label from image: accuracy" in out
-    names = [line["name"] for line in json.loads(Path("run/report.json").read_text())["lines"]]
+    names = [line["name"] for line in json.loads(Path("run/report.json").read_text())["results"]]
     assert "image from text: mean rank" in names
     for command in (
         ["sample", "run"],
