@@ -57,7 +57,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch):
 def test_the_judge_has_seen_every_emoji_and_no_picture_that_it_judges(recipe) -> None:
     judge, evaluate = recipe
     opened = table()
-    apart = judge.unseen_words(opened)
+    apart = judge.unseen(opened)
     of = {group: {pair for pair, g in apart.items() if g == group} for group in ("pair", "new emoji")}
     train = set(zip(opened.train.column("concept"), opened.train.column("style"), strict=True))
     whole = set(zip(opened.column("concept"), opened.column("style"), strict=True))
