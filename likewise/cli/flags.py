@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
             )
 
     def add_sampling_options(self, argv: Sequence[str]) -> None:
-        """Add the sampling options of the run or chain on the command line; without one those of a flow."""
+        """Add the sampling options of the run on the command line; without one those of a flow."""
         folders = (folder / word for word in argv for folder in (Path(), PRETRAINED))
         run = next(filter(is_run, folders), None)
         about = None if run else "Those of the family flow; name the RUN before --help for its own."

@@ -1,8 +1,8 @@
 """A formula + the modalities of its columns + a family = `Model`; combinations by rules of probability.
 
-`Pipeline` is the product rule, `Bayes` is Bayes' rule; each implements `Distribution` (base.py), as does
-whatever else can be sampled. checkpoint.py reads and writes run folders, requests.py reads what a person
-asks of a model on a command line or over HTTP.
+`Pipeline` is the product rule, `Bayes` is Bayes' rule; add other rules beside them. Each implements `Distribution`
+(base.py). checkpoint.py reads and writes run folders, migrations.py converts those of earlier formats, requests.py
+parses the requests of a command line or a server.
 """
 
 from __future__ import annotations

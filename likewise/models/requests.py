@@ -18,21 +18,21 @@ from likewise.models.prompts import SourceStrings, normalize_prompt, split_label
 
 
 def parse_prompts(
-    model: TypedDistribution, texts: Sequence[str], given: SourceStrings
+    model: TypedDistribution, texts: Sequence[str], sources: SourceStrings
 ) -> list[SourceStrings]:
-    """The sources of each prompt, with those that are `given` for all; of no prompt these alone.
+    """The sources of each prompt, with those of `sources`, which all have; without prompts these alone.
 
     Raises ValueError for an unknown source or class, and for a source that is given twice.
     """
-    check_names(given, "source", model.sources)
-    return [_parse_prompt(model, text, given) for text in texts] or [given]
+    check_names(sources, "source", model.sources)
+    return [_parse_prompt(model, text, sources) for text in texts] or [sources]
 
 
-def _parse_prompt(model: TypedDistribution, text: str, given: SourceStrings) -> SourceStrings:
-    names = text_sources(model, text, given)
+def _parse_prompt(model: TypedDistribution, text: str, sources: SourceStrings) -> SourceStrings:
+    names = text_sources(model, text, sources)
     prompt, labels = split_labels(text, model.columns, model.sources)
     for label in labels:
-        if label in given:
+        if label in sources:
             raise ValueError(f"{label} is given twice, in {text!r} and by itself; give it once")
     # Only texts that the model itself was trained on have a style; a frozen encoder reads any text.
     trained = [column for name in names if isinstance(column := model.columns[name], Text)]
@@ -43,14 +43,14 @@ def _parse_prompt(model: TypedDistribution, text: str, given: SourceStrings) -> 
             RequestWarning,
             stacklevel=1,
         )
-    return {**dict.fromkeys(names, normalized), **labels, **given}
+    return {**dict.fromkeys(names, normalized), **labels, **sources}
 
 
-def text_sources(model: TypedDistribution, text: str, given: SourceStrings) -> list[str]:
-    """The text source that is not given, with all its views. Raises ValueError for none, or several."""
-    free = [name for name in model.sources if model.columns[name].role == "prompt" and name not in given]
+def text_sources(model: TypedDistribution, text: str, sources: SourceStrings) -> list[str]:
+    """The text source that is not in `sources`, with all its views. Raises ValueError for none, or several."""
+    free = [name for name in model.sources if model.columns[name].role == "prompt" and name not in sources]
     if len(distinct_columns(free)) != 1:
-        none = "no text source that is not given already" if given else "no text source"
+        none = "no text source that is not given already" if sources else "no text source"
         reason = "several text sources" if free else none
         advice = " ".join(f"--given {name}=..." for name in model.sources) or "nothing, it has no sources"
         raise ValueError(

@@ -20,21 +20,23 @@ def run(argv: Sequence[str]) -> int:
         usage="likewise chain RUN RUN [RUN ...] --out FOLDER",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the folders of runs, in order")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the folder of the chain")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER", help="the folder of the pipeline"
+    )
     args = parser.parse(argv)
     names = [run.name for run in args.runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(
-            f"two runs are called {twice[0]}, and the links of a chain have the names of their folders; "
+            f"two runs are called {twice[0]}, and the links of a pipeline have the names of their folders; "
             "rename one of the folders"
         )
     if is_run(args.out):
         raise RunError(f"{args.out} holds a model already; give another --out")
-    chain = Pipeline({run.name: Model.load(run) for run in args.runs})
-    chain.save(args.out, data=load_state(args.runs[-1])["data"])
-    for name, link in chain.links.items():
+    pipeline = Pipeline({run.name: Model.load(run) for run in args.runs})
+    pipeline.save(args.out, data=load_state(args.runs[-1])["data"])
+    for name, link in pipeline.links.items():
         print(f"  {name}: P({link.formula})")
     print(
-        f"{args.out}: P({chain.formula})\nto sample from it:\n  likewise sample {shlex.quote(str(args.out))}"
+        f"{args.out}: P({pipeline.formula})\nto sample from it:\n  likewise sample {shlex.quote(str(args.out))}"
     )
     return 0

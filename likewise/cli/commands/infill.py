@@ -97,7 +97,7 @@ def _infill_image(request: Request) -> int:
 
 
 def _known_views(request: Request, name: str, picture: PIL.Image.Image, options: HoleOptions) -> Row:
-    """The known parts of the images that a chain samples of the same column on the way to `name`."""
+    """The known parts of the images that a pipeline samples of the same column on the way to `name`."""
     known: Row = {}
     for other, column in request.model.target_columns.items():
         if other == name or is_embedding(column) or View.parse(other).column != View.parse(name).column:

@@ -178,10 +178,10 @@ def _text_options(request: Request) -> Row:
 
 
 def _text_prompts(request: Request, prompts: Sequence[TextPrompt] | None) -> Row:
-    """The keywords of Model.sample for prompts and --stop. Raises ValueError for a chain, which has none."""
+    """The keywords of Model.sample for prompts and --stop. Raises ValueError for a pipeline, which has none."""
     options = {name: v for name, v in {"prompts": prompts, "stop": request.args.stop}.items() if v}
     if options and isinstance(request.model, Pipeline):
-        raise ValueError("a chain takes no text prompt and no --stop; sample from one of its links")
+        raise ValueError("a pipeline takes no text prompt and no --stop; sample from one of its links")
     return options
 
 

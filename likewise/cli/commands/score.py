@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"--out {args.out}: write a name that ends in .jsonl")
     model = load(args.run)
     if not isinstance(model, Model):
-        raise ValueError(f"{args.run} is a chain, which has no log-probability; score one of its links")
+        raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
     model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
     if missing := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
