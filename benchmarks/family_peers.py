@@ -116,7 +116,7 @@ CASES: dict[str, dict[str, Case]] = {
         "digits": digits(
             (
                 "likewise vae",
-                likewise_of("vae", scores=True, sampling_options={"samples": DRAWS}, latent_dim=LATENT),
+                likewise_of("vae", scores=True, score_options={"samples": DRAWS}, latent_dim=LATENT),
             ),
             ("pythae VAE", density_peers.pythae_vae(None)),
             ("pythae BetaVAE", density_peers.pythae_vae(0.01)),

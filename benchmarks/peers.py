@@ -90,8 +90,8 @@ class Task:
         for name in self.targets:
             column = self.table.columns[name]
             x = rows.encoded(name).double()
-            if column.cell:
-                x = x + column.cell * (rng.uniform(*x.shape[1:]) - 0.5)
+            if column.bin_width:
+                x = x + column.bin_width * (rng.uniform(*x.shape[1:]) - 0.5)
             parts.append(x.flatten(1) / math.exp(column.log_scale))  # which is d float / d value
         return torch.cat(parts, 1)
 
@@ -131,12 +131,12 @@ Maker = Callable[[Task], Method]
 def likewise_of(
     family: str,
     *,
-    sampling_options: dict[str, Any] | None = None,
+    score_options: dict[str, Any] | None = None,
     scores: bool = False,
     rebuilds: bool = False,
     **options: Any,
 ) -> Maker:
-    """The defaults of this package, less `options` of the family and `knobs` of its log_prob."""
+    """The defaults of this package, but for `options` of the family and `score_options` of its log_prob."""
 
     def make(task: Task) -> Method:
         model = Model(task.formula, task.table.columns, family, seed=task.seed, **options)
@@ -155,7 +155,7 @@ def likewise_of(
 
         def score() -> Tensor:
             rows = [test[i] for i in range(len(test))]
-            return model.eval().log_prob(rows, seed=task.seed, **(sampling_options or {})).nats
+            return model.eval().log_prob(rows, seed=task.seed, **(score_options or {})).nats
 
         def rebuild(images: Tensor) -> Tensor:
             (name,), codec = task.targets, model.eval().family.codec

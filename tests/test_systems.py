@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def small_networks(short_classifier: None, monkeypatch: pytest.MonkeyPatch) -> N
     """Recipes can be imported, and their models are small where they do not say how large they are."""
     monkeypatch.syspath_prepend(str(RECIPES))
     for family in FAMILIES:
-        defaults = family_class(family).__init__.__kwdefaults__
+        defaults = inspect.unwrap(family_class(family).__init__).__kwdefaults__
         for name, value in {"width": 32, "depth": 1}.items():
             if name in defaults:
                 monkeypatch.setitem(defaults, name, value)
