@@ -92,7 +92,7 @@ def test_what_was_learned_is_kept() -> None:
 
 @pytest.mark.parametrize("text", [BYTES, PAIRS], ids=["bytes", "pairs"])
 def test_what_the_length_would_cut_is_closed(text: Text) -> None:
-    with pytest.warns(UserWarning, match="closed"):
+    with pytest.warns(UserWarning, match="completed"):
         drawn = draw(model(text), Constraint.json(OPEN), 30)
     assert all(list(json.loads(t)) == ["a", "b"] for t in drawn)
     assert all(text.num_tokens(t) <= 2 * text.length for t in drawn) and max(map(len, drawn)) > 20
@@ -112,7 +112,7 @@ def test_rows_end_where_they_are_complete() -> None:
     ids = [[byte(32)] * 2, [byte(97)] * 2, [0, byte(98)], [0, 0]]
     may = [[{byte(32)}] * 2, [{byte(97)}] * 2, [{0, byte(98)}] * 2, [{0}] * 2]
     for token, allowed in zip(ids, may, strict=True):
-        assert [set(mask.nonzero()[:, 0].tolist()) for mask in rows.allowed()] == allowed
+        assert [set(mask.nonzero()[:, 0].tolist()) for mask in rows.allowed_ids()] == allowed
         rows.push(torch.tensor(token))
     out = torch.tensor(ids + [[0, 0]]).T
     assert rows.close(out)[0].equal(out) and not rows.close(out)[1]
@@ -137,7 +137,7 @@ def test_later_columns_see_what_was_closed() -> None:
     with torch.no_grad():
         for p in m.parameters():
             p.add_(0.3 * torch.randn(p.shape, generator=noise))
-    with pytest.warns(UserWarning, match="closed"):
+    with pytest.warns(UserWarning, match="completed"):
         rows = m.sample([{}] * 12, constraint={"text": Constraint.json(OPEN)})
     for i, row in enumerate(rows):
         assert m.sample([{}], indices=[i], known={"text": row["text"]})[0]["label"] == row["label"]
@@ -146,20 +146,20 @@ def test_later_columns_see_what_was_closed() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}), "no text obeys .*minimum"),
-        (lambda: Constraint.json({"enum": []}), "no text obeys the JSON schema"),
+        (lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}), "no text satisfies .*minimum"),
+        (lambda: Constraint.json({"enum": []}), "no text satisfies the JSON schema"),
         (lambda: Constraint.json({"propertees": {}}), "did you mean 'properties'"),
         (lambda: Constraint.json({"properties": {"a": {"minimun": 1}}}), "did you mean 'minimum'"),
         (lambda: Constraint.json({"type": "strin"}), "not valid at type: 'strin'"),
         (lambda: Constraint.json("{"), "is not JSON"),
         (lambda: Constraint.json({"not": {}}), "Unimplemented keys"),
-        (lambda: Constraint.regex("(a"), "the regex .* cannot be served: unclosed group"),
+        (lambda: Constraint.regex("(a"), "the regex .* is not supported: unclosed group"),
         (lambda: Constraint.grammar("start: foo"), 'unknown name: "foo"'),
         (lambda: Constraint.choice([]), "one or more"),
         (lambda: Constraint.parse("jsn", ""), "did you mean 'json'"),
         (
             lambda: draw(model(BYTES), Constraint.grammar('start: "a" start'), 1),
-            "text: no text obeys the grammar",
+            "text: no text satisfies the grammar",
         ),
         (lambda: draw(model(BYTES), Constraint.regex("a{90}"), 1), "takes some 91 tokens.* room for 90"),
         (lambda: model(BYTES).sample([{}], constraint={"txt": Constraint.regex("a")}), "did you mean 'text'"),

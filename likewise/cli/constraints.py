@@ -58,4 +58,4 @@ def parse_constraints(model: TypedDistribution, args: Namespace) -> dict[str, Co
 
 def constraint_details(constraints: Mapping[str, Constraint]) -> Row:
     """Constraints in the provenance of samples."""
-    return {"constraint": {name: f"{c.kind}: {c.written}" for name, c in constraints.items()} or None}
+    return {"constraint": {name: f"{c.kind}: {c.text}" for name, c in constraints.items()} or None}

@@ -17,13 +17,13 @@ FEW = 16  # up to so many next bytes each is tried; of more, one of each group o
 
 
 def shortest_completion(
-    start: LLMatcher, byte: Callable[[int], int], known: dict[bytes, list[int]]
+    start: LLMatcher, byte: Callable[[int], int], cache: dict[bytes, list[int]]
 ) -> bytes | None:
-    """Few bytes that complete a text: best first by length, over one byte of all that do the same.
+    """Few bytes that complete a text, by best-first search on length; None if MAX_STATES states have none.
 
-    A byte after which all is as before, such as a further letter or blank, costs more than others. Of states
-    that are alike, of the same length and with the same masks after each byte, one is followed. None if
-    MAX_STATES states have none. `known` is of `_after`.
+    Of bytes that lead to the same state one is tried, and of equal states (of the same length, with the same
+    masks after each byte) one is expanded. A byte that leaves the state as it was, such as a further letter,
+    costs more than others. `byte` gives the id of a byte; `cache` maps masks to bytes worth trying.
     """
     queue: list[tuple[int, int, bytes, LLMatcher]] = [(0, 0, b"", start)]
     seen: set[tuple[int, frozenset[tuple[bytes, bytes]]]] = set()
@@ -35,7 +35,7 @@ def shortest_completion(
         if state.is_accepting() and not state.is_error():
             return text
         now = state.compute_bitmask(), state.compute_ff_bytes()
-        after = {} if state.is_error() or len(text) > LONG else _after(state, byte, known)
+        after = {} if state.is_error() or len(text) > LONG else _successors(state, byte, cache)
         alike = len(text), frozenset(then for then, _ in after.values())
         if alike in seen:
             continue
@@ -44,7 +44,7 @@ def shortest_completion(
             order += 1
             run = bytes([value])
             while len(run) < LONG and not follower.is_accepting():
-                if len(only := _values(follower, byte, known)) != 1:
+                if len(only := _values(follower, byte, cache)) != 1:
                     break
                 follower.consume_token(byte(only[0]))
                 run += bytes(only)
@@ -53,30 +53,30 @@ def shortest_completion(
     return None
 
 
-def _after(
-    state: LLMatcher, byte: Callable[[int], int], known: dict[bytes, list[int]]
+def _successors(
+    state: LLMatcher, byte: Callable[[int], int], cache: dict[bytes, list[int]]
 ) -> dict[int, tuple[tuple[bytes, bytes], LLMatcher]]:
-    """Bytes that may follow -> what the mask and the forced bytes then are, and the state.
+    """Bytes that may follow -> the mask and the forced bytes after them, and the state.
 
-    Of more than a few, one of those that lead to the same; `known` keeps which.
+    Of more than FEW bytes, one of those with the same effect, which `cache` remembers.
     """
-    mask, found = state.compute_bitmask(), {}
-    values, seen = _values(state, byte, known), set()
+    mask, successors = state.compute_bitmask(), {}
+    values, effects = _values(state, byte, cache), set()
     for value in values:
         follower = state.deep_copy()
         follower.consume_token(byte(value))
         then = follower.compute_bitmask(), follower.compute_ff_bytes()
-        if len(values) <= FEW or then not in seen:
-            seen.add(then)
-            found[value] = then, follower
-    known[mask] = list(found)
-    return found
+        if len(values) <= FEW or then not in effects:
+            effects.add(then)
+            successors[value] = then, follower
+    cache[mask] = list(successors)
+    return successors
 
 
-def _values(state: LLMatcher, byte: Callable[[int], int], known: dict[bytes, list[int]]) -> list[int]:
-    """Bytes that may follow, plain ones if there are any, letters and digits first; kept by the mask."""
+def _values(state: LLMatcher, byte: Callable[[int], int], cache: dict[bytes, list[int]]) -> list[int]:
+    """Bytes that may follow, printable ones if there are any, letters and digits first; cached by the mask."""
     mask = state.compute_bitmask()
-    if mask not in known:
+    if mask not in cache:
         free = [b for b in range(256) if mask[byte(b) // 8] >> byte(b) % 8 & 1]
-        known[mask] = sorted([b for b in free if b in PLAIN] or free, key=lambda b: (not chr(b).isalnum(), b))
-    return known[mask]
+        cache[mask] = sorted([b for b in free if b in PLAIN] or free, key=lambda b: (not chr(b).isalnum(), b))
+    return cache[mask]

@@ -191,9 +191,9 @@ class SequenceSampler:
             h = state.step(first + i - at, (~ended).repeat(self.copies))
             allowed = None
             if constrained:
-                allowed = constrained.allowed().to(device)
+                allowed = constrained.allowed_ids().to(device)
             elif healing:
-                allowed = healing.allowed(out[:, :i], start)
+                allowed = healing.allowed_ids(out[:, :i], start)
             token = params.sample_ids(self._id_head(k), h, u[:, i], continues[:, i], counts, allowed)
             token = where_known(token, value[:, i], forced[:, i])
             if constrained:

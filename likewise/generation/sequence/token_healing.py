@@ -31,22 +31,23 @@ class HealingMask:
     """The ids that are taken back from each of B prompts, and the ids allowed in their place."""
 
     def __init__(self, vocabulary: ByteBPE, ids: Sequence[Tensor]) -> None:
-        self.vocabulary, self.ids = vocabulary, [taken.tolist() for taken in ids]
+        self.vocabulary, self.ids = vocabulary, [removed.tolist() for removed in ids]
         self.counts = torch.tensor([*map(len, self.ids)])
 
-    def allowed(self, out: Tensor, begun: Tensor) -> Tensor | None:
-        """Which ids may come after those so far, (B, n), of which the first `begun`, (B,), are prompts.
+    def allowed_ids(self, out: Tensor, prompt_lengths: Tensor) -> Tensor | None:
+        """The ids that may follow those so far, (B, n), of which the first `prompt_lengths`, (B,), are prompts.
 
         (B, K) bool, or None where nothing remains to be healed.
         """
-        n, left = out.shape[1], {}
-        for row, (taken, at) in enumerate(zip(self.ids, begun.tolist(), strict=True)):
-            if at <= n < at + len(taken) and out[row, at:].tolist() == taken[: n - at]:
-                left[row] = taken[n - at :]
-        if not left:
+        n = out.shape[1]
+        remaining: dict[int, list[int]] = {}
+        for row, (removed, at) in enumerate(zip(self.ids, prompt_lengths.tolist(), strict=True)):
+            if at <= n < at + len(removed) and out[row, at:].tolist() == removed[: n - at]:
+                remaining[row] = removed[n - at :]
+        if not remaining:
             return None
         masks = torch.ones(len(out), self.vocabulary.size, dtype=torch.bool)
-        for row, ids in left.items():
+        for row, ids in remaining.items():
             masks[row] = False
             masks[row, [ids[0], *self.vocabulary.ids_with_prefix(self.vocabulary.ids_to_bytes(ids))]] = True
         return masks.to(out.device)
