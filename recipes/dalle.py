@@ -1,6 +1,6 @@
-"""DALL-E (Ramesh et al., 2021): pictures as discrete codes, then a transformer that writes them after a text.
+"""DALL-E (Ramesh et al., 2021): images as discrete codes, and a transformer that predicts them from a text.
 
-vq:      image                family autoencoder, bottleneck fsq: one of 1000 codes at each place
+vq:      image                family autoencoder, bottleneck fsq: one of 1000 codes at each position
 writer:  image@vq | text      family autoregressive
 
 python recipes/dalle.py --data icons --minutes 3
@@ -8,22 +8,21 @@ python recipes/dalle.py --data icons --minutes 3
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kit import PROMPTS, asked, judge, learn, show
+from kit import parse_args, prompts, save_samples, train_or_load, write_report
 
 from likewise import Table
 
 
 def main() -> None:
-    args = asked(__doc__, minutes=3)
-    out = args.out or Path("runs/systems/dalle")
+    args = parse_args("dalle", __doc__, minutes=3)
     table = Table.open(args.data)
-    vq = learn("image", table, out / "vq", args.minutes, "autoencoder", bottleneck="fsq", max_grid=6)
-    seen = table.add_views("image@vq | text", vq=vq)
-    model = learn("image@vq | text", seen, out / "writer", args.minutes, "autoregressive")
-    judge(model, table, out, args.n)
-    show(model, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")
+    vq = train_or_load(
+        "image", table, args.out / "vq", args.minutes, "autoencoder", bottleneck="fsq", max_grid=6
+    )
+    views = table.add_views("image@vq | text", vq=vq)
+    model = train_or_load("image@vq | text", views, args.out / "writer", args.minutes, "autoregressive")
+    write_report(model, table, args.out, args.n)
+    save_samples(model, prompts(args, table), args.picture)
 
 
 if __name__ == "__main__":

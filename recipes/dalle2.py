@@ -1,41 +1,40 @@
-"""DALL-E 2, unCLIP (Ramesh et al., 2022): an embedding from the text, a picture from it, then a larger one.
+"""DALL-E 2, unCLIP (Ramesh et al., 2022): an embedding from the text, a small image from it, then a larger one.
 
     clip:      image, text                       family contrastive
     prior:     image@clip | text                 family flow
     decoder:   image[size=12] | image@clip       family flow
     upsampler: image | image[size=12]            family flow
 
-The same decoder makes variations: of a picture that is given, through its embedding, without a text. They
-are measured beside the originals upsampled, which is the best that this upsampler can do.
+The same decoder samples variations of an image: from its embedding, without a text. They are compared with
+originals that are reduced and upsampled, the best result that is possible with this upsampler.
 
     python recipes/dalle2.py --data icons --minutes 3
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kit import PROMPTS, asked, judge, learn, show, vary
+from kit import evaluate_variations, parse_args, prompts, save_samples, train_or_load, write_report
 
 from likewise import Pipeline, Table
 
 
 def main() -> None:
-    args = asked(__doc__, minutes=3)
-    out = args.out or Path("runs/systems/dalle2")
+    args = parse_args("dalle2", __doc__, minutes=3)
     table = Table.open(args.data)
-    clip = learn("image, text", table, out / "clip", args.minutes, "contrastive")
+    clip = train_or_load("image, text", table, args.out / "clip", args.minutes, "contrastive")
     table = table.add_views("image@clip | image[size=12]", clip=clip)
-    prior = learn("image@clip | text", table, out / "prior", args.minutes)
-    decoder = learn("image[size=12] | image@clip", table, out / "decoder", args.minutes)
-    upsampler = learn("image | image[size=12]", table, out / "upsampler", args.minutes, source_noise=0.5)
-    chain = Pipeline({"prior": prior, "decoder": decoder, "upsampler": upsampler})
-    chain.save(out / "chain")
-    judge(chain, table, out, args.n)
-    show(chain, PROMPTS.get(args.data, table.test.column("text")[:8]), args.picture or out / "picture.png")
+    prior = train_or_load("image@clip | text", table, args.out / "prior", args.minutes)
+    decoder = train_or_load("image[size=12] | image@clip", table, args.out / "decoder", args.minutes)
+    upsampler = train_or_load(
+        "image | image[size=12]", table, args.out / "upsampler", args.minutes, source_noise=0.5
+    )
+    pipeline = Pipeline({"prior": prior, "decoder": decoder, "upsampler": upsampler})
+    pipeline.save(args.out / "chain")
+    write_report(pipeline, table, args.out, args.n)
+    save_samples(pipeline, prompts(args, table), args.picture)
 
-    varied = Pipeline({"decoder": decoder, "upsampler": upsampler})
-    vary(varied, upsampler, table, out, min(args.n, 100))
+    image_to_image = Pipeline({"decoder": decoder, "upsampler": upsampler})
+    evaluate_variations(image_to_image, upsampler, table, args.out, min(args.n, 100))
 
 
 if __name__ == "__main__":

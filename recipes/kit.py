@@ -1,4 +1,4 @@
-"""What the recipes share: learn a model or go on with it, and draw what is asked in one picture."""
+"""What the recipes share: options, training or loading of models, reports, and sheets of samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from likewise.models.checkpoint import MODEL, resolve_run
 from likewise.models.pipeline import Pipeline
 from likewise.viz import images
 
-EMOJI_JUDGE = Path("runs/emoji-judge")  # of emoji_judge.py, if it is there
+EMOJI_CLASSIFIER = Path("runs/emoji-classifier")  # trained by emoji_classifier.py; used where it exists
 
 PROMPTS = {
     "icons": (
@@ -36,103 +36,119 @@ PROMPTS = {
 }
 
 
-def asked(about: str | None, minutes: float, data: str = "icons", first: bool = False) -> argparse.Namespace:
-    """The command line of a recipe: data, minutes of training of each part, the folder, rows to judge on.
+def parse_args(
+    name: str, description: str | None, minutes: float, from_run: bool = False
+) -> argparse.Namespace:
+    """Options of the recipe `name`, whose runs go to runs/systems/NAME by default.
 
-    `first`: whether it can begin with a run.
+    `minutes` is the default training time of each part; with `from_run` there is an option --from RUN.
     """
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=data, help=f"a source with image and text (default {data})")
+    raw, out = argparse.RawDescriptionHelpFormatter, Path("runs/systems") / name
+    parser = argparse.ArgumentParser(description=description, formatter_class=raw)
+    parser.add_argument("--data", default="icons", help="a source with image and text (default icons)")
     parser.add_argument("--minutes", type=float, default=minutes, help=f"of each part (default {minutes:g})")
-    parser.add_argument("--out", type=Path, help="folder of the runs (default runs/systems/RECIPE)")
-    parser.add_argument("--n", type=int, default=300, help="held-out rows to judge on (default 300)")
-    if first:
-        parser.add_argument("--from", dest="first", metavar="RUN", help="begin with a run, on its data")
-    parser.add_argument("--picture", type=Path, help="where the picture goes (default into the folder)")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, default=out, help=f"folder of the runs (default {out})")
+    parser.add_argument("--n", type=int, default=300, help="held-out rows of the evaluation (default 300)")
+    if from_run:
+        parser.add_argument("--from", dest="from_run", metavar="RUN", help="start with a run, on its data")
+    parser.add_argument("--picture", type=Path, help="path of the image of samples (default OUT/picture.png)")
+    args = parser.parse_args()
+    args.picture = args.picture or args.out / "picture.png"
+    return args
 
 
-def learn(
+def prompts(args: argparse.Namespace, table: Table) -> Sequence[str]:
+    """Eight prompts for the data: PROMPTS, or else texts of held-out rows."""
+    return PROMPTS.get(args.data) or table.test.column("text")[:8]
+
+
+def train_or_load(
     formula: str,
     table: Table,
     folder: Path,
     minutes: float,
     family: str = "flow",
-    first: str | None = None,
+    from_run: str | None = None,
     **options: Any,
 ) -> Model:
-    """P(formula), trained into `folder`, or as it is there already; an interrupted training goes on.
+    """A model of P(formula) from `folder`, trained there if it is not yet; an interrupted training is resumed.
 
-    With `first` it is a run that is trained on.
+    With `from_run` the model of that run is trained further.
     """
-    begun = (folder / MODEL).exists()
-    model = (
-        Model.load(folder)
-        if begun
-        else Model.load(resolve_run(first), **options)
-        if first
-        else Model(formula, table.columns, family, **options)
-    )
+    exists = (folder / MODEL).exists()
+    if exists:
+        model = Model.load(folder)
+    elif from_run:
+        model = Model.load(resolve_run(from_run), **options)
+    else:
+        model = Model(formula, table.columns, family, **options)
     print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
-    result = train_with_progress(model, table, Plan(minutes=minutes), folder, resume=begun)
+    result = train_with_progress(model, table, Plan(minutes=minutes), folder, resume=exists)
     if result.interrupted:
-        raise SystemExit("stopped; the same command goes on")
+        raise SystemExit("interrupted; the same command resumes the training")
     return model.eval()
 
 
-def show(
+def save_samples(
     model: Model | Pipeline, prompts: Sequence[str], path: Path, n: int = 4, **sampling_options: Any
 ) -> None:
-    """`n` draws of each prompt, a prompt a line; what lies on the way to a picture stands before it."""
+    """Save a sheet of `n` samples of each prompt, one prompt a line, with intermediate images before the final one."""
     rows = [{"text": prompt} for prompt in prompts for _ in range(n)]
-    drawn = model.sample(rows, seed=0, indices=list(range(n)) * len(prompts), **sampling_options)
-    steps = [t for link in getattr(model, "links", {"": model}).values() for t in link.targets]
-    names = [t for t in steps if not hasattr(drawn[0][t], "ndim")]
+    samples = model.sample(rows, seed=0, indices=list(range(n)) * len(prompts), **sampling_options)
+    links = model.links.values() if isinstance(model, Pipeline) else [model]
+    columns = [name for link in links for name in link.targets]
+    names = [
+        name for name in columns if not isinstance(samples[0][name], np.ndarray)
+    ]  # embeddings are not shown
     captions = [prompt if i % n == 0 else "" for i, prompt in enumerate(p for p in prompts for _ in range(n))]
-    images.save(images.sheet(model.target_columns, drawn, names, captions, n), path)
-    print(f"picture: {path}")
+    images.save(images.sheet(model.target_columns, samples, names, captions, n), path)
+    print(f"image of samples: {path}")
 
 
-def judge(model: Model | Pipeline, table: Table, folder: Path, n: int, **sampling_options: Any) -> None:
-    """The report of `likewise evaluate`, beside the model."""
+def write_report(
+    model: Model | Pipeline, table: Table, folder: Path, n: int, **sampling_options: Any
+) -> None:
+    """Print the report of `likewise evaluate`, and write it beside the model."""
     report = evaluate(model, table, n=n, likelihood_rows=0, **sampling_options)
     (folder / "report.txt").write_text(f"{report}\n")
     print(report)
 
 
-def vary(chain: Pipeline, upsampler: Model, table: Table, folder: Path, n: int, each: int = 4) -> None:
-    """Variations of `n` pictures held out through image@clip: what stays, what changes, and how they look."""
+def evaluate_variations(
+    pipeline: Pipeline, upsampler: Model, table: Table, folder: Path, n: int, each: int = 4
+) -> None:
+    """Variations of `n` held-out images through image@clip: metrics, a sheet, and recognition of emoji."""
     rows = images.evenly_spaced(table.test, n)
-    drawn = chain.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
-    large = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
-    real, varied, best = (
-        encode_images(table, "image", [row["image"] for row in of]) for of in (rows, drawn, large)
+    samples = pipeline.sample([{"image@clip": row["image"]} for row in rows for _ in range(each)])
+    upsampled = upsampler.sample([{"image[size=12]": row["image"]} for row in rows])
+    originals, varied, ceiling = (
+        encode_images(table, "image", [row["image"] for row in group]) for group in (rows, samples, upsampled)
     )
-    lines = variations(real, varied.reshape(len(rows), each, *varied.shape[1:]), best)
-    report = Report(str(chain.formula), table.source, len(rows), each, 0, {}, tuple(lines))
+    results = variations(originals, varied.reshape(len(rows), each, *varied.shape[1:]), ceiling)
+    report = Report(str(pipeline.formula), table.source, len(rows), each, 0, {}, tuple(results))
     (folder / "variations.txt").write_text(f"{report}\n")
     print(report)
-    cells = [of for i, row in enumerate(rows[:8]) for of in (row, *drawn[each * i : each * (i + 1)])]
+    cells = [r for i, row in enumerate(rows[:8]) for r in (row, *samples[each * i : each * (i + 1)])]
     captions = [row["text"] if k == 0 else "" for row in rows[:8] for k in range(each + 1)]
     images.save(images.sheet(table.columns, cells, ["image"], captions, each + 1), folder / "variations.png")
-    if table.source == "emoji" and EMOJI_JUDGE.exists():
-        same_emoji({"variations": drawn, "upsampled": large, "originals": rows}, rows)
+    if table.source == "emoji" and EMOJI_CLASSIFIER.exists():
+        print_recognition({"variations": samples, "upsampled": upsampled, "originals": rows}, rows)
 
 
-def same_emoji(groups: dict[str, Sequence[Row]], rows: Sequence[Row]) -> None:
-    """How often a judge sees the same emoji and style in pictures, as many of each group for each of `rows`.
+def print_recognition(groups: dict[str, Sequence[Row]], rows: Sequence[Row]) -> None:
+    """How often the classifier of emoji_classifier.py recognises the emoji and style of `rows` in other images.
 
-    Only of rows that the judge has not learned from: see emoji_judge.
+    A group has equally many images of each row, in order. Only rows that the classifier was not trained on.
     """
-    from emoji_evaluate import judged
-    from emoji_judge import Judge
+    from emoji_classifier import EmojiClassifier
+    from emoji_evaluate import recognition
 
-    eye, about = Judge.load(EMOJI_JUDGE)
-    apart = {(emoji, style) for emoji, style, _ in about["unseen"]}
-    kept = [i for i, row in enumerate(rows) if (row["concept"], row["style"]) in apart]
-    for name, of in groups.items():
-        each = len(of) // len(rows)
-        shown = [of[each * i + k]["image"] for i in kept for k in range(each)]
-        truth = [rows[i] for i in kept for _ in range(each)]
-        found = judged(eye, shown, truth, np.random.default_rng(0))
-        print(f"{name}, of {len(kept)} emoji: " + ", ".join(f"{k} {v}" for k, v in found.items()))
+    classifier, metadata = EmojiClassifier.load(EMOJI_CLASSIFIER)
+    unseen = {(emoji, style) for emoji, style, _ in metadata["unseen"]}
+    indices = [i for i, row in enumerate(rows) if (row["concept"], row["style"]) in unseen]
+    for name, group in groups.items():
+        each = len(group) // len(rows)
+        shown = [group[each * i + k]["image"] for i in indices for k in range(each)]
+        truth = [rows[i] for i in indices for _ in range(each)]
+        metrics = recognition(classifier, shown, truth, np.random.default_rng(0))
+        print(f"{name}, of {len(indices)} emoji: " + ", ".join(f"{k} {v}" for k, v in metrics.items()))

@@ -1,4 +1,4 @@
-"""The recipes' own rules: what the judge of emoji has not seen, and that it learns, ranks and is read back."""
+"""The recipes' own rules: what the classifier of emoji was not trained on; that it learns, ranks and loads."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def table() -> Table:
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(RECIPES))
+    import emoji_classifier
     import emoji_evaluate
-    import emoji_judge
 
-    yield emoji_judge, emoji_evaluate
-    for name in ("emoji_judge", "emoji_evaluate"):
+    yield emoji_classifier, emoji_evaluate
+    for name in ("emoji_classifier", "emoji_evaluate"):
         del sys.modules[name]
 
 
-def test_the_judge_has_seen_every_emoji_and_no_picture_that_it_judges(recipe) -> None:
-    judge, evaluate = recipe
+def test_the_classifier_is_trained_on_every_emoji_and_no_image_that_it_classifies(recipe) -> None:
+    classifiers, evaluate = recipe
     opened = table()
-    apart = judge.unseen(opened)
+    apart = classifiers.unseen(opened)
     of = {group: {pair for pair, g in apart.items() if g == group} for group in ("pair", "new emoji")}
     train = set(zip(opened.train.column("concept"), opened.train.column("style"), strict=True))
     whole = set(zip(opened.column("concept"), opened.column("style"), strict=True))
@@ -75,22 +75,22 @@ def test_the_judge_has_seen_every_emoji_and_no_picture_that_it_judges(recipe) ->
     assert all(image.tobytes() != row["image"].tobytes() for image, row in zip(near, asked, strict=True))
 
 
-def test_a_judge_learns_ranks_and_is_read_back(recipe, tmp_path: Path) -> None:
-    judge, evaluate = recipe
+def test_a_classifier_learns_ranks_and_loads(recipe, tmp_path: Path) -> None:
+    classifiers, evaluate = recipe
     opened = table()
     emoji, styles, images = (opened.column(name) for name in ("concept", "style", "image"))
     names, kinds = sorted(set(emoji)), sorted(set(styles))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = judge.Judge(names, kinds)
+        made = classifiers.EmojiClassifier(names, kinds)
     y = torch.tensor([[names.index(e), kinds.index(s)] for e, s in zip(emoji, styles, strict=True)])
     before = made.ranks(images, emoji)
-    judge.learn(made, judge.tensor(images), *y.T, steps=30, seed=0)
+    classifiers.fit(made, classifiers.tensor(images), *y.T, steps=30, seed=0)
     after = made.ranks(images, emoji)
     assert before.min() >= 1 and before.max() <= len(names)
     assert after.mean() < before.mean() - 1
     made.save(tmp_path, unseen=[])
-    again, about = judge.Judge.load(tmp_path)
+    again, about = classifiers.EmojiClassifier.load(tmp_path)
     assert (again.ranks(images, emoji) == after).all() and about["unseen"] == []
     chance = evaluate.chance(again, [opened[i] for i in range(len(opened))])
     assert chance["rank 1"].value == pytest.approx(1 / 12) and chance["style"].value == pytest.approx(1 / 4)
