@@ -1,4 +1,4 @@
-"""The bound of log p on pictures: bits/dim by the first noise level, for flow and for choices of diffusion.
+"""The bound of log p of images: bits/dim by the lowest noise level, for flow and settings of diffusion.
 
     python benchmarks/bound.py digits "image | label" --steps 250 flow diffusion diffusion,predict=noise
 
@@ -15,6 +15,7 @@ from ablate import parse
 
 from likewise import Model, Plan, Table, train
 from likewise.training.process import tune_malloc
+from likewise.viz.images import evenly_spaced
 
 FLOORS = (0.001, 0.002, 0.004, 0.01, 0.03, 0.07, 0.1, 0.15)
 
@@ -30,17 +31,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--rows", type=int, default=200, help="held out, that are scored")
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows that are scored")
     parser.add_argument("--draws", type=int, default=32, help="noise levels of the bound")
     args = parser.parse_args()
     tune_malloc()
     table = Table.open(args.data)
-    count = min(args.rows, len(table.test))
-    rows = [table.test[i * len(table.test) // count] for i in range(count)]
+    rows = evenly_spaced(table.test, args.rows)
     print(f"{'bits/dim down to t =':34}", *(f"{floor:8g}" for floor in FLOORS))
     for setting in args.settings:
-        family, _, given = setting.partition(",")
-        options = {"width": args.width, "depth": args.depth, **parse(given)}
+        family, _, settings = setting.partition(",")
+        options = {"width": args.width, "depth": args.depth, **parse(settings)}
         model = Model(args.formula, table.columns, family, **options)
         for _ in train(model, table, Plan(steps=args.steps, minutes=args.minutes, save_seconds=1e9)):
             pass

@@ -1,8 +1,8 @@
-"""What the judges of texts say of real rows: the rows held out of a demo, in the place of samples.
+"""The checks of texts on real rows: held-out rows of a data set in place of samples.
 
     python benchmarks/domains.py sql --n 200
 
-The numbers stand in docs/domains.md. "unseen" are n held-out rows, "baseline" as many texts of a trigram.
+docs/domains.md has the numbers. "held out" are n held-out rows, "baseline" as many texts of a trigram model.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from likewise.evaluation.evaluators.text import DOMAIN_CHECKS, check_texts, chec
 from likewise.evaluation.reference import rng_of
 from likewise.evaluation.report import MetricResult
 
-ROOM = {"length": 10**6}  # tokens of a text: nothing is encoded here
+MAX_LENGTH = 10**6  # tokens: no text is cut
 
 
-def lines(domain: str, table: Table, n: int, seed: int) -> list[MetricResult]:
-    """The judge's lines on rows held out."""
+def check_held_out(domain: str, table: Table, n: int, seed: int) -> list[MetricResult]:
+    """The results of the checks on held-out rows."""
     test = table.test
     rows = [test[int(i)] for i in rng_of("rows", seed).permutation(len(test))[:n]]
     columns = checkable_columns(domain, table)
-    return [line for column in columns for line in check_texts(domain, rows, table, column, seed=seed)]
+    return [result for column in columns for result in check_texts(domain, rows, table, column, seed=seed)]
 
 
 def main() -> None:
@@ -34,15 +34,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for domain in args.domain:
-        table = Table.open(domain, options=ROOM)
-        began = time.perf_counter()
-        found = lines(domain, table, args.n, args.seed)
-        seconds = time.perf_counter() - began
+        table = Table.open(domain, options={"length": MAX_LENGTH})
+        start = time.perf_counter()
+        results = check_held_out(domain, table, args.n, args.seed)
+        seconds = time.perf_counter() - start
         print(
-            f"{domain}: {len(table):,} rows, {len(table.train):,} to learn from, {len(table.test):,} held "
-            f"out; judged in {seconds:.0f} s"
+            f"{domain}: {len(table):,} rows, {len(table.train):,} of training, {len(table.test):,} held "
+            f"out; checked in {seconds:.0f} s"
         )
-        rows = [("", "unseen", "baseline"), *((x.name, str(x.value), str(x.baseline)) for x in found)]
+        rows = [("", "held out", "baseline"), *((x.name, str(x.value), str(x.baseline)) for x in results)]
         print(align_columns(rows) + "\n", flush=True)
 
 

@@ -1,12 +1,12 @@
-"""Pixels or codes: P(image | text) as a flow in pixels, and as a flow over the codes of an autoencoder.
+"""Pixels or codes: P(image | text) as a flow of pixels, and as a flow over the codes of an autoencoder.
 
     python benchmarks/latent_or_pixel.py --data icons --minutes 10
     python benchmarks/latent_or_pixel.py --minutes 10 --share 0.3 --steps 5 10 20
 
 All have the same wall time. That of the codes begins with the first step of their autoencoder, which has
---share of it, goes on with encoding the rows, and ends with the last step of the flow. `together` is the
-family autoencoder on the same formula, which learns codes and their flow at once. texts.py says how they are
-judged; "real pictures by its codes" is what no flow over these codes can better.
+--share of it, continues with encoding the rows, and ends with the last step of the flow. `together` is the
+family autoencoder on the same formula, which learns codes and their flow at once. texts.py describes the
+evaluation; "reconstructions" is the limit for any flow over these codes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from texts import Painter, Pictures, compare, drawing, fit, likewise_of, options, parameters
+from texts import Images, TextToImage, compare, fit, likewise_of, options, parameters, sampler_of
 
 from likewise import Model, Table
 
 
-def latent(table: Table, args: argparse.Namespace) -> Painter:
+def latent(table: Table, args: argparse.Namespace) -> TextToImage:
     """P(image), an autoencoder, then P(image@codes | text), a flow (Rombach et al., 2022)."""
     codes = Model(
         "image", table.columns, "autoencoder", seed=args.seed, max_grid=args.max_grid, code_dim=args.code_dim
@@ -28,22 +28,26 @@ def latent(table: Table, args: argparse.Namespace) -> Painter:
     notes: list[str] = []
 
     def train(seconds: float) -> tuple[int, float]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         rows, took = fit(codes, table, args.share * seconds, args.seed)
-        seen = table.add_views("image@codes | text", codes=codes)
-        flows.append(Model("image@codes | text", seen.columns, "flow", seed=args.seed))
+        views = table.add_views("image@codes | text", codes=codes)
+        flows.append(Model("image@codes | text", views.columns, "flow", seed=args.seed))
         notes.append(f"{rows:,} rows in the autoencoder's {took:.1f} s; {codes.code_spec('image')}")
-        return fit(flows[0], seen, max(1e-3, seconds - (time.perf_counter() - began)), args.seed)
+        return fit(flows[0], views, max(1e-3, seconds - (time.perf_counter() - start)), args.seed)
 
-    def rebuild(pictures: Pictures) -> Pictures:
-        return codes.from_codes("image", codes.to_codes("image", pictures))
+    def reconstruct(images: Images) -> Images:
+        return codes.from_codes("image", codes.to_codes("image", images))
 
-    return Painter(
-        train, {"": drawing(lambda: flows[0], args.seed)}, lambda: parameters(codes, *flows), rebuild, notes
+    return TextToImage(
+        train,
+        {"": sampler_of(lambda: flows[0], args.seed)},
+        lambda: parameters(codes, *flows),
+        reconstruct,
+        notes,
     )
 
 
-def together(table: Table, args: argparse.Namespace) -> Painter:
+def together(table: Table, args: argparse.Namespace) -> TextToImage:
     """P(image | text) of the family autoencoder, with the same codes."""
     return likewise_of("autoencoder", max_grid=args.max_grid, code_dim=args.code_dim)(table, args)
 

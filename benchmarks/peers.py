@@ -1,7 +1,7 @@
-"""What every method of family_peers.py is made of, and likewise's own.
+"""The parts of the methods of family_peers.py, and the methods of likewise.
 
-A method trains for some seconds and then draws; some also say log p of held-out rows. All of them are given
-the same Task: the same rows, and for a likelihood the same numbers with the same noise on them.
+A method trains for some seconds and then samples; some also score held-out rows. All of them have the same
+Task: the same rows, and for a likelihood the same numbers with the same noise added.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from torch import Tensor, nn
 
 from likewise import Model, Plan, Table, train
 from likewise.core.rng import Rng
+from likewise.evaluation.reference import class_names
+from likewise.families.autoencoder import Autoencoder
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-Values = list[Any]  # what is drawn: pictures, texts, or the numbers of a row (N,)
+Values = list[Any]  # samples: images, texts, or the numbers of a row (N,)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all methods of a comparison are given.
+    """The rows and settings that all methods of a comparison share.
 
-    targets  columns that are learned: one picture, one text, or any number of numbers
+    targets  target columns: one image, one text, or any number of numbers
     label    the source, or None
-    cast     of a peer's forward pass in training: bf16, or nothing
+    cast     autocast of a peer's forward pass in training: bf16 or none
     options  of the peers, by name
     """
 
@@ -47,25 +49,31 @@ class Task:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the pictures."""
+        """(C, H, W) of the images."""
         spec = self.table.columns[self.targets[0]].spec
-        return spec.width, *spec.grid
+        height, width = spec.grid
+        return spec.width, height, width
 
     @property
     def classes(self) -> int:
-        return len(self.table.columns[self.label].classes) if self.label else 1
+        return len(self.label_names) or 1
+
+    @property
+    def label_names(self) -> list[Any]:
+        """The values of the label, in the order of their ids; empty without a label."""
+        return class_names(self.table.columns[self.label]) if self.label else []
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches as likewise takes them: pictures (B, C, H, W) in [-1, 1] and classes (B,)."""
+        """Batches in the order of likewise: images (B, C, H, W) in [-1, 1] and classes (B,)."""
         (name,) = self.targets
-        wanted = [name] + [self.label] * bool(self.label)
-        for batch in self.table.train.batches(wanted, size, seed=self.seed):
+        columns = [name, self.label] if self.label else [name]
+        for batch in self.table.train.batches(columns, size, seed=self.seed):
             images = square(batch[name], self.shape)
             classes = batch[self.label].flatten() if self.label else torch.zeros(size, dtype=torch.int64)
             yield images.to(DEVICE), classes.to(DEVICE)
 
-    def pictures(self, images: Tensor) -> Values:
-        """(N, C, H, W) floats -> pictures of 8 bits, as likewise makes them."""
+    def to_images(self, images: Tensor) -> Values:
+        """(N, C, H, W) floats -> 8-bit images, decoded as those of likewise."""
         column = self.table.columns[self.targets[0]]
         return [column.decode(image) for image in images.permute(0, 2, 3, 1).flatten(1, 2)]
 
@@ -73,16 +81,16 @@ class Task:
 
     @cached_property
     def test(self) -> Tensor:
-        """The numbers of all targets, held-out rows, as Model.log_prob scores them: (n, N) float64.
+        """The numbers of all targets of held-out rows, as Model.log_prob scores them: (n, N) float64.
 
-        They are in the values' unit, shifted. A whole number or a grey level stands for all numbers that
-        round to it, so uniform noise is added, the same that likewise adds.
+        They have the unit of the values, shifted. An integer or a grey level stands for all numbers that round
+        to it, so the uniform noise of likewise is added.
         """
         return self._numbers(self.table.test, Rng(range(len(self.table.test)), "score", self.seed))
 
     @cached_property
     def train(self) -> Tensor:
-        """The same of the rows to learn from."""
+        """The same of the training rows."""
         return self._numbers(self.table.train, Rng(range(len(self.table.train)), "peer", self.seed))
 
     def _numbers(self, rows: Table, rng: Rng) -> Tensor:
@@ -92,7 +100,7 @@ class Task:
             x = rows.encoded(name).double()
             if column.bin_width:
                 x = x + column.bin_width * (rng.uniform(*x.shape[1:]) - 0.5)
-            parts.append(x.flatten(1) / math.exp(column.log_scale))  # which is d float / d value
+            parts.append(x.flatten(1) / math.exp(column.log_scale))  # log_scale = log d float / d value
         return torch.cat(parts, 1)
 
     def values(self, numbers: Tensor) -> Values:
@@ -108,20 +116,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Method:
-    """A model to be trained. Of several ways to draw, a pilot of a tenth of the samples takes the best.
+    """A model to be trained. Of several samplers a pilot of a tenth of the samples chooses the best.
 
-    train    seconds -> rows seen
-    draws    classes (N,), which a model without sources leaves unread -> N values
-    score    () -> log p of each row of table.test in nats, (n,)
-    rebuild  pictures (n, C, H, W) in [-1, 1] -> what an autoencoder makes of them
-    notes    what the training chose
+    train        seconds -> rows of training
+    samplers     name -> (classes (N,), ignored by a model without sources -> N values)
+    score        () -> log p of each row of table.test in nats, (n,)
+    reconstruct  images (n, C, H, W) in [-1, 1] -> their reconstructions by an autoencoder
+    notes        choices of the training
     """
 
     parameters: int | None
     train: Callable[[float], int]
-    draws: dict[str, Callable[[Tensor], Values]]
+    samplers: dict[str, Callable[[Tensor], Values]]
     score: Callable[[], Tensor] | None = None
-    rebuild: Callable[[Tensor], Tensor] | None = None
+    reconstruct: Callable[[Tensor], Tensor] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -133,7 +141,7 @@ def likewise_of(
     *,
     score_options: dict[str, Any] | None = None,
     scores: bool = False,
-    rebuilds: bool = False,
+    reconstructs: bool = False,
     **options: Any,
 ) -> Maker:
     """The defaults of this package, but for `options` of the family and `score_options` of its log_prob."""
@@ -146,24 +154,26 @@ def likewise_of(
             plan = Plan(minutes=seconds / 60, seed=task.seed, save_seconds=1e9)
             return plan.rows_per_step(model.family) * [s.step for s in train(model, task.table, plan)][-1]
 
-        def draw(classes: Tensor) -> Values:
-            names = task.table.columns[task.label].classes if task.label else None
-            asked = [{task.label: names[k]} if names else {} for k in classes.tolist()]
-            rows = model.eval().sample(asked, seed=task.seed, precision="float32")
-            several = len(task.targets) > 1
-            return [tuple(r[n] for n in task.targets) if several else r[task.targets[0]] for r in rows]
+        def sample(classes: Tensor) -> Values:
+            sources = [{task.label: task.label_names[k]} if task.label else {} for k in classes.tolist()]
+            rows = model.eval().sample(sources, seed=task.seed, precision="float32")
+            values = [tuple(row[name] for name in task.targets) for row in rows]
+            return values if len(task.targets) > 1 else [value for (value,) in values]
 
         def score() -> Tensor:
             rows = [test[i] for i in range(len(test))]
             return model.eval().log_prob(rows, seed=task.seed, **(score_options or {})).nats
 
-        def rebuild(images: Tensor) -> Tensor:
-            (name,), codec = task.targets, model.eval().family.codec
+        def reconstruct(images: Tensor) -> Tensor:
+            (name,), family = task.targets, model.eval().family
+            assert isinstance(family, Autoencoder)
             with torch.no_grad():
-                flat = codec.decode(codec.encode({name: images.flatten(2).mT}))[name]
+                flat = family.codec.decode(family.codec.encode({name: images.flatten(2).mT}))[name]
             return square(flat.float(), task.shape)
 
-        return Method(count(model), run, {"": draw}, score if scores else None, rebuild if rebuilds else None)
+        return Method(
+            count(model), run, {"": sample}, score if scores else None, reconstruct if reconstructs else None
+        )
 
     return make
 
@@ -175,21 +185,21 @@ def square(tokens: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def clocked(step: Callable[[float], None], seconds: float) -> int:
-    """How many steps were begun within `seconds`; a step is told its share of them."""
-    began, steps = time.perf_counter(), 0
-    while (gone := time.perf_counter() - began) < seconds:
-        step(gone / seconds)
+    """Run steps for `seconds`; returns their number. A step gets the share of time that has passed."""
+    start, steps = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - start) < seconds:
+        step(elapsed / seconds)
         steps += 1
     return steps
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, clip: float | None = None) -> None:
-    """One step down."""
-    optimiser.zero_grad()
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float | None = None) -> None:
+    """One step of an optimizer, with gradients clipped to the norm `clip`."""
+    optimizer.zero_grad()
     loss.backward()
     if clip:
-        nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], clip)
-    optimiser.step()
+        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], clip)
+    optimizer.step()
 
 
 def count(model: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""What the network's parts cost on this processor: what the choices in likewise/nets.py and stems.py rest on.
+"""The cost of the parts of a network on this processor, on which choices in likewise/nets rest.
 
     python benchmarks/primitives.py
 

@@ -1,8 +1,8 @@
-"""What comparisons of pictures drawn from texts share: methods, one judge for all, what is left behind.
+"""What comparisons of text-to-image models share: methods, one evaluation for all, reports.
 
-A painter trains for some seconds and draws for texts in a number of steps. The first of a comparison gets
---minutes; each of the others gets the wall time that it took in fact. All draw for the same held-out texts,
-and are judged by the same functions of likewise.evaluation, those of `likewise evaluate`.
+A method trains for some seconds and samples images for texts in a number of steps. The first of a comparison
+gets --minutes; each of the others gets the wall time that the first one took. All sample for the same held-out
+texts, and are evaluated by the same functions of likewise.evaluation, those of `likewise evaluate`.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from likewise.evaluation.reference import ReferenceSet, encode_images
 from likewise.training.process import tune_malloc
 from likewise.viz.images import save
 
-Pictures = list[PIL.Image.Image]
+Images = list[PIL.Image.Image]
 RANKS = ("median rank", "in top 10")
 
 
 @dataclass(frozen=True)
-class Painter:
-    """A model of pictures given texts.
+class TextToImage:
+    """A model of images given texts.
 
-    train    seconds -> rows that the part that draws has seen, and the seconds of those alone
-    draws    way to draw -> (texts, steps) -> pictures; of several a pilot takes the best
-    size     () -> parameters
-    rebuild  pictures as its codes tell them, if it draws codes
-    notes    what there is to know of the training
+    train        seconds -> rows of training of the sampled part, and the seconds of its training
+    samplers     name -> (texts, steps) -> images; of several the best on a pilot is taken
+    size         () -> number of parameters
+    reconstruct  images -> their reconstructions from codes, for a model of codes
+    notes        remarks on the training
     """
 
     train: Callable[[float], tuple[int, float]]
-    draws: dict[str, Callable[[Sequence[str], int], Pictures]]
+    samplers: dict[str, Callable[[Sequence[str], int], Images]]
     size: Callable[[], int]
-    rebuild: Callable[[Pictures], Pictures] | None = None
+    reconstruct: Callable[[Images], Images] | None = None
     notes: list[str] = field(default_factory=list)
 
 
-Maker = Callable[[Table, argparse.Namespace], Painter]
+Maker = Callable[[Table, argparse.Namespace], TextToImage]
 
 
-class Judge:
-    """Held-out texts, and what is said of pictures that were drawn for them, one each."""
+class ImageEvaluation:
+    """Held-out texts, and metrics of one sample for each of them."""
 
     def __init__(self, table: Table, n: int, seed: int = 0) -> None:
         self.table = table
@@ -66,51 +66,52 @@ class Judge:
         self.images = ImageMetrics(self.reference, "image", 1000, "concept", main=True, alone=False)
         self.texts, self.truth = self.reference.test_values("text"), self.reference.test_values("image")
 
-    def __call__(self, drawn: Pictures) -> dict[str, Estimate]:
-        """KIDs and coverage against the real pictures, and the rank of the true one among 1,000 others."""
-        return {name: value for name, (value, _) in self._measured(drawn).items()}
+    def __call__(self, samples: Images) -> dict[str, Estimate]:
+        """KIDs and coverage against the real images, and the rank of the true one among 1,000 others."""
+        return {name: value for name, (value, _) in self._metrics(samples).items()}
 
     def real(self) -> dict[str, Any]:
-        """Training rows in the place of samples, and for ranks those whose texts share most words."""
-        return {name: real for name, (_, real) in self._measured(self.truth).items()}
+        """The metrics of training rows in place of samples, for ranks those whose texts share most words."""
+        return {name: real for name, (_, real) in self._metrics(self.truth).items()}
 
-    def pilot(self, draw: Callable[[Sequence[str], int], Pictures], steps: int, rows: int) -> float:
-        """KID of edges of a few, by which a way to draw is chosen: lower is better."""
+    def pilot(self, sampler: Callable[[Sequence[str], int], Images], steps: int, rows: int) -> float:
+        """KID of edges of a few samples, by which a sampler is chosen: lower is better."""
         few = range(0, len(self.texts), max(1, len(self.texts) // rows))
-        x = edge_features(self._seen(draw([self.texts[i] for i in few], steps)))
+        x = edge_features(self._encode(sampler([self.texts[i] for i in few], steps)))
         real = self.images.real[list(few)]
         return kid(x, real, rng=self.reference.rng("pilot"), paired=True, repeats=2).value
 
-    def _seen(self, drawn: Pictures) -> np.ndarray:
-        return encode_images(self.table, "image", drawn)
+    def _encode(self, samples: Images) -> np.ndarray:
+        return encode_images(self.table, "image", samples)
 
-    def _measured(self, drawn: Pictures) -> dict[str, tuple[Estimate, Estimate | None]]:
-        """Measure -> of what was drawn, and of real rows."""
-        x, found = self._seen(drawn), {}
+    def _metrics(self, samples: Images) -> dict[str, tuple[Estimate, Estimate | None]]:
+        """Metric -> of the samples, and of real rows."""
+        x = self._encode(samples)
+        metrics: dict[str, tuple[Estimate, Estimate | None]] = {}
         for space in ("edges", "random_conv"):
-            found[f"KID of {space}"] = self.images.spaces[space].kid(FEATURES[space](x))
-        _, found["coverage"] = self.images.spaces["edges"].density_coverage(edge_features(x))
-        for line in (line for finder in self.images.texts for line in finder.results(x)):
-            if (name := line.name.partition(": ")[2]) in RANKS:
-                found[name] = line.value, line.baseline
-        return found
+            metrics[f"KID of {space}"] = self.images.spaces[space].kid(FEATURES[space](x))
+        _, metrics["coverage"] = self.images.spaces["edges"].density_coverage(edge_features(x))
+        for result in (result for text_rank in self.images.texts for result in text_rank.results(x)):
+            if (name := result.name.partition(": ")[2]) in RANKS:
+                metrics[name] = result.value, result.baseline
+        return metrics
 
 
 # ---- likewise
 
 
 def fit(model: Model, table: Table, seconds: float, seed: int) -> tuple[int, float]:
-    """Train; rows seen, and the seconds that it took."""
-    plan, began = Plan(minutes=seconds / 60, seed=seed, save_seconds=1e9), time.perf_counter()
+    """Train; returns the rows of training and its seconds."""
+    plan, start = Plan(minutes=seconds / 60, seed=seed, save_seconds=1e9), time.perf_counter()
     steps = [step.step for step in train(model, table, plan)][-1]
     model.eval()
-    return steps * plan.rows_per_step(model.family), time.perf_counter() - began
+    return steps * plan.rows_per_step(model.family), time.perf_counter() - start
 
 
-def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Pictures]:
-    """The defaults of a family, but for the steps, and in float32 as the others."""
+def sampler_of(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], int], Images]:
+    """A sampler with the defaults of the family but for the steps, in float32 as the peers."""
 
-    def draw(texts: Sequence[str], steps: int) -> Pictures:
+    def sample(texts: Sequence[str], steps: int) -> Images:
         (name,) = model().targets
         return [
             row[name]
@@ -119,17 +120,17 @@ def drawing(model: Callable[[], Model], seed: int) -> Callable[[Sequence[str], i
             )
         ]
 
-    return draw
+    return sample
 
 
 def likewise_of(family: str = "flow", **options: Any) -> Maker:
-    """P(image | text) with the defaults of this package, less `options` of the family."""
+    """P(image | text) with the defaults of this package, but for `options` of the family."""
 
-    def make(table: Table, args: argparse.Namespace) -> Painter:
+    def make(table: Table, args: argparse.Namespace) -> TextToImage:
         model = Model("image | text", table.columns, family, seed=args.seed, **options)
-        return Painter(
+        return TextToImage(
             lambda seconds: fit(model, table, seconds, args.seed),
-            {"": drawing(lambda: model, args.seed)},
+            {"": sampler_of(lambda: model, args.seed)},
             lambda: parameters(model),
         )
 
@@ -144,108 +145,116 @@ def parameters(*modules: torch.nn.Module) -> int:
 
 
 def run(
-    name: str, make: Maker, table: Table, judge: Judge, args: argparse.Namespace, seconds: float
-) -> tuple[list[dict[str, Any]], dict[str, Pictures], float]:
-    """Train, choose a way to draw, draw in each number of steps: lines, pictures, wall time of training."""
+    name: str,
+    make: Maker,
+    table: Table,
+    evaluation: ImageEvaluation,
+    args: argparse.Namespace,
+    seconds: float,
+) -> tuple[list[dict[str, Any]], dict[str, Images], float]:
+    """Train, choose a sampler, sample in each number of steps: rows of the table, images, wall time of training."""
     torch.manual_seed(args.seed)
-    painter = make(table, args)
-    began = time.perf_counter()
-    seen, own = painter.train(seconds)
-    trained = time.perf_counter() - began
-    way, pilots = choose(painter, judge, args)
-    painter.draws[way](judge.texts[:2], 2)  # the first draw is slower
+    method = make(table, args)
+    start = time.perf_counter()
+    rows, own_seconds = method.train(seconds)
+    trained = time.perf_counter() - start
+    sampler, pilots = choose(method, evaluation, args)
+    method.samplers[sampler](evaluation.texts[:2], 2)  # the first call is slower
     about = {
-        "parameters": painter.size(),
+        "parameters": method.size(),
         "trained, s": round(trained, 1),
-        "images/s": round(seen / own, 1),
-        "rows seen": seen,
+        "images/s": round(rows / own_seconds, 1),
+        "rows seen": rows,
     }
     lines, last = [], []
     for steps in args.steps:
-        began = time.perf_counter()
-        last = painter.draws[way](judge.texts, steps)
-        took = time.perf_counter() - began
+        start = time.perf_counter()
+        last = method.samplers[sampler](evaluation.texts, steps)
+        sampling_seconds = time.perf_counter() - start
         lines.append(
             {
-                "method": name + f" ({way})" * bool(way),
+                "method": name + f" ({sampler})" * bool(sampler),
                 "steps": steps,
-                "100 drawn, s": round(100 * took / len(last), 3),
+                "100 samples, s": round(100 * sampling_seconds / len(last), 3),
                 **about,
-                **judge(last),
+                **evaluation(last),
             }
         )
-    if painter.rebuild:
-        rebuilt = painter.rebuild(judge.truth)
-        lines.append({"method": f"{name}: real pictures by its codes", **judge(rebuilt)})
-    lines[0] |= {"pilots": pilots, "notes": painter.notes}
+    if method.reconstruct:
+        reconstructions = method.reconstruct(evaluation.truth)
+        lines.append({"method": f"{name}: reconstructions", **evaluation(reconstructions)})
+    lines[0] |= {"pilots": pilots, "notes": method.notes}
     return lines, {lines[0]["method"] + f", {args.steps[-1]} steps": last}, trained
 
 
-def choose(painter: Painter, judge: Judge, args: argparse.Namespace) -> tuple[str, dict[str, float]]:
-    """The way to draw whose pilot is best, at the most steps."""
-    if len(painter.draws) == 1:
-        return next(iter(painter.draws)), {}
+def choose(
+    method: TextToImage, evaluation: ImageEvaluation, args: argparse.Namespace
+) -> tuple[str, dict[str, float]]:
+    """The sampler whose pilot is best, at the largest number of steps."""
+    if len(method.samplers) == 1:
+        return next(iter(method.samplers)), {}
     pilots = {
-        way: round(judge.pilot(draw, max(args.steps), args.pilot), 4) for way, draw in painter.draws.items()
+        name: round(evaluation.pilot(sampler, max(args.steps), args.pilot), 4)
+        for name, sampler in method.samplers.items()
     }
     return min(pilots, key=pilots.__getitem__), pilots
 
 
-def equal(lines: Sequence[dict[str, Any]], own: str) -> list[dict[str, Any]]:
+def at_equal_quality(lines: Sequence[dict[str, Any]], own: str) -> list[dict[str, Any]]:
     """For each line of another method, the fastest one of `own` that is as good or better by KID of edges."""
 
     def distance(line: dict[str, Any]) -> float:
         return line["KID of edges"].value
 
-    timed = [line for line in lines if "100 drawn, s" in line]
-    ours, found = [line for line in timed if line["method"] == own], []
+    timed = [line for line in lines if "100 samples, s" in line]
+    ours, comparisons = [line for line in timed if line["method"] == own], []
     for line in (line for line in timed if line["method"] != own):
         as_good = [o for o in ours if distance(o) <= distance(line)]
-        best = min(as_good, key=lambda o: o["100 drawn, s"], default=None)
-        found.append(
+        best = min(as_good, key=lambda o: o["100 samples, s"], default=None)
+        comparisons.append(
             {
                 "method": line["method"],
                 "steps": line["steps"],
                 "KID of edges": line["KID of edges"],
-                "100 drawn, s": line["100 drawn, s"],
+                "100 samples, s": line["100 samples, s"],
                 f"{own}, steps": best and best["steps"],
                 f"{own}, KID of edges": best and best["KID of edges"],
-                f"{own}, 100 drawn, s": best and best["100 drawn, s"],
+                f"{own}, 100 samples, s": best and best["100 samples, s"],
             }
         )
-    return found
+    return comparisons
 
 
 def compare(methods: dict[str, Maker], args: argparse.Namespace) -> None:
-    """All methods, one after the other; prints after each, and writes JSON and a picture."""
-    tune_malloc()  # makes the peers faster as well
+    """Run all methods in turn; prints the table and writes JSON and an image after each."""
+    tune_malloc()  # speeds up the peers too
     table = Table.open(args.data)
     for name in ("image", "text"):
-        table.train.encoded(name)  # once, and on nobody's clock
-    judge = Judge(table, args.n, args.seed)
-    lines: list[dict[str, Any]] = [{"method": "real rows; nearest words", **judge.real()}]
-    blocks, seconds = {"real, of the same texts": judge.truth}, 60 * args.minutes
+        table.train.encoded(name)  # before the training time starts
+    evaluation = ImageEvaluation(table, args.n, args.seed)
+    lines: list[dict[str, Any]] = [{"method": "real rows; nearest words", **evaluation.real()}]
+    blocks, seconds = {"real, of the same texts": evaluation.truth}, 60 * args.minutes
     chosen = [name for name in methods if args.methods is None or name in args.methods]
     for i, name in enumerate(chosen):
-        found, drawn, trained = run(name, methods[name], table, judge, args, seconds)
+        results, samples, trained = run(name, methods[name], table, evaluation, args, seconds)
         seconds = trained if i == 0 else seconds
-        lines, blocks = lines + found, blocks | drawn
-        at_equal = equal(lines, lines[1]["method"])
+        lines, blocks = lines + results, blocks | samples
+        at_equal = at_equal_quality(lines, lines[1]["method"])
         print("\n\n".join(table_of(part) for part in (lines, at_equal) if part), end="\n\n", flush=True)
         about = {
             "setting": vars(args),
             "threads": torch.get_num_threads(),
-            "texts": judge.texts,
+            "texts": evaluation.texts,
             "lines": lines,
             "at equal KID": at_equal,
         }
-        atomic_write(args.out, json.dumps(about, indent=1, default=plain).encode())
+        atomic_write(args.out, json.dumps(about, indent=1, default=to_json).encode())
         save(sheet(blocks), args.out.with_suffix(".png"))
     print(f"{args.out}, {args.out.with_suffix('.png')}: {args.minutes:g} minutes each, seed {args.seed}")
 
 
 def table_of(lines: Sequence[dict[str, Any]]) -> str:
-    """As family_peers.show, whose columns are those of the last line: here those of all lines."""
+    """family_peers.show, with the columns of all lines in place of those of the last."""
     longest = sorted(lines, key=len, reverse=True)
     order = [
         name
@@ -263,16 +272,18 @@ def options(
 ) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="icons", help="with columns image and text (default icons)")
-    parser.add_argument("--minutes", type=float, default=minutes, help="of training, each, all parts of it")
-    parser.add_argument("--n", type=int, default=300, help="held-out texts to draw for (default 300)")
-    parser.add_argument("--steps", type=int, nargs="+", default=list(steps), help="of drawing")
+    parser.add_argument(
+        "--minutes", type=float, default=minutes, help="training time of each method, all parts"
+    )
+    parser.add_argument("--n", type=int, default=300, help="held-out texts (default 300)")
+    parser.add_argument("--steps", type=int, nargs="+", default=list(steps), help="sampling steps")
     parser.add_argument("--methods", nargs="+", choices=methods, help="only these")
-    parser.add_argument("--pilot", type=int, default=60, help="texts by which a way to draw is chosen")
+    parser.add_argument("--pilot", type=int, default=60, help="texts by which a sampler is chosen")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(out), help=f"JSON, PNG beside it (default {out})")
     return parser
 
 
-def plain(value: Any) -> Any:
-    """What JSON does not know."""
+def to_json(value: Any) -> Any:
+    """Values that JSON has no type for."""
     return dataclasses.asdict(value) if isinstance(value, Estimate) else str(value)

@@ -1,20 +1,22 @@
-"""How fast training is: images a second, and the fraction of the machine's bf16 matrix rate that it reaches.
+"""Training speed: images per second, and the fraction of the machine's bf16 matrix rate that is reached.
 
     python benchmarks/train_throughput.py [--data icons] [--formula "image | text"]
                                           [--steps 20] [--width 256] [--depth 6]
 
 The matrix rate (2048 x 2048 x 2048) is measured between the steps of the same run, so that the ratio holds on
 a machine whose speed drifts. Floating-point operations are counted by PyTorch's FlopCounterMode over the
-forward and backward pass; the optimiser's, the average's and the random numbers' time is in the step's time,
+forward and backward pass; the time of the optimizer, the average and random numbers is part of a step,
 their operations are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,7 +27,7 @@ from likewise.training.trainer import Trainer
 
 
 def matrix_rate(size: int = 2048, dtype: torch.dtype = torch.bfloat16) -> float:
-    """Operations a second of one square matrix product, the best of five."""
+    """Operations per second of a square matrix product, the best of five."""
     a = torch.randn(size, size).to(dtype)
     best = min(_seconds(lambda: a @ a) for _ in range(5))
     return 2 * size**3 / best
@@ -48,7 +50,7 @@ def main() -> None:
     model = Model(args.formula, table.columns, **options)
     plan = Plan(steps=args.steps, batch=args.batch)
     trainer = Trainer(model, table, plan, None)
-    batches = table.train.batches(model.formula.columns, plan.batch)
+    batches = table.train.batches(model.formula.columns, args.batch)
     with FlopCounterMode(display=False) as counter:
         trainer._update(next(batches), 0.0)
     optimizers = sum(len(group) for group in trainer.optimizers.values())
@@ -57,7 +59,7 @@ def main() -> None:
     for step in range(args.steps + 3):
         trainer.step += 1
         batch = next(batches)
-        took = _seconds(lambda batch=batch: trainer._update(batch, 0.0))
+        took = _seconds(functools.partial(trainer._update, batch, 0.0))
         if step >= 3:
             seconds.append(took)
             rates.append(matrix_rate())
@@ -65,8 +67,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "images_per_second": round(plan.batch / took, 1),
-                "gflop_per_image": round(operations / plan.batch / 1e9, 3),
+                "images_per_second": round(args.batch / took, 1),
+                "gflop_per_image": round(operations / args.batch / 1e9, 3),
                 "gflops": round(operations / took / 1e9, 1),
                 "matrix_gflops": round(rate / 1e9, 1),
                 "fraction": round(operations / took / rate, 3),
@@ -81,7 +83,7 @@ def main() -> None:
 
 
 def _optimizer_operations(trainer: Trainer) -> int:
-    """The operations of the optimizers alone: of one more step of theirs, on zero gradients."""
+    """The operations of one step of all optimizers, on zero gradients."""
     with FlopCounterMode(display=False) as counter:
         for group in trainer.optimizers.values():
             for optimizer in group:
@@ -92,10 +94,10 @@ def _optimizer_operations(trainer: Trainer) -> int:
     return counter.get_total_flops()
 
 
-def _seconds(function) -> float:
-    began = time.perf_counter()
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
     function()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
