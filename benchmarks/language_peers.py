@@ -1,16 +1,16 @@
-"""P(text) beside nanoGPT and a Trainer of transformers, at equal wall time, in bits a byte of the same text.
+"""P(text) compared with nanoGPT and a Trainer of transformers, at equal wall time, in bits per byte.
 
     python benchmarks/language_peers.py --text shakespeare --minutes 10
     python benchmarks/language_peers.py --text my.txt --minutes 10 --only likewise "nanogpt same pairs"
     python benchmarks/language_peers.py --text my.txt --minutes 0.1 --scored 3000     # does it run?
 
     likewise             P(text) with its defaults
-    nanogpt published    nanoGPT's model and recipe, sizes of its README for a CPU; over bytes or over pairs
+    nanogpt published    nanoGPT's model and recipe, sizes of its README for a CPU; over bytes or byte pairs
     nanogpt same         ... with the width, depth, window and batch of likewise
-    transformers         GPT2LMHeadModel of the same sizes in a Trainer; over bytes or over pairs
+    transformers         GPT2LMHeadModel of the same sizes in a Trainer; over bytes or byte pairs
 
-Each has a JSON in the folder --out; one that is there already is not run again. README.md says what the
-peers' choices are.
+Each has a JSON file in the folder --out; one that exists is not run again. README.md describes the settings of
+the peers.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 import gpt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from family_peers import show
 from peers import DEVICE, count
 
@@ -36,18 +37,19 @@ from likewise import Model, Plan, Table, train
 from likewise.core.files import atomic_write
 from likewise.evaluation.metrics.bits_per_byte import held_out_rows
 from likewise.evaluation.metrics.estimate import bootstrap
+from likewise.families.autoregressive import Autoregressive
 from likewise.modalities.document import Document
 from likewise.modalities.tokenizer import BYTE_IDS, MAX_MERGES
 from likewise.models.scoring import windows
 from likewise.training.process import tune_malloc
 
-BATCH = 64  # windows that are scored at once
-PAIRS = 32  # characters of text, at least, for each byte pair of a peer
+BATCH = 64  # windows of a forward pass in scoring
+CHARACTERS_PER_MERGE = 32  # of the text, at least, for each byte pair of a peer
 
 
 @dataclass(frozen=True)
 class Task:
-    """The text that all contestants learn, and the parts of what is held out that they are scored on."""
+    """The training text of all methods, and the parts of the held-out text that are scored."""
 
     table: Table
     name: str
@@ -62,11 +64,11 @@ class Task:
 
     @cached_property
     def parts(self) -> list[dict[str, Any]]:
-        """Rows held out, `scored` characters in all at most: the same number from the beginning of each."""
+        """Held-out rows, at most `scored` characters in all: the same share from the beginning of each."""
         rows = held_out_rows(self.table, self.name)
         share = min(1.0, self.scored / sum(len(row[self.name]) for row in rows))
-        cut = [{**row, self.name: row[self.name][: math.ceil(share * len(row[self.name]))]} for row in rows]
-        return [row for row in cut if row[self.name]]
+        parts = [{**row, self.name: row[self.name][: math.ceil(share * len(row[self.name]))]} for row in rows]
+        return [row for row in parts if row[self.name]]
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -74,20 +76,20 @@ class Task:
         return np.array([len(row[self.name].encode()) for row in self.parts], dtype=float)
 
     def column(self, tokens: str) -> Document:
-        """bytes, or pairs: as many as likewise would learn of so long a text, however short it is."""
+        """A column over bytes, or over byte pairs in proportion to the length of the text."""
         length = sum(map(len, self.documents))
-        more = min(length // PAIRS, MAX_MERGES) if tokens == "pairs" else 0
-        return Document.fit(self.documents, vocabulary=BYTE_IDS + more)
+        merges = min(length // CHARACTERS_PER_MERGE, MAX_MERGES) if tokens == "pairs" else 0
+        return Document.fit(self.documents, vocabulary=BYTE_IDS + merges)
 
     @cached_property
     def own_model(self) -> Model:
-        """The defaults, as they are before the first step."""
+        """The model of likewise with its defaults, untrained."""
         return Model(self.name, self.table.columns, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a contestant did: tokens seen, wall time of training, log p of each part (n,), in nats."""
+    """The result of a method: tokens of training, its wall time, log p of each part (n,) in nats."""
 
     parameters: int
     tokens: int
@@ -96,46 +98,49 @@ class Result:
     notes: str = ""
 
 
-Contestant = Callable[[Task], Result]
+Method = Callable[[Task], Result]
 
 
 def likewise(task: Task) -> Result:
-    """The defaults of this package."""
+    """This package with its defaults."""
     model, plan = task.own_model, Plan(minutes=task.seconds / 60, seed=task.seed, save_seconds=1e9)
     *_, last = train(model, task.table, plan)
     column, rows = task.table.columns[task.name], plan.rows_per_step(model.family)
     nats = model.eval().log_prob(task.parts).nats.double().cpu()
     return Result(
         count(model),
-        last.step * rows * column.length,
+        last.step * rows * column.spec.tokens,
         last.elapsed,
         nats.numpy(),
-        f"{column.spec.classes} ids, window {column.length}, batch {rows}",
+        f"{column.spec.classes} ids, window {column.spec.tokens}, batch {rows}",
     )
 
 
-def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -> Contestant:
+def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -> Method:
     """A peer over bytes or pairs; its sizes are the published ones, or those of likewise."""
 
     def run(task: Task) -> Result:
         column, own = task.column(tokens), task.own_model
-        trunk = own.family.causal
-        shape = (
-            gpt.PUBLISHED
-            if published
-            else gpt.Shape(
-                trunk.width,
-                len(trunk.blocks),
-                trunk.width // trunk.head,
-                task.table.columns[task.name].length,
-                Plan(minutes=1).rows_per_step(own.family),
-            )
+        assert isinstance(own.family, Autoregressive)
+        backbone, window = own.family.causal, task.table.columns[task.name].spec.tokens
+        assert isinstance(backbone.blocks, torch.nn.ModuleList)
+        same = gpt.Shape(
+            backbone.width,
+            len(backbone.blocks),
+            backbone.width // backbone.head_dim,
+            window,
+            Plan(minutes=1).rows_per_step(own.family),
         )
+        shape = gpt.PUBLISHED if published else same
         shape = dataclasses.replace(shape, classes=column.spec.classes)
-        ids = [torch.tensor(found, dtype=torch.int64) for found in column.encode_unpadded(task.documents)]
-        stream = torch.cat([part for found in ids for part in (torch.zeros(1, dtype=torch.int64), found)])
+        ids = [
+            torch.tensor(document, dtype=torch.int64) for document in column.encode_unpadded(task.documents)
+        ]
+        stream = torch.cat([F.pad(document, (1, 0)) for document in ids])
         fitted = fit(shape, stream, task.seconds, task.rate, task.seed)
-        nats = [told(fitted.logits, column.ids(row[task.name]), shape.block) for row in task.parts]
+        nats = [
+            document_log_prob(fitted.logits, column.ids(row[task.name]), shape.block) for row in task.parts
+        ]
         return Result(
             count(fitted.model),
             fitted.tokens,
@@ -148,22 +153,22 @@ def peer(fit: Callable[..., gpt.Fitted], tokens: str, published: bool = False) -
 
 
 @torch.no_grad()
-def told(logits: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, block: int) -> float:
-    """log p of a document's ids in nats, by windows that overlap by half, as likewise.scores has them.
+def document_log_prob(logits: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor, block: int) -> float:
+    """log p of the ids of a document in nats, by windows that overlap by half, as in Model.log_prob.
 
-    Before the document stands id 0, and before a window the id before it, so a peer sees one more than ours.
+    Id 0 precedes the document, and the previous id each window, so a peer sees one id more than likewise.
     """
-    whole, total = torch.cat([torch.zeros(1, dtype=torch.int64), ids]), 0.0
-    cuts = list(windows(torch.arange(1, len(whole)), block))
-    for first in range(0, len(cuts), BATCH):
-        places, fresh = map(torch.stack, zip(*cuts[first : first + BATCH], strict=True))
-        said = logits(whole[(places - 1).clamp(min=0)].to(DEVICE)).float().log_softmax(-1)
-        nats = said.gather(-1, whole[places].to(DEVICE)[..., None])[..., 0]
-        total += float((nats.double() * fresh.to(DEVICE)).sum())
+    padded, total = F.pad(ids, (1, 0)), 0.0
+    parts = list(windows(torch.arange(1, len(padded)), block))
+    for first in range(0, len(parts), BATCH):
+        positions, is_scored = map(torch.stack, zip(*parts[first : first + BATCH], strict=True))
+        log_probs = logits(padded[(positions - 1).clamp(min=0)].to(DEVICE)).float().log_softmax(-1)
+        nats = log_probs.gather(-1, padded[positions].to(DEVICE)[..., None])[..., 0]
+        total += float((nats.double() * is_scored.to(DEVICE)).sum())
     return total
 
 
-CONTESTANTS: dict[str, Contestant] = {
+METHODS: dict[str, Method] = {
     "likewise": likewise,
     **{
         f"nanogpt {kind} {tokens}": peer(gpt.nanogpt, tokens, kind == "published")
@@ -175,47 +180,49 @@ CONTESTANTS: dict[str, Contestant] = {
 
 
 def bits(line: dict[str, Any]) -> np.ndarray:
-    """Bits of each part and its bytes, (n, 2)."""
+    """Bits and bytes of each part, (n, 2)."""
     return np.stack([-np.array(line["nats"]) / math.log(2), np.array(line["bytes"])], axis=1)
 
 
-def ratio(both: np.ndarray) -> float:
-    return float(both[:, 0].sum() / both[:, 1].sum())
+def bits_per_byte(bits_and_bytes: np.ndarray) -> float:
+    return float(bits_and_bytes[:, 0].sum() / bits_and_bytes[:, 1].sum())
 
 
 def table_of(lines: Sequence[dict[str, Any]]) -> str:
-    """The lines as a table, and of those who ran likewise beside the better peer."""
-    told_of = [
+    """The lines as a table, and likewise compared with the better variant of each peer."""
+    table = [
         {
             "method": line["method"],
             "parameters": line["parameters"],
-            "tokens seen": line["tokens"],
+            "training tokens": line["tokens"],
             "trained, s": round(line["seconds"], 1),
-            "bits/byte": bootstrap(ratio, bits(line), rng=np.random.default_rng(0)),
+            "bits/byte": bootstrap(bits_per_byte, bits(line), rng=np.random.default_rng(0)),
             "notes": [line["notes"]],
         }
         for line in lines
     ]
-    said = [show(told_of)]
+    texts = [show(table)]
     own = next((line for line in lines if line["method"] == "likewise"), None)
-    rivals = sorted((line for line in lines if line is not own), key=lambda line: ratio(bits(line)))
+    peers = sorted((line for line in lines if line is not own), key=lambda line: bits_per_byte(bits(line)))
     for kind in ("nanogpt", "transformers"):
-        best = next((line for line in rivals if line["method"].startswith(kind)), None)
+        best = next((line for line in peers if line["method"].startswith(kind)), None)
         if own and best:
-            said.append(f"likewise against the better {kind} ({best['method']}): {against(own, best)}")
-    return "\n".join(said)
+            texts.append(f"likewise against the better {kind} ({best['method']}): {against(own, best)}")
+    return "\n".join(texts)
 
 
 def against(own: dict[str, Any], other: dict[str, Any]) -> str:
-    """The ratio of bits a byte, part by part redrawn together, and that of tokens a second."""
+    """The ratio of bits per byte, with a paired bootstrap over parts, and that of tokens per second."""
     pairs = np.concatenate([bits(own), bits(other)], axis=1)
-    found = bootstrap(lambda x: ratio(x[:, :2]) / ratio(x[:, 2:]), pairs, rng=np.random.default_rng(0))
+    ratio = bootstrap(
+        lambda x: bits_per_byte(x[:, :2]) / bits_per_byte(x[:, 2:]), pairs, rng=np.random.default_rng(0)
+    )
     speed = own["tokens"] / own["seconds"] / (other["tokens"] / other["seconds"])
-    return f"bits/byte, ratio {found}; tokens a second, ratio {speed:.3g}"
+    return f"bits/byte, ratio {ratio}; tokens per second, ratio {speed:.3g}"
 
 
 def setting(args: argparse.Namespace, table: Table) -> dict[str, Any]:
-    """What must be equal for results to stand in one table."""
+    """Settings that results in one table share."""
     return {
         "text": table.fingerprint,
         "minutes": args.minutes,
@@ -229,17 +236,21 @@ def setting(args: argparse.Namespace, table: Table) -> dict[str, Any]:
 def options() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--text", required=True, help="a text file, a folder of them, or a demo")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
+    parser.add_argument(
+        "--text", required=True, help="a text file, a folder of them, or a data set of likewise"
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="training time of each method")
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=CONTESTANTS,
-        default=list(CONTESTANTS),
+        choices=METHODS,
+        default=list(METHODS),
         metavar="NAME",
-        help=f"of: {', '.join(CONTESTANTS)}",
+        help=f"of: {', '.join(METHODS)}",
     )
-    parser.add_argument("--scored", type=int, default=500_000, help="characters held out, at most")
+    parser.add_argument(
+        "--scored", type=int, default=500_000, help="held-out characters that are scored, at most"
+    )
     parser.add_argument("--rate", type=float, default=1e-3, help="of the peers' AdamW")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/peers_language"), help="folder of the results")
@@ -248,34 +259,34 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     args = options()
-    tune_malloc()  # makes the peers faster as well
+    tune_malloc()  # speeds up the peers too
     table = Table.open(args.text)
     names = [name for name, kind in table.kinds.items() if kind == "document"]
     if len(names) != 1 or not len(table.test):
         raise SystemExit(
-            f"{args.text} has the columns {table.kinds} and {len(table.test)} rows held out; "
-            "this takes running text: a file, or a folder, of which a part can be held out"
+            f"{args.text} has the columns {table.kinds} and {len(table.test)} held-out rows; "
+            "this needs running text: a file or a folder that is long enough to hold a part out"
         )
     task = Task(table, names[0], args.scored, 60 * args.minutes, args.seed, args.rate)
-    same, lines = setting(args, table), []
+    shared, lines = setting(args, table), []
     for name in args.only:
-        mine = same | ({} if name == "likewise" else {"rate": args.rate})
+        own_setting = shared | ({} if name == "likewise" else {"rate": args.rate})
         path = args.out / f"{name.replace(' ', '_')}.json"
         if path.exists():
             line = json.loads(path.read_text())
-            if line["setting"] != mine:
+            if line["setting"] != own_setting:
                 raise SystemExit(
-                    f"{path} is of another setting, {line['setting']}, and now it is {mine}; "
+                    f"{path} has another setting, {line['setting']}, than this run, {own_setting}; "
                     "give another --out"
                 )
         else:
             torch.manual_seed(args.seed)
-            found = CONTESTANTS[name](task)
+            result = METHODS[name](task)
             line = {
                 "method": name,
-                "setting": mine,
-                **dataclasses.asdict(found),
-                "nats": found.nats.tolist(),
+                "setting": own_setting,
+                **dataclasses.asdict(result),
+                "nats": result.nats.tolist(),
                 "bytes": task.sizes.tolist(),
                 "versions": {n: importlib.metadata.version(n) for n in gpt.packages(name)},
             }
@@ -283,8 +294,8 @@ def main() -> None:
         lines.append(line)
         print(table_of(lines), end="\n\n", flush=True)
     print(
-        f"{args.out}: {args.minutes:g} minutes each, {same['threads']} threads, "
-        f"{int(task.sizes.sum()):,} bytes held out"
+        f"{args.out}: {args.minutes:g} minutes each, {shared['threads']} threads, "
+        f"{int(task.sizes.sum()):,} held-out bytes"
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures of docs/families: what each family of a comparison draws, and how.
+"""The figures of docs/families: samples of each family of a comparison.
 
 likewise compare digits "image | label" --minutes 2     # trains every family into runs/compare-digits
 python docs/figures.py                                  # all figures; or some: python docs/figures.py vae
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,11 @@ from torch import Tensor
 
 from likewise.core.rng import Rng
 from likewise.data.table import Table
+from likewise.families.autoencoder import Autoencoder
+from likewise.families.autoregressive import Autoregressive
+from likewise.families.diffusion import Diffusion
+from likewise.families.flow import Flow
+from likewise.families.vae import VAE
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 from likewise.training.trainer import train
@@ -26,11 +32,11 @@ from likewise.training.trainer import train
 HERE = Path(__file__).parent / "families"
 LABELS = [str(i) for i in range(10)]
 Strip = tuple[str, Sequence[Image]]
-EDGE = 96  # grey of the lines between pictures
+EDGE = 96  # grey level of the lines between images
 
 
 def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
-    """Write HERE/name.png: a line of pictures for each row, what it is on its left."""
+    """Write HERE/name.png: a line of images for each row, with its description on the left."""
     across = max(len(images) for _, images in rows)
     figure = Figure(figsize=(2.2 + 0.55 * across, 0.62 * len(rows) + (0.35 if title else 0.1)), dpi=110)
     FigureCanvasAgg(figure)
@@ -39,7 +45,7 @@ def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
         line = np.concatenate([np.pad(np.asarray(i), 1, constant_values=EDGE) for i in images], 1)
         axes.imshow(line, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
-        axes.set_xticks([]), axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9)
         axes.spines[:].set_visible(False)
     if title:
@@ -56,60 +62,62 @@ def strips(name: str, rows: Sequence[Strip], title: str = "") -> None:
     print(HERE / f"{name}.png")
 
 
-def of_labels(model: Model, seed: int = 0, **sampling_options: float | str | bool) -> list[Image]:
-    """One draw of each label."""
+def of_labels(model: Model, seed: int = 0, **sampling_options: Any) -> list[Image]:
+    """One sample of each label."""
     return [
         row["image"] for row in model.sample([{"label": n} for n in LABELS], seed=seed, **sampling_options)
     ]
 
 
-def pictures(model: Model, tokens: Tensor) -> list[Image]:
-    """Tokens (B, T, 1) of the image column as pictures."""
+def decode(model: Model, tokens: Tensor) -> list[Image]:
+    """Tokens (B, T, 1) of the image column as images."""
     return [model.columns["image"].decode(t) for t in tokens]
 
 
 def real(model: Model, table: Table, each: int = 1) -> tuple[Tensor, list[Image]]:
-    """`each` held-out digits of every label, as tokens and as pictures."""
+    """`each` held-out digits of every label, as tokens and as images."""
     labels = table.test.column("label")
     rows = [i for n in LABELS for i in [j for j, label in enumerate(labels) if str(label) == n][:each]]
-    images = table.test.column("image")
-    shown = [images[i] for i in rows]
-    return model.encode("image", shown), shown
+    column = table.test.column("image")
+    images = [column[i] for i in rows]
+    return model.encode("image", images), images
 
 
 # ---- the denoisers
 
 
-def way(model: Model, label: str, steps: int = 10, guidance: float = 1.0) -> tuple[list[Image], list[Image]]:
-    """x_t, and what the network takes x_0 for, from noise to data by Euler's rule."""
+def trajectory(model: Model, label: str, steps: int = 10) -> tuple[list[Image], list[Image]]:
+    """x_t, and the x^_0 that the network predicts, from noise to data by Euler's method."""
+    assert isinstance(model.family, Flow | Diffusion)
     denoiser = model.family.denoiser
     c = model.context([{"label": label}])
     x = Rng([0], "figure", device=model.device).normal(denoiser.layout.size)
-    nothing = torch.zeros_like(x, dtype=torch.bool)
-    denoise = denoiser.denoise(c, nothing)
-    points, guesses = [], []
+    denoise = denoiser.denoise(c, torch.zeros_like(x, dtype=torch.bool))
+    points, predictions = [], []
     with torch.no_grad():
         for i in range(steps):
             t, s = 1 - i / steps, 1 - (i + 1) / steps
             x0 = denoise(x, t)
-            points.append(x), guesses.append(x0)
+            points.append(x)
+            predictions.append(x0)
             x = x + (s - t) * (x - x0) / t if s > 0 else x0
-    return tuple(pictures(model, torch.cat(p).unflatten(1, (-1, 1))) for p in (points, guesses))
+    a, b = (decode(model, torch.cat(p).unflatten(1, (-1, 1))) for p in (points, predictions))
+    return a, b
 
 
 def denoisers(name: str, model: Model, table: Table) -> None:
-    """One trained network, drawn from as a flow and as a diffusion."""
-    points, guesses = way(model, "3")
-    ode = {"sampler": "heun", "steps": 20, "guidance": 1.0}
+    """Samples of one network as a flow and as a diffusion."""
+    points, predictions = trajectory(model, "3")
+    ode: dict[str, Any] = {"sampler": "heun", "steps": 20, "guidance": 1.0}
     strips(
         name,
         [
             ("x_t, t = 1 ... 0.1", points),
-            ("its x^_0", guesses),
+            ("predicted x^_0", predictions),
             ("as a flow (heun)", of_labels(model, **ode)),
             ("DDIM", of_labels(model, sampler="stochastic", eta=0.0, steps=40, guidance=1.0)),
             ("ancestral (DDPM)", of_labels(model, sampler="stochastic", eta=1.0, steps=40, guidance=1.0)),
-            ("as it is by default", of_labels(model)),
+            ("default sampler", of_labels(model)),
             ("guidance 4", of_labels(model, guidance=4.0)),
         ],
     )
@@ -119,17 +127,18 @@ def denoisers(name: str, model: Model, table: Table) -> None:
 
 
 def autoencoder(name: str, model: Model, table: Table) -> None:
-    """Through the codes and back, and draws of the codes."""
+    """Reconstructions from codes, and samples."""
     tokens, images = real(model, table)
+    assert isinstance(model.family, Autoencoder)
     codec = model.family.codec
     with torch.no_grad():
-        back = codec.decode(codec.encode({"image": tokens}))["image"]
+        reconstructions = codec.decode(codec.encode({"image": tokens}))["image"]
     strips(
         name,
         [
             ("held out", images),
-            ("through its codes", pictures(model, back)),
-            ("drawn", of_labels(model)),
+            ("reconstructed", decode(model, reconstructions)),
+            ("samples", of_labels(model)),
             ("another seed", of_labels(model, seed=1)),
             ("guidance 3", of_labels(model, guidance=3.0)),
         ],
@@ -137,76 +146,81 @@ def autoencoder(name: str, model: Model, table: Table) -> None:
 
 
 def vae(name: str, model: Model, table: Table) -> None:
-    """Reconstruction, draws, what lies between two digits, and what single numbers of z do."""
+    """Reconstructions, samples, interpolation between two digits, and the effect of single dimensions of z."""
     family, (tokens, images) = model.family, real(model, table)
+    assert isinstance(family, VAE)
     c = model.context([{"label": n} for n in LABELS])
     with torch.no_grad():
         mean, log_var = family.encode({"image": tokens}, c)
-        back = family.decode(mean, c)["image"]
+        reconstructions = family.decode(mean, c)["image"]
         seven = model.context([{"label": "7"}] * 10)
-        others, _ = real(model, table, each=9)
-        ends, _ = family.encode({"image": others[63:72]}, model.context([{"label": "7"}] * 9))
+        nine_each, _ = real(model, table, each=9)
+        ends, _ = family.encode({"image": nine_each[63:72]}, model.context([{"label": "7"}] * 9))
         far = (ends - ends[0]).square().sum(1).argmax()
         between = torch.lerp(ends[0], ends[far], torch.linspace(0, 1, 10)[:, None])
-        told = (-log_var.exp().mean(0) + mean.var(0)).argsort(descending=True)[:3]  # what varies most
-        moved = []
-        for k in told.tolist():
+        dimensions = (mean.var(0) - log_var.exp().mean(0)).argsort(descending=True)[
+            :3
+        ]  # the most informative
+        traversals = []
+        for k in dimensions.tolist():
             z = ends[:1].repeat(10, 1)
             z[:, k] = ends[:, k].mean() + 3 * ends[:, k].std() * torch.linspace(-1, 1, 10)
-            moved.append((f"z_{k}, three deviations", pictures(model, family.decode(z, seven)["image"])))
-        line = pictures(model, family.decode(between, seven)["image"])
+            traversals.append((f"z_{k}, ±3 deviations", decode(model, family.decode(z, seven)["image"])))
+        line = decode(model, family.decode(between, seven)["image"])
     strips(
         name,
         [
             ("held out", images),
-            ("through z and back", pictures(model, back)),
-            ("drawn: means", of_labels(model)),
-            ("drawn: with noise", of_labels(model, noise=True)),
+            ("reconstructed", decode(model, reconstructions)),
+            ("samples: means", of_labels(model)),
+            ("samples: with noise", of_labels(model, noise=True)),
             ("between two sevens", line),
-            *moved,
+            *traversals,
         ],
     )
     latent_map(table)
 
 
 def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
-    """P(image), two numbers in z: the decoder's mean over quantiles of N(0, I), and where digits lie."""
+    """P(image) with a z of two dimensions: decoder means over quantiles of N(0, I), and codes of digits."""
     folder = Path("runs/vae-2d")
     if not (folder / "model.json").exists():
         model = Model("image", table.columns, "vae", latent_dim=2, prior="standard")
         for _ in train(model, table, Plan(minutes=minutes), folder):
             pass
     model = Model.load(folder)
-    places = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(side) + 0.5) / side)
-    z = torch.cartesian_prod(places.flip(0), places)[:, [1, 0]]
+    family = model.family
+    assert isinstance(family, VAE)
+    quantiles = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(side) + 0.5) / side)
+    z = torch.cartesian_prod(quantiles.flip(0), quantiles)[:, [1, 0]]
     c = model.context([{}] * len(z))
-    held = table.test.encoded("image")
+    test = table.test.encoded("image")
     with torch.no_grad():
-        grid = pictures(model, model.family.decode(z, c)["image"])
-        mean, _ = model.family.encode({"image": held}, model.context([{}] * len(held)))
+        grid = decode(model, family.decode(z, c)["image"])
+        mean, _ = family.encode({"image": test}, model.context([{}] * len(test)))
     lines = [np.concatenate([np.asarray(i) for i in grid[r * side : (r + 1) * side]], 1) for r in range(side)]
     figure = Figure(figsize=(11, 5.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     left.imshow(np.concatenate(lines), cmap="gray", interpolation="nearest")
-    left.set_xticks([]), left.set_yticks([])
+    left.set(xticks=[], yticks=[])
     left.set_title("the mean of p(x | z), z over quantiles of N(0, I)", fontsize=10)
     labels = np.array([int(v) for v in table.test.column("label")])
     dots = right.scatter(*mean.T, c=labels, cmap="tab10", s=12)
     right.legend(*dots.legend_elements(), title="label", fontsize=8, loc="upper right")
-    right.set_title("held-out digits at the mean of q(z | x); no label was given", fontsize=10)
+    right.set_title("held-out digits at the mean of q(z | x); without labels", fontsize=10)
     right.set_aspect("equal")
     figure.savefig(HERE / "vae-map.png")
     print(HERE / "vae-map.png")
 
 
 def gan(name: str, model: Model, table: Table) -> None:
-    """Draws of one z for every label, and of less of it."""
+    """Samples of one z for every label, and truncated."""
     strips(
         name,
         [
             ("held out", real(model, table)[1]),
-            *((f"drawn, seed {seed}", of_labels(model, seed=seed)) for seed in range(3)),
+            *((f"samples, seed {seed}", of_labels(model, seed=seed)) for seed in range(3)),
             ("truncation 0.5", of_labels(model, truncation=0.5)),
             ("truncation 0", of_labels(model, truncation=0.0)),
         ],
@@ -214,16 +228,17 @@ def gan(name: str, model: Model, table: Table) -> None:
 
 
 def autoregressive(name: str, model: Model, table: Table) -> None:
-    """What the codes keep, and draws of them."""
+    """Reconstructions from codes, and samples."""
     tokens, images = real(model, table)
-    codec = model.family.codecs["image"]
+    assert isinstance(model.family, Autoregressive)
+    codec = model.family.codecs.named["image"]
     with torch.no_grad():
-        back = codec.decode(codec.encode({"image": tokens}))["image"]
+        reconstructions = codec.decode(codec.encode({"image": tokens}))["image"]
     strips(
         name,
         [
             ("held out", images),
-            ("through its codes", pictures(model, back)),
+            ("reconstructed", decode(model, reconstructions)),
             *((f"temperature {t:g}", of_labels(model, temperature=t)) for t in (1.0, 0.7, 0.0)),
             ("guidance 2", of_labels(model, guidance=2.0)),
         ],
@@ -231,24 +246,24 @@ def autoregressive(name: str, model: Model, table: Table) -> None:
 
 
 def mixture(name: str, model: Model, table: Table) -> None:
-    """Draws, and a half of a digit given the other: exact conditionals."""
+    """Samples, and half of a digit given the other half: exact conditionals."""
     tokens, images = real(model, table)
     known = torch.zeros(28, 28, dtype=torch.bool)
     known[:14] = True
-    halves, filled = [], []
+    halves, completions = [], []
     for i, image in enumerate(images):
         half = torch.where(known.flatten()[:, None], tokens[i], -0.3)
         halves.append(model.columns["image"].decode(half))
-        asked = {"image": (image, known)}
-        filled.append(model.given().sample(1, seed=i, known=asked, noise=False)[0]["image"])
+        known_pixels = {"image": (image, known)}
+        completions.append(model.given().sample(1, seed=i, known=known_pixels, noise=False)[0]["image"])
     strips(
         name,
         [
             ("held out", images),
-            ("drawn", of_labels(model)),
+            ("samples", of_labels(model)),
             ("without noise", of_labels(model, noise=False)),
             ("upper halves", halves),
-            ("P(lower | upper)", filled),
+            ("P(lower | upper)", completions),
         ],
     )
 
