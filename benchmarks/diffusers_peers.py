@@ -1,4 +1,4 @@
-"""P(image | text) beside models built with diffusers, at equal wall time, on the same rows and texts.
+"""P(image | text) compared with models built with diffusers, at equal wall time, on the same rows and texts.
 
     python benchmarks/diffusers_peers.py --data icons --minutes 10
     python benchmarks/diffusers_peers.py --minutes 10 --methods likewise dit4 --steps 5 10 20 50

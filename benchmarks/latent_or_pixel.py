@@ -29,10 +29,10 @@ def latent(table: Table, args: argparse.Namespace) -> TextToImage:
 
     def train(seconds: float) -> tuple[int, float]:
         start = time.perf_counter()
-        rows, took = fit(codes, table, args.share * seconds, args.seed)
+        rows, fit_seconds = fit(codes, table, args.share * seconds, args.seed)
         views = table.add_views("image@codes | text", codes=codes)
         flows.append(Model("image@codes | text", views.columns, "flow", seed=args.seed))
-        notes.append(f"{rows:,} rows in the autoencoder's {took:.1f} s; {codes.code_spec('image')}")
+        notes.append(f"{rows:,} rows in the autoencoder's {fit_seconds:.1f} s; {codes.code_spec('image')}")
         return fit(flows[0], views, max(1e-3, seconds - (time.perf_counter() - start)), args.seed)
 
     def reconstruct(images: Images) -> Images:

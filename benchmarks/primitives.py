@@ -26,10 +26,10 @@ def cost(function: Callable[[], Tensor], *inputs: Tensor) -> float:
     """Milliseconds of function() and of its gradient for `inputs`."""
     seconds = []
     for _ in range(13):
-        began = time.perf_counter()
+        start = time.perf_counter()
         out = function()
         torch.autograd.grad(out, inputs, torch.ones_like(out))
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return 1e3 * statistics.median(seconds[3:])
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     shapes = ((24, 24), (48, 12), (96, 24))
     rows += [(f"3x3 convolution, {c} channels, {s} px", convolution(c, s)) for c, s in shapes]
     tune_malloc()
-    rows += [(f"3x3 convolution, {c} channels, {s} px, memory kept", convolution(c, s)) for c, s in shapes]
+    rows += [(f"3x3 convolution, {c} channels, {s} px, tuned malloc", convolution(c, s)) for c, s in shapes]
     for name, milliseconds in rows:
         print(f"{name:55}{milliseconds:8.2f} ms")
 

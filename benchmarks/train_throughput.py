@@ -59,19 +59,19 @@ def main() -> None:
     for step in range(args.steps + 3):
         trainer.step += 1
         batch = next(batches)
-        took = _seconds(functools.partial(trainer._update, batch, 0.0))
+        step_seconds = _seconds(functools.partial(trainer._update, batch, 0.0))
         if step >= 3:
-            seconds.append(took)
+            seconds.append(step_seconds)
             rates.append(matrix_rate())
-    took, rate = statistics.median(seconds), statistics.median(rates)
+    step_seconds, rate = statistics.median(seconds), statistics.median(rates)
     print(
         json.dumps(
             {
-                "images_per_second": round(args.batch / took, 1),
+                "images_per_second": round(args.batch / step_seconds, 1),
                 "gflop_per_image": round(operations / args.batch / 1e9, 3),
-                "gflops": round(operations / took / 1e9, 1),
+                "gflops": round(operations / step_seconds / 1e9, 1),
                 "matrix_gflops": round(rate / 1e9, 1),
-                "fraction": round(operations / took / rate, 3),
+                "fraction": round(operations / step_seconds / rate, 3),
                 "parameters": sum(p.numel() for p in model.family.parameters()),
                 "optimizers": optimizers,
                 "threads": torch.get_num_threads(),

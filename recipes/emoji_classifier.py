@@ -179,9 +179,9 @@ def main() -> None:
     )
     for group in ("pair", "new emoji"):
         rows = [i for i, p in enumerate(zip(emoji, styles, strict=True)) if held_out.get(p) == group]
-        shown = [table.column("image")[i] for i in rows]
-        ranks = classifier.ranks(shown, [emoji[i] for i in rows])
-        style = classifier.style_correct(shown, [styles[i] for i in rows]).mean()
+        real = [table.column("image")[i] for i in rows]
+        ranks = classifier.ranks(real, [emoji[i] for i in rows])
+        style = classifier.style_correct(real, [styles[i] for i in rows]).mean()
         print(
             f"{group}, {len(rows)} real images: accuracy of the style {style:.3f}, of the emoji "
             f"{(ranks == 1).mean():.3f}, top 5 {(ranks <= 5).mean():.3f}, median rank "
