@@ -324,7 +324,9 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
         "note: 'A Red bar' is read as 'red bar', in the style of the training texts\n"
     )
     assert main(["sample", "r", "red bar, 2 label", "--given", "label=3"]) == 1
-    assert "label is given twice, in 'red bar, 2 label' and by itself; give it once" in capsys.readouterr().err
+    assert (
+        "label is given twice, in 'red bar, 2 label' and by itself; give it once" in capsys.readouterr().err
+    )
     assert main(["sample", "r", "red bar, 9 label"]) == 1
     assert "unknown label '9'. There are: 0, 1, 2, 3" in capsys.readouterr().err
 

@@ -146,7 +146,10 @@ def test_later_columns_see_what_was_closed() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}), "no text satisfies .*minimum"),
+        (
+            lambda: Constraint.json({"type": "integer", "minimum": 5, "maximum": 1}),
+            "no text satisfies .*minimum",
+        ),
         (lambda: Constraint.json({"enum": []}), "no text satisfies the JSON schema"),
         (lambda: Constraint.json({"propertees": {}}), "did you mean 'properties'"),
         (lambda: Constraint.json({"properties": {"a": {"minimun": 1}}}), "did you mean 'minimum'"),

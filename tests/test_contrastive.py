@@ -66,7 +66,7 @@ def units(*shape: int, seed: int = 0) -> np.ndarray:
 # ---- what it learns
 
 
-@pytest.mark.parametrize("objective", ["infonce", "siglip"])
+@pytest.mark.parametrize("objective", ["infonce", pytest.param("siglip", marks=pytest.mark.full)])
 def test_words_and_pictures_find_each_other(held: Table, objective: str) -> None:
     model = learned(held, "image, text", objective)
     words, pictures = model.embed("text", toy.WORDS), model.embed("image", [r["image"] for r in REAL])
@@ -76,6 +76,7 @@ def test_words_and_pictures_find_each_other(held: Table, objective: str) -> None
     assert (THINGS[near.argmax(0)] == np.arange(4)).all()
 
 
+@pytest.mark.full
 def test_three_columns_are_aligned_at_once(held: Table) -> None:
     model = learned(held, "image, label, number", steps=200)
     u = {c: model.embed(c, [row[c] for row in REAL]).numpy() for c in model.targets}

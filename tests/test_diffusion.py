@@ -236,6 +236,7 @@ def test_the_bound_of_numbers_is_close_to_the_exact_density(numbers: Model) -> N
     assert abs(float(exact.nats.mean()) - truth) < 0.3, f"exact {exact.nats.mean():.3f}, truth {truth:.3f}"
 
 
+@pytest.mark.full  # by default what a flow does is checked in test_learning
 def test_a_known_column_conditions_the_rest(world: Table) -> None:
     model = learned(world, "diffusion", "label, number", 250, infill=1.0)
     drawn = [

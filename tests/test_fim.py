@@ -238,6 +238,7 @@ def test_stops_tokens_and_streams_are_of_the_middle(model: Model) -> None:
         )
 
 
+@pytest.mark.full
 def test_a_source_says_what_is_in_the_middle() -> None:
     texts = [(f"{a}{word}{a}", label, a) for a in "xyz" for word, label in (("up", "u"), ("in", "i"))]
     own = Table.from_rows(

@@ -64,7 +64,10 @@ def drawn(made: Model, prompts: list[Any], **sampling_options: Any) -> list[list
         **writing.controls,
         **sampling_options,
     )["text"].tolist()
-    return [[text.vocabulary.token_bytes[i] for i in row[writing.prompt_length(k) :] if i] for k, row in enumerate(rows)]
+    return [
+        [text.vocabulary.token_bytes[i] for i in row[writing.prompt_length(k) :] if i]
+        for k, row in enumerate(rows)
+    ]
 
 
 def test_a_prompt_goes_on_with_the_tokens_of_the_whole_word() -> None:

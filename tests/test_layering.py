@@ -33,7 +33,12 @@ STRANGERS = [
     ("families", "data"),
     ("families", "modalities"),
 ]
-TOP = {"_lazy": 0, "_version": 0, "testing": len(PACKAGES), "__main__": len(PACKAGES)}  # modules beside the packages
+TOP = {
+    "_lazy": 0,
+    "_version": 0,
+    "testing": len(PACKAGES),
+    "__main__": len(PACKAGES),
+}  # modules beside the packages
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))

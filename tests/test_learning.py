@@ -34,12 +34,10 @@ FORMULAS: dict[str, tuple[int, list[tuple[str, str]]]] = {
 # What is learned by default: something by each family, everything by the quickest.
 OFTEN = [
     ("flow", EVERYTHING),
-    ("autoregressive", "text | label"),
-    *((family, "number | label") for family in ("autoregressive", "vae", "autoencoder")),
-    ("diffusion", EVERYTHING),
+    *((family, "number | label") for family in ("autoregressive", "vae", "autoencoder", "diffusion")),
     *(("mixture", formula) for formula in FORMULAS),
 ]
-PICTURES = ["flow", "diffusion", "mixture"]  # families that learn pictures by default
+PICTURES = ["flow", "mixture"]  # families that learn pictures by default
 
 
 def families(often: list[str], values: list[str] = LEARNERS) -> pytest.MarkDecorator:

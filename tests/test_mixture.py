@@ -115,7 +115,14 @@ def test_a_conditional_is_a_ratio_of_marginals(covariance: str) -> None:
     joint = made({"y": NUMBER}, {"x": NUMBER, "a": a}, covariance=covariance)
     both = Mixture(columns | {"a": a}, {}, components=3, rank=1, covariance=covariance)
     state = joint.state_dict()
-    for name in ("mean", "loadings", "log_std", "centre", "log_scale", "log_min_std"):  # columns in another order
+    for name in (
+        "mean",
+        "loadings",
+        "log_std",
+        "centre",
+        "log_scale",
+        "log_min_std",
+    ):  # columns in another order
         turned = state[name].flip(1 if name in ("mean", "loadings", "log_std") else 0)
         state[name] = turned
     both.load_state_dict(state)

@@ -46,8 +46,8 @@ def small_networks(short_classifier: None, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("stable_diffusion", ["codes", "latent/views/codes"]),
         ("dalle", ["vq", "writer/views/vq"]),
-        ("imagen", ["small", "large", "chain/links/small"]),
-        ("dalle2", ["clip", "prior", "chain/links/prior/views/clip"]),
+        pytest.param("imagen", ["small", "large", "chain/links/small"], marks=pytest.mark.full),
+        pytest.param("dalle2", ["clip", "prior", "chain/links/prior/views/clip"], marks=pytest.mark.full),
         ("captions", ["reader"]),
     ],
 )

@@ -612,5 +612,5 @@ def test_a_grid_has_every_picture() -> None:
     assert np.array_equal(np.asarray(crop), np.asarray(picture(0)))
     assert max(grid.image_grid([picture(0, size=(2000, 900))]).size) < 300
     for pictures, captions in (([], None), ([picture(0)], ["a", "b"])):
-        with pytest.raises(ValueError, match="picture"):
+        with pytest.raises(ValueError, match="image"):
             grid.image_grid(pictures, captions=captions)

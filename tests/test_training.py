@@ -344,7 +344,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     if how == "write":
         with (
             largest_file(10_000),
-            pytest.raises(RunError, match="cannot write .*free some space and go on"),
+            pytest.raises(RunError, match="cannot write .*free some space and continue"),
         ):
             stepper.close()
     else:
@@ -369,7 +369,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
 
 def full(*args: Any) -> None:
-    raise RunError("cannot write: No space left on device. free some space and go on")
+    raise RunError("cannot write: No space left on device. free some space and continue")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(

@@ -96,7 +96,10 @@ def test_padding_draws_around_a_picture(run: str) -> None:
 def test_a_larger_picture_is_fitted(run: str, capsys) -> None:
     PIL.Image.new("L", (40, 20), 77).save("p.png")
     assert main(["infill", run, "p.png", "--box", "12,4,24,9", *FEW, "--out", "o/"]) == 0
-    assert "the picture of 40 x 20 pixels is cropped to its middle: the model's are 10 x 10" in capsys.readouterr().err
+    assert (
+        "the picture of 40 x 20 pixels is cropped to its middle: the model's are 10 x 10"
+        in capsys.readouterr().err
+    )
     # the middle 20 columns are left, two to a pixel: 2 to 14 of them, rows 4 to 9
     kept("o", np.full((10, 10), 77), box(1, 2, 7, 5))
 

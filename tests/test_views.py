@@ -164,6 +164,7 @@ def test_a_latent_model_is_judged_by_its_pictures(table: Table, codes: Model) ->
     assert any("KID" in line.name for line in report.results)
 
 
+@pytest.mark.full
 def test_codes_may_be_a_source_and_two_models_may_have_one_name(table: Table, codes: Model) -> None:
     seen = table.add_views("label | image@codes", codes=codes)
     model = toy.trained(
