@@ -3,7 +3,7 @@
 Trains one model for each domain, evaluates samples for held-out rows (docs/domains.md describes the checks and
 has these numbers), and saves the first samples of seed 0.
 
-    pip install "likewise[judges]"
+    pip install "likewise[domains]"
     python recipes/domains.py molecules sql --minutes 5
 """
 

@@ -1,4 +1,4 @@
-"""The demos of texts and their judges, on archives and texts made by hand: nothing is downloaded."""
+"""The data sets of texts and their domain checks, on archives and texts made by hand: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_trigram_draws_what_follows_and_depends_on_seed_and_row_alone() -> None:
         Trigram([])
 
 
-# ---- judges
+# ---- domain checks
 
 
 GOOD = {
@@ -405,7 +405,7 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
                 [{"duckdb": str(i), "spark": str(i)} for i in range(9)], {"duckdb": "text", "spark": "text"}
             )
         )
-        with pytest.raises(ToolError, match=rf'{name}.*pip install "likewise\[judges\]"'):
+        with pytest.raises(ToolError, match=rf'{name}.*pip install "likewise\[domains\]"'):
             check_texts(domain, ["x"], kept, column)
 
 
@@ -442,4 +442,4 @@ def test_an_exam_says_which_tool_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "sqlglot", None)
     exam = Evaluator(Formula.parse("text"), demo("sql", [f"SELECT a{i}" for i in range(40)]), n=8)
     assert not any(line.name == "text: valid" for line in exam.results([{"text": "SELECT"}] * 8))
-    assert any("likewise[judges]" in note for note in exam.notes)
+    assert any("likewise[domains]" in note for note in exam.notes)

@@ -1,6 +1,6 @@
 """DomainCheck: row metrics of texts of one domain, by an independent tool.
 
-A check knows rows of a table and no model. The tools are the optional extra `judges`.
+A check knows rows of a table and no model. The tools are the optional extra `domains`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class RowMetric:
 
 
 def import_tool(name: str, domain: str) -> Any:
-    """A module of the extra `judges`. Raises ToolError with the command that installs it."""
+    """A module of the extra `domains`. Raises ToolError with the command that installs it."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         raise ToolError(
             f"{domain} are checked by {name.partition('.')[0]}, which is not installed; "
-            'pip install "likewise[judges]"'
+            'pip install "likewise[domains]"'
         ) from None
 
 
