@@ -11,6 +11,7 @@ from pathlib import Path
 
 import likewise
 from likewise.families import FAMILIES
+from likewise.modalities import KINDS
 
 ROOT = Path(likewise.__file__).parent
 PACKAGES = [  # a package imports from itself and from those before it
@@ -157,6 +158,31 @@ def test_nothing_is_unpickled_evaluated_or_seeded() -> None:
                 called = ast.unparse(node.func)
                 assert called not in calls, f"{name}:{node.lineno} calls {called}"
                 assert called not in seeds or id(node) in forked, f"{name}:{node.lineno} seeds globally"
+
+
+def test_no_kind_of_column_is_compared_by_name_outside_of_modalities() -> None:
+    wrong = []
+    for name in FILES:
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.Compare) and package(name) != "modalities":
+                constants = {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}
+                if constants & KINDS.keys() and "kind" in ast.unparse(node):
+                    wrong.append(f"{name}:{node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "ask an attribute of the modality instead:\n" + "\n".join(wrong)
+
+
+def test_no_function_has_more_than_ten_parameters() -> None:
+    wrong = []
+    for name in FILES:
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.FunctionDef):
+                a = node.args
+                names = [
+                    p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs) if p.arg not in ("self", "cls")
+                ]
+                if len(names) > 10:
+                    wrong.append(f"{name}:{node.lineno}: {node.name} has {len(names)}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_nothing_runs_at_import() -> None:
