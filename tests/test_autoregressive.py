@@ -355,6 +355,7 @@ def test_a_markov_chain_is_learned_to_its_entropy_rate() -> None:
     assert 0.99 * truth < bits < 1.05 * truth, f"{bits:.3f} bits a token, the chain has {truth:.3f}"
 
 
+@pytest.mark.full  # test_truth has a density on a plane by default
 def test_a_density_on_a_plane_is_learned() -> None:
     """A ring: the second number has two modes given the first, nearer to each other at the ends."""
 

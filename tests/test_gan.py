@@ -227,6 +227,7 @@ def test_a_moved_picture_repeats_its_edge() -> None:
 # ---- learning
 
 
+@pytest.mark.full
 def test_all_of_eight_gaussians_are_drawn() -> None:
     """On a circle, of deviation 0.1: none is left out, and nearly nothing lies between them."""
     rng, angles = np.random.default_rng(0), np.arange(8) * np.pi / 4

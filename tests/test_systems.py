@@ -45,7 +45,7 @@ def small_networks(short_classifier: None, monkeypatch: pytest.MonkeyPatch) -> N
     ("recipe", "folders"),
     [
         ("stable_diffusion", ["codes", "latent/views/codes"]),
-        ("dalle", ["vq", "writer/views/vq"]),
+        pytest.param("dalle", ["vq", "writer/views/vq"], marks=pytest.mark.full),
         pytest.param("imagen", ["small", "large", "chain/links/small"], marks=pytest.mark.full),
         pytest.param("dalle2", ["clip", "prior", "chain/links/prior/views/clip"], marks=pytest.mark.full),
         ("captions", ["reader"]),

@@ -153,7 +153,8 @@ def test_the_kl_term_is_warmed_up_and_has_free_bits() -> None:
 # ---- a density in two dimensions
 
 
-@pytest.mark.parametrize("prior", ["learned", pytest.param("mixture", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("prior", ["learned", "mixture"])
 def test_a_trained_bound_lies_below_the_truth_and_integrates_to_at_most_one(prior: str) -> None:
     truth = D.MixtureSameFamily(
         D.Categorical(torch.tensor([0.3, 0.7])),

@@ -60,6 +60,7 @@ def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
 # ---- infill
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("family", TRAINED)
 def test_the_text_says_what_appears_in_the_hole(world: Table, family: str) -> None:
     """An empty left half leaves open whether a box is above on the right or a cross below."""
