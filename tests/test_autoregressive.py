@@ -333,6 +333,7 @@ def small(targets: dict[str, Spec], **options) -> Autoregressive:
         return Autoregressive(targets, {}, **{"width": 64, "depth": 2, "infill": 0.0, **options})
 
 
+@pytest.mark.full  # test_language learns a text by default
 def test_a_markov_chain_is_learned_to_its_entropy_rate() -> None:
     """Words of a chain of order 1 that ends with its state 0: bits a token, the end included."""
     draw, chain = (

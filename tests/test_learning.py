@@ -114,8 +114,8 @@ def test_targets_agree_with_their_source(world: Table, family: str, formula: str
         ("flow", {"sampler": "dpmpp_2m"}),
         ("flow", {"sampler": "stochastic"}),
         ("flow", {"sampler": "stochastic", "eta": 1.0, "steps": 20}),  # as a diffusion is sampled
-        ("diffusion", {"sampler": "heun", "steps": 10}),  # as a flow is sampled
-        ("diffusion", {"eta": 0.0, "steps": 20}),
+        pytest.param("diffusion", {"sampler": "heun", "steps": 10}, marks=pytest.mark.full),  # as a flow
+        pytest.param("diffusion", {"eta": 0.0, "steps": 20}, marks=pytest.mark.full),
     ],
 )
 def test_every_sampler_draws_what_is_asked(world: Table, family: str, options: dict[str, Any]) -> None:

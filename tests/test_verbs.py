@@ -103,6 +103,7 @@ def test_a_hole_has_no_part_in_the_colours_beside_it() -> None:
 # ---- vary
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("family", TRAINED)
 def test_strength_is_the_way_from_a_picture(world: Table, family: str) -> None:
     """The distance grows with strength; near 0 the picture comes back, and 1 is a draw from scratch."""
