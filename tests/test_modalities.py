@@ -197,6 +197,16 @@ def test_unseen_words() -> None:
 # ---- label, number
 
 
+def test_a_label_without_classes_is_refused() -> None:
+    for make in (
+        lambda: Label.fit([]),
+        lambda: Label(()),
+        lambda: modality_from_json({"kind": "label", "classes": []}),
+    ):
+        with pytest.raises(ValueError, match="at least one class"):
+            make()
+
+
 def test_label_order_and_unknown_class() -> None:
     assert Label.fit([10, 9, 9]).classes == ("9", "10")
     assert Label.fit(["10", "nine"]).classes == ("10", "nine")

@@ -39,6 +39,10 @@ class Label(Modality):
     media_type = "text/plain; charset=utf-8"
     suffix = ".txt"
 
+    def __post_init__(self) -> None:
+        if not self.classes:  # a Spec without classes would be one of floats
+            raise ValueError("a label has at least one class; there is no value to learn the classes from")
+
     @classmethod
     def fit(cls, values: Sequence[Any]) -> Self:
         """The distinct values, in numeric order if all are integers, else in alphabetic order."""
