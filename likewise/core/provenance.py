@@ -1,0 +1,130 @@
+"""Provenance: how a file was made, written into the file, by which files of likewise are known from data.
+
+    .png           text chunks `likewise:NAME`
+    .gif           a comment of JSON {"likewise": {...}}
+    .json, .jsonl  the key "likewise", first in the object, in .jsonl of every line
+    .html, .md     the line HTML_MARK
+    others         a text, a number: samples.jsonl in the same folder lists them
+
+Only the head of a file is read, and neither Pillow nor PyTorch is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+from likewise._version import __version__
+
+KEY = "likewise"
+MANIFEST = "samples.jsonl"  # in a folder of samples: a line of provenance for each file
+HTML_MARK = f'<meta name="generator" content="likewise {__version__}">'
+PNG_PREFIX = f"{KEY}:"  # of the keywords of text chunks
+RUN_FILES = (  # that a run folder may hold; those written by earlier versions have no mark of their own
+    "model.json",
+    "chain.json",
+    "weights.safetensors",
+    "resume.safetensors",
+    "metrics.jsonl",
+    "samples.png",
+    "curve.png",
+    "report.json",
+)
+
+_HEAD = 4096  # bytes that are read of a file
+_JSON = re.compile(rb'\s*\{\s*"likewise":\s*\{\s*"version":')
+_METRICS = re.compile(rb'\{"step": \d+, "progress": ')
+_HTML = re.compile(rb'<meta name="generator" content="likewise ')
+
+
+def provenance(**details: Any) -> dict[str, Any]:
+    """The value of the key "likewise": the version, which comes first, and how the file was made."""
+    return {"version": __version__, **details}
+
+
+def is_output(path: str | Path) -> bool:
+    """Whether a file was written by likewise. False for one that cannot be read."""
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+            if head.startswith(b"\x89PNG\r\n\x1a\n"):
+                marked = _is_marked_png(file)
+            elif head.startswith((b"GIF87a", b"GIF89a")):
+                marked = b'{"likewise": {"version":' in head
+            elif path.suffix.lower() in (".html", ".htm", ".md"):
+                marked = _HTML.search(head) is not None
+            else:
+                marked = bool(_JSON.match(head) or (path.name == "metrics.jsonl" and _METRICS.match(head)))
+        return (
+            marked
+            or (path.name in RUN_FILES and is_run_folder(path.parent))
+            or path.name in files_in_manifest(path.parent)
+        )
+    except OSError:
+        return False
+
+
+def is_run_folder(folder: str | Path) -> bool:
+    """Whether a folder holds a model that likewise wrote: a run, a pipeline, or an export.
+
+    A folder that has a model.json of something else is none. Nothing in such a folder or below it is data.
+    """
+    folder = Path(folder)
+    keys = {"model.json": {"format", "formula", "columns"}, "chain.json": {"format", "formula", "links"}}
+    for name, required in keys.items():
+        try:
+            state = json.loads((folder / name).read_bytes())
+        except OSError:
+            continue
+        except ValueError:  # damaged
+            if (folder / "weights.safetensors").exists():
+                return True
+            continue
+        if isinstance(state, Mapping) and required <= state.keys():
+            return True
+    return (folder / "config.json").is_file() and is_output(folder / "README.md")
+
+
+def files_in_manifest(folder: Path) -> frozenset[str]:
+    """The names of the files that samples.jsonl in a folder lists; none if there is no such file of ours."""
+    path = folder / MANIFEST
+    try:
+        state = path.stat()
+    except OSError:
+        return frozenset()
+    return _files_in_manifest(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _files_in_manifest(path: Path, _modified: int, _size: int) -> frozenset[str]:
+    names: set[str] = set()
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                if not _JSON.match(line):
+                    continue
+                about = json.loads(line)[KEY]
+                if isinstance(about.get("file"), str):
+                    names.add(about["file"])
+    except (OSError, ValueError):
+        pass
+    return frozenset(names)
+
+
+def _is_marked_png(file: IO[bytes]) -> bool:
+    """Whether a text chunk before the pixels has a keyword of likewise."""
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        length, kind = int.from_bytes(header[:4], "big"), header[4:]
+        if kind in (b"IDAT", b"IEND"):
+            return False
+        start = file.read(min(length, 80)) if kind in (b"tEXt", b"zTXt", b"iTXt") else b""
+        if start.startswith(PNG_PREFIX.encode()):
+            return True
+        file.seek(length + 4 - len(start), 1)
+    return False
