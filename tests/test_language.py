@@ -19,8 +19,9 @@ from likewise.cli.main import main
 from likewise.cli.tables import add_views
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
-from likewise.data import sources, token_stream
+from likewise.data import token_stream
 from likewise.data.arrow import TableError
+from likewise.data.readers import text_files
 from likewise.data.table import Table
 from likewise.data.token_stream import TokenStream
 from likewise.evaluation.metrics import bits_per_byte as bits_module
@@ -162,7 +163,7 @@ def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for n in range(3):
             (tmp_path / name / f"{n}.txt").write_text(f"{name} {n}\n" + (VERSE if n else ""))
     plain = Table.open(tmp_path)
-    monkeypatch.setattr(sources, "MAX_CHARS_IN_MEMORY", 10_000)
+    monkeypatch.setattr(text_files, "MAX_CHARS_IN_MEMORY", 10_000)
     mapped = Table.open(tmp_path)
     assert mapped._rows.data.cache_files and not plain._rows.data.cache_files
     assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
@@ -713,7 +714,7 @@ def test_classes_of_documents_stay_in_training_and_hidden_folders_out(tmp_path: 
     (tmp_path / ".hidden" / "b.txt").write_text("not this")
     (tmp_path / ".hidden" / "c.png").write_bytes(b"nor this")
     found = Table.open(tmp_path)
-    assert len(found.columns["label"].classes) == 24 and not found.skipped
+    assert len(found.columns["label"].classes) == 24 and not found.report.skipped
     assert 0 < len(found.test) < 0.2 * len(found)  # of each its end, as each is the last of its class
 
 

@@ -99,7 +99,7 @@ def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) ->
     assert (
         list(opened.kinds) == ["image"]
         and len(opened) == 3
-        and "'text', which is not needed" in opened.warnings[0]
+        and "'text', which is not needed" in opened.report.notes()[0]
     )
 
 
@@ -153,7 +153,7 @@ def test_a_column_that_is_not_needed_does_no_harm(tmp_path: Path) -> None:
         Table.open(tmp_path / "t.jsonl", columns=["note", "x"])
     opened = Table.open(tmp_path / "t.jsonl", columns=["x", "y"])
     assert list(opened.kinds) == ["x", "y"] and len(opened) == 30
-    assert opened.warnings[0].startswith("column 'note', which is not needed, is left out")
+    assert opened.report.notes()[0].startswith("column 'note', which is not needed, is left out")
     assert list(Table.open(**opened.reopen_args()).kinds) == ["x", "y"]
 
 
@@ -200,7 +200,7 @@ def test_parquet_with_pictures_and_class_names(tmp_path: Path) -> None:
     assert opened.kinds == {"img": "image", "raw": "image", "species": "label"}
     assert opened[1]["species"] == "crow"
     assert np.array_equal(np.asarray(opened[2]["img"]), np.asarray(opened[2]["raw"]))
-    assert "'tags' is left out" in opened.warnings[0]
+    assert "'tags' is left out" in opened.report.notes()[0]
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
         assert reason in line
     opened = Table.open(folder, options={"length": 100}, skip_bad=True)
     assert len(opened) == 13
-    assert [bad.row for bad in opened.skipped] == [3, 5, 7, 9, 11, 13, 15]
+    assert [bad.row for bad in opened.report.skipped] == [3, 5, 7, 9, 11, 13, 15]
     assert opened.check() == []
     assert opened[3]["price"] == 2
 
@@ -338,8 +338,8 @@ def test_copies_and_mixed_channels_are_warnings() -> None:
     rows = captioned(20)
     rows[4]["image"] = picture(4, "L")
     opened = Table.from_rows([*rows, rows[0], rows[1]])
-    assert any("2 of 22 rows are copies" in warning for warning in opened.warnings)
-    assert any("image: 1 of 22 pictures are grey" in warning for warning in opened.warnings)
+    assert any("2 of 22 rows are copies" in warning for warning in opened.report.findings)
+    assert any("image: 1 of 22 pictures are grey" in warning for warning in opened.report.findings)
 
 
 # ---- the split

@@ -16,7 +16,6 @@ from likewise.core.formula import Formula, FormulaError
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
 from likewise.data.table import Table
-from likewise.data.validation import format_bad_rows
 from likewise.families.registry import family_class
 from likewise.modalities import KINDS, Modality
 from likewise.models.checkpoint import (
@@ -98,9 +97,7 @@ def open_table(
     """
     required = formula.columns if formula else None
     table = Table.open(args.data, **table_options(args, parser), columns=required, like=like)
-    bad = table.skipped
-    notes = [format_bad_rows(f"{len({b.row for b in bad})} rows are left out:", bad)] if bad else []
-    print_notes(table.warnings + notes)
+    print_notes(table.report.notes())
     return table
 
 

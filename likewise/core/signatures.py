@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ def expand_dataclasses(function: Callable[..., R]) -> Callable[..., R]:
     >>> area("m", depth=3), {name: p.default for name, p in keyword_parameters(area).items()}
     ('15 m', {'width': 5, 'depth': 2})
     """
-    signature = inspect.signature(function, eval_str=True)
+    signature = _signature(function)
     groups = {
         name: p.default
         for name, p in signature.parameters.items()
@@ -56,6 +57,20 @@ def expand_dataclasses(function: Callable[..., R]) -> Callable[..., R]:
             parameters.append(p)
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature with the annotations of parameters resolved; that of the result may name a class that is being
+    defined."""
+    signature = inspect.signature(function)
+    annotated = types.SimpleNamespace(
+        __annotations__={
+            n: p.annotation for n, p in signature.parameters.items() if p.annotation is not p.empty
+        }
+    )
+    hints = typing.get_type_hints(annotated, function.__globals__, include_extras=True)
+    parameters = [p.replace(annotation=hints.get(n, p.annotation)) for n, p in signature.parameters.items()]
+    return signature.replace(parameters=parameters)
 
 
 def keyword_parameters(function: Any) -> dict[str, inspect.Parameter]:

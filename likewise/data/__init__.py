@@ -1,6 +1,6 @@
 """Any source of rows -> typed, checked, split rows -> batches.
 
-`Table` is the entry point. Add a file format as a reader in sources.py, a data set as a function in datasets/, a
+`Table` is the entry point. Add a file format as a reader in readers/, a data set as a function in datasets/, a
 released model that columns are seen through as an encoder in encoders.py.
 """
 

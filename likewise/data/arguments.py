@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from likewise.core.errors import did_you_mean
 from likewise.core.formula import View
 from likewise.data.arrow import TableError
 from likewise.data.datasets import DATASETS
+from likewise.data.readers import DEFAULT_FORMAT, FileFormat
 from likewise.data.split import Holdout
 from likewise.modalities import KINDS
 
@@ -29,7 +31,7 @@ class TableArguments:
     kinds: Mapping[str, str] = field(default_factory=dict)
     skip_bad: bool = False
     holdout: Holdout = field(default_factory=Holdout)
-    encoding: str | None = None
+    fmt: FileFormat = DEFAULT_FORMAT
     columns: Sequence[str] | None = None
 
     @property
@@ -72,6 +74,6 @@ class TableArguments:
             "holdout": self.holdout.share,
             "by": self.holdout.by,
             "pairs": self.holdout.pairs,
-            "encoding": self.encoding,
+            **dataclasses.asdict(self.fmt),
             "columns": None if self.columns is None else list(self.columns),
         }

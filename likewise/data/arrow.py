@@ -104,6 +104,11 @@ def file_feature(file_type: str) -> Any:
     return getattr(datasets, file_type.capitalize())(decode=False)
 
 
+def file_feature_of(kind: type[Modality]) -> Any:
+    """The feature of the files that hold values of a kind."""
+    return file_feature(sorted(kind.dtypes.intersection(FILE_TYPES))[0])
+
+
 def file_type_of(feature: Any) -> str | None:
     """The member of FILE_TYPES that a feature of a data set is, None for another feature."""
     name = type(feature).__name__.lower()

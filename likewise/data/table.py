@@ -8,35 +8,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from likewise.core.batch import Batch
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, View
+from likewise.core.signatures import expand_dataclasses
 from likewise.data import views
 from likewise.data.arguments import TableArguments
 from likewise.data.arrow import TableError, from_rows
 from likewise.data.loader import EncodedColumn, iterate_batches
+from likewise.data.readers import DEFAULT_FORMAT, FileFormat, Reading, read_source
+from likewise.data.report import ColumnReport, TableReport
 from likewise.data.schema import infer_schema
-from likewise.data.sources import read_source
 from likewise.data.split import Holdout, grouping_column, split_rows
 from likewise.data.storage import RowStore
 from likewise.data.validation import BadRow, format_bad_rows
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 
 class Table:
     """Rows with typed columns, made by `open` or `from_rows`. Its parts `train` and `test` are tables too.
 
     views     the columns that `add_views` added
-    skipped   the bad rows that were left out
-    warnings  findings that are no errors
+    report    what was read, as what, and what was not used
 
     >>> table = Table.from_rows([{"x": i / 10, "label": "odd" if i % 2 else "even"} for i in range(20)])
     >>> table.kinds, len(table.train), table[3]
@@ -47,14 +45,16 @@ class Table:
 
     def __init__(self, rows: RowStore, arguments: TableArguments, whole: Table | None = None) -> None:
         self.views: dict[str, Modality] = {}
-        self.skipped: list[BadRow] = []
-        self.warnings: list[str] = []
+        self.skipped: list[BadRow] = []  # the bad rows that were left out
+        self.read: list[str] = []  # see TableReport
+        self.unused: list[str] = []
         self.arguments = arguments
         self._rows = rows
         self._whole = whole  # the table that this one is a part of
         self._encoded: dict[str, EncodedColumn] = {}
 
     @classmethod
+    @expand_dataclasses
     def open(
         cls,
         source: str | Path,
@@ -65,7 +65,7 @@ class Table:
         holdout: float | None = None,
         by: str | None = None,
         pairs: str | None = None,
-        encoding: str | None = None,
+        fmt: FileFormat = DEFAULT_FORMAT,
         columns: Sequence[str] | None = None,
         like: Mapping[str, Modality] | None = None,
     ) -> Table:
@@ -94,13 +94,13 @@ class Table:
             kinds=dict(kinds or {}),
             skip_bad=skip_bad,
             holdout=Holdout(holdout, by, pairs),
-            encoding=encoding,
+            fmt=fmt,
             columns=columns,
         )
         model_kinds = {View.parse(n).column: c.kind for n, c in (like or {}).items() if c.kind in KINDS}
-        data = read_source(source, arguments.dataset_options, encoding, {**model_kinds, **arguments.kinds})
-        model_kinds = {name: kind for name, kind in model_kinds.items() if name in data.column_names}
-        return cls._validated(data, arguments.resolved(model_kinds))
+        reading = read_source(source, arguments.dataset_options, fmt, {**model_kinds, **arguments.kinds})
+        model_kinds = {name: kind for name, kind in model_kinds.items() if name in reading.rows.column_names}
+        return cls._validated(reading, arguments.resolved(model_kinds))
 
     @classmethod
     def from_rows(
@@ -121,12 +121,12 @@ class Table:
             skip_bad=skip_bad,
             holdout=Holdout(holdout, by, pairs),
         )
-        return cls._validated(from_rows(rows), arguments)
+        return cls._validated(Reading(from_rows(rows)), arguments)
 
     @classmethod
-    def _validated(cls, data: Dataset, arguments: TableArguments) -> Table:
-        """The table of a data set, checked as `open` documents."""
-        data, kinds, warnings = infer_schema(data, arguments.kinds)
+    def _validated(cls, reading: Reading, arguments: TableArguments) -> Table:
+        """The table of what was read, checked as `open` documents."""
+        data, kinds, warnings = infer_schema(reading.rows, arguments.kinds)
         arguments.validate(kinds)
         table = cls(RowStore(data, kinds), arguments)
         bad = table.check()
@@ -141,8 +141,24 @@ class Table:
             bad = table.check()
         if bad:
             table = table._without_bad_rows(bad)
-        table.warnings = warnings + table._rows.report.warnings()
+        table.read, table.unused = reading.read, [*reading.unused, *warnings]
         return table
+
+    @property
+    def report(self) -> TableReport:
+        """What was read, as what, what was not used and why, and what is odd about it."""
+        return TableReport(
+            source=self.source,
+            rows=len(self),
+            train=len(self.train),
+            test=len(self.test),
+            heldout="",
+            read=self.read,
+            unused=self.unused,
+            skipped=self.skipped,
+            columns=[ColumnReport(n, c.kind, "", c.describe()) for n, c in self.columns.items()],
+            findings=self._rows.report.warnings(),
+        )
 
     def _without_bad_rows(self, bad: Sequence[BadRow]) -> Table:
         """A table of the other rows. Raises TableError without any, and unless bad rows are skipped."""

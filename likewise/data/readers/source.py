@@ -1,0 +1,77 @@
+"""Which reader reads a source: a data set by name, a folder, a text or table file, or a data set on the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from likewise.core.errors import did_you_mean
+from likewise.data.arrow import TableError, first_line, quiet
+from likewise.data.datasets import DATASETS
+from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading
+from likewise.data.readers.folder import read_folder
+from likewise.data.readers.table_file import TABLES, read_table_file
+from likewise.data.readers.text_files import TEXTS, read_text_file
+
+
+def read_source(
+    source: str | Path,
+    options: Mapping[str, Any] | None = None,
+    fmt: FileFormat = DEFAULT_FORMAT,
+    kinds: Mapping[str, str] | None = None,
+) -> Reading:
+    """The rows of a source. Raises TableError.
+
+    options   of a data set by name
+    fmt       of text and table files
+    kinds     columns of a .csv whose kind is not numeric keep their strings
+    """
+    path, name = Path(source).expanduser(), str(source)
+    if fmt != DEFAULT_FORMAT and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
+        raise TableError(f"{source}: only texts and .csv have an encoding; leave --encoding out")
+    with quiet():
+        if name in DATASETS:
+            return Reading(DATASETS[name](**(options or {})), [f"the data set {name}"])
+        if path.is_dir():
+            return read_folder(path, fmt, kinds or {})
+        if path.is_file():
+            return _read_file(path, fmt, kinds or {})
+        if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and path.suffix not in (*TABLES, *TEXTS):
+            return _read_hub(name)
+    if path.suffix or len(path.parts) > 1:
+        raise TableError(
+            f"there is no folder or file {name!r}; correct the path, or use a data set that comes with "
+            f"likewise: {', '.join(DATASETS)}"
+        )
+    raise TableError(did_you_mean("folder, file or data set", name, DATASETS))
+
+
+def _read_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
+    """A text file or a table file. Raises TableError for another one."""
+    if path.suffix.lower() in TEXTS:
+        return read_text_file(path, fmt)
+    if path.suffix.lower() in TABLES:
+        return read_table_file(path, fmt, kinds)
+    raise TableError(
+        f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
+        f"ends in {', '.join(TABLES)} or .txt"
+    )
+
+
+def _read_hub(name: str) -> Reading:
+    """The training split of a data set on the hub."""
+    import datasets
+    import huggingface_hub
+
+    try:
+        if not huggingface_hub.constants.HF_HUB_OFFLINE:
+            huggingface_hub.HfApi().dataset_info(name, timeout=10)  # fails sooner than load_dataset
+        return Reading(datasets.load_dataset(name, split="train"), [f"{name} from the hub: the split train"])
+    except Exception as error:  # the hub, its client, the network and the reader have no common one
+        raise TableError(
+            f"there is no folder or file {name!r}, and the hub gave no data set of that name "
+            f"({first_line(error)}); correct the name, see that the network is up, or use a data set that comes "
+            f"with likewise: {', '.join(DATASETS)}"
+        ) from error
