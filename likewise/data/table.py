@@ -28,6 +28,7 @@ from likewise.data.storage import RowStore
 from likewise.data.validation import BadRow, format_bad_rows
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.columns import ColumnValues
 
 
 class Table:
@@ -157,8 +158,19 @@ class Table:
             unused=self.unused,
             skipped=self.skipped,
             columns=[ColumnReport(n, c.kind, "", c.describe()) for n, c in self.columns.items()],
-            findings=self._rows.report.warnings(),
+            findings=self._findings(),
         )
+
+    def _findings(self) -> list[str]:
+        """What is odd about the rows, and no error."""
+        validation, rows = self._rows.report, [f"row {number}" for number in self.row_numbers()]
+        copies = (
+            [f"{validation.copies} of {len(self)} rows are copies of others"] if validation.copies else []
+        )
+        columns = (
+            ColumnValues(name, self.column(name), rows, validation.traits[name]) for name in self._rows.kinds
+        )
+        return copies + [line for column in columns for line in self.columns[column.name].findings(column)]
 
     def _without_bad_rows(self, bad: Sequence[BadRow]) -> Table:
         """A table of the other rows. Raises TableError without any, and unless bad rows are skipped."""

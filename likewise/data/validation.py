@@ -39,22 +39,16 @@ class ValidationReport:
     digests  a hash of each row's content
     bad      the values that cannot be used, whatever the modalities learn
     traits   column -> trait -> the number of values that have it, see CellCheck
-    kinds    column -> kind
     """
 
     digests: list[bytes]
     bad: list[BadRow]
     traits: Mapping[str, Counter[str]]
-    kinds: Mapping[str, str]
 
-    def warnings(self) -> list[str]:
-        """Findings that are no errors."""
-        rows, warnings = len(self.digests), []
-        if copies := rows - len(set(self.digests)):
-            warnings.append(f"{copies} of {rows} rows are copies of others")
-        for name, traits in self.traits.items():
-            warnings += KINDS[self.kinds[name]].column_warnings(name, traits, rows)
-        return warnings
+    @property
+    def copies(self) -> int:
+        """The number of rows that are copies of others."""
+        return len(self.digests) - len(set(self.digests))
 
 
 def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterable[Any]]) -> ValidationReport:
@@ -67,7 +61,7 @@ def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterabl
             check = KINDS[kind].check_cell(cell)
             if check.problem:
                 bad.append(BadRow(row, name, check.problem))
-            elif check.trait:
-                traits[name][check.trait] += 1
+            else:
+                traits[name].update(check.traits)
             hashes[row].update(b"%s %d " % (name.encode(), len(check.content)) + check.content)
-    return ValidationReport([h.digest() for h in hashes], bad, traits, dict(kinds))
+    return ValidationReport([h.digest() for h in hashes], bad, traits)

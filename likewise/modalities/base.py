@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
-from likewise.modalities.columns import CellCheck, ColumnSummary
+from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
 
 Row = dict[str, Any]  # column -> a value as people see it: a picture, a string, a number
 Role = Literal["value", "class", "prompt"]
@@ -126,9 +125,9 @@ class Modality(ABC):
             return CellCheck(content, "missing")
         return CellCheck(content, "empty" if isinstance(cell, str) and not cell.strip() else None)
 
-    @classmethod
-    def column_warnings(cls, name: str, traits: Counter[str], rows: int) -> list[str]:
-        """Warnings about a column of so many rows, from the counts of its values' traits; see CellCheck."""
+    def findings(self, column: ColumnValues) -> list[str]:
+        """What a user should know of a column that this modality was fitted on, a line each: what is odd, and
+        what of its values is not kept. They are part of the table's report."""
         return []
 
     # ---- tokens

@@ -1,10 +1,12 @@
-"""Records about stored columns: the summary that a kind is inferred from, and the check of one value."""
+"""Records about stored columns: the summary that a kind is inferred from, the check of one value, all values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,24 @@ class CellCheck:
 
     content  its bytes, for a hash
     problem  why it cannot be used
-    trait    a property that all values of the column should share, such as "grey"
+    traits   properties that are counted over the column, such as "grey"; see `Modality.findings`
     """
 
     content: bytes
     problem: str | None = None
-    trait: str | None = None
+    traits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnValues:
+    """All values of a column, in which `Modality.findings` looks for what is odd.
+
+    values  in order; those of large kinds are read when they are used
+    rows    the name of each one's row in a message: "row 7"
+    traits  trait -> the number of values that have it; see CellCheck
+    """
+
+    name: str
+    values: Sequence[Any]
+    rows: Sequence[str]
+    traits: Counter[str]

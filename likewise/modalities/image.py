@@ -7,7 +7,6 @@ import json
 import math
 import statistics
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from likewise.core.spec import IMAGE, Spec
 from likewise.modalities.base import Modality
-from likewise.modalities.columns import CellCheck, ColumnSummary
+from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
 from likewise.modalities.files import cell_bytes, file_cell
 
 MAX_SIDE = 64  # pixels by default, which a CPU trains in minutes; the option `size` overrides it
@@ -161,17 +160,16 @@ class Image(Modality):
             return super().check_cell(cell)
         try:
             content = cell_bytes(cell)
-            return CellCheck(content, trait="grey" if channels_of(read(content)) == 1 else None)
+            return CellCheck(content, traits=("grey",) if channels_of(read(content)) == 1 else ())
         except ValueError as error:
             return CellCheck(repr(cell).encode(errors="surrogatepass"), str(error))
 
-    @classmethod
-    def column_warnings(cls, name: str, traits: Counter[str], rows: int) -> list[str]:
-        grey = traits["grey"]
-        if not 0 < grey < rows:
+    def findings(self, column: ColumnValues) -> list[str]:
+        grey, count = column.traits["grey"], len(column.values)
+        if not 0 < grey < count:
             return []
         return [
-            f"{name}: {grey} of {rows} pictures are grey, the others in colour; choose channels=1 or "
+            f"{column.name}: {grey} of {count} pictures are grey, the others in colour; choose channels=1 or "
             "channels=3 for all"
         ]
 
