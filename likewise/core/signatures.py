@@ -1,4 +1,4 @@
-"""Function signatures as schemas of options: keyword-only parameters, their types and defaults."""
+"""Function signatures as schemas of options: keyword-only parameters, their types, ranges and defaults."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
-
-from likewise.core.errors import did_you_mean
 
 R = TypeVar("R")
 
@@ -49,7 +47,7 @@ def expand_dataclasses(function: Callable[..., R]) -> Callable[..., R]:
     parameters: list[inspect.Parameter] = []
     for name, p in signature.parameters.items():
         if name in groups:
-            hints = typing.get_type_hints(type(groups[name]))
+            hints = typing.get_type_hints(type(groups[name]), include_extras=True)
             parameters += [
                 p.replace(name=f, default=getattr(groups[name], f), annotation=hints[f]) for f in fields[name]
             ]
@@ -77,14 +75,3 @@ def keyword_parameters(function: Any) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
     parameters = inspect.signature(function, eval_str=True).parameters
     return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-
-def validate_options(options: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """A copy of `options`. Raises ValueError for a name that is not `known`, or a value outside its Literal."""
-    for name, value in options.items():
-        if name not in known:
-            raise ValueError(did_you_mean(what, name, known))
-        choices = typing.get_args(known[name].annotation)
-        if typing.get_origin(known[name].annotation) is typing.Literal and value not in choices:
-            raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}")
-    return dict(options)

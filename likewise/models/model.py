@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from likewise.core.formula import Formula, FormulaError, View
+from likewise.core.formula import Formula, FormulaError, quote_name
+from likewise.core.options import validate_options
 from likewise.core.score import Score
-from likewise.core.signatures import keyword_parameters, validate_options
+from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
 from likewise.families.base import Family
 from likewise.families.capabilities import CanScore, CanScoreTokens
@@ -68,10 +69,10 @@ class Model(ColumnEncoder):
         self.formula.check(columns)
         self.columns = {name: columns[name] for name in self.formula.columns}
         for view in self.formula.targets:
-            if (spec := columns[str(view)].spec).padded and not spec.categorical:
+            if (spec := columns[view.name].spec).padded and not spec.categorical:
                 raise FormulaError(
                     f"{view} can be a source only, as its codes cannot be decoded; "
-                    f"write {view.column!r} for the target, and {view} after the bar"
+                    f"write {quote_name(view.column)} for the target, and {view} after the bar"
                 )
         defaults = {self.columns[n].default_family for n in self.targets}
         family = family or (defaults.pop() if len(defaults) == 1 else "flow")
@@ -278,13 +279,13 @@ class Model(ColumnEncoder):
     @classmethod
     def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None) -> Model:
         """The inverse of `to_json`, with random weights; `views` are the encoders that columns are seen through."""
-        views, columns = views or {}, {}
+        views, formula, columns = views or {}, Formula.parse(state["formula"]), {}
         for name, column in state["columns"].items():
-            through = View.parse(name).through
+            through = formula.view(name).through
             columns[name] = (
                 Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
-        return cls(state["formula"], columns, state["family"], **state["options"])
+        return cls(formula, columns, state["family"], **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:
         """Write a run folder: model.json, with further JSON values `more`, and weights.safetensors.

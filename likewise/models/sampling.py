@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from likewise.core.options import validate_options
 from likewise.core.rng import Rng
-from likewise.core.signatures import keyword_parameters, validate_options
+from likewise.core.signatures import keyword_parameters
 from likewise.families.base import Family
 from likewise.families.capabilities import CanSample
 from likewise.families.registry import FAMILIES, family_class, sampling_family_class
@@ -117,7 +119,19 @@ class Sampler:
         c, known = self.processor.context(rows), self.processor.known(self.known, len(rows))
         controls = {**self._row_controls(len(rows)), **controls}
         samples = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
-        return self.processor.decode_rows(rows, samples, self.known)
+        decoded = self.processor.decode_rows(rows, samples, self.known)
+        return decoded if self.init is None else self._restore_residuals(decoded, *self.init)
+
+    def _restore_residuals(self, rows: Sequence[Row], start: Row, strength: float) -> list[Row]:
+        """The variations of the values in `start`, each with what its tokens cannot represent; see Modality."""
+        noise = Init({}, strength).noise
+        columns = {n: c for n, c in self.processor.target_columns.items() if n in start}
+        if math.isinf(noise):  # from scratch
+            return list(rows)
+        values = {
+            n: c.restore_residual([row[n] for row in rows], start[n], noise) for n, c in columns.items()
+        }
+        return [row | {n: values[n][i] for n in values} for i, row in enumerate(rows)]
 
     # ---- controls
 

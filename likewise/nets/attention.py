@@ -17,9 +17,13 @@ HEAD_DIM = 64  # E, floats per head by default
 MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
 
 
-def default_heads(width: int) -> int:
-    """H: one head for every 64 floats of the width, at least one."""
-    return max(1, width // HEAD_DIM)
+def default_heads(width: int, multiple: int = 2) -> int:
+    """H: one head for every 64 floats, or the most below that whose sizes are whole multiples, pairs by default.
+
+    >>> default_heads(192), default_heads(200), default_heads(32)
+    (3, 2, 1)
+    """
+    return next((h for h in range(width // HEAD_DIM, 1, -1) if width % (multiple * h) == 0), 1)
 
 
 def rotary_grid(grid: tuple[int, ...], size: int) -> Tensor:

@@ -108,7 +108,7 @@ class CompatBackbone(CausalBackbone):
 
         Raises ValueError for a width that is not divisible by the heads.
         """
-        heads = heads or default_heads(width)
+        heads = heads or default_heads(width, multiple=1)  # not all architectures rotate pairs
         if width % heads:
             raise ValueError(f"width={width} is no multiple of heads={heads}")
         super().__init__([spec], width, width // heads)
