@@ -54,9 +54,14 @@ def no_masks(specs: Mapping[str, Spec], rows: int, device: torch.device) -> Batc
     return {n: torch.zeros(rows, s.tokens, dtype=torch.bool, device=device) for n, s in specs.items()}
 
 
+def known_name(target: str) -> str:
+    """The name of the source that holds the known part of a target."""
+    return f"known {target}"
+
+
 def known_specs(specs: Mapping[str, Spec]) -> dict[str, Spec]:
     """Specs of the sources that `append_known` adds, for columns of floats: each with a mask channel."""
-    return {f"known {n}": s.with_floats(s.width + 1) for n, s in specs.items()}
+    return {known_name(n): s.with_floats(s.width + 1) for n, s in specs.items()}
 
 
 def append_known(c: Context, floats: Batch, masks: Batch) -> Context:
@@ -65,7 +70,7 @@ def append_known(c: Context, floats: Batch, masks: Batch) -> Context:
     floats column -> (B, T, C), masks column -> (B, T) bool. A column with nothing known is absent.
     """
     parts = {
-        f"known {n}": torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
+        known_name(n): torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
         for n, v in floats.items()
     }
     present = torch.stack([masks[n].any(1) for n in floats], dim=1)

@@ -39,6 +39,7 @@ class Family(nn.Module, ABC):
     uses_muon: ClassVar[bool] = True  # whether Muon trains the matrices of blocks
     needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
     rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
+    separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
 

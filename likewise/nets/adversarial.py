@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TypeVar
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
+from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.layers import ModuleList, norm, norm_channels, to_channels_last, zero_init
-from likewise.nets.stems.base import Stem
+from likewise.nets.stems.base import Stem, stem_axes, value_channels
 from likewise.nets.stems.patch import PatchStem
 from likewise.nets.transformer import Trunk
 
@@ -63,6 +64,15 @@ class Generator(nn.Module):
         self.latent_tokens = nn.Linear(latent_dim, sum(self.trunk.sizes) * width)
         self.latent_condition = nn.Linear(latent_dim, width)
         self.condition = nn.Parameter(torch.randn(len(specs), width))
+        tokens = tuple(Part(n, k * width) for n, k in zip(specs, self.trunk.sizes, strict=True))
+        channels = [
+            ([], [Part(0, outputs[n], "outputs" if s.sampled else "append")]) for n, s in specs.items()
+        ]
+        self.column_axes = {
+            **dict.fromkeys(("heads", "trunk.column", "condition"), by_column(specs)),
+            **dict.fromkeys(("latent_tokens.weight", "latent_tokens.bias"), Axis(0, tokens)),
+            **stem_axes("heads", [*self.heads], channels),
+        }
 
     def forward(self, z: Tensor, c: Context) -> Batch:
         """z (B, latent_dim) -> column -> (B, T, outputs[column]) float32."""
@@ -91,6 +101,7 @@ class Critic(nn.Module):
         super().__init__()
         self.names = list(specs)
         self.encoders = ModuleList(_column_encoder(spec, width) for spec in specs.values())
+        self.column_axes = {"encoders": by_column(specs)}
         self.layers = ModuleList(_Residual(width) for _ in range(depth))
         self.head = nn.Parameter(torch.randn(width))  # w
         self.context_encoder = ContextEncoder(sources, width) if sources else None
@@ -142,6 +153,10 @@ class _ImageEncoder(nn.Module):
         channels = [spec.width, *(max(MIN_CHANNELS, width >> i) for i in reversed(range(levels)))]
         self.downs = ModuleList(_he(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(channels))
         self.out = _he(nn.Linear(channels[-1] * math.prod(n >> levels for n in grid), width))
+        self.column_axes = {
+            "downs": by_column(range(levels, 0, -1)),
+            "downs.0.weight": Axis(1, (value_channels(spec, "inputs"),)),
+        }
         to_channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -178,6 +193,10 @@ class _ImageDecoder(Stem):
             assert up.bias is not None
             nn.init.zeros_(up.bias)
         to_channels_last(self)
+
+    def weight_axes(self, inputs: Sequence[Part], outputs: Sequence[Part]) -> dict[str, Axis]:
+        last, out = f"ups.{len(self.ups) - 1}", tuple(outputs)
+        return {f"{last}.weight": Axis(1, out), f"{last}.bias": Axis(0, out)}
 
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
         x = self.ups[0](norm(tokens).unflatten(1, self.grid).permute(0, 3, 1, 2))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
 from likewise.nets.attention import MASKED_SCORE
+from likewise.nets.column_weights import Axis, Columns, OptionalBuffers, by_column, classes_axis
 from likewise.nets.layers import ModuleList, norm
-from likewise.nets.stems.base import MAX_GRID, Stem
+from likewise.nets.stems.base import MAX_GRID, Stem, value_channels
 from likewise.nets.stems.conv import ConvStem
 from likewise.nets.stems.registry import make_stem
 
@@ -38,11 +39,15 @@ class EncodedContext:
     aligned: Batch = field(default_factory=dict)
 
 
-class ContextEncoder(nn.Module):
+class ContextEncoder(OptionalBuffers):
     """Encode the sources: a token for each id of a text or label, tokens of a stem for other columns.
 
-    An image is encoded by strided convolutions, down to at most `max_grid` x `max_grid` tokens.
+    An image is encoded by strided convolutions, down to at most `max_grid` x `max_grid` tokens. `left_out`, (D,),
+    is what sources of an earlier network that this one lacks add to the pooled vector: as if never given.
     """
+
+    left_out: Tensor
+    optional = ("left_out",)
 
     def __init__(self, sources: Mapping[str, Spec], width: int, *, max_grid: int = MAX_GRID) -> None:
         super().__init__()
@@ -55,19 +60,43 @@ class ContextEncoder(nn.Module):
         self.missing = nn.Parameter(torch.zeros(len(self.sources), width), requires_grad=some)
         modulated = any(isinstance(stem, ConvStem) for stem in self.embed)
         self.condition = nn.Parameter(torch.randn(len(self.sources), width), requires_grad=modulated)
+        self.register_buffer("left_out", torch.zeros(width), persistent=False)
+        self.column_axes = (
+            dict.fromkeys(("embed", "pool", "column", "missing", "condition"), by_column(self.sources))
+            | self._embedding_axes()
+        )
+
+    def _embedding_axes(self) -> dict[str, Axis]:
+        axes: dict[str, Axis] = {}
+        for i, (embed, spec) in enumerate(zip(self.embed, self.sources.values(), strict=True)):
+            if isinstance(embed, Stem):
+                weights = embed.weight_axes([value_channels(spec, "inputs")], [])
+                axes |= {f"embed.{i}.{name}": axis for name, axis in weights.items()}
+            elif spec.categorical:
+                axes[f"embed.{i}.weight"] = classes_axis(spec.classes)
+        return axes
+
+    def adopt(self, old: OptionalBuffers, columns: Columns) -> None:
+        assert isinstance(old, ContextEncoder)
+        kept = {columns.get(name, name) for name in self.sources}
+        dropped = [row for name, row in zip(old.sources, old.missing, strict=True) if name not in kept]
+        left_out = reduce(torch.add, dropped, old.left_out)
+        if bool(left_out.any()):
+            self.set_optional("left_out", left_out.detach().clone())
 
     def forward(self, c: Context) -> EncodedContext:
         """Encode the sources of a batch."""
         if not self.sources:
             empty = self.column.new_zeros(len(c.present), 0, self.width)
-            return EncodedContext(empty, empty[..., 0], empty.new_zeros(len(c.present), self.width))
+            return EncodedContext(empty, empty[..., 0], self.left_out.expand(len(c.present), -1))
         parts = [
             self._encode_source(i, spec, c.values[name], c.present[:, i, None])
             for i, (name, spec) in enumerate(self.sources.items())
         ]
         tokens, valid = (torch.cat([part[k] for part in parts], dim=1) for k in (0, 1))
         bias = torch.zeros_like(valid, dtype=self.column.dtype).masked_fill(~valid, MASKED_SCORE)
-        return EncodedContext(tokens, bias, reduce(torch.add, [pooled for _, _, pooled in parts]))
+        pooled = reduce(torch.add, [pooled for _, _, pooled in parts]) + self.left_out
+        return EncodedContext(tokens, bias, pooled)
 
     def _encode_source(
         self, i: int, spec: Spec, value: Tensor, present: Tensor

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.core.batch import Batch
 from likewise.core.rng import seed_of
 from likewise.core.spec import Spec
+from likewise.nets.column_weights import Columns, OptionalBuffers
 
 CODE_DIM = 32  # floats of the code of a categorical token, at most
 
 
-class ContinuousCodes(nn.Module):
+class ContinuousCodes(OptionalBuffers):
     """Columns of ids and floats <-> columns of floats only.
 
     For a categorical token a network predicts K logits, of which `mean` computes the expected code (Dieleman et
@@ -36,6 +37,15 @@ class ContinuousCodes(nn.Module):
         for name in self.categorical:
             codes = fixed_codes(targets[name].classes, self.specs[name].width, name)
             self.register_buffer(f"code_{name}", codes, persistent=False)
+        self.optional = tuple(f"code_{name}" for name in self.categorical)
+
+    def adopt(self, old: OptionalBuffers, columns: Columns) -> None:
+        """Classes that both have keep their codes, and further ones get others of the same norm."""
+        assert isinstance(old, ContinuousCodes)
+        for name in self.categorical:
+            before = columns.get(name, name)
+            if before in old.categorical and not torch.equal(self.codes(name), old.codes(before)):
+                self.set_optional(f"code_{name}", extended_codes(old.codes(before), self.codes(name)))
 
     def codes(self, name: str) -> Tensor:
         """The codes of the classes of a categorical column, (K, d)."""
@@ -68,3 +78,17 @@ def fixed_codes(classes: int, floats: int, name: str) -> Tensor:
     if classes <= floats:
         return torch.linalg.qr(codes)[0] * math.sqrt(floats)
     return F.normalize(codes, dim=1) * math.sqrt(floats)
+
+
+def extended_codes(old: Tensor, fresh: Tensor) -> Tensor:
+    """Codes (K', d') of K' classes, of which the first are those of `old` (K, d).
+
+    The others have the same norm; they are orthogonal to these and to each other where that is possible, else
+    those of `fresh` (K', d').
+    """
+    (k, d), (classes, floats) = old.shape, fresh.shape
+    new = F.normalize(fresh, dim=1)
+    new[:k] = F.pad(F.normalize(old, dim=1), (0, floats - d))[:classes]
+    if classes <= floats:
+        new[k:] = torch.eye(floats)[d : d + classes - k].to(new)
+    return new * old.norm(dim=1).mean()

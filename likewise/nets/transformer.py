@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
 from likewise.nets.attention import Block, default_heads, identity_rotation, rotary_grid
+from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
 from likewise.nets.layers import ModuleList, zero_init
-from likewise.nets.stems.base import MAX_GRID
+from likewise.nets.stems.base import MAX_GRID, stem_axes, value_channels
 from likewise.nets.stems.registry import make_stem
 
 FEATURES = 256  # Fourier features of a time
@@ -100,6 +101,15 @@ class DenoisingTransformer(nn.Module):
             for _ in range(extra_conditions)
         )
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
+        channels = [self._channels(n, outputs[n]) for n in inputs]
+        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
+
+    def _channels(self, name: str, outputs: int) -> tuple[list[Part], list[Part]]:
+        """The channels of a target's stem, in and out: its floats, its mask, the sources beside it."""
+        picture, floats = self.inputs[name].sampled, self.inputs[name].width
+        sources = [Part(n, s.width + 1) for n, s in self.aligned[name].items()]
+        value = Part(0, floats, "inputs" if picture else "append")
+        return [value, Part(1), *sources], [Part(0, outputs, "outputs" if picture else "append")]
 
     def encode_sources(self, c: Context) -> EncodedContext:
         """Encode the sources once, for every t."""
@@ -153,6 +163,8 @@ class Encoder(nn.Module):
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
+        channels = [([value_channels(s, "inputs")], []) for s in inputs.values()]
+        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
 
     def forward(self, x: Batch, context: EncodedContext | None = None) -> Tensor:
         """Column -> (B, T, C) floats, to (B, n, D)."""
@@ -191,6 +203,9 @@ class Decoder(nn.Module):
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
+        out = [Part(0, outputs[n], "outputs" if s.sampled else "append") for n, s in inputs.items()]
+        channels = [([], [part]) for part in out]
+        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
 
     def forward(self, h: Tensor, context: EncodedContext | None = None) -> Batch:
         """(B, n, D) -> column -> (B, T, outputs[column]) float32."""
@@ -216,6 +231,11 @@ def resample(x: Tensor, grid: tuple[int, ...], new_grid: tuple[int, ...]) -> Ten
     antialias = axes == 2  # PyTorch has it for two axes only
     y = F.interpolate(channels_first, size=new_grid, mode=mode, antialias=antialias)
     return y.movedim(1, -1).flatten(1, axes)
+
+
+def _target_axes(names: Sequence[str]) -> dict[str, Axis]:
+    """The axes of what networks over several grids have for each of them."""
+    return dict.fromkeys(("stems", "trunk.column", "condition"), by_column(names))
 
 
 def _aligned_sources(target: Spec, sources: Mapping[str, Spec]) -> dict[str, Spec]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from likewise.core.spec import Spec
 from likewise.nets.attention import identity_rotation
+from likewise.nets.column_weights import Axis, Part
 from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap
 from likewise.nets.layers import zero_init
 
@@ -104,6 +105,7 @@ class GPT2(CompatBackbone):
             tie_embeddings=tie_embeddings is None or tie_embeddings,
         )
         self.position_embedding = nn.Parameter(STD * torch.randn(spec.tokens, width))
+        self.column_axes = {"position_embedding": Axis(0, (Part(0, spec.tokens, "append"),))}
 
     def rotation(self, positions: Tensor) -> Tensor:
         return identity_rotation(len(positions), self.head_dim, positions.device)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor, nn
+
+from likewise.core.spec import Spec
+from likewise.nets.column_weights import Axis, Part, Resize
 
 MAX_GRID = 8  # tokens along a side of an image, at most, by default
 MAX_TOKENS = 256  # tokens of any other column, at most
@@ -25,3 +30,23 @@ class Stem(nn.Module):
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
         """Tokens (B, n, D) and skips -> (B, T, C_out)."""
         raise NotImplementedError
+
+    def weight_axes(self, inputs: Sequence[Part], outputs: Sequence[Part]) -> Mapping[str, Axis]:
+        """The axes of C_in and of C_out, by the names of the weights that have them."""
+        return {}
+
+
+def stem_axes(
+    path: str, stems: Sequence[Stem], channels: Sequence[tuple[Sequence[Part], Sequence[Part]]]
+) -> dict[str, Axis]:
+    """The axes of weights of several stems in the list `path`, by the parts of their channels in and out."""
+    return {
+        f"{path}.{i}.{name}": axis
+        for i, (stem, (inputs, outputs)) in enumerate(zip(stems, channels, strict=True))
+        for name, axis in stem.weight_axes(inputs, outputs).items()
+    }
+
+
+def value_channels(spec: Spec, resize: Resize) -> Part:
+    """The channels of a column's own floats: of a picture `resize`, else of one number of floats only."""
+    return Part(0, spec.width, resize if spec.sampled else "fixed")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import Spec
+from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.layers import (
     ModuleList,
     float32_parameters,
@@ -75,7 +77,15 @@ class ConvStem(Stem):
             )
             self.decoders = ModuleList(ConvBlock(c, width) for c in fine)
             self.conv_out = zero_init(nn.Conv2d(channels[0], c_out, 3, padding=1))
+        from_coarse = by_column(
+            range(levels, 0, -1)
+        )  # a finer image has further levels outside of the others
+        self.column_axes = dict.fromkeys(("encoders", "downs", "ups", "joins", "decoders"), from_coarse)
         to_channels_last(self)
+
+    def weight_axes(self, inputs: Sequence[Part], outputs: Sequence[Part]) -> dict[str, Axis]:
+        out = Axis(0, tuple(outputs))
+        return {"conv_in.weight": Axis(1, tuple(inputs)), "conv_out.weight": out, "conv_out.bias": out}
 
     def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = x.unflatten(1, self.fine).permute(0, 3, 1, 2)  # channels-last in memory

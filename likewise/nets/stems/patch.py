@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.spec import IMAGE, Spec
+from likewise.nets.column_weights import Axis, Part
 from likewise.nets.layers import float32_parameters, norm, zero_init
 from likewise.nets.stems.base import MAX_GRID, MAX_TOKENS, Stem
 
@@ -32,6 +35,19 @@ class PatchStem(Stem):
             self.proj_in = nn.Linear(c_in * volume, width)
         if c_out is not None:
             self.proj_out = zero_init(nn.Linear(width, c_out * volume))
+
+    def weight_axes(self, inputs: Sequence[Part], outputs: Sequence[Part]) -> dict[str, Axis]:
+        out = Axis(0, self._in_patch(outputs))
+        return {
+            "proj_in.weight": Axis(1, self._in_patch(inputs)),
+            "proj_out.weight": out,
+            "proj_out.bias": out,
+        }
+
+    def _in_patch(self, channels: Sequence[Part]) -> tuple[Part, ...]:
+        """The channels of every token of a patch."""
+        tokens = range(math.prod(self.patch))
+        return tuple(replace(c, label=(self.patch, token, c.label)) for token in tokens for c in channels)
 
     def encode(self, x: Tensor, e: Tensor) -> tuple[Tensor, list[Tensor]]:
         axes = len(self.fine)
