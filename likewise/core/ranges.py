@@ -33,6 +33,12 @@ Dimensions = Annotated[int, Interval(ge=1, le=8192)]  # of a latent vector or an
 CodebookSize = Annotated[int, Interval(ge=2, le=2**20)]
 Components = Annotated[int, Interval(ge=1, le=10_000)]  # of a mixture
 MinStd = Annotated[float, Interval(gt=0, le=1)]
+NumCodebooks = Annotated[int, Interval(ge=1, le=64)]
+HashTableSize = Annotated[int, Interval(ge=0, le=2**24)]  # rows of a table of hashed n-grams; 0: none
+Heads = Annotated[int, Interval(ge=1, le=1024)]
+MLPWidth = Annotated[int, Interval(ge=1, le=65_536)]
+RopeTheta = Annotated[float, Interval(gt=1, le=MANY)]
+Epsilon = Annotated[float, Interval(gt=0, le=1)]
 
 # ---- training
 Minutes = Annotated[float, Interval(gt=0, le=1e6)]
@@ -47,6 +53,7 @@ GuidanceScale = Annotated[float, Interval(ge=0, le=100)]
 Temperature = Annotated[float, Interval(ge=0, le=100)]
 Shift = Annotated[float, Interval(gt=0, le=100)]
 LogitPenalty = Annotated[float, Interval(ge=-100, le=100)]
+NoiseLevel = Annotated[float, Interval(gt=0, lt=1)]
 Draws = Annotated[int, Interval(ge=1, le=10_000)]  # samples that are averaged, or of which one is chosen
 Strength = PositiveShare
 

@@ -29,6 +29,20 @@ from likewise.core.known import (
     sample_masks,
     where_known,
 )
+from likewise.core.options import validate_fields
+from likewise.core.ranges import (
+    CodebookSize,
+    Depth,
+    Dimensions,
+    LogitMean,
+    LogitStd,
+    MaxGrid,
+    NumCodebooks,
+    SamplingSteps,
+    Share,
+    Shift,
+    Width,
+)
 from likewise.core.rng import Rng
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
@@ -47,13 +61,16 @@ T_MIN = 0.1  # of (2): a decoder that is trained with noise is insensitive to sm
 class CodecOptions:
     """Options of the codec, as in `Codec`."""
 
-    codec_depth: int = 1
+    codec_depth: Depth = 1
     stem: Literal["conv", "patch"] = "conv"
     bottleneck: Literal["continuous", "fsq", "vq", "rvq"] = "continuous"
-    max_grid: int = 4
-    code_dim: int = 8
-    codebook_size: int = 1000
-    num_codebooks: int = 4
+    max_grid: MaxGrid = 4
+    code_dim: Dimensions = 8
+    codebook_size: CodebookSize = 1000
+    num_codebooks: NumCodebooks = 4
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 CODEC = CodecOptions()
@@ -70,13 +87,13 @@ class Autoencoder(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 128,
-        depth: int = 4,
+        width: Width = 128,
+        depth: Depth = 4,
         codec: CodecOptions = CODEC,
-        freeze_codes_at: float = 0.5,
-        t_mean: float = 1.0,
-        t_std: float = 1.0,
-        infill: float | None = None,
+        freeze_codes_at: Share = 0.5,
+        t_mean: LogitMean = 1.0,
+        t_std: LogitStd = 1.0,
+        infill: Share | None = None,
     ) -> None:
         """Build codec and prior.
 
@@ -178,11 +195,11 @@ class Autoencoder(Family):
         known: KnownParts | None,
         rng: Rng,
         controls: DenoisingControls = CONTROLS,
-        steps: int = 10,
+        steps: SamplingSteps = 10,
         sampler: Literal["euler", "heun", "ab2", "dpmpp_2m", "stochastic"] = "ab2",
         cfg: Guidance = GUIDANCE,
-        shift: float = 1.0,
-        eta: float = 1.0,
+        shift: Shift = 1.0,
+        eta: Share = 1.0,
         noise: bool = False,
     ) -> Batch:
         """Sample by (3), with `steps` steps of the flow.
@@ -196,6 +213,7 @@ class Autoencoder(Family):
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         value, known_codes = self.prior.pack_known(None, len(rng))  # known parts are sources, not codes
+        of_codes = self._controls_of_codes(controls, values, masks)
         v = self.prior.sample(
             self._append_known(values, masks, c),
             rng,
@@ -205,10 +223,14 @@ class Autoencoder(Family):
             sampler=sampler,
             cfg=cfg,
             eta=eta,
-            controls=self._controls_of_codes(controls, values, masks),
+            controls=of_codes,
         )["z"]
         params = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
-        x = self.codec.likelihood.sample(params, rng, noise)
+        if controls.init is None or of_codes.init is None:
+            x = self.codec.likelihood.sample(params, rng, noise)
+        else:
+            start = controls.init.values, self.codec.decode_params(of_codes.init.values["z"])
+            x = self.codec.likelihood.vary(params, start, controls.init.noise, rng, noise)
         return {n: where_known(x[n], values[n], masks[n]) for n in self.targets}
 
     def _controls_of_codes(

@@ -31,6 +31,7 @@ from likewise.core.known import (
     sample_masks,
     where_known,
 )
+from likewise.core.ranges import Depth, Share, TextLength, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
@@ -43,6 +44,7 @@ from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentin
 from likewise.generation.sequence.likelihood import SequenceLikelihood, valid_mask
 from likewise.generation.sequence.options import CodeOptions, CompatOptions, MixtureOptions, TextOptions
 from likewise.nets.causal import CausalBackbone, CausalTransformer
+from likewise.nets.column_weights import Axis, Part, by_column, classes_axis
 from likewise.nets.compat.base import CompatBackbone
 from likewise.nets.compat.registry import build, why_unsupported
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
@@ -74,11 +76,11 @@ class Autoregressive(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int | None = None,
-        depth: int = 4,
+        width: Width | None = None,
+        depth: Depth = 4,
         mixture: MixtureOptions = MIXTURE,
         codes: CodeOptions = CODES,
-        infill: float | None = None,
+        infill: Share | None = None,
         text: TextOptions = TEXT,
         backbone: CompatOptions = COMPAT,
     ) -> None:
@@ -177,6 +179,24 @@ class Autoregressive(Family):
         )
         ngrams = text.hashed_ngrams
         self.hashed_ngrams = HashedNGrams(ngrams, width) if ngrams else None
+        self.column_axes = self._column_axes(len(embedded))
+
+    def _column_axes(self, embedded: int) -> dict[str, Axis]:
+        """The axes of weights whose parts belong to columns, the first `embedded` of which have embeddings."""
+        names = list(self.tokens)
+        positions = tuple(Part(n, s.tokens, "append", s.grid) for n, s in self.tokens.items())
+        axes = {
+            "codecs": by_column(self.coded_targets),
+            "embeddings": by_column(names[:embedded]),
+            "heads": by_column(names),
+        }
+        if not self.is_compat:
+            axes["causal.position_embedding"] = Axis(0, positions)
+        for i, spec in enumerate(self.tokens.values()):
+            if spec.categorical:
+                weights = (f"embeddings.{i}.weight", f"heads.{i}.out.weight", f"heads.{i}.out.bias")
+                axes |= dict.fromkeys(weights, classes_axis(spec.classes))
+        return axes
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.named_parameters() if n.startswith("codecs.") == (phase == "codec")]
@@ -275,7 +295,7 @@ class Autoregressive(Family):
         negative: Context | None = None,
         controls: TextControls = CONTROLS,
         params: SamplingParams = PARAMS,
-        tokens: int | None = None,
+        tokens: TextLength | None = None,
     ) -> Batch:
         """Sample (1) token by token.
 
@@ -289,7 +309,7 @@ class Autoregressive(Family):
         tokens     of a text, at most; a document may be longer than a window (default: a window)
 
         The controls are those of TextControls. Raises ValueError for a negative where nothing is guided, a
-        suffix without `fim`, known parts of a document, and an option out of its range.
+        suffix without `fim`, known parts of a document.
         """
         self._check_controls(known, negative, controls, params, tokens)
         rows, device = len(rng), c.present.device
@@ -360,8 +380,6 @@ class Autoregressive(Family):
                 "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
                 "likewise train --from RUN --fim 0.5 --out ANOTHER"
             )
-        if tokens is not None and tokens < 1:
-            raise ValueError(f"tokens must be at least 1, not {tokens}")
 
     def _sentinels(self) -> Tensor:
         embedding = self.embeddings[0]

@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.errors import did_you_mean
+from likewise.core.ranges import Depth, Dimensions, MaxGrid, Width
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.families.base import Family
+from likewise.nets.column_weights import by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.layers import norm
 from likewise.nets.transformer import Encoder, Trunk
@@ -46,11 +48,11 @@ class Contrastive(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 128,
-        depth: int = 2,
+        width: Width = 128,
+        depth: Depth = 2,
         stem: Literal["conv", "patch"] = "conv",
-        max_grid: int = 8,
-        embed_dim: int = 64,
+        max_grid: MaxGrid = 8,
+        embed_dim: Dimensions = 64,
         objective: Literal["infonce", "siglip"] = "infonce",
     ) -> None:
         """An encoder for each column. Raises ValueError for fewer than two targets, and for sources.
@@ -81,6 +83,8 @@ class Contrastive(Family):
         scale, bias = INIT[objective]
         self.log_scale = nn.Parameter(torch.full((len(self.pairs),), math.log(scale)))
         self.bias = nn.Parameter(torch.full((len(self.pairs),), bias), requires_grad=objective == "siglip")
+        pairs = by_column(map(frozenset, self.pairs))
+        self.column_axes = {"towers": by_column(targets), "log_scale": pairs, "bias": pairs}
 
     def embed(self, name: str, x: Tensor) -> Tensor:
         """Encoded values of a column, (B, T, C) or (B, T) -> unit vectors (B, floats) float32, by (1).

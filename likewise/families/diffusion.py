@@ -20,6 +20,7 @@ from torch import Tensor
 
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.ranges import Depth, Draws, NoiseLevel, SamplingSteps, Share, ShareBelowOne, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
@@ -49,14 +50,14 @@ class Diffusion(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 192,
-        depth: int = 6,
+        width: Width = 192,
+        depth: Depth = 6,
         stem: Literal["conv", "patch"] = "conv",
         schedule: Literal["cosine", "linear", "even"] = "cosine",
         predict: Literal["v", "noise", "x"] = "v",
         weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
-        infill: float | None = None,
-        source_noise: float = 0.0,
+        infill: Share | None = None,
+        source_noise: ShareBelowOne = 0.0,
     ) -> None:
         """Build the network.
 
@@ -108,11 +109,11 @@ class Diffusion(Family):
         known: KnownParts | None,
         rng: Rng,
         controls: DenoisingControls = CONTROLS,
-        steps: int = 20,
+        steps: SamplingSteps = 20,
         sampler: Literal["stochastic", "euler", "heun", "ab2", "dpmpp_2m"] = "stochastic",
-        eta: float = 1.0,
+        eta: Share = 1.0,
         cfg: Guidance = GUIDANCE,
-        source_noise: float = 0.0,
+        source_noise: ShareBelowOne = 0.0,
     ) -> Batch:
         """Sample along the schedule in `steps` steps.
 
@@ -139,9 +140,7 @@ class Diffusion(Family):
         )
 
     def grid(self, steps: int) -> list[float]:
-        """Times from noise to 0, even in u. Raises ValueError for less than one step."""
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, not {steps}")
+        """Times from noise to 0, even in u."""
         u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
         return [*scheduled(self.schedule, u).tolist(), 0.0]
 
@@ -152,9 +151,9 @@ class Diffusion(Family):
         *,
         rng: Rng,
         method: Literal["auto", "ode", "bound"] = "auto",
-        steps: int | None = None,
-        draws: int = 64,
-        floor: float | None = None,
+        steps: SamplingSteps | None = None,
+        draws: Draws = 64,
+        floor: NoiseLevel | None = None,
     ) -> Score:
         """The density of numbers: the bound (4), or that of the ODE with the same marginals (density.py).
 

@@ -20,6 +20,20 @@ from torch import Tensor
 
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.options import validate_fields
+from likewise.core.ranges import (
+    Depth,
+    Draws,
+    LogitMean,
+    LogitStd,
+    NoiseLevel,
+    NonNegativeInt,
+    SamplingSteps,
+    Share,
+    ShareBelowOne,
+    Shift,
+    Width,
+)
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
@@ -47,8 +61,11 @@ GUIDANCE, CONTROLS = Guidance(2.0), DenoisingControls()
 class LogitNormal:
     """The time density (1)."""
 
-    t_mean: float | None = None
-    t_std: float | None = None
+    t_mean: LogitMean | None = None
+    t_std: LogitStd | None = None
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 LOGIT_NORMAL = LogitNormal()
@@ -63,13 +80,13 @@ class Flow(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 192,
-        depth: int = 6,
+        width: Width = 192,
+        depth: Depth = 6,
         stem: Literal["conv", "patch"] = "conv",
         times: LogitNormal = LOGIT_NORMAL,
         predict: Literal["auto", "x", "v"] = "auto",
-        infill: float | None = None,
-        source_noise: float = 0.0,
+        infill: Share | None = None,
+        source_noise: ShareBelowOne = 0.0,
         few_step: bool = False,
     ) -> None:
         """Build the network.
@@ -128,12 +145,12 @@ class Flow(Family):
         known: KnownParts | None,
         rng: Rng,
         controls: DenoisingControls = CONTROLS,
-        steps: int = 8,
+        steps: SamplingSteps = 8,
         sampler: Literal["auto", "euler", "heun", "ab2", "dpmpp_2m", "stochastic", "jump"] = "auto",
         cfg: Guidance = GUIDANCE,
-        shift: float = 1.0,
-        eta: float = 1.0,
-        source_noise: float = 0.0,
+        shift: Shift = 1.0,
+        eta: Share = 1.0,
+        source_noise: ShareBelowOne = 0.0,
     ) -> Batch:
         """Solve (3) in `steps` steps.
 
@@ -180,11 +197,11 @@ class Flow(Family):
         *,
         rng: Rng,
         method: Literal["auto", "ode", "bound"] = "auto",
-        draws: int = 64,
-        floor: float | None = None,
-        steps: int = 96,
-        probes: int = 1,
-        exact: int = 64,
+        draws: Draws = 64,
+        floor: NoiseLevel | None = None,
+        steps: SamplingSteps = 96,
+        probes: Draws = 1,
+        exact: NonNegativeInt = 64,
     ) -> Score:
         """The density of numbers: by (4), or the variational bound of the same x^_0 (Kingma et al., 2021).
 

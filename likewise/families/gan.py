@@ -36,6 +36,7 @@ from likewise.core.known import (
     sample_masks,
     where_known,
 )
+from likewise.core.ranges import Depth, Dimensions, NonNegativeFloat, PositiveShare, Share, Temperature, Width
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.families.base import Family
@@ -58,14 +59,14 @@ class GAN(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 128,
-        depth: int = 2,
-        latent_dim: int = 64,
+        width: Width = 128,
+        depth: Depth = 2,
+        latent_dim: Dimensions = 64,
         loss: Loss = "relativistic",
-        penalty: float = 1.0,
-        penalty_fraction: float = 0.25,
-        augment: float = 0.0,
-        infill: float | None = None,
+        penalty: NonNegativeFloat = 1.0,
+        penalty_fraction: PositiveShare = 0.25,
+        augment: Share = 0.0,
+        infill: Share | None = None,
     ) -> None:
         """Build both networks.
 
@@ -76,12 +77,8 @@ class GAN(Family):
         penalty_fraction  share of the rows on which the gradient penalty is computed, weighted by its inverse
         augment  probability that an image is moved, brightened or cut into before the critic
         infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
-
-        Raises ValueError if `penalty_fraction` is not in (0, 1].
         """
         super().__init__(targets, sources)
-        if not 0 < penalty_fraction <= 1:
-            raise ValueError(f"penalty_fraction is a share of rows, in (0, 1], not {penalty_fraction}")
         self.loss_name, self.latent_dim, self.augment = loss, latent_dim, augment
         self.penalty, self.penalty_fraction = penalty, penalty_fraction
         self.column_codes = ContinuousCodes(targets)
@@ -174,7 +171,9 @@ class GAN(Family):
         return {n: torch.cat([part[n] for part in out])[back] for n in out[0]}
 
     @torch.no_grad()
-    def sample(self, c: Context, *, known: KnownParts | None, rng: Rng, truncation: float = 1.0) -> Batch:
+    def sample(
+        self, c: Context, *, known: KnownParts | None, rng: Rng, truncation: Temperature = 1.0
+    ) -> Batch:
         """G(z, c) of one z a row.
 
         truncation  factor of z: below 1 trades diversity for fidelity

@@ -26,12 +26,14 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, Layout
 from likewise.core.known import KnownParts
+from likewise.core.ranges import Components, Dimensions, MinStd, NonNegativeFloat, PositiveFloat, Temperature
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.generation.mixtures.em import EMFit, Rows
 from likewise.generation.mixtures.gaussians import Components, eye, marginal
+from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.continuous import CODE_DIM, fixed_codes
 
 FEW = 32  # numbers a row up to which covariances are full and held-out rows decide the number of components
@@ -47,19 +49,20 @@ class Mixture(Family):
 
     needs_float32: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False
+    separable: ClassVar[bool] = False
 
     def __init__(
         self,
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        components: int = 100,
+        components: Components = 100,
         covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto",
-        rank: int = 8,
+        rank: Dimensions = 8,
         method: Literal["em", "gradient"] = "em",
-        min_std: float = 0.01,
-        shrinkage: float | None = None,
-        pseudocount: float = 0.01,
+        min_std: MinStd = 0.01,
+        shrinkage: NonNegativeFloat | None = None,
+        pseudocount: PositiveFloat = 0.01,
     ) -> None:
         """Allocate the components.
 
@@ -72,14 +75,6 @@ class Mixture(Family):
         pseudocount  rows with the overall class frequencies in those of each component
         """
         super().__init__(targets, sources)
-        for name, value in (
-            ("components", components),
-            ("rank", rank),
-            ("min_std", min_std),
-            ("pseudocount", pseudocount),
-        ):
-            if value <= 0:
-                raise ValueError(f"{name} must be above 0, not {value}")
         self.columns = self.targets | self.sources
         self.numbers = Layout({n: s for n, s in self.columns.items() if not s.categorical})
         self.classes = {n: s for n, s in self.columns.items() if s.categorical}
@@ -105,6 +100,12 @@ class Mixture(Family):
         self.centre = nn.Parameter(torch.zeros(numbers), requires_grad=False)
         self.log_scale = nn.Parameter(torch.zeros(numbers), requires_grad=False)
         self.log_min_std = nn.Parameter(torch.full((numbers,), math.log(min_std)), requires_grad=False)
+        floats = tuple(Part(n, k) for n, k in zip(self.numbers.specs, self.numbers.sizes, strict=True))
+        self.column_axes = {
+            "class_logits": by_column(self.classes),
+            **dict.fromkeys(("mean", "loadings", "log_std"), Axis(1, floats)),
+            **dict.fromkeys(("centre", "log_scale", "log_min_std"), Axis(0, floats)),
+        }
 
     # ---- the density
 
@@ -181,7 +182,13 @@ class Mixture(Family):
 
     @torch.no_grad()
     def sample(
-        self, c: Context, *, known: KnownParts | None, rng: Rng, temperature: float = 1.0, noise: bool = True
+        self,
+        c: Context,
+        *,
+        known: KnownParts | None,
+        rng: Rng,
+        temperature: Temperature = 1.0,
+        noise: bool = True,
     ) -> Batch:
         """Sample by (4): exact, whatever is known.
 

@@ -25,6 +25,18 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, take
 from likewise.core.known import KnownParts, blank_values, fill_unknown, no_masks, sample_masks, where_known
+from likewise.core.options import validate_fields
+from likewise.core.ranges import (
+    Components,
+    Depth,
+    Dimensions,
+    Draws,
+    MaxGrid,
+    NonNegativeFloat,
+    Share,
+    Temperature,
+    Width,
+)
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
@@ -33,6 +45,7 @@ from likewise.families.base import Family, require_single_target
 from likewise.generation.controls import Init
 from likewise.generation.latents.decoder_likelihood import DecoderLikelihood
 from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
+from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
 from likewise.nets.continuous import ContinuousCodes
 from likewise.nets.layers import norm
@@ -46,18 +59,24 @@ CHUNK = 768  # rows decoded at a time by (3) and (4)
 class LatentOptions:
     """The latent vector z and its prior."""
 
-    latent_dim: int = 16
+    latent_dim: Dimensions = 16
     prior: Literal["standard", "learned", "mixture", "vamp"] = "learned"
-    components: int = 50
+    components: Components = 50
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True)
 class KLOptions:
     """The KL term of the training loss."""
 
-    beta: float = 1.0
-    free_bits: float = 0.0
-    kl_warmup: float = 0.3
+    beta: NonNegativeFloat = 1.0
+    free_bits: NonNegativeFloat = 0.0
+    kl_warmup: Share = 0.3
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 LATENT, KL = LatentOptions(), KLOptions()
@@ -72,14 +91,14 @@ class VAE(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        width: int = 128,
-        depth: int = 1,
+        width: Width = 128,
+        depth: Depth = 1,
         stem: Literal["conv", "patch"] = "patch",
-        max_grid: int = 4,
+        max_grid: MaxGrid = 4,
         latent: LatentOptions = LATENT,
         decoder: Literal["gaussian", "bernoulli"] = "gaussian",
         kl: KLOptions = KL,
-        infill: float | None = None,
+        infill: Share | None = None,
     ) -> None:
         """Build encoder, prior and decoder.
 
@@ -126,6 +145,14 @@ class VAE(Family):
             stem=stem,
             max_grid=max_grid,
         )
+        codes = tuple(Part(n, k * width) for n, k in zip(targets, self.encoder.trunk.sizes, strict=True))
+        self.column_axes = {
+            "pseudo_inputs": by_column(targets),
+            "posterior_head.weight": Axis(1, codes),
+            "partial_posterior_head.weight": Axis(1, codes),
+            "latent_proj.weight": Axis(0, codes),
+            "latent_proj.bias": Axis(0, codes),
+        }
 
     # ---- encoder, decoder and prior
 
@@ -242,14 +269,15 @@ class VAE(Family):
         known: KnownParts | None,
         rng: Rng,
         init: Init | None = None,
-        temperature: float = 0.8,
+        temperature: Temperature = 0.8,
         noise: bool = False,
-        candidates: int = 16,
+        candidates: Draws = 16,
     ) -> Batch:
         """z ~ p(z | c), or (4) where parts are known, then x ~ p(x | z, c).
 
         With an init x_0 of strength s, and m the mean of p(z | c), z becomes
-        m + sqrt(1 - s^2) (mu(x_0, c) - m) + s (z - m).                                                 (5)
+        m + sqrt(1 - s^2) (mu(x_0, c) - m) + s (z - m),                                                 (5)
+        and the residual of the decoder at mu(x_0, c) is kept, as in `DecoderLikelihood.vary`.
 
         temperature  factor of the deviation of z: below 1 trades diversity for fidelity
         noise       whether columns of several tokens, such as images, are sampled too; else they are means
@@ -261,18 +289,22 @@ class VAE(Family):
             values, masks = fill_unknown(self.targets, known, len(rng), z.device)
             some = torch.stack([m.any(1) for m in masks.values()]).any(0)
             z = torch.where(some[:, None], self._resampled(values, masks, c, context, rng, candidates), z)
-        if init is not None:
-            z = self._varied(init, z, c, context)
-        x = self.likelihood.sample(self._decode(z, context), rng, noise)
+        if init is None:
+            x = self.likelihood.sample(self._decode(z, context), rng, noise)
+        else:
+            code = self.encode(init.values, c)[0]
+            start, s = (init.values, self._decode(code, context)), init.strength
+            out = self._decode(self._varied(code, s, z, c, context), context)
+            x = self.likelihood.vary(out, start, s / math.sqrt(1 - s**2) if s < 1 else math.inf, rng, noise)
         if known:
             x = {n: where_known(v, values[n], masks[n]) for n, v in x.items()}
         return x
 
-    def _varied(self, init: Init, z: Tensor, c: Context, context: EncodedContext) -> Tensor:
+    def _varied(self, code: Tensor, s: float, z: Tensor, c: Context, context: EncodedContext) -> Tensor:
         """(5), (B, latent)."""
-        p, s = self._p(c, context), init.strength
+        p = self._p(c, context)
         mean = (p.log_weight.softmax(1)[..., None] * p.mean).sum(1)
-        return mean + math.sqrt(1 - s**2) * (self.encode(init.values, c)[0] - mean) + s * (z - mean)
+        return mean + math.sqrt(1 - s**2) * (code - mean) + s * (z - mean)
 
     def _resampled(
         self, x: Batch, masks: Batch, c: Context, context: EncodedContext, rng: Rng, candidates: int
@@ -286,7 +318,7 @@ class VAE(Family):
     # ---- scoring
 
     def log_prob(
-        self, x: Batch, c: Context, *, rng: Rng, samples: int = 64, observed: Batch | None = None
+        self, x: Batch, c: Context, *, rng: Rng, samples: Draws = 64, observed: Batch | None = None
     ) -> Score:
         """(3): a bound from `samples` of z; 1 is the ELBO.
 

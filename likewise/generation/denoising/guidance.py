@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from likewise.core.options import validate_fields
+from likewise.core.ranges import GuidanceScale, Share
 from likewise.generation.denoising.samplers import Denoise
 
 
@@ -19,10 +21,18 @@ class Guidance:
     zero_star      whether the prediction without sources is scaled first, as in `classifier_free_guidance`
     """
 
-    guidance: float
-    guidance_from: float = 0.0
-    guidance_to: float = 0.9
+    guidance: GuidanceScale
+    guidance_from: Share = 0.0
+    guidance_to: Share = 0.9
     zero_star: bool = True
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
+        if self.guidance_from > self.guidance_to:
+            raise ValueError(
+                f"guidance_from={self.guidance_from:g} is above guidance_to={self.guidance_to:g}, so no "
+                "noise level is guided; exchange them, or give guidance 1 for none"
+            )
 
 
 def classifier_free_guidance(

@@ -8,7 +8,6 @@ x occurred, a presence, b frequency.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +18,8 @@ from torch import Tensor
 from likewise.core.batch import Batch
 from likewise.core.categorical import sample_categorical
 from likewise.core.known import where_known
+from likewise.core.options import validate_fields
+from likewise.core.ranges import GuidanceScale, LogitPenalty, PositiveShare, Share, Temperature
 from likewise.core.rng import Rng
 from likewise.generation.sequence.constraints import TokenConstraint
 from likewise.generation.sequence.fim import SENTINELS, from_psm, psm_prompt
@@ -38,24 +39,15 @@ class SamplingParams:
     The fields are sampling options of Autoregressive. Raises ValueError for one out of its range.
     """
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    guidance: float | None = None
-    presence: float = 0.0
-    frequency: float = 0.0
+    temperature: Temperature = 1.0
+    top_p: PositiveShare = 1.0
+    min_p: Share = 0.0
+    guidance: GuidanceScale | None = None
+    presence: LogitPenalty = 0.0
+    frequency: LogitPenalty = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, valid in (
-            ("temperature", self.temperature, 0 <= self.temperature < math.inf),
-            ("top_p", self.top_p, 0 < self.top_p <= 1),
-            ("min_p", self.min_p, 0 <= self.min_p <= 1),
-        ):
-            if not valid:
-                raise ValueError(
-                    f"{name}={value:g}: temperature is 0 or more, top_p is above 0 and at most "
-                    "1, min_p is from 0 to 1"
-                )
+        validate_fields(self)
 
     def sample_floats(self, head: MixtureHead, h: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """A token of floats for each row, (B, C), by u (B,) uniform and noise (B, C) normal."""

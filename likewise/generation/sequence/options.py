@@ -5,6 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from likewise.core.options import validate_fields
+from likewise.core.ranges import (
+    CodebookSize,
+    Components,
+    Epsilon,
+    HashTableSize,
+    Heads,
+    MaxGrid,
+    MinStd,
+    MLPWidth,
+    RopeTheta,
+    Share,
+    ShareBelowOne,
+)
 from likewise.nets.compat.base import EPS
 from likewise.nets.compat.llama import ROPE_THETA
 
@@ -13,8 +27,11 @@ from likewise.nets.compat.llama import ROPE_THETA
 class MixtureOptions:
     """The density of a token of floats."""
 
-    components: int = 16
-    min_std: float = 0.01
+    components: Components = 16
+    min_std: MinStd = 0.01
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True)
@@ -22,24 +39,24 @@ class CodeOptions:
     """How images are coded."""
 
     codec: Literal["fsq", "vq", "rvq"] = "fsq"
-    max_grid: int = 4
-    codebook_size: int = 1000
-    freeze_codes_at: float = 0.4
+    max_grid: MaxGrid = 4
+    codebook_size: CodebookSize = 1000
+    freeze_codes_at: Share = 0.4
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True)
 class TextOptions:
     """Of a single target that is a text."""
 
-    hashed_ngrams: int = 0
-    fim: float = 0.0
-    dropout: float | None = None
+    hashed_ngrams: HashTableSize = 0
+    fim: Share = 0.0
+    dropout: ShareBelowOne | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fim <= 1:
-            raise ValueError(f"fim={self.fim:g} is a share of the training rows, from 0 to 1")
-        if not 0 <= (self.dropout or 0) < 1:
-            raise ValueError(f"dropout={self.dropout:g} is a share of the tokens, from 0 to below 1")
+        validate_fields(self)
 
 
 @dataclass(frozen=True)
@@ -47,8 +64,11 @@ class CompatOptions:
     """A backbone that transformers has too (nets/compat)."""
 
     compat: Literal["none", "llama", "gpt2"] = "none"
-    heads: int | None = None
-    mlp_width: int | None = None
-    rope_theta: float = ROPE_THETA
-    norm_eps: float = EPS
+    heads: Heads | None = None
+    mlp_width: MLPWidth | None = None
+    rope_theta: RopeTheta = ROPE_THETA
+    norm_eps: Epsilon = EPS
     tie_embeddings: bool | None = None
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
