@@ -7,8 +7,9 @@
     views/NAME           the models that columns are seen through, as run folders
     chain.json           of a pipeline, in place of the others; links/NAME are the run folders of its links
 
-Each file is written beside the old one, flushed to disk and then renamed over it. Each is complete in itself, so
-that a process that is killed between two renames leaves a valid folder. If the disk is full the old file stays.
+model.json is there from the beginning of a training, the weights from its first checkpoint. Each file is written
+beside the old one, flushed to disk and then renamed over it. Each is complete in itself, so that a process that is
+killed between two renames leaves a valid folder. If the disk is full the old file stays.
 
 The JSON of each has a format; files of earlier formats are converted as they are read (migrations.py), and
 stay as they are on disk.
@@ -28,8 +29,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from likewise.core.files import atomic_write
-from likewise.core.formula import View
+from likewise.core.files import atomic_write, check_writable
+from likewise.core.formula import Formula
+from likewise.core.provenance import RUN_FILES, is_output
 from likewise.data.encoders import reload_encoder
 from likewise.modalities.latent import Coder
 from likewise.models.migrations import FORMAT, migrate
@@ -65,16 +67,15 @@ def resolve_run(run: str | Path) -> Path:
 
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write model.json and weights.safetensors. Raises RunError if they cannot be written; old files stay."""
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.contiguous() for k, v in weights.items()}
     _write(folder / WEIGHTS, lambda path: save_file(weights, path))
-    _save_state(folder / MODEL, state)
+    save_state(folder, state)
 
 
-def save_pipeline_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write chain.json. Raises RunError if it cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _save_state(folder / PIPELINE, state)
+def save_state(folder: Path, state: Mapping[str, Any], name: str = MODEL) -> None:
+    """Write model.json, or chain.json. Raises RunError if it cannot be written."""
+    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
+    _write(folder / name, text.encode())
 
 
 def load_pipeline_state(folder: Path) -> dict[str, Any]:
@@ -102,14 +103,37 @@ def is_run(folder: Path) -> bool:
         return False
 
 
-def _save_state(path: Path, state: Mapping[str, Any]) -> None:
-    text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
-    _write(path, text.encode())
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a model was saved in the folder; at the beginning of a training there is model.json alone."""
+    return (folder / MODEL).exists() and ((folder / WEIGHTS).exists() or (folder / RESUME).exists())
+
+
+def require_unused(folder: Path) -> None:
+    """Raise RunError unless a new model can be written to the folder without replacing anything.
+
+    A run that ended before its first checkpoint may be replaced.
+    """
+    if has_checkpoint(folder) or is_pipeline(folder):
+        raise RunError(f"{folder} holds a run already; go on with --resume, or give another --out")
+    for name in RUN_FILES:
+        if (folder / name).exists() and not is_output(folder / name):
+            raise RunError(
+                f"{folder} has a file {name} that is no part of a run and would be replaced; give another --out"
+            )
+    try:
+        check_writable(folder / MODEL)
+    except OSError as error:
+        raise RunError(f"cannot write a run to {folder}: {error.strerror}") from None
 
 
 def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """model.json and the weights of a run folder. Raises RunError."""
     state = _read_state(folder, MODEL)
+    if state.get("step") == 0 and not (folder / WEIGHTS).exists():
+        raise RunError(
+            f"{folder} has no weights yet: its training ended before the first checkpoint; begin it again: "
+            f"likewise train --resume --out {folder}"
+        )
     return migrate(state, _read(folder / WEIGHTS)[0])
 
 
@@ -119,7 +143,7 @@ def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Co
     Raises RunError for one that is missing.
     """
     views: dict[str, Coder] = {}
-    for name in filter(None, dict.fromkeys(View.parse(column).through for column in state["columns"])):
+    for name in filter(None, dict.fromkeys(view.through for view in Formula.parse(state["formula"]).views)):
         if name in state.get("frozen", {}):
             try:
                 views[name] = reload_encoder(**state["frozen"][name])
@@ -147,9 +171,7 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
         if name == MODEL and is_pipeline(folder):
             links = ", ".join(str(folder / LINKS / link) for link in load_pipeline_state(folder)["links"])
             raise RunError(f"{folder} is a pipeline, and a single model is needed here; name a link: {links}")
-        raise RunError(
-            f"{folder} holds no {name}: it is not a run folder (or its first checkpoint was not reached)"
-        )
+        raise RunError(f"{folder} holds no {name}: it is not a run folder")
     try:
         state = json.loads(path.read_text())
         version = state["format"]

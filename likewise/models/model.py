@@ -277,7 +277,9 @@ class Model(ColumnEncoder):
         return {**state, "frozen": frozen} if frozen else state
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None) -> Model:
+    def from_json(
+        cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None, *, seed: int = 0
+    ) -> Model:
         """The inverse of `to_json`, with random weights; `views` are the encoders that columns are seen through."""
         views, formula, columns = views or {}, Formula.parse(state["formula"]), {}
         for name, column in state["columns"].items():
@@ -293,10 +295,18 @@ class Model(ColumnEncoder):
         Models that columns are seen through are saved in views/NAME, so that the folder stands on its own; of a
         frozen encoder only the name and a fingerprint are saved.
         """
+        self._save_views(Path(folder))
+        checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
+
+    def save_without_weights(self, folder: str | Path, **more: Any) -> None:
+        """Write what `save` does except for the weights, at the beginning of a training."""
+        self._save_views(Path(folder))
+        checkpoint.save_state(Path(folder), {**self.to_json(), **more})
+
+    def _save_views(self, folder: Path) -> None:
         for name, view in self.views.items():
             if isinstance(view, Model):
-                view.save(Path(folder) / checkpoint.VIEWS / name)
-        checkpoint.save_weights(Path(folder), {**self.to_json(), **more}, self.family.state_dict())
+                view.save(folder / checkpoint.VIEWS / name)
 
     @classmethod
     def load(cls, folder: str | Path, **options: Any) -> Model:

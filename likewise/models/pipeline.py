@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, View
+from likewise.core.formula import Formula
 from likewise.core.rng import seed_of
 from likewise.families.registry import sampling_family_class
 from likewise.generation.sequence.constraints import Constraint
@@ -50,9 +50,12 @@ class Pipeline:
             sampling_family_class(link.family_name)
         self.connections = connect(self.links)
         free = dict.fromkeys(
-            s for name, link in self.links.items() for s in link.sources if s not in self.connections[name]
+            view
+            for name, link in self.links.items()
+            for view in link.formula.sources
+            if view.name not in self.connections[name]
         )
-        self.formula = Formula(self._last.formula.targets, tuple(map(View.parse, free)))
+        self.formula = Formula(self._last.formula.targets, tuple(free))
 
     @property
     def _last(self) -> Model:
@@ -217,9 +220,8 @@ class Pipeline:
 
     def _views(self, values: Row, link: Model) -> Row:
         """Values of targets of the pipeline -> those targets of a link that are views of the same columns."""
-        by_column = {View.parse(name).column: value for name, value in values.items()}
-        columns = {n: View.parse(n).column for n in link.targets}
-        return {n: by_column[column] for n, column in columns.items() if column in by_column}
+        by_column = {self.formula.view(name).column: value for name, value in values.items()}
+        return {v.name: by_column[v.column] for v in link.formula.targets if v.column in by_column}
 
     def embed_targets(self, values: Row) -> Row:
         """Values of targets of the pipeline -> those targets of all links that are embeddings of them."""
@@ -228,6 +230,15 @@ class Pipeline:
             for link in self.links.values()
             for n, v in self._views(values, link).items()
             if is_embedding(link.columns[n])
+        }
+
+    def views_of(self, column: str) -> dict[str, Modality]:
+        """The targets of all links that are a column or a view of it."""
+        return {
+            view.name: link.columns[view.name]
+            for link in self.links.values()
+            for view in link.formula.targets
+            if view.column == column
         }
 
     def sources_from_known(self, known: Collection[str]) -> list[str]:
@@ -242,7 +253,7 @@ class Pipeline:
         for name, link in self.links.items():
             link.save(Path(folder) / LINKS / name)
         state = {"formula": str(self.formula), "links": list(self.links), **more}
-        checkpoint.save_pipeline_state(Path(folder), state)
+        checkpoint.save_state(Path(folder), state, checkpoint.PIPELINE)
 
     @classmethod
     def load(cls, folder: str | Path) -> Pipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
+from likewise.models.model import Model
 from likewise.training.plan import Plan
 
 
@@ -49,12 +51,6 @@ class TrainingState:
         }
 
 
-def require_no_run(folder: Path) -> None:
-    """Raise RunError if the folder has a run already."""
-    if (folder / checkpoint.MODEL).exists():  # the last file of a checkpoint to be written
-        raise RunError(f"{folder} holds a run already; go on with --resume, or give another --out")
-
-
 def run_metadata(table: Table, plan: Plan) -> dict[str, Any]:
     """What a checkpoint records besides the model: the version, the plan, and how to open the data again."""
     from likewise._version import __version__
@@ -76,3 +72,13 @@ def require_same_run(folder: Path, state: Mapping[str, Any], table: Table, plan:
         value = state["plan"][name]
         if value != getattr(plan, name):
             raise RunError(f"{folder} was started with --{name} {value}; resume it with the same")
+
+
+def require_same_model(folder: Path, state: Mapping[str, Any], model: Model) -> None:
+    """Raise RunError unless the state of a checkpoint is of a model with the same formula, columns and options."""
+    for name, value in json.loads(json.dumps(model.to_json())).items():
+        if state.get(name) != value:
+            raise RunError(
+                f"{folder} was started with another model (its {name} differ); resume it with the same, or give "
+                "another folder"
+            )

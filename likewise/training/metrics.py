@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from likewise.core.files import atomic_write
+from likewise.models.checkpoint import RunError
+
 METRICS = "metrics.jsonl"
 
 
@@ -41,20 +44,26 @@ class MetricsFile:
 
     def clear(self) -> None:
         """Begin an empty file."""
-        self.path.write_text("")
+        atomic_write(self.path, b"")
 
     def append(self, step: Step) -> None:
-        """Add one step."""
+        """Add one step. Raises RunError if it cannot be written."""
         record = {
             name: round(value, 6) if isinstance(value, float) and name != "loss" else value
             for name, value in dataclasses.asdict(step).items()
             if value is not None
         }
-        with open(self.path, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror}; mend it and continue with --resume"
+            ) from error
 
     def truncate(self, step: int) -> None:
         """Remove the steps after `step`, and a line that was not written to its end."""
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         complete = (line for line in lines if line.endswith("\n"))
-        self.path.write_text("".join(line for line in complete if json.loads(line)["step"] <= step))
+        kept = "".join(line for line in complete if json.loads(line)["step"] <= step)
+        atomic_write(self.path, kept.encode())

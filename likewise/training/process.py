@@ -1,32 +1,9 @@
-"""The process as a whole: Ctrl-C, and the memory allocator of the C library."""
+"""The process as a whole: the memory allocator of the C library."""
 
 from __future__ import annotations
 
 import ctypes
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-
-@contextmanager
-def defer_interrupt() -> Iterator[None]:
-    """Delay Ctrl-C until the block has ended, so that it is executed as a whole.
-
-    Raises KeyboardInterrupt after the block. In threads other than the main one it does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: pending.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pending:
-        raise KeyboardInterrupt
 
 
 def tune_malloc() -> None:

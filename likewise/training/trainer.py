@@ -9,18 +9,25 @@ processes   under torchrun each takes its share of a batch; DistributedDataParal
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch
 from likewise.core.device import default_device
+from likewise.core.errors import RequestWarning
+from likewise.core.files import remove_leftovers
+from likewise.core.interrupts import defer_interrupts
 from likewise.core.rng import Rng
 from likewise.data.table import Table
 from likewise.families.base import Family
@@ -29,7 +36,7 @@ from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
 from likewise.training.checkpointing import (
     TrainingState,
-    require_no_run,
+    require_same_model,
     require_same_run,
     run_metadata,
 )
@@ -38,7 +45,7 @@ from likewise.training.loss import heldout_loss, split_batch
 from likewise.training.metrics import MetricsFile, Step
 from likewise.training.optim import ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
-from likewise.training.process import defer_interrupt, tune_malloc
+from likewise.training.process import tune_malloc
 
 INIT_ROWS = 4096  # training rows, at most, from which a family initializes its parameters
 
@@ -48,11 +55,28 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `model` on table.train, one step per `next`. Checkpoints and metrics.jsonl go to `folder`, if any.
 
-    Stopping early (Ctrl-C, or closing the generator) saves a checkpoint; `resume` goes on from there, with the
-    same losses as an uninterrupted run. A generator that is still open when Python ends is not saved. Raises
-    RunError if there is nothing to resume, or if the saved run has other data, another model or another seed.
+    Stopping early (Ctrl-C, closing the generator, or the end of Python) saves a checkpoint; `resume` goes on from
+    there, with the same losses as an uninterrupted run. SIGTERM does so within
+    `likewise.core.interrupts.signals_as_exceptions`, as on the command line. Raises RunError if there is nothing to
+    resume, or if the saved run has other data, another model or another seed.
     """
-    return Trainer(model, table, plan, Path(folder) if folder else None).run(resume)
+    steps = Trainer(model, table, plan, Path(folder) if folder else None).run(resume)
+    _open.add(steps)
+    return steps
+
+
+_open: WeakSet[Generator[Step, None, None]] = WeakSet()
+
+
+@atexit.register
+def _close_open() -> None:
+    """Save what is still open when Python ends; in a thread that is within a step there is nothing to save."""
+    for steps in list(_open):
+        if not steps.gi_running:
+            try:
+                steps.close()
+            except (OSError, ValueError) as error:
+                warnings.warn(RequestWarning(f"a training was not saved: {error}"), stacklevel=1)
 
 
 class Trainer:
@@ -65,7 +89,7 @@ class Trainer:
         self.processes = join_processes(default_device())
         self.model, self.table, self.plan = (
             model,
-            table.with_views(model.columns),
+            table.with_views(model.columns, model.formula),
             plan.resolved(model.family),
         )
         self.batch, world = plan.rows_per_step(model.family), self.processes.world
@@ -117,25 +141,30 @@ class Trainer:
         try:
             while (progress := self.plan.progress(self.step, self.elapsed)) < 1:
                 before = time.perf_counter()
-                with defer_interrupt():
+                with defer_interrupts():  # a step and its record
                     loss = self._update(next(batches), progress)
                     self.step += 1
-                self.elapsed = self._seconds_since(start)
-                speed = self.batch / (time.perf_counter() - before)
-                rate = 0.95 * rate + 0.05 * speed if rate else speed
-                progress, heldout = self.plan.progress(self.step, self.elapsed), None
-                if self._seconds_since(saved) > self.plan.save_seconds or progress >= 1:
-                    heldout = self.save()
-                    saved = time.perf_counter()
                     self.elapsed = self._seconds_since(start)
-                eta = self.plan.seconds_left(progress, self.elapsed)
-                step = Step(self.step, progress, loss, heldout, rate, self.elapsed, eta, self.loss_terms)
-                if self.metrics:
-                    self.metrics.append(step)
+                    speed = self.batch / (time.perf_counter() - before)
+                    rate = 0.95 * rate + 0.05 * speed if rate else speed
+                    progress = self.plan.progress(self.step, self.elapsed)
+                    due = self._seconds_since(saved) > self.plan.save_seconds or progress >= 1
+                    heldout = None
+                    if due:
+                        heldout = self._heldout_loss()
+                        self.elapsed = self._seconds_since(start)
+                    eta = self.plan.seconds_left(progress, self.elapsed)
+                    step = Step(self.step, progress, loss, heldout, rate, self.elapsed, eta, self.loss_terms)
+                    if self.metrics:
+                        self.metrics.append(step)
+                if due:
+                    self.save()
+                    saved = time.perf_counter()
                 yield step
         except (KeyboardInterrupt, GeneratorExit):
             if not is_finalizing():  # else modules are partly gone, and nothing can be written
-                self.save()
+                with defer_interrupts():  # a second Ctrl-C waits
+                    self.save()
             raise
 
     def _seconds_since(self, start: float) -> float:
@@ -189,9 +218,11 @@ class Trainer:
     def _begin(self) -> None:
         """Prepare the run folder, and the parameters that depend on data."""
         if self.folder and self.metrics:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            require_no_run(self.folder)
+            checkpoint.require_unused(self.folder)
+            self.model.save_without_weights(self.folder, **self._metadata())
             self.metrics.clear()
+            if not self.model.untrained:  # weights from elsewhere, which the run could not begin with again
+                self.save()
         self._init_from_data()
 
     @torch.no_grad()
@@ -207,21 +238,39 @@ class Trainer:
         self.working.load_state_dict(self.raw.state_dict())
         self.model.family.load_state_dict(self.raw.state_dict())
 
-    def save(self) -> float | None:
-        """Write a checkpoint. Returns the held-out loss of the averaged weights; None without held-out rows."""
-        if self.processes.rank:
-            return None
-        if self.folder:
-            metadata = {"step": self.step, **run_metadata(self.table, self.plan)}
-            state = {**metadata, "elapsed": self.elapsed, "family": self.model.family_name}
-            checkpoint.save_resume(self.folder, self.state.state_dict(), state)
-            self.model.save(self.folder, elapsed=round(self.elapsed, 1), **metadata)
-        return heldout_loss(self.model, self.table) if len(self.table.test) else None
+    def save(self) -> None:
+        """Write a checkpoint, resume.safetensors and the model. Raises RunError."""
+        if self.folder and not self.processes.rank:
+            metadata = self._metadata()
+            checkpoint.save_resume(
+                self.folder,
+                self.state.state_dict(),
+                {**metadata, "elapsed": self.elapsed, "family": self.model.family_name},
+            )
+            self.model.save(self.folder, **metadata)
+
+    def _heldout_loss(self) -> float | None:
+        """The loss of the averaged weights on held-out rows, in the first process; None without such rows."""
+        return (
+            heldout_loss(self.model, self.table) if len(self.table.test) and not self.processes.rank else None
+        )
+
+    def _metadata(self) -> dict[str, Any]:
+        """What model.json says of the run."""
+        return {
+            "step": self.step,
+            **run_metadata(self.table, self.plan),
+            "elapsed": round(self.elapsed, 1),
+        }
 
     def _resume(self) -> None:
         """Go on from the last checkpoint of the run folder. Raises RunError."""
         if self.folder is None:
             raise RunError("resuming needs the folder of the run")
+        remove_leftovers(self.folder)
+        if (self.folder / checkpoint.MODEL).exists() and not checkpoint.has_checkpoint(self.folder):
+            self._begin_again(self.folder)
+            return
         tensors, state = checkpoint.load_resume(self.folder)
         require_same_run(self.folder, state, self.table, self.plan)
         self.state.load_state_dict(tensors, self.folder)
@@ -229,3 +278,16 @@ class Trainer:
         self.step, self.elapsed = state["step"], state["elapsed"]
         if self.metrics:
             self.metrics.truncate(self.step)
+
+    def _begin_again(self, folder: Path) -> None:
+        """Begin a run that ended before its first checkpoint. Raises RunError if it is another run."""
+        state = checkpoint.load_state(folder)
+        require_same_run(folder, state, self.table, self.plan)
+        require_same_model(folder, state, self.model)
+        warnings.warn(
+            RequestWarning(f"{folder} ended before its first checkpoint, so it begins again at step 0"),
+            stacklevel=2,
+        )
+        began = time.perf_counter()
+        self._begin()
+        self.elapsed = time.perf_counter() - began
