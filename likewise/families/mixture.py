@@ -26,7 +26,14 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, Layout
 from likewise.core.known import KnownParts
-from likewise.core.ranges import Components, Dimensions, MinStd, NonNegativeFloat, PositiveFloat, Temperature
+from likewise.core.ranges import (
+    Dimensions,
+    MinStd,
+    NonNegativeFloat,
+    NumComponents,
+    PositiveFloat,
+    Temperature,
+)
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import Spec
@@ -56,7 +63,7 @@ class Mixture(Family):
         targets: Mapping[str, Spec],
         sources: Mapping[str, Spec],
         *,
-        components: Components = 100,
+        components: NumComponents = 100,
         covariance: Literal["auto", "diagonal", "low_rank", "full"] = "auto",
         rank: Dimensions = 8,
         method: Literal["em", "gradient"] = "em",

@@ -27,12 +27,12 @@ from likewise.core.batch import Batch, Context, take
 from likewise.core.known import KnownParts, blank_values, fill_unknown, no_masks, sample_masks, where_known
 from likewise.core.options import validate_fields
 from likewise.core.ranges import (
-    Components,
     Depth,
     Dimensions,
     Draws,
     MaxGrid,
     NonNegativeFloat,
+    NumComponents,
     Share,
     Temperature,
     Width,
@@ -61,7 +61,7 @@ class LatentOptions:
 
     latent_dim: Dimensions = 16
     prior: Literal["standard", "learned", "mixture", "vamp"] = "learned"
-    components: Components = 50
+    components: NumComponents = 50
 
     def __post_init__(self) -> None:
         validate_fields(self)

@@ -8,13 +8,13 @@ from typing import Literal
 from likewise.core.options import validate_fields
 from likewise.core.ranges import (
     CodebookSize,
-    Components,
     Epsilon,
     HashTableSize,
     Heads,
     MaxGrid,
     MinStd,
     MLPWidth,
+    NumComponents,
     RopeTheta,
     Share,
     ShareBelowOne,
@@ -27,7 +27,7 @@ from likewise.nets.compat.llama import ROPE_THETA
 class MixtureOptions:
     """The density of a token of floats."""
 
-    components: Components = 16
+    components: NumComponents = 16
     min_std: MinStd = 0.01
 
     def __post_init__(self) -> None:
