@@ -46,6 +46,15 @@ def provenance(**details: Any) -> dict[str, Any]:
     return {"version": __version__, **details}
 
 
+def png_chunks(about: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The text chunks of a PNG, by keyword: the version and `about`, whose values are JSON unless they are strings."""
+    values = provenance(**(about or {}))
+    return {
+        f"{PNG_PREFIX}{name}": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in values.items()
+    }
+
+
 def is_output(path: str | Path) -> bool:
     """Whether a file was written by likewise. False for one that cannot be read."""
     path = Path(path)

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from likewise.core.files import atomic_write
+from likewise.core.provenance import HTML_MARK
 from likewise.interop.transformers_folder import (
     CONFIG,
     PLURAL,
@@ -176,6 +177,8 @@ def model_card(model: Model, name: str) -> str:
 library_name: transformers
 pipeline_tag: text-generation
 ---
+{HTML_MARK}
+
 # {name}
 
 A {backbone.name_map.display_name} of {count:,} parameters that generates `{model.targets[0]}`, trained and exported by likewise.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.core.files import atomic_write
+from likewise.core.provenance import png_chunks
 
 
 def save_loss_curve(metrics: Path, out: Path) -> None:
@@ -40,7 +41,7 @@ def save_loss_curve(metrics: Path, out: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", metadata=png_chunks())
     atomic_write(out, file.getvalue())
 
 

@@ -15,6 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
 from likewise.core.files import atomic_write
+from likewise.core.provenance import KEY, provenance
 from likewise.core.rng import seed_of
 from likewise.data.table import Table
 from likewise.evaluation.comparison.classifier_plan import DIRECT, ClassifierPlan
@@ -173,7 +174,9 @@ class ClassifierBenchmark:
                 seconds = time.perf_counter() - start
                 nats = likelihoods.nats - likelihoods.nats.amax((1, 2), keepdim=True)  # common to all classes
                 cache[condition.name] = {"nats": nats.tolist(), "kind": likelihoods.kind, "seconds": seconds}
-                atomic_write(path, json.dumps({"settings": settings, "scores": cache}).encode())
+                atomic_write(
+                    path, json.dumps({KEY: provenance(), "settings": settings, "scores": cache}).encode()
+                )
         scores = {
             name: Likelihoods(torch.tensor(entry["nats"], dtype=torch.float64), entry["kind"])
             for name, entry in cache.items()

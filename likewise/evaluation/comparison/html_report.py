@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from likewise.core.formula import distinct_columns
+from likewise.core.formula import Formula, distinct_columns
+from likewise.core.provenance import HTML_MARK
 from likewise.evaluation.comparison.classifier_results import ClassifierComparison
 from likewise.evaluation.comparison.figures.families import distribution_figure, value_text
 from likewise.evaluation.comparison.results import Comparison
@@ -63,7 +65,7 @@ def _render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)
+    return environment.get_template(template).render(values, mark=Markup(HTML_MARK))
 
 
 def _strips(comparison: Comparison) -> list[Strip]:
@@ -83,7 +85,7 @@ def _strips(comparison: Comparison) -> list[Strip]:
 def _pictures(comparison: Comparison, image: str, rows: Sequence[Row]) -> list[Picture]:
     """The values of a visual column, captioned by the others."""
     columns = comparison.table.columns
-    names = (*distinct_columns(comparison.sources), *comparison.targets)
+    names = (*distinct_columns(Formula.parse(comparison.formula).sources), *comparison.targets)
     captions = [c for c in names if not columns[c].visual]
     return [
         Picture(

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from likewise.core.provenance import png_chunks
 from likewise.viz.panels import INK, RULE
 
 
@@ -48,5 +49,5 @@ def png(figure: Figure) -> bytes:
     """A figure as a PNG file."""
     FigureCanvasAgg(figure)  # not pyplot, which needs a screen
     file = io.BytesIO()
-    figure.savefig(file, format="png", facecolor="white")
+    figure.savefig(file, format="png", facecolor="white", metadata=png_chunks())
     return file.getvalue()
