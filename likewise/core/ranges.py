@@ -56,6 +56,7 @@ LogitPenalty = Annotated[float, Interval(ge=-100, le=100)]
 NoiseLevel = Annotated[float, Interval(gt=0, lt=1)]
 Draws = Annotated[int, Interval(ge=1, le=10_000)]  # samples that are averaged, or of which one is chosen
 Strength = PositiveShare
+InterpolationSteps = Annotated[int, Interval(ge=2, le=10_000)]  # both ends included
 
 # ---- data and evaluation
 ImageSize = Annotated[int, Interval(ge=1, le=4096)]  # pixels of a side

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from likewise.core.formula import Formula, FormulaError, quote_name
-from likewise.core.options import validate_options
+from likewise.core.options import stored_values, validate_options, validated
+from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
@@ -48,13 +49,14 @@ class Model(ColumnEncoder):
     (['kind', 'price'], 2)
     """
 
+    @validated
     def __init__(
         self,
         formula: str | Formula,
         columns: Mapping[str, Modality],
         family: str | None = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         **options: Any,
     ) -> None:
         """Initialise a model with random weights, which depend on `seed`.
@@ -117,11 +119,12 @@ class Model(ColumnEncoder):
         """
         return Conditional(self, self.validate_sources(sources))
 
+    @validated
     def sample(
         self,
         rows: Sequence[Row],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
@@ -129,7 +132,7 @@ class Model(ColumnEncoder):
         prompts: Sequence[TextPrompt] | None = None,
         stop: Sequence[str] = (),
         constraint: Mapping[str, Constraint] | None = None,
-        batch: int = 64,
+        batch: PositiveInt = 64,
         **sampling_options: Any,
     ) -> list[Row]:
         """One sample of the targets for each row; a row has values of any subset of the sources.
@@ -155,13 +158,14 @@ class Model(ColumnEncoder):
         indices = range(len(rows)) if indices is None else indices
         return sampler.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
 
+    @validated
     def stream(
         self,
         sources: Row | None = None,
         *,
         prompt: TextPrompt = "",
         stop: Sequence[str] = (),
-        seed: int = 0,
+        seed: Seed = 0,
         **sampling_options: Any,
     ) -> Iterator[str]:
         """The text that `sample` generates after a prompt, in pieces, as they are generated.
@@ -171,13 +175,14 @@ class Model(ColumnEncoder):
         """
         return self._sampler(sampling_options).stream(sources or {}, prompt, stop, seed)
 
+    @validated
     def interpolate(
         self,
         first: Row,
         last: Row,
-        n: int = 7,
+        n: InterpolationSteps = 7,
         *,
-        seeds: tuple[int, int] = (0, 0),
+        seeds: tuple[Seed, Seed] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
         **sampling_options: Any,
@@ -192,12 +197,13 @@ class Model(ColumnEncoder):
             [first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **sampling_options
         )
 
+    @validated
     def interpolate_rows(
         self,
         first: Sequence[Row],
         last: Sequence[Row],
         *,
-        seeds: tuple[int, int],
+        seeds: tuple[Seed, Seed],
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
         **sampling_options: Any,
@@ -211,14 +217,15 @@ class Model(ColumnEncoder):
 
     # ---- log-probabilities
 
+    @validated
     def log_prob(
         self,
         rows: Sequence[Row],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         observed: Mapping[str, Any] | None = None,
-        batch: int = 64,
+        batch: PositiveInt = 64,
         **scoring_options: Any,
     ) -> Score:
         """log P(targets | sources) of each row, in nats, in the units of the values.
@@ -278,7 +285,7 @@ class Model(ColumnEncoder):
 
     @classmethod
     def from_json(
-        cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None, *, seed: int = 0
+        cls, state: Mapping[str, Any], views: Mapping[str, Coder] | None = None, *, seed: Seed = 0
     ) -> Model:
         """The inverse of `to_json`, with random weights; `views` are the encoders that columns are seen through."""
         views, formula, columns = views or {}, Formula.parse(state["formula"]), {}
@@ -287,7 +294,9 @@ class Model(ColumnEncoder):
             columns[name] = (
                 Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
-        return cls(formula, columns, state["family"], **state["options"])
+        with stored_values():
+            with stored_values():
+            return cls(formula, columns, state["family"], seed=seed, **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:
         """Write a run folder: model.json, with further JSON values `more`, and weights.safetensors.
@@ -317,6 +326,8 @@ class Model(ColumnEncoder):
         """
         folder = Path(folder)
         state, weights = checkpoint.load_weights(folder)
+        family = state["family"]
+        options = validate_options(options, family_class(family).options(), f"option of the family {family}")
         views = checkpoint.load_views(folder, state, cls.load)
         model = cls.from_json({**state, "options": state["options"] | options}, views)
         if options:
