@@ -295,7 +295,6 @@ class Model(ColumnEncoder):
                 Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
         with stored_values():
-            with stored_values():
             return cls(formula, columns, state["family"], seed=seed, **state["options"])
 
     def save(self, folder: str | Path, **more: Any) -> None:
