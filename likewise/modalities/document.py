@@ -51,8 +51,7 @@ class Document(Text):
         Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte and a `length`
         below 2.
         """
-        if length is not None and length < 2:
-            raise ValueError(f"length={length}: a window of a document has at least 2 tokens")
+        _check_window(length)
         characters = sum(map(len, values))
         if vocabulary is None:
             vocabulary = BYTE_IDS + (0 if characters < MIN_CHARACTERS else MAX_MERGES)
@@ -70,6 +69,14 @@ class Document(Text):
 
     def describe(self) -> str:
         return f"windows of {self.length} tokens of a vocabulary of {self.spec.classes:,}"
+
+    def refit(
+        self, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None
+    ) -> Self:
+        """The same vocabulary; positions are relative, so windows may have any length."""
+        _check_window(length)
+        self._require_vocabulary(vocabulary)
+        return replace(self, length=length or self.length)
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return self  # windows have one length, whatever the texts
@@ -91,6 +98,11 @@ class Document(Text):
         """The first window of a text -> (length,) int64, padded with the end."""
         ids = self.ids(value)[: self.length]
         return torch.nn.functional.pad(ids, (0, self.length - len(ids)))
+
+
+def _check_window(length: int | None) -> None:
+    if length is not None and length < 2:
+        raise ValueError(f"length={length}: a window of a document has at least 2 tokens")
 
 
 def split_passages(document: str, max_length: int = MAX_PASSAGE) -> Iterator[str]:

@@ -50,6 +50,10 @@ class Label(Modality):
         integers = all(name.removeprefix("-").isdecimal() for name in names)
         return cls(tuple(sorted(names, key=int if integers else None)))
 
+    def refit(self, values: Sequence[Any]) -> Self:
+        """The same classes with the same ids, and then those that are new."""
+        return type(self)((*self.classes, *(c for c in self.fit(values).classes if c not in self._ids)))
+
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
         """A column of the name "label", booleans, and few distinct strings or integers."""

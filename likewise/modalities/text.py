@@ -85,13 +85,12 @@ class Text(Modality):
                     "texts in windows: --kind COLUMN=document"
                 )
         words = set().union(*map(_words, values)) if values else set()
-        first_words = Counter(value.lower().partition(" ")[0] for value in values)
         return cls(
             tokenizer.to_str(),
             length,
             tuple(sorted(words)) if len(words) <= MAX_WORDS else None,
             lower=all(value == value.lower() for value in values),
-            articles=tuple(word for word in ARTICLES if first_words[word] > ARTICLE_SHARE * len(values)),
+            articles=_articles(values),
         )
 
     @classmethod
@@ -99,6 +98,31 @@ class Text(Modality):
         if column.dtype != "string":
             return 0
         return 3 if column.name in NAMES else 1
+
+    def refit(
+        self, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None
+    ) -> Self:
+        """The same vocabulary, and room for the longest text; the words are those of both tables."""
+        self._require_vocabulary(vocabulary)
+        longest = max(map(self.num_tokens, values), default=1)
+        if length is None and longest > MAX_LENGTH:
+            raise ValueError(f"a text has {longest} tokens; shorten it, or give --length {longest}")
+        words = None if self.words is None else set(self.words).union(*map(_words, values))
+        return replace(
+            self,
+            length=length or max(self.length, longest),
+            words=tuple(sorted(words)) if words is not None and len(words) <= MAX_WORDS else None,
+            lower=self.lower and all(value == value.lower() for value in values),
+            articles=tuple(word for word in ARTICLES if word in {*self.articles, *_articles(values)}),
+        )
+
+    def _require_vocabulary(self, size: int | None) -> None:
+        """Raise ValueError for a vocabulary of another size than this one."""
+        if size not in (None, self.spec.classes):
+            raise ValueError(
+                f"the texts have {self.spec.classes:,} ids already, which weights belong to; "
+                "leave --vocabulary out"
+            )
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.num_tokens, values)]))
@@ -173,6 +197,12 @@ class Text(Modality):
     @cached_property
     def _word_set(self) -> frozenset[str]:
         return frozenset(self.words or ())
+
+
+def _articles(texts: Sequence[str]) -> tuple[str, ...]:
+    """The articles that begin more than a small share of the texts."""
+    first_words = Counter(text.lower().partition(" ")[0] for text in texts)
+    return tuple(word for word in ARTICLES if first_words[word] > ARTICLE_SHARE * len(texts))
 
 
 def _words(text: str) -> list[str]:
