@@ -41,6 +41,7 @@ RopeTheta = Annotated[float, Interval(gt=1, le=MANY)]
 Epsilon = Annotated[float, Interval(gt=0, le=1)]
 
 # ---- training
+EMASigma = Annotated[float, Interval(ge=0.001, lt=0.28)]  # beyond, no power of EDM2 has this width
 Minutes = Annotated[float, Interval(gt=0, le=1e6)]
 LearningRate = Annotated[float, Interval(gt=0, le=10)]
 BatchSize = Annotated[int, Interval(ge=1, le=65_536)]

@@ -6,12 +6,15 @@ A family supports a control by a keyword of that name in its `sample`; `Denoisin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from likewise.core.batch import Batch, Context
+from likewise.core.options import validate_fields
+from likewise.core.ranges import Strength
 
 # Control -> what a family does that supports it.
 SAMPLING_CONTROLS = {
@@ -35,14 +38,15 @@ class Init:
     """
 
     values: Batch
-    strength: float
+    strength: Strength
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength <= 1:
-            raise ValueError(
-                f"strength is in (0, 1], not {self.strength:g}: near 0 what is given comes "
-                "back, 1 draws from scratch"
-            )
+        validate_fields(self)
+
+    @property
+    def noise(self) -> float:
+        """The deviation of the noise relative to the row: strength / (1 - strength)."""
+        return self.strength / (1 - self.strength) if self.strength < 1 else math.inf
 
 
 @dataclass(frozen=True)

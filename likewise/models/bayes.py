@@ -19,6 +19,8 @@ from torch import Tensor
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula
 from likewise.core.known import KnownParts
+from likewise.core.options import validated
+from likewise.core.ranges import Draws, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.families.capabilities import CanSample
@@ -49,13 +51,14 @@ class Bayes:
     True
     """
 
+    @validated
     def __init__(
         self,
         model: Model,
         prior: Mapping[Any, float] | None = None,
         *,
         labels: str | None = None,
-        temperature: float = 1.0,
+        temperature: PositiveFloat = 1.0,
     ) -> None:
         """`prior` maps every class to its probability, or its count; by default all are equally likely.
 
@@ -63,15 +66,13 @@ class Bayes:
         or several, for a family without a density, and for a prior that is none, or that the model has itself.
         """
         model.scoring_options()
-        if temperature <= 0:
-            raise ValueError(f"a temperature is above 0, not {temperature}")
         self.model, self.temperature = model, temperature
         self.labels = _single_class_column(model) if labels is None else labels
         if self.labels not in _class_columns(model):
             raise ValueError(did_you_mean("column of classes", self.labels, _class_columns(model)))
         self.classes = tuple(model.columns[self.labels].class_names())
-        others = [n for n in (*model.targets, *model.sources) if n != self.labels]
-        self.formula = Formula.parse(f"{self.labels} | {', '.join(others)}")
+        others = tuple(view for view in model.formula.views if view.name != self.labels)
+        self.formula = Formula((model.formula.view(self.labels),), others)
         if prior is not None and self.labels in model.targets:
             raise ValueError(f"{self.labels!r} is a target of P({model.formula}), which has its own prior")
         self.log_prior = self._normalise(prior)
@@ -131,8 +132,9 @@ class Bayes:
         exact = likelihoods.kind == "exact" and likelihoods.nats.shape[1] == 1
         return Score(nats.float(), "exact" if exact else "estimate", 1)
 
+    @validated
     def sample(
-        self, rows: Sequence[Row], *, seed: int = 0, indices: Sequence[int] | None = None, **options: Any
+        self, rows: Sequence[Row], *, seed: Seed = 0, indices: Sequence[int] | None = None, **options: Any
     ) -> list[Row]:
         """The rows with a class sampled from P(Y | row); row i depends on (seed, indices[i]) only."""
         indices = range(len(rows)) if indices is None else indices
@@ -170,17 +172,18 @@ class Bayes:
 
     # ---- likelihoods
 
+    @validated
     def likelihoods(
         self,
         rows: Sequence[Row],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
-        draws: int = 4,
-        keep: int = 2,
+        draws: Draws = 4,
+        keep: PositiveInt = 2,
         observed: Mapping[str, Any] | None = None,
-        completions: int = 4,
-        batch: int = 64,
+        completions: Draws = 4,
+        batch: PositiveInt = 64,
         **scoring_options: Any,
     ) -> Likelihoods:
         """log P(row | y) of every class; the class of a row itself is not used.
@@ -193,10 +196,6 @@ class Bayes:
 
         Other keywords are those of `Model.scoring_options`. Raises ValueError for a row without a target.
         """
-        if draws < 1 or keep < 1 or completions < 1:
-            raise ValueError(
-                f"draws, keep and completions are at least 1, not {draws}, {keep} and {completions}"
-            )
         targets = [n for n in self.model.targets if n != self.labels]
         for row in rows:
             if missing := [n for n in targets if row.get(n) is None]:
@@ -263,7 +262,8 @@ class Posterior:
     bayes: Bayes
     sources: Row
 
-    def sample(self, n: int = 1, *, seed: int = 0, **options: Any) -> list[Row]:
+    @validated
+    def sample(self, n: NonNegativeInt = 1, *, seed: Seed = 0, **options: Any) -> list[Row]:
         """n samples of the class; options of `Bayes.likelihoods`. The posterior is computed once."""
         probabilities = self.bayes.probabilities([self.sources], seed=seed, **options)
         names = self.bayes._sample_classes(probabilities, range(n), seed)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Context
-from likewise.core.formula import Formula, View
+from likewise.core.formula import Formula
+from likewise.core.options import validated
+from likewise.core.ranges import PositiveInt
 from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.families.capabilities import CanDecode, CanEmbed, CanEncode
@@ -46,7 +48,7 @@ class ColumnEncoder(nn.Module):
         return {
             name: column.coder
             for view, column in self.columns.items()
-            if isinstance(column, Latent) and (name := View.parse(view).through)
+            if isinstance(column, Latent) and (name := self.formula.view(view).through)
         }
 
     @property
@@ -80,7 +82,8 @@ class ColumnEncoder(nn.Module):
 
     # ---- embeddings
 
-    def embed(self, name: str, values: Sequence[Any] | Tensor, *, batch: int = 256) -> Tensor:
+    @validated
+    def embed(self, name: str, values: Sequence[Any] | Tensor, *, batch: PositiveInt = 256) -> Tensor:
         """Values of a target, or a tensor of encoded ones -> unit vectors (N, floats) on the CPU.
 
         Vectors of values that belong together are near each other. Raises ValueError if the family has no
@@ -143,9 +146,9 @@ class ColumnEncoder(nn.Module):
                 f"{column} cannot be seen through a model of the family {self.family_name}, "
                 "which has no codes; train one of the family autoencoder, vae or contrastive"
             )
-        for name in self.targets:
-            if View.parse(name).column == column:
-                return name, self.family
+        for view in self.formula.targets:
+            if view.column == column:
+                return view.name, self.family
         raise ValueError(
             f"{column} cannot be seen through a model of P({self.formula}), which has no such target"
         )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.core.options import validated
+from likewise.core.ranges import NonNegativeInt, Seed
 from likewise.core.score import Score
 from likewise.modalities.base import Row
 from likewise.models.base import Density, Distribution
@@ -22,13 +24,20 @@ class Conditional:
     model: Distribution
     sources: Row
 
+    @validated
     def sample(
-        self, n: int = 1, *, seed: int = 0, known: Mapping[str, Any] | None = None, **sampling_options: Any
+        self,
+        n: NonNegativeInt = 1,
+        *,
+        seed: Seed = 0,
+        known: Mapping[str, Any] | None = None,
+        **sampling_options: Any,
     ) -> list[Row]:
         """n samples, rows of the sources and the targets; see `Model.sample` for the keywords."""
         return self.model.sample([self.sources] * n, seed=seed, known=known, **sampling_options)
 
-    def log_prob(self, *, seed: int = 0, **values: Any) -> Score:
+    @validated
+    def log_prob(self, *, seed: Seed = 0, **values: Any) -> Score:
         """log P(targets | sources) of one row: a value of every target, and options of `Model.log_prob`.
 
         Raises ValueError for a target without a value, and for a distribution without a density.

@@ -17,6 +17,8 @@ import torch
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula
+from likewise.core.options import validate_options, validated
+from likewise.core.ranges import InterpolationSteps, Seed
 from likewise.core.rng import seed_of
 from likewise.families.registry import sampling_family_class
 from likewise.generation.sequence.constraints import Constraint
@@ -112,11 +114,12 @@ class Pipeline:
         """P(targets | these sources); see `Model.given`."""
         return Conditional(self, self.validate_sources(sources))
 
+    @validated
     def sample(
         self,
         rows: Sequence[Row],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
@@ -150,13 +153,14 @@ class Pipeline:
 
         return self._sample_links([rows], sample_link, known, negative, sampling_options)
 
+    @validated
     def interpolate(
         self,
         first: Row,
         last: Row,
-        n: int = 7,
+        n: InterpolationSteps = 7,
         *,
-        seeds: tuple[int, int] = (0, 0),
+        seeds: tuple[Seed, Seed] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
         **sampling_options: Any,
@@ -187,14 +191,8 @@ class Pipeline:
         """Sample every link given the rows of each of `ends`, and add its samples to these: the rows of the first."""
         self._check_names("source", negative or {}, self.sources)
         self._check_names("target", known, self.target_columns)
-        link_options = {name: sampling_options.pop(name) for name in self.links if name in sampling_options}
-        options = self.sampling_options()
-        for name in sampling_options:
-            if name not in options:
-                known_names = [*options, *self.links]
-                raise ValueError(did_you_mean("sampling option of this pipeline", name, known_names))
+        options_of = self._options_of_links(sampling_options)
         for i, (name, link) in enumerate(self.links.items()):
-            shared = {n: v for n, v in sampling_options.items() if n in link.sampling_options()}
             connections = self.connections[name]
             samples = sample_link(
                 link,
@@ -205,13 +203,35 @@ class Pipeline:
                 ),
                 known={n: v for n, v in known.items() if n in link.targets},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
-                **{**shared, **link_options.get(name, {})},
+                **options_of[name],
             )
             ends = [
                 [{**row, **{n: new[n] for n in link.targets}} for row, new in zip(rows, samples, strict=True)]
                 for rows in ends
             ]
         return list(ends[0])
+
+    def _options_of_links(self, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The sampling options of each link: those that it shares, and its own, which are under its name.
+
+        Raises ValueError for an unknown option, and for a value out of its range, before any link is sampled.
+        """
+        shared = {name: value for name, value in options.items() if name not in self.links}
+        for name in shared:
+            if name not in (known := self.sampling_options()):
+                raise ValueError(
+                    did_you_mean("sampling option of this pipeline", name, [*known, *self.links])
+                )
+        options_of = {}
+        for name, link in self.links.items():
+            known, own = link.sampling_options(), options.get(name, {})
+            if not isinstance(own, Mapping):
+                raise ValueError(
+                    f"{name} is a link of the pipeline; give it a dictionary of options, not {own!r}"
+                )
+            every = {n: v for n, v in shared.items() if n in known} | dict(own)
+            options_of[name] = validate_options(every, known, f"sampling option of the link {name}")
+        return options_of
 
     def _check_names(self, what: str, names: Collection[str], valid: Collection[str]) -> None:
         for name in names:

@@ -6,6 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from likewise.core.options import validate_fields
+from likewise.core.ranges import (
+    BatchSize,
+    EMASigma,
+    LearningRate,
+    Minutes,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    ShareBelowOne,
+)
 from likewise.families.base import Family
 
 
@@ -17,7 +29,7 @@ class Plan:
     steps      number of steps, instead of minutes: such a run can be repeated to the last bit on one machine
     batch      rows per step, over all processes (default 96, fewer for long texts)
     lr         learning rate of AdamW; muon_lr: learning rate of Muon
-    warmup     steps of linear warm-up; cooldown: share of the run in which learning rates fall linearly to 0
+    warmup     steps of linear warm-up, 0 for none; cooldown: share of the run in which learning rates fall linearly to 0
     ema_sigma  width of the moving average of the weights, as a share of the run (sigma_rel of EDM2)
     source_dropout  probability that a source of a row is hidden, so that the model can do without it
     seed       of the order of rows, noise levels, noise and dropout; compile: use torch.compile
@@ -25,31 +37,24 @@ class Plan:
     save_seconds  seconds between checkpoints
     """
 
-    minutes: float | None = None
-    steps: int | None = None
-    batch: int | None = None
-    lr: float = 2e-3
-    muon_lr: float = 0.02
-    warmup: int = 50
-    cooldown: float = 0.5
-    ema_sigma: float = 0.08
-    source_dropout: float = 0.1
-    seed: int = 0
+    minutes: Minutes | None = None
+    steps: PositiveInt | None = None
+    batch: BatchSize | None = None
+    lr: LearningRate = 2e-3
+    muon_lr: LearningRate = 0.02
+    warmup: NonNegativeInt = 50
+    cooldown: ShareBelowOne = 0.5
+    ema_sigma: EMASigma = 0.08
+    source_dropout: ShareBelowOne = 0.1
+    seed: Seed = 0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     compile: bool = False
-    save_seconds: float = 60.0
+    save_seconds: PositiveFloat = 60.0
 
     def __post_init__(self) -> None:
+        validate_fields(self)
         if (self.minutes is None) == (self.steps is None):
             raise ValueError("a plan has either minutes or steps; give one of the two")
-        for name in ("minutes", "steps", "batch", "lr", "muon_lr", "save_seconds"):
-            if (value := getattr(self, name)) is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, not {value}")
-        for name in ("cooldown", "source_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if not 0 < self.ema_sigma < 0.28:
-            raise ValueError(f"ema_sigma must be in (0, 0.28), not {self.ema_sigma}")
 
     def rows_per_step(self, family: Family) -> int:
         """The batch size: that of the family unless the plan has one."""
@@ -76,4 +81,4 @@ class Plan:
     def lr_factor(self, step: int, progress: float) -> float:
         """The factor of all learning rates: linear warm-up, constant, linear cooldown to zero."""
         cooldown = (1 - progress) / self.cooldown if self.cooldown else 1.0
-        return min(1.0, (step + 1) / self.warmup, cooldown)
+        return min(1.0, (step + 1) / max(1, self.warmup), cooldown)
