@@ -26,6 +26,7 @@ from emoji_classifier import EmojiClassifier
 
 from likewise import Model, Table
 from likewise.core.files import atomic_write
+from likewise.core.formula import View
 from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.agreement import nearest_caption
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
@@ -222,7 +223,7 @@ def main() -> None:
             name: {metric: asdict(e) for metric, e in values.items()} for name, values in metrics.items()
         }
         cells += [row["image"] for row in rows[:ACROSS]] + samples[:ACROSS]
-        captions += [""] * len(rows[:ACROSS]) + [images.caption(r, ["text", "style"]) for r in rows[:ACROSS]]
+        captions += [""] * len(rows[:ACROSS]) + [images.caption(r, [View("text"), View("style")]) for r in rows[:ACROSS]]
     state = {"run": str(args.run), "seed": args.seed, "options": sampling_options, "groups": groups}
     atomic_write(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
     images.save(image_grid(cells, columns=ACROSS, captions=captions), args.run / "heldout.png")

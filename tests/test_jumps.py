@@ -12,6 +12,7 @@ import toy
 from torch import Tensor
 
 from likewise.cli.main import main
+from likewise.core.formula import Formula
 from likewise.core.rng import Rng
 from likewise.data.arrow import TableError
 from likewise.data.table import Table
@@ -178,12 +179,12 @@ def test_a_table_is_written_as_the_model_does() -> None:
     rows = [{"price": float(i), "kind": "ab"[i % 2]} for i in range(20)]
     columns = {"price": Number.fit([0.0, 100.0, 200.0])}
     table = Table.from_rows(rows, kinds={"price": "number", "kind": "label"})
-    seen = table.with_views(columns)
+    seen = table.with_views(columns, Formula.parse("price"))
     assert seen.columns["price"] == columns["price"] and table.columns["price"] != columns["price"]
     assert torch.equal(seen.encoded("price"), columns["price"].encode_all(table.column("price")))
     few = Table.from_rows(rows[:1] * 10, kinds={"price": "number", "kind": "label"})
     with pytest.raises(TableError, match="row 1.*kind"):
-        table.with_views({"kind": few.columns["kind"]})
+        table.with_views({"kind": few.columns["kind"]}, Formula.parse("kind"))
 
 
 def test_the_command_begins_from_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

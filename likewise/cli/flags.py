@@ -20,9 +20,11 @@ from typing import Any, NoReturn
 
 from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
+from likewise.core.formula import parse_name
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
+_PAIR = re.compile(r'((?:"(?:[^"]|"")*")?(?:[^=\[]|\[[^\]]*\])*)(?<!^)=(.*)', re.DOTALL)  # name=value
 NamedFunction = tuple[str, Callable[..., Any]]
 
 
@@ -158,15 +160,17 @@ def flag(name: str) -> str:
 def parse_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """Words `name=value` as a dictionary. Raises ValueError for a word without "=", or a name given twice.
 
-    >>> parse_pairs(["label=7", "image[size=8]=a.png"], "--given")
-    {'label': '7', 'image[size=8]': 'a.png'}
+    >>> parse_pairs(["label=7", "image[size=8]=a.png", "rate %=3", '"a = b"=4'], "--given")
+    {'label': '7', 'image[size=8]': 'a.png', 'rate %': '3', 'a = b': '4'}
     """
     pairs: dict[str, str] = {}
     for word in words:
-        match = re.fullmatch(r"([^=\[]+(?:\[[^\]]*\])?)=(.*)", word, re.DOTALL)
+        match = _PAIR.fullmatch(word)
         if match is None:
-            raise ValueError(f"cannot read {option} {word!r}; write {option} name=value")
-        name, value = match.groups()
+            raise ValueError(
+                f"cannot read {option} {word!r}; write {option} name=value, and a name with = or [ in double quotes"
+            )
+        name, value = parse_name(match[1]), match[2]
         if name in pairs:
             raise ValueError(f"{option} names {name!r} twice; give it once")
         pairs[name] = value

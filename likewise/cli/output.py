@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ def _summary(samples: Samples) -> Row:
 def _write_grid(model: TypedDistribution, samples: Samples, out: Path) -> None:
     """One image: a line for each prompt, with the values of other targets below."""
     names = images.visual_columns(model.columns, model.targets)
-    others = [name for name in model.targets if name not in names]
+    others = [view for view in model.formula.targets if view.name not in names]
     cells = list(samples.rows)
     captions = [
         ": ".join(filter(None, (caption, images.caption(row, others))))
@@ -117,14 +118,29 @@ def _write_grid(model: TypedDistribution, samples: Samples, out: Path) -> None:
 def _write_folder(model: TypedDistribution, samples: Samples, folder: Path) -> None:
     """A file for each image of a sample, of other samples for each target, and samples.jsonl that lists them."""
     names = images.visual_columns(model.columns, model.targets) or model.targets
-    lines = []
+    parts, lines = column_stems(names), []
     for row, about, stem in zip(samples.rows, samples.provenance, _stems(samples.provenance), strict=True):
         for name in names:
             column = model.columns[name]
-            path = folder / f"{stem}{f'-{name}' if len(names) > 1 else ''}{column.suffix}"
+            path = folder / f"{stem}{f'-{parts[name]}' if len(names) > 1 else ''}{column.suffix}"
             atomic_write(path, column.dump(row[name], about))
             lines.append(_json_lines(model, [row], [{"file": path.name, "column": name, **about}]))
     atomic_write(folder / "samples.jsonl", "".join(lines).encode())
+
+
+def column_stems(names: Sequence[str]) -> dict[str, str]:
+    """Names of columns -> parts of file names, all different.
+
+    >>> column_stems(["image[size=32]", "a/b", "a:b"])
+    {'image[size=32]': 'image[size=32]', 'a/b': 'a-b', 'a:b': 'a-b.2'}
+    """
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = re.sub(r"[^\w@\[\]=, .-]", "-", name)[:60].strip(". ") or "column"
+        numbered = itertools.chain([stem], (f"{stem}.{n}" for n in itertools.count(2)))
+        used = {other.lower() for other in stems.values()}
+        stems[name] = next(s for s in numbered if s.lower() not in used)
+    return stems
 
 
 def _stems(provenance: Sequence[Row]) -> Iterator[str]:

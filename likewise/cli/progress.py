@@ -83,7 +83,7 @@ class Display:
         if names and hasattr(model.family, "sample"):
             draft: dict[str, Any] = {"steps": DRAFT_STEPS} if "steps" in model.sampling_options() else {}
             samples = model.sample(self.rows, seed=0, **draft)
-            others = [name for name, column in model.columns.items() if not column.visual]
+            others = [view for view in model.formula.views if not model.columns[view.name].visual]
             captions = [images.caption(row, others) for row in samples]
             sheet = images.sheet(model.columns, samples, names, captions, self.across)
             images.save(sheet, self.folder / SAMPLES)

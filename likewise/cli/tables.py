@@ -12,7 +12,7 @@ from typing import Any
 from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import is_first_process
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, FormulaError
+from likewise.core.formula import Formula, FormulaError, parse_name
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
 from likewise.data.table import Table
@@ -79,8 +79,8 @@ def table_options(args: Namespace, parser: Parser) -> dict[str, Any]:
         "kinds": parse_pairs(args.kind, "--kind"),
         "skip_bad": args.skip_bad,
         "holdout": args.holdout,
-        "by": args.by,
-        "pairs": args.pairs,
+        "by": args.by and parse_name(args.by),
+        "pairs": args.pairs and parse_name(args.pairs),
         "encoding": args.encoding,
     }
 
@@ -95,8 +95,11 @@ def open_table(
 
     It must have the columns of the formula. Columns that `like` has are read as they are there.
     """
-    required = formula.columns if formula else None
-    table = Table.open(args.data, **table_options(args, parser), columns=required, like=like)
+    required = [view.column for view in formula.views] if formula else None
+    stored = (
+        {formula.view(name).column: column for name, column in like.items()} if formula and like else None
+    )
+    table = Table.open(args.data, **table_options(args, parser), columns=required, like=stored)
     print_notes(table.report.notes())
     return table
 

@@ -8,6 +8,10 @@ a trained model, or with other options:
     image@codes | text              the column image as codes of a trained encoder `codes`
     image[size=64] | image[size=32] the column image at two sizes
     image | text, text@minilm       texts as tokens, and as embeddings of a frozen encoder
+    "Age (years)" | "rate %"        names with other characters than letters, digits, _ . and -
+
+A quote in a quoted name is doubled: "6"" pipe". In tables and rows a column has its own name, without quotes, and
+another view has the name that formulas give it: `View.name`.
 """
 
 from __future__ import annotations
@@ -18,11 +22,34 @@ from dataclasses import dataclass
 
 from likewise.core.errors import did_you_mean
 
-_VIEW = re.compile(r"(?P<column>[^\W\d][\w.-]*)(@(?P<through>[^\W\d][\w.-]*))?(\[(?P<options>[^\[\]]*)\])?")
+_WORD = r"[^\W\d][\w.-]*"
+_QUOTED = r'"(?:[^"]|"")*"'
+_VIEW = re.compile(
+    rf"(?P<column>{_WORD}|{_QUOTED})(@(?P<through>{_WORD}))?(\[(?P<options>[^\[\]]*)\])?",
+)
+_TOKEN = re.compile(rf"{_QUOTED}|\[[^\]]*\]|.", re.DOTALL)  # commas and bars are separators elsewhere only
 
 
 class FormulaError(ValueError):
     """A formula that does not parse, or that does not fit the columns of the data."""
+
+
+def quote_name(column: str) -> str:
+    """The name of a column as a formula writes it.
+
+    >>> quote_name("age"), quote_name("Age (years)"), quote_name('6" pipe')
+    ('age', '"Age (years)"', '"6"" pipe"')
+    """
+    return column if re.fullmatch(_WORD, column) else '"' + column.replace('"', '""') + '"'
+
+
+def parse_name(text: str) -> str:
+    """The name of a view as a command line gives it: in quotes as in a formula, else as it is in the table.
+
+    >>> parse_name('"Age (years)"'), parse_name("Age (years)"), parse_name('"e@mail"@codes')
+    ('Age (years)', 'Age (years)', '"e@mail"@codes')
+    """
+    return View.parse(text).name if text.startswith('"') and _VIEW.fullmatch(text) else text
 
 
 @dataclass(frozen=True)
@@ -40,25 +67,37 @@ class View:
     @classmethod
     def parse(cls, text: str) -> View:
         """Parse a view; its inverse is `str`. Raises FormulaError with what to write instead."""
-        match = _VIEW.fullmatch(text.strip())
+        text = text.strip()
+        match = _VIEW.fullmatch(text)
         if match is None:
+            in_quotes = f"{quote_name(text)} in quotes, or " if text else ""
             raise FormulaError(
-                f"cannot read {text.strip()!r} in a formula; "
-                "write a column name such as 'image', 'image@codes' or 'image[size=32]'"
+                f"cannot read {text!r} in a formula; write {in_quotes}a column name such as 'image', "
+                "'image@codes' or 'image[size=32]'"
             )
+        column = match["column"]
+        if column.startswith('"'):
+            column = column[1:-1].replace('""', '"')
         options = []
         for part in filter(None, (p.strip() for p in (match["options"] or "").split(","))):
             name, equals, value = (p.strip() for p in part.partition("="))
             if not (name and equals and value):
-                column = match["column"]
-                raise FormulaError(f"cannot read the option {part!r} of {column!r}; write [name=value]")
+                raise FormulaError(
+                    f"cannot read the option {part!r} of {column!r}; write [name=value], or "
+                    f"{quote_name(text)} in quotes if that is the name of a column"
+                )
             options.append((name, value))
-        return cls(match["column"], match["through"], tuple(options))
+        return cls(column, match["through"], tuple(options))
+
+    @property
+    def name(self) -> str:
+        """The name in tables and rows: that of the column, or of another view its spelling in formulas."""
+        return str(self) if self.through or self.options else self.column
 
     def __str__(self) -> str:
         through = f"@{self.through}" if self.through else ""
         options = ", ".join(f"{k}={v}" for k, v in self.options)
-        return self.column + through + (f"[{options}]" if options else "")
+        return quote_name(self.column) + through + (f"[{options}]" if options else "")
 
 
 @dataclass(frozen=True)
@@ -76,23 +115,25 @@ class Formula:
     @classmethod
     def parse(cls, text: str) -> Formula:
         """Parse a formula; its inverse is `str`. Raises FormulaError with what to write instead."""
-        left, bar, right = text.strip().removeprefix("P(").removesuffix(")").partition("|")
-        if "|" in right:
-            raise FormulaError(f"{text!r} has two bars; write 'targets | sources' with one")
+        inner = re.fullmatch(r"\s*P\((.*)\)\s*", text, re.DOTALL)
+        left, *right = _split(inner[1] if inner else text, "|")
+        if len(right) > 1:
+            raise FormulaError(
+                f"{text!r} has two bars; write 'targets | sources' with one, and a name that has a bar in "
+                'double quotes: "a|b"'
+            )
         if not left.strip():
             raise FormulaError(f"{text!r} names no target; write 'image | text' to learn images given texts")
-        if bar and not right.strip():
+        if right and not right[0].strip():
             raise FormulaError(
                 f"{text!r} has a bar and no source after it; write {left.strip()!r} alone for P(target)"
             )
-        targets = tuple(map(View.parse, _split(left)))
-        sources = tuple(map(View.parse, _split(right))) if bar else ()
-        formula = cls(targets, sources)
-        views = [str(v) for v in formula.views]
-        repeated = sorted({v for v in views if views.count(v) > 1})
+        formula = cls(_parse_views(left), _parse_views(right[0]) if right else ())
+        names = formula.columns
+        repeated = [view for view in formula.views if names.count(view.name) > 1]
         if repeated:
             raise FormulaError(
-                f"{repeated[0]!r} appears twice in {text!r}; a column is either a target or a source"
+                f"{str(repeated[0])!r} appears twice in {text!r}; a column is either a target or a source"
             )
         return formula
 
@@ -109,43 +150,69 @@ class Formula:
     @property
     def target_names(self) -> list[str]:
         """The names of the targets."""
-        return [str(v) for v in self.targets]
+        return [v.name for v in self.targets]
 
     @property
     def source_names(self) -> list[str]:
         """The names of the sources."""
-        return [str(v) for v in self.sources]
+        return [v.name for v in self.sources]
+
+    def view(self, name: str) -> View:
+        """The view of that name. Raises FormulaError without one."""
+        for view in self.views:
+            if view.name == name:
+                return view
+        raise FormulaError(did_you_mean("column", name, self.columns))
 
     def check(self, columns: Iterable[str]) -> None:
         """Raise FormulaError, naming the nearest column, unless every view is one of `columns`."""
         columns = list(columns)
         for view in self.views:
-            if str(view) in columns:
+            if view.name in columns:
                 continue
             if view.column in columns:
                 raise FormulaError(
                     f"{str(view)!r} is a view of {view.column!r} that the table does not have yet: "
                     "table.add_views(formula) adds it"
                 )
-            raise FormulaError(did_you_mean("column", view.column, columns))
+            raise unknown_column(view.column, columns)
 
     def __str__(self) -> str:
         left, right = (", ".join(map(str, views)) for views in (self.targets, self.sources))
         return f"{left} | {right}" if right else left
 
 
-def distinct_columns(names: Iterable[str]) -> list[str]:
+def unknown_column(column: str, columns: Iterable[str]) -> FormulaError:
+    """The error for a column that a formula names and a table does not have; names are as formulas write them."""
+    return FormulaError(did_you_mean("column", quote_name(column), map(quote_name, columns)))
+
+
+def distinct_columns(views: Iterable[View]) -> list[str]:
     """The names without further views of the same column, which would repeat its values.
 
-    >>> distinct_columns(["text", "text@minilm", "label"])
+    >>> distinct_columns(Formula.parse("image | text, text@minilm, label").sources)
     ['text', 'label']
     """
     first: dict[str, str] = {}
-    for name in names:
-        first.setdefault(View.parse(name).column, name)
+    for view in views:
+        first.setdefault(view.column, view.name)
     return list(first.values())
 
 
-def _split(text: str) -> list[str]:
-    """Split at the commas outside of brackets."""
-    return re.split(r",(?![^\[]*\])", text)
+def _parse_views(text: str) -> tuple[View, ...]:
+    return tuple(map(View.parse, _split(text, ",")))
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at the separators outside of brackets and quotes. Raises FormulaError for a quote without its end."""
+    parts = [""]
+    for token in _TOKEN.findall(text):
+        if token == '"':
+            raise FormulaError(
+                f'a quote in {text.strip()!r} has no end; write "NAME", and a quote in the name twice'
+            )
+        if token == separator:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts

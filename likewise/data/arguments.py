@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import View
 from likewise.data.arrow import TableError
 from likewise.data.datasets import DATASETS
 from likewise.data.readers import DEFAULT_FORMAT, FileFormat
@@ -62,7 +61,7 @@ class TableArguments:
         """Whether a column is needed, so that its bad values are errors."""
         if self.columns is None:
             return True
-        return column in (*(View.parse(n).column for n in self.columns), self.holdout.by, self.holdout.pairs)
+        return column in (*self.columns, self.holdout.by, self.holdout.pairs)
 
     def to_json(self) -> dict[str, Any]:
         """The keyword arguments of `Table.open`, as JSON values."""

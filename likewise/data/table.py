@@ -14,7 +14,7 @@ from torch import Tensor
 
 from likewise.core.batch import Batch
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, FormulaError, View
+from likewise.core.formula import Formula, FormulaError, unknown_column
 from likewise.core.signatures import expand_dataclasses
 from likewise.data import views
 from likewise.data.arguments import TableArguments
@@ -46,6 +46,7 @@ class Table:
 
     def __init__(self, rows: RowStore, arguments: TableArguments, whole: Table | None = None) -> None:
         self.views: dict[str, Modality] = {}
+        self._stored: dict[str, str] = {}  # the column of each of these
         self.skipped: list[BadRow] = []  # the bad rows that were left out
         self.read: list[str] = []  # see TableReport
         self.unused: list[str] = []
@@ -84,7 +85,7 @@ class Table:
                   rows have with others, such as a thing and a style
         encoding  of text files and .csv (default: UTF-8)
         columns   those that are needed; others are left out if they have values that cannot be used
-        like      modalities of a model, whose columns keep their kinds
+        like      column -> its modality in a model, whose kind it keeps
 
         Raises TableError for a source that cannot be read, unknown names, pairs that cannot be held out, and,
         unless `skip_bad`, bad rows.
@@ -98,7 +99,7 @@ class Table:
             fmt=fmt,
             columns=columns,
         )
-        model_kinds = {View.parse(n).column: c.kind for n, c in (like or {}).items() if c.kind in KINDS}
+        model_kinds = {name: column.kind for name, column in (like or {}).items() if column.kind in KINDS}
         reading = read_source(source, arguments.dataset_options, fmt, {**model_kinds, **arguments.kinds})
         model_kinds = {name: kind for name, kind in model_kinds.items() if name in reading.rows.column_names}
         return cls._validated(reading, arguments.resolved(model_kinds))
@@ -197,43 +198,54 @@ class Table:
         formula = Formula.parse(formula) if isinstance(formula, str) else formula
         new: dict[str, Modality] = {}
         kinds = self._rows.kinds
+        self._check_views(formula)
         for view in formula.views:
-            if (name := view.column) not in kinds:
-                raise FormulaError(did_you_mean("column", name, kinds))
+            name = view.column
             if view.through:
                 train, test = self.train.column(name), self.test.column(name)
-                new[str(view)] = views.fit_view(view, kinds[name], runs, train, test)
+                new[view.name] = views.fit_view(view, kinds[name], runs, train, test)
             elif view.options:
                 options = views.view_options(view, kinds[name])
-                new[str(view)] = self._fit(name, {**self.arguments.options, **options})
-        return self._replace_columns(new)
+                new[view.name] = self._fit(name, {**self.arguments.options, **options})
+        return self._replace_columns(new, formula)
 
-    def with_views(self, columns: Mapping[str, Modality]) -> Table:
-        """The same rows as a trained model reads them: with its views, and its modalities where they differ.
+    def with_views(self, columns: Mapping[str, Modality], formula: Formula) -> Table:
+        """The same rows as a trained model of `formula` reads them: with its views, and its modalities.
 
-        Raises TableError for values that these modalities cannot encode.
+        Raises FormulaError for a column that is missing, TableError for values that these modalities cannot encode.
         """
-        kinds = self._rows.kinds
-        new = {name: column for name, column in columns.items() if name not in kinds}
-        for name in new:
-            if (stored := View.parse(name).column) not in kinds:
-                raise FormulaError(did_you_mean("column", stored, kinds))
+        kinds, new = self._rows.kinds, {}
+        self._check_views(Formula(tuple(map(formula.view, columns))))
         for name, column in columns.items():
             if name in kinds and column != self.columns[name]:
                 views.check_compatible(name, kinds[name], self._rows.column(name), column)
+            if name not in kinds or column != self.columns[name]:
                 new[name] = column
-        return self._replace_columns(new)
+        return self._replace_columns(new, formula)
 
-    def _replace_columns(self, new: Mapping[str, Modality]) -> Table:
-        """The same rows with these columns, which replace others of the same name."""
+    def _check_views(self, formula: Formula) -> None:
+        """Raise FormulaError for a view of a column that is not stored, or with the name of one that is."""
+        kinds = self._rows.kinds
+        for view in formula.views:
+            if view.column not in kinds:
+                raise unknown_column(view.column, kinds)
+            if view.name != view.column and view.name in kinds:
+                raise FormulaError(
+                    f"{view} is a view of {view.column!r}, and the table has a column of that name as well; "
+                    "rename the column"
+                )
+
+    def _replace_columns(self, new: Mapping[str, Modality], formula: Formula) -> Table:
+        """The same rows with these columns of a formula, which replace others of the same name."""
         if all(self.views.get(name) is column for name, column in new.items()):
             return self  # with its encoded columns
         table = copy.copy(self)  # with its cached properties
         table.views = {**self.views, **new}
+        table._stored = {**self._stored, **{name: formula.view(name).column for name in new}}
         table._encoded = {name: column for name, column in self._encoded.items() if name not in new}
         if "_parts" in self.__dict__:
             train, test = self._parts
-            table._parts = train._replace_columns(new), test._replace_columns(new)
+            table._parts = train._replace_columns(new, formula), test._replace_columns(new, formula)
         return table
 
     @property
@@ -258,11 +270,11 @@ class Table:
     def __getitem__(self, row: int) -> Row:
         """The values of one row; large ones are read here, so a table may be larger than memory."""
         values = self._rows[row]
-        return values | {name: values[View.parse(name).column] for name in self.views}
+        return values | {name: values[column] for name, column in self._stored.items()}
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of a column, read one by one if they may be large. Raises TableError without one."""
-        return self._rows.column(self._stored(name))
+        return self._rows.column(self._stored_name(name))
 
     @property
     def columns(self) -> dict[str, Modality]:
@@ -302,7 +314,7 @@ class Table:
         Columns and held-out rows are the same. It has no source to be opened from.
         """
         table = Table(self._rows, replace(self.arguments, source=None), self)
-        table.views = self.views
+        table.views, table._stored = self.views, self._stored
         table._parts = self.train._part(rows), self.test
         table.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
         return table
@@ -333,7 +345,7 @@ class Table:
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, with the passages that follow each other in this table."""
-        return [{**self[row], name: text} for row, text in self._rows.documents(self._stored(name))]
+        return [{**self[row], name: text} for row, text in self._rows.documents(self._stored_name(name))]
 
     def encoded(self, name: str, rows: Sequence[int] | None = None) -> Tensor:
         """The tokens of the column, or of some rows, (N, T, C) float32 or (N, T) int64, encoded once.
@@ -359,7 +371,7 @@ class Table:
     def _encoded_column(self, name: str) -> EncodedColumn:
         """The column's tokens, one object per column. Raises TableError for an unknown one."""
         if name not in self._encoded:
-            self._encoded[name] = EncodedColumn(self._rows, self._stored(name), self.columns[name])
+            self._encoded[name] = EncodedColumn(self._rows, self._stored_name(name), self.columns[name])
         return self._encoded[name]
 
     def _fit(self, name: str, options: Mapping[str, Any]) -> Modality:
@@ -376,7 +388,7 @@ class Table:
         """Some of the rows, with the modalities of the whole table."""
         whole = self if self._whole is None else self._whole
         part = Table(self._rows.select(rows), self.arguments, whole)
-        part.views = self.views
+        part.views, part._stored = self.views, self._stored
         return part
 
     def _without(self, bad: Sequence[BadRow]) -> Table:
@@ -384,8 +396,8 @@ class Table:
         rows = self._rows.complement([b.row for b in bad])
         return Table(self._rows.select(rows), self.arguments)
 
-    def _stored(self, name: str) -> str:
+    def _stored_name(self, name: str) -> str:
         """The stored column of a view; a column itself. Raises TableError for an unknown one."""
         if name not in self.kinds:
             raise TableError(did_you_mean("column", name, self.kinds))
-        return View.parse(name).column if name in self.views else name
+        return self._stored.get(name, name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import FormulaError, View
+from likewise.core.formula import FormulaError, View, quote_name
 from likewise.data.arrow import TableError
 from likewise.data.encoders import ENCODERS, load_encoder
 from likewise.data.validation import BadRow
@@ -42,7 +42,7 @@ def fit_view(
     if modality.kind != kind and not is_embedding(modality):
         raise FormulaError(
             f"{view}: {name} sees a {modality.kind}, and {view.column} is a {kind}; write "
-            f"{view.column!r} as it is, or --kind {view.column}={modality.kind}"
+            f"{quote_name(view.column)!r} as it is, or --kind {quote_name(view.column)}={modality.kind}"
         )
     return modality.grow_to_fit(test)
 

@@ -200,7 +200,7 @@ def evaluate(
     Other options go to `model.sample`. A model that embeds and does not sample is measured by retrieval, with
     n, seed and concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
     """
-    table = table.with_views(getattr(model, "columns", {}))
+    table = table.with_views(getattr(model, "columns", {}), model.formula)
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
         if sampling_options or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
             raise ValueError(

@@ -64,7 +64,7 @@ class ReferenceSet:
     @property
     def columns(self) -> list[str]:
         """Targets, and one source of each group of views of the same values."""
-        return [*self.targets, *distinct_columns(self.sources)]
+        return [*self.targets, *distinct_columns(self.formula.sources)]
 
     @property
     def paired(self) -> bool:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from likewise.core.formula import Formula, View
 from likewise.interop.transformers_folder import (
     CONFIG,
     EMBEDDING,
@@ -75,7 +76,8 @@ def from_transformers(folder: str | Path, *, column: str = "text", length: int |
     if start != text.end:
         options["tie_embeddings"] = False
     weights = _read_weights(folder)
-    model = Model(column, {column: text}, "autoregressive", compat=backbone.name_map.model_type, **options)
+    formula = Formula((View(column),))
+    model = Model(formula, {column: text}, "autoregressive", compat=backbone.name_map.model_type, **options)
     renamed = _convert_weights(weights, config, model, start)
     checkpoint.load_weights_into(model.family, model.family.state_dict() | renamed, folder)
     model.untrained = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from likewise.core.formula import FormulaError, View
+from likewise.core.formula import FormulaError
 from likewise.modalities.base import Modality
 from likewise.modalities.latent import Latent
 from likewise.models.model import Model
@@ -46,7 +46,8 @@ def _matching_target(
     column = link.columns[source]
     for target in [t for t in link_of if t == source] or list(link_of)[::-1]:
         other = links[link_of[target]].columns[target]
-        if View.parse(target).column != View.parse(source).column or other.kind != column.kind:
+        same_column = links[link_of[target]].formula.view(target).column == link.formula.view(source).column
+        if not same_column or other.kind != column.kind:
             continue
         if _embedding_model(column) != _embedding_model(other):
             raise FormulaError(

@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from likewise.core.formula import View
+
 State = dict[str, Any]
 Weights = dict[str, Tensor]
 Migration = Callable[[State, Weights], tuple[State, Weights]]
@@ -129,7 +131,19 @@ def rename_weights(weights: Weights, patterns: Mapping[str, str]) -> Weights:
     return renamed
 
 
-MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2}  # format -> the function that leads to the next one
+# ---- 2 to 3: a column of a table may have any name, so views of columns have no place among the arguments of a table
+
+
+def upgrade_2_to_3(state: State, weights: Weights) -> tuple[State, Weights]:
+    """Format 2 to 3: the columns in `data` are those of the table, and no views of them."""
+    data = state.get("data") or {}
+    if not data.get("columns"):
+        return state, weights
+    columns = list(dict.fromkeys(View.parse(name).column for name in data["columns"]))
+    return {**state, "data": {**data, "columns": columns}}, weights
+
+
+MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2, 2: upgrade_2_to_3}  # format -> the function that leads to the next one
 FORMAT = max(MIGRATIONS) + 1  # of what is written
 
 

@@ -48,8 +48,13 @@ def _parse_prompt(model: TypedDistribution, text: str, sources: SourceStrings) -
 
 def text_sources(model: TypedDistribution, text: str, sources: SourceStrings) -> list[str]:
     """The text source that is not in `sources`, with all its views. Raises ValueError for none, or several."""
-    free = [name for name in model.sources if model.columns[name].role == "prompt" and name not in sources]
-    if len(distinct_columns(free)) != 1:
+    views = [
+        view
+        for view in model.formula.sources
+        if model.columns[view.name].role == "prompt" and view.name not in sources
+    ]
+    free = [view.name for view in views]
+    if len(distinct_columns(views)) != 1:
         none = "no text source that is not given already" if sources else "no text source"
         reason = "several text sources" if free else none
         advice = " ".join(f"--given {name}=..." for name in model.sources) or "nothing, it has no sources"

@@ -28,7 +28,7 @@ def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, 
     count = min(rows, len(table.test))
     if not count:
         raise ValueError("the table has no held-out rows; open it with holdout above 0")
-    table = table.with_views(model.columns)
+    table = table.with_views(model.columns, model.formula)
     indices = (torch.arange(count) * len(table.test) // count).tolist()  # rows are in the order of the file
     columns = {name: table.test.encoded(name, indices) for name in model.formula.columns}
     total = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,9 +36,9 @@ def evenly_spaced(rows: RowSequence, count: int) -> list[Row]:
     return [rows[i * len(rows) // count] for i in range(count)]
 
 
-def caption(row: Row, names: Sequence[str]) -> str:
-    """The values of some columns, without missing ones; of several views of a column with one value, one."""
-    values = dict.fromkeys((View.parse(n).column, str(row[n])) for n in names if row.get(n) is not None)
+def caption(row: Row, views: Iterable[View]) -> str:
+    """The values of some views, without missing ones; of several views of a column with one value, one."""
+    values = dict.fromkeys((v.column, str(row[v.name])) for v in views if row.get(v.name) is not None)
     return ", ".join(value for _, value in values)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.cli.tables import DATA, add_table_options, open_table
+from likewise.core.formula import View, quote_name
 from likewise.data.table import Table
 from likewise.modalities import KINDS
 from likewise.viz import images
@@ -43,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     print(align_columns([list(table.kinds), *examples]) + "\n")
     if names := images.visual_columns(table.columns, list(table.kinds)):
         rows = images.evenly_spaced(table, NUM_IMAGES)
-        others = [name for name in table.kinds if name not in names]
+        others = [View(name) for name in table.kinds if name not in names]
         captions = [images.caption(row, others[:1]) for row in rows]
         images.save(images.sheet(table.columns, rows, names, captions, ACROSS), args.preview)
         print(f"pictures: {args.preview}\n")
@@ -60,4 +61,4 @@ def suggest_formula(table: Table) -> str:
     """
     kinds = {name: KINDS[kind] for name, kind in table.kinds.items()}
     order = sorted(kinds, key=lambda name: kinds[name].target_rank)
-    return order[0] if kinds[order[0]].passages else " | ".join(order[:2])
+    return " | ".join(map(quote_name, order[: 1 if kinds[order[0]].passages else 2]))

@@ -68,7 +68,7 @@ def sample_emoji(path: Path) -> None:
     rows = [{"text": text, "style": style} for text in TEXTS for style in STYLES]
     samples = model.sample(rows, seed=0)
     seconds = time.perf_counter() - began
-    captions = [images.caption(row, ["text", "style"]) for row in rows]
+    captions = [images.caption(row, model.formula.sources) for row in rows]
     images.save(images.sheet(model.columns, samples, ["image"], captions, len(STYLES)), path)
     print(
         f"P(image | text, style), a pretrained model: {len(samples)} samples in {seconds:.1f} s, {path}\n"

@@ -47,7 +47,8 @@ def run(argv: Sequence[str]) -> int:
     model = from_transformers(args.folder, column=args.column, length=args.length)
     data: dict[str, Any] = {"source": None}
     if args.data:
-        table = Table.open(args.data, columns=[args.column], like=model.columns).with_views(model.columns)
+        table = Table.open(args.data, columns=[args.column], like=model.columns)
+        table = table.with_views(model.columns, model.formula)
         data = {**table.reopen_args(), "fingerprint": table.fingerprint}
     model.save(args.out, likewise=__version__, step=0, plan={}, data=data)
     count, spec = sum(p.numel() for p in model.family.parameters()), model.columns[args.column].spec

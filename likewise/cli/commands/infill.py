@@ -18,9 +18,9 @@ from likewise.cli.requests import (
     parse_request,
     split_image_words,
 )
-from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
+from likewise.models.pipeline import Pipeline
 from likewise.models.requests import parse_value
 from likewise.models.text_prompt import is_single_text
 
@@ -98,9 +98,11 @@ def _infill_image(request: Request) -> int:
 
 def _known_views(request: Request, name: str, picture: PIL.Image.Image, options: HoleOptions) -> Row:
     """The known parts of the images that a pipeline samples of the same column on the way to `name`."""
+    model = request.model
     known: Row = {}
-    for other, column in request.model.target_columns.items():
-        if other == name or is_embedding(column) or View.parse(other).column != View.parse(name).column:
+    others = model.views_of(model.formula.view(name).column) if isinstance(model, Pipeline) else {}
+    for other, column in others.items():
+        if other == name or is_embedding(column):
             continue
         fitted, mask = known_pixels(image_shape(column), picture, options, quiet=True)
         if mask.any():

@@ -93,7 +93,7 @@ def run(argv: Sequence[str]) -> int:
         for i in range(args.n)
     ]
     captions = [""] * args.n
-    captions[0], captions[-1] = (images.caption(end, model.sources) for end in (first, last))
+    captions[0], captions[-1] = (images.caption(end, model.formula.sources) for end in (first, last))
     summary = {name: value for name, value in provenance[0].items() if name != "share"}
     write_samples(request, Samples(rows, provenance, captions, summary, seconds), out)
     return 0

@@ -100,7 +100,8 @@ def sample_rows(
         for i in range(args.n)
     ]
     captions = [
-        images.caption(about["sources"], model.sources) if about["index"] == 0 else "" for about in provenance
+        images.caption(about["sources"], model.formula.sources) if about["index"] == 0 else ""
+        for about in provenance
     ]
     summary = {**provenance[0], "sources": prompts}
     write_samples(request, Samples(rows, provenance, captions, summary, seconds, len(prompts), start), out)

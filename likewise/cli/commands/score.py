@@ -14,7 +14,6 @@ from likewise.cli.formatting import align_columns
 from likewise.cli.requests import RUN
 from likewise.cli.tables import DATA, add_table_options, open_table
 from likewise.core.files import atomic_write
-from likewise.core.formula import View
 from likewise.data.table import Table
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
@@ -48,14 +47,14 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
     model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
-    if missing := [n for name in model.targets if (n := View.parse(name).column) not in table.kinds]:
+    if missing := [v.column for v in model.formula.targets if v.column not in table.kinds]:
         raise ValueError(
             f"{args.data} has no column {missing[0]!r}, which is a target of the model; "
             f"it has {', '.join(table.kinds)}"
         )
     rows, numbers = rows_to_score(model, table)
     scores, kind = score_rows(model, rows, args.seed)
-    for name in (View.parse(name).column for name in model.sources):
+    for name in dict.fromkeys(view.column for view in model.formula.sources):
         if name not in table.kinds:
             print(f"{args.data} has no column {name!r}: every row is scored without it", file=sys.stderr)
     unit = next(n for n in ("bits/byte", "bits/dim") if n in scores[0])
@@ -81,8 +80,8 @@ def run(argv: Sequence[str]) -> int:
 
 def rows_to_score(model: Model, table: Table) -> tuple[list[Row], list[int]]:
     """The rows of a table, of documents as a whole, and their numbers."""
-    columns = {n: c for n, c in model.columns.items() if View.parse(n).column in table.kinds}
-    table = table.with_views(columns)
+    columns = {n: c for n, c in model.columns.items() if model.formula.view(n).column in table.kinds}
+    table = table.with_views(columns, model.formula)
     documents = [name for name in model.targets if model.columns[name].spec.windowed]
     if documents:
         rows = table.documents(documents[0])

@@ -27,7 +27,7 @@ from likewise.cli.tables import (
     table_options,
     training_table_options,
 )
-from likewise.core.formula import Formula, View, distinct_columns
+from likewise.core.formula import Formula, distinct_columns
 from likewise.data.datasets import DATASETS
 from likewise.data.table import Table
 from likewise.families.registry import FAMILIES, family_class
@@ -80,7 +80,7 @@ def print_result(result: TrainingResult, model: Model, table: Table, folder: Pat
 def example_sources(model: Model, table: Table) -> str:
     """Arguments of `likewise sample RUN` that give the sources of the first held-out row."""
     row = (table.test if len(table.test) else table.train)[0]
-    columns = {n: model.columns[n] for n in distinct_columns(model.sources)}
+    columns = {n: model.columns[n] for n in distinct_columns(model.formula.sources)}
     texts = [n for n, column in columns.items() if column.role == "prompt"]
     if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):
         endings = "".join(f", {row[n]} {n}" for n, column in columns.items() if column.role == "class")
@@ -90,8 +90,8 @@ def example_sources(model: Model, table: Table) -> str:
         base = base_of(
             column
         )  # the values of the row are those of the column itself, also behind an embedding
-        value = f"{View.parse(name).column}{base.suffix}" if base.visual else row[name]
-        words.append(f" --given {shlex.quote(f'{name}={value}')}")
+        value = f"{base.kind}{base.suffix}" if base.visual else row[name]
+        words.append(f" --given {shlex.quote(f'{model.formula.view(name)}={value}')}")
     return "".join(words)
 
 
@@ -218,7 +218,7 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         table = open_table(args, parser, formula, model.columns)
     else:
         table = Table.open(**training_table_options(args.first, state))
-    return model, table.with_views(model.columns), _plan(parser, args)
+    return model, table.with_views(model.columns, model.formula), _plan(parser, args)
 
 
 def _plan(parser: Parser, args: Namespace) -> Plan:
@@ -254,7 +254,7 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
         _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _check_same(folder, "--family", args.family, state["family"])
     model = Model.load(folder)
-    return model, Table.open(**data).with_views(model.columns), Plan(**plan)
+    return model, Table.open(**data).with_views(model.columns, model.formula), Plan(**plan)
 
 
 def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], data: dict[str, Any]) -> None:

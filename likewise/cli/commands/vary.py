@@ -14,7 +14,6 @@ from likewise.cli.requests import (
     parse_request,
     split_image_words,
 )
-from likewise.core.formula import View
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.pipeline import Pipeline
@@ -47,7 +46,8 @@ def run(argv: Sequence[str]) -> int:
     column, known = model.columns[name], request.known(exclude=[name])
     picture = parse_value(column, file)
     # sources that are views of the same column are given by the picture too
-    views = [n for n in model.sources if View.parse(n).column == View.parse(name).column]
+    column_name = model.formula.view(name).column
+    views = [view.name for view in model.formula.sources if view.column == column_name]
     given = request.given | {n: file for n in views if n not in request.given}
     request = dataclasses.replace(request, given=given)
     embedded = any(is_embedding(model.columns[n]) for n in views)

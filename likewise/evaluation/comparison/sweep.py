@@ -181,7 +181,7 @@ def sweep(
     if option not in parameters:
         raise ValueError(did_you_mean("sampling option", option, parameters))
     values = trial_values(option, parameters[option]) if values is None else list(values)
-    table = table.with_views(model.columns)
+    table = table.with_views(model.columns, model.formula)
     evaluator = Evaluator(model.formula, table, n=n, seed=seed)
     count = len(evaluator.reference.test_indices)
     examples = sorted({i * count // EXAMPLES for i in range(EXAMPLES)})  # rows are in the order of the file

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from likewise.core.formula import View
 from likewise.data.table import Table
 from likewise.evaluation.metrics import retrieval
 from likewise.evaluation.metrics.estimate import Estimate
@@ -158,7 +157,11 @@ class ClipScores:
         """Raises ValueError if `clip` embeds nothing, or no target together with another column of the formula."""
         clip.require_embedding()
         self.clip, self.reference = clip, reference
-        self.names = {c: name for c in clip.targets if (name := _matching_column(c, reference)) is not None}
+        self.names = {
+            c: name
+            for c in clip.targets
+            if (name := _matching_column(clip.formula.view(c).column, reference)) is not None
+        }
         pairs = itertools.combinations(self.names, 2)
         self.pairs = [pair for pair in pairs if {self.names[c] for c in pair} & set(reference.targets)]
         if not self.pairs:
@@ -190,7 +193,11 @@ class ClipScores:
     def _real_values(self, name: str) -> list[Any]:
         """The values of real rows, at the size of the samples if the column is a view of another size."""
         values, column = self.reference.test_values(name), self.reference.table.columns[name]
-        return column.decode_all(column.encode_all(values)) if View.parse(name).options else list(values)
+        return (
+            column.decode_all(column.encode_all(values))
+            if self.reference.formula.view(name).options
+            else list(values)
+        )
 
 
 def overlap_notes(clip: Mapping[str, Any], table: Table) -> list[str]:
@@ -207,15 +214,8 @@ def overlap_notes(clip: Mapping[str, Any], table: Table) -> list[str]:
 
 def _matching_column(column: str, reference: ReferenceSet) -> str | None:
     """The target, else the source, with the values of a column: itself, or a view of it."""
-    base, columns = View.parse(column).column, reference.table.columns
-    return next(
-        (
-            name
-            for name in (*reference.targets, *reference.sources)
-            if View.parse(name).column == base and not is_embedding(columns[name])
-        ),
-        None,
-    )
+    names = (view.name for view in reference.formula.views if view.column == column)
+    return next((name for name in names if not is_embedding(reference.table.columns[name])), None)
 
 
 def unique_ids(tokens: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from likewise.core.formula import distinct_columns
+from likewise.core.formula import Formula, distinct_columns
 from likewise.evaluation.comparison.figures.canvas import Canvas, png
 from likewise.evaluation.comparison.results import Cell, Comparison
 from likewise.modalities.base import Modality, Row
@@ -26,7 +26,7 @@ def comparison_figure(comparison: Comparison) -> bytes:
     """A PNG: the table, and below it examples, or distributions if no target is visual; real rows first."""
     image = next(iter(visual_columns(comparison.table.columns, comparison.targets)), None)
     table_height = TITLE + HEADING + LINE * (1 + len(comparison.entries)) + 0.2
-    captions = _captions(comparison.examples, comparison.sources, comparison.table.columns)
+    captions = _captions(comparison.examples, comparison.formula, comparison.table.columns)
     captions_height = CAPTION_LINE * max((c.count("\n") + 1 for c in captions if c), default=0) + 0.1
     count = 1 + sum(bool(e.reports) for e in comparison.entries)
     if image:
@@ -100,9 +100,9 @@ def _draw_cell(canvas: Canvas, x: float, y: float, cell: Cell, **style: Any) -> 
     canvas.text(x, y + LINE / 2 + 0.1, cell.interval, ha="right", fontsize=6, color=SOFT)
 
 
-def _captions(rows: Sequence[Row], sources: Sequence[str], columns: Mapping[str, Modality]) -> list[str]:
+def _captions(rows: Sequence[Row], formula: str, columns: Mapping[str, Modality]) -> list[str]:
     """The sources of each row that are no images, in at most three short lines."""
-    names = [c for c in distinct_columns(sources) if not columns[c].visual]
+    names = [c for c in distinct_columns(Formula.parse(formula).sources) if not columns[c].visual]
     texts = (", ".join(value_text(row[c]) for c in names) for row in rows)
     return ["\n".join(textwrap.wrap(text, 13, break_long_words=True)[:3]) for text in texts]
 
