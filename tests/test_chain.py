@@ -85,7 +85,7 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
         ValueError, match="unknown sampling option of this pipeline 'stepz': did you mean 'steps'"
     ):
         cascade.sample(rows, stepz=3)
-    with pytest.raises(ValueError, match="unknown sampling option of the family flow 'stepz'"):
+    with pytest.raises(ValueError, match="unknown sampling option of the link large 'stepz'"):
         cascade.sample(rows, large={"stepz": 3})
     square = toy.rows(2)[1]["image"]  # the small picture is known: of another label than asked
     drawn = cascade.sample([{"label": "2"}] * 8, known={"image[size=7]": square})
@@ -126,7 +126,7 @@ def test_a_pipeline_interpolates_between_sources(cascade: Pipeline) -> None:
         for name in ("image[size=7]", "image"):
             assert abs(np.asarray(row[name], int) - np.asarray(end[name], int)).max() <= 1
     assert toy.seen(rows[0]["image"]) == 0 and toy.seen(rows[-1]["image"]) == 3
-    with pytest.raises(ValueError, match="at least 2 steps, not 1"):
+    with pytest.raises(ValueError, match="n must be a whole number from 2 to 10,000, not 1"):
         cascade.interpolate({"label": "0"}, {"label": "3"}, 1)
 
 
