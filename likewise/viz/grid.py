@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import PIL.Image
 import PIL.ImageDraw
-import PIL.ImageFont
+
+from likewise.viz.fonts import displayable, draw_text, text_width
 
 SIDE, LARGEST = 96, 256  # pixels: small images are enlarged to about SIDE, large ones reduced to LARGEST
 GAP, LINE = 6, 12  # pixels between cells, and of the height of a line of a caption
-Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
+FONT = LINE - 2  # size
 
 
 def image_grid(
@@ -37,8 +38,7 @@ def image_grid(
     shrink = min(1.0, LARGEST / (side * scale))
     cells = [_resize(image, scale * shrink) for image in images]
     width, height = (max(sizes) for sizes in zip(*(cell.size for cell in cells), strict=True))
-    font = PIL.ImageFont.load_default(LINE - 2)
-    lines = [_wrap(caption, width, font) for caption in captions or [""] * len(cells)]
+    lines = [_wrap(displayable(caption), width) for caption in captions or [""] * len(cells)]
     caption_height = LINE * max(map(len, lines))
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
     rows = math.ceil(len(cells) / columns)
@@ -49,7 +49,7 @@ def image_grid(
         x, y = GAP + i % columns * across, GAP + i // columns * down
         sheet.paste(cell, (x + (width - cell.width) // 2, y + (height - cell.height) // 2))
         for k, line in enumerate(caption):
-            draw.text((x, y + height + k * LINE), line, fill="black", font=font)
+            draw_text(draw, x, y + height + k * LINE, line, FONT)
     return sheet
 
 
@@ -63,21 +63,21 @@ def _resize(image: PIL.Image.Image, scale: float) -> PIL.Image.Image:
     return image.convert("RGB").resize(size, method)
 
 
-def _wrap(caption: str, width: int, font: Font) -> list[str]:
+def _wrap(caption: str, width: int) -> list[str]:
     """The caption in at most two lines of `width` pixels; a longer one ends in an ellipsis."""
     lines: list[str] = []
     for word in caption.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+        if lines and text_width(f"{lines[-1]} {word}", FONT) <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
     if len(lines) > 2:
         lines = [lines[0], f"{lines[1]} …"]
-    return [_shorten(line, width, font) for line in lines]
+    return [_shorten(line, width) for line in lines]
 
 
-def _shorten(line: str, width: int, font: Font) -> str:
+def _shorten(line: str, width: int) -> str:
     """The line, or as much of it as `width` pixels hold and an ellipsis."""
-    while len(line) > 1 and font.getlength(line) > width:
+    while len(line) > 1 and text_width(line, FONT) > width:
         line = line[:-2].rstrip() + "…"
     return line

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from likewise.core.provenance import png_chunks
+from likewise.viz.fonts import use_available_fonts
 from likewise.viz.panels import INK, RULE
 
 
@@ -48,6 +49,7 @@ class Canvas:
 def png(figure: Figure) -> bytes:
     """A figure as a PNG file."""
     FigureCanvasAgg(figure)  # not pyplot, which needs a screen
+    use_available_fonts(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor="white", metadata=png_chunks())
     return file.getvalue()
