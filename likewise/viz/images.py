@@ -12,6 +12,7 @@ import PIL.Image
 
 from likewise.core.files import atomic_write
 from likewise.core.formula import View
+from likewise.core.provenance import KEY, provenance
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.image import write
 from likewise.viz.grid import image_grid
@@ -56,14 +57,14 @@ def sheet(
 
 
 def save(image: PIL.Image.Image, path: Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write a PNG; `about` goes into its text chunks. Raises OSError."""
-    atomic_write(path, write(image, about))
+    """Write a PNG; the version of likewise and `about` go into its text chunks. Raises OSError."""
+    atomic_write(path, write(image, provenance(**(about or {}))))
 
 
 def save_animation(frames: Sequence[PIL.Image.Image], path: Path, about: Mapping[str, Any]) -> None:
-    """Write a GIF that plays the frames forwards and backwards in a loop; `about` is its comment.
+    """Write a GIF that plays the frames forwards and backwards in a loop.
 
-    Raises OSError.
+    Its comment is JSON: under the key "likewise" the version and `about`. Raises OSError.
     """
     first, *others = [*frames, *frames[-2:0:-1]]
     file = io.BytesIO()
@@ -74,6 +75,6 @@ def save_animation(frames: Sequence[PIL.Image.Image], path: Path, about: Mapping
         append_images=others,
         duration=100,
         loop=0,
-        comment=json.dumps(about, ensure_ascii=False).encode(),
+        comment=json.dumps({KEY: provenance(**about)}, ensure_ascii=False).encode(),
     )
     atomic_write(path, file.getvalue())
