@@ -64,6 +64,14 @@ class Rng:
             part.blend = other.take(rows), weight[rows.cpu()]
         return part
 
+    def copy(self) -> Rng:
+        """The same numbers once more: generators of their own, in the present states."""
+        again = Rng([], device=self.device)
+        again.generators = [torch.Generator().set_state(g.get_state()) for g in self.generators]
+        if self.blend is not None:
+            again.blend = self.blend[0].copy(), self.blend[1]
+        return again
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, (B, *shape) float32."""
         return self._fill(torch.randn, _slerp, *shape).to(self.device)

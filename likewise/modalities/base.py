@@ -164,6 +164,13 @@ class Modality(ABC):
         """A sample with the value put back where the mask is True; unchanged where tokens are lossless."""
         return sample
 
+    def restore_residual(self, samples: list[Any], value: Any, noise: float) -> list[Any]:
+        """Variations of a value with what its tokens cannot represent, as far as noise of that deviation leaves it.
+
+        Unchanged where tokens are lossless; `noise` is relative to the value.
+        """
+        return samples
+
     @abstractmethod
     def load(self, data: bytes) -> Any:
         """The bytes of a file or a request -> a value. Raises ValueError with the reason."""

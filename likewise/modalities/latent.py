@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likewise.core.residual import shrink_residual
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
 
@@ -165,6 +166,15 @@ class Latent(Modality):
         tokens, known_tokens = self.base.encode(sample), self.base.encode(value)
         known = mask.flatten().view(-1, *[1] * (tokens.ndim - 1))
         return self.base.decode(torch.where(known, known_tokens, tokens))
+
+    def restore_residual(self, samples: list[Any], value: Any, noise: float) -> list[Any]:
+        """The residual of the decoder is kept by `shrink_residual`."""
+        if self.base.spec.categorical or not self.coder.has_decoder:
+            return samples
+        again = self.decode(self.encode(value))
+        residual = (self.base.encode(value) - self.base.encode(again))[None]
+        kept = shrink_residual(residual, noise)[0]
+        return [self.base.decode(self.base.encode(sample) + kept) for sample in samples]
 
     def thumbnail(self, value: Any) -> PIL.Image.Image:
         return self.base.thumbnail(value)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, Layout
 from likewise.core.known import KnownParts, fill_unknown
+from likewise.core.residual import shrink_residual
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.generation.controls import DenoisingControls, InterpolateTo, negative_context
@@ -236,7 +237,8 @@ class Denoiser(nn.Module):
         """One sample a row, with `value` (B, N) wherever `known` (B, N) holds, along `times` from noise to 0.
 
         Options are those of Flow. With an `init`, x starts as data noised to t = strength, and times are scaled
-        to start there, as many as before: cut off instead, the first step could be of almost no length.
+        to start there, as many as before: cut off instead, the first step could be of almost no length. What the
+        network cannot represent of the data is kept, as in `_restoring`.
         """
 
         def noise() -> Tensor:
@@ -253,18 +255,39 @@ class Denoiser(nn.Module):
             interpolate_to = interpolate_to and InterpolateTo(
                 add(interpolate_to.sources), interpolate_to.share
             )
+        start: tuple[Tensor, float] | None = None  # x_0, and the noise on it
         if init is not None and init.strength < times[0]:
-            x = paths.add_noise(self.pack(init.values), noise(), init.strength)
+            start = torch.where(known, value, self.pack(init.values)), init.noise
+            x = paths.add_noise(start[0], noise(), init.strength)
             times = [t * init.strength / times[0] for t in times]
         else:
             x = noise() * paths.noise_scale(torch.tensor(times[0])).item()
         if sampler == "jump":
-            denoise = self._few_step_denoise(c, known, cfg.guidance, negative, interpolate_to)
-            x = sample_few_steps(denoise, x, times, cfg.guidance, value, known)
+            few_step = self._few_step_denoise(c, known, cfg.guidance, negative, interpolate_to)
+            no_step = StepCondition(torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], cfg.guidance))
+            few_step = self._restoring(few_step, start, no_step)
+            x = sample_few_steps(few_step, x, times, cfg.guidance, value, known)
         else:
-            guided = self._guided(c, known, cfg, negative, interpolate_to)
+            guided = self._restoring(self._guided(c, known, cfg, negative, interpolate_to), start)
             x = SAMPLERS[sampler](clamp_known(guided, value, known), x, times, noise, eta)
         return self.column_codes.decode(self.layout.unpack(x))
+
+    def _restoring(
+        self, denoise: Callable[..., Tensor], start: tuple[Tensor, float] | None, *condition: StepCondition
+    ) -> Callable[..., Tensor]:
+        """The denoiser of variations, D(x_t, t) + W (x_0 - D(x_0, 0)), with W a column by `shrink_residual`.
+
+        Near data a network that predicts x_0 has errors larger than the noise, which every step adds again. With
+        their part at x_0 subtracted, x_0 is a fixed point, so it comes back as the noise goes to 0. `start` is
+        x_0 (B, N) and the deviation of the noise on it, or None: then the denoiser is unchanged.
+        """
+        if start is None:
+            return denoise
+        x0, noise = start
+        at_data = torch.zeros_like(x0[:, :1]) if condition else 0.0
+        residual = self.layout.unpack(x0 - denoise(x0, at_data, *condition))
+        kept = self.layout.pack({n: shrink_residual(r, noise) for n, r in residual.items()})
+        return lambda *args: denoise(*args) + kept
 
     def supports_few_steps(self, guidance: float, negative: Context | None) -> bool:
         """Whether few-step sampling was learned, with this guidance."""

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch
+from likewise.core.residual import shrink_residual
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
+from likewise.nets.continuous import ContinuousCodes
 
 RATE = 16.0  # log s^2 = 16 p: a variance falls by orders of magnitude while a weight moves by tenths
 INIT_LOG_VAR = -2.4  # below that of data, so that reconstruction counts from the beginning
@@ -34,7 +36,8 @@ class DecoderLikelihood(nn.Module):
 
     def __init__(self, targets: Mapping[str, Spec], kind: str = "gaussian") -> None:
         super().__init__()
-        self.outputs = {n: s.classes or s.width for n, s in targets.items()}
+        self.column_codes = ContinuousCodes(targets)
+        self.outputs = self.column_codes.outputs
         self.categorical = {n for n, s in targets.items() if s.categorical}
         self.bounded = {
             n
@@ -79,6 +82,22 @@ class DecoderLikelihood(nn.Module):
             n: self._sample(n, v, rng) if noise or v.shape[1] == 1 else self._mode(n, v)
             for n, v in out.items()
         }
+
+    def vary(
+        self, out: Batch, start: tuple[Batch, Batch], deviation: float, rng: Rng, noise: bool = True
+    ) -> Batch:
+        """`sample`, with what the decoder cannot represent of given rows kept by `shrink_residual`.
+
+        start      the rows x_0, and the output of the decoder for their code
+        deviation  of the noise on the code, relative to it
+
+        The residual is that of a sample for x_0 with the same random numbers: without noise x_0 comes back.
+        """
+        x0, out0 = start
+        samples, again = self.sample(out, rng.copy(), noise), self.sample(out0, rng, noise)
+        x, origin, base = (self.column_codes.encode(v) for v in (samples, x0, again))
+        kept = {n: v + shrink_residual(origin[n] - base[n], deviation) for n, v in x.items()}
+        return self.column_codes.decode(kept)
 
     def _log_prob(self, name: str, x: Tensor, out: Tensor) -> Tensor:
         if name in self.categorical:  # (3)
