@@ -155,7 +155,7 @@ def test_vocabulary_follows_the_corpus() -> None:
     assert Text.fit(["a few words"] * 20).spec.classes == 257
     assert 257 < Text.fit(CAPTIONS).spec.classes <= 257 + sum(len(c) + 1 for c in CAPTIONS) // 32
     assert Text.fit(CAPTIONS, vocabulary=270).spec.classes == 270
-    with pytest.raises(ValueError, match="vocabulary=100"):
+    with pytest.raises(ValueError, match="vocabulary must be a whole number from 257"):
         Text.fit(CAPTIONS, vocabulary=100)
 
 

@@ -22,7 +22,7 @@ from likewise.data.arrow import TableError
 from likewise.data.datasets import images
 from likewise.data.datasets.download import DatasetError, Package
 from likewise.data.table import Table
-from likewise.modalities import image
+from likewise.modalities import picture_files
 from likewise.viz import grid
 
 THINGS, CHANGES = ("truck", "heart", "cloud", "bell", "book"), ("alert", "off", "plus", "minus")
@@ -191,7 +191,7 @@ def test_parquet_with_pictures_and_class_names(tmp_path: Path) -> None:
     )
     rows = {
         "img": [picture(i) for i in range(4)],
-        "raw": [image.write(picture(i)) for i in range(4)],
+        "raw": [picture_files.write(picture(i)) for i in range(4)],
         "tags": [[1]] * 4,
         "species": [0, 1, 0, 1],
     }
@@ -265,7 +265,7 @@ def test_options_go_to_the_modalities_and_unknown_ones_are_refused() -> None:
         Table.from_rows([{"x": 0.5}, {"x": 1.5}], options={"size": 4})
     with pytest.raises(TableError, match="did you mean 'text'"):
         Table.from_rows(captioned(), by="txet")
-    with pytest.raises(TableError, match="holdout=1"):
+    with pytest.raises(ValueError, match="holdout must be a number from 0 to below 1, not 1.0"):
         Table.from_rows(captioned(), holdout=1.0)
 
 

@@ -90,11 +90,9 @@ class Kind:
         return self.range if self.bound("multiple_of") else f"{words} {self.range}".strip()
 
     def convert(self, value: Any) -> Any:
-        """The value as its type. Raises ValueError or TypeError for one of another type."""
+        """The value as its type. Raises TypeError for one of another type, StopIteration for one that is no choice."""
         if self.type is typing.Literal:
-            if not isinstance(value, str) or value not in self.choices:
-                raise ValueError
-            return value
+            return next(c for c in self.choices if type(c) is type(value) and c == value)
         expected = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str}[self.type]
         if not isinstance(value, expected) or isinstance(value, bool) != (self.type is bool):
             raise TypeError
@@ -129,7 +127,7 @@ def validate_value(name: str, value: Any, annotation: Any) -> Any:
         converted = kind.convert(value)
         if kind.accepts(converted):
             return converted
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, OverflowError, StopIteration):
         pass
     shown = repr(value) if isinstance(value, str) else str(value)
     raise ValueError(f"{name} must be {kind.description}, not {shown}") from None
@@ -151,7 +149,7 @@ def parse_value(name: str, text: str, annotation: Any) -> Any:
         except ValueError:
             number = text  # refused below
         return validate_value(name, number, annotation)
-    return validate_value(name, text, annotation)
+    return validate_value(name, next((c for c in kind.choices if str(c) == text), text), annotation)
 
 
 def validate_options(options: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -212,9 +210,13 @@ def stored_values() -> Iterator[None]:
         _ranges_apply.reset(token)
 
 
-@functools.cache
 def parameter_annotations(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of the named parameters of a function that are annotated, resolved."""
+    return _parameter_annotations(getattr(function, "__func__", function))  # the cache keeps no instances
+
+
+@functools.cache
+def _parameter_annotations(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     # of these alone: the annotation of the result may be a name that only type checkers import
     annotated = {

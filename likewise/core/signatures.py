@@ -10,6 +10,8 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from likewise.core.options import parameter_annotations
+
 R = TypeVar("R")
 
 
@@ -71,7 +73,11 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return signature.replace(parameters=parameters)
 
 
-def keyword_parameters(function: Any) -> dict[str, inspect.Parameter]:
+def keyword_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
-    parameters = inspect.signature(function, eval_str=True).parameters
-    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    parameters, annotations = inspect.signature(function).parameters, parameter_annotations(function)
+    return {
+        n: p.replace(annotation=annotations.get(n, p.empty))
+        for n, p in parameters.items()
+        if p.kind is p.KEYWORD_ONLY
+    }

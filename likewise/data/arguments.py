@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validate_value
+from likewise.core.signatures import keyword_parameters
 from likewise.data.arrow import TableError
 from likewise.data.datasets import DATASETS
+from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT, FileFormat
 from likewise.data.split import Holdout
 from likewise.modalities import KINDS
+from likewise.modalities.base import Modality
 
 
 @dataclass(frozen=True)
 class TableArguments:
     """The arguments of `Table.open`; `source` is None for rows in memory.
+
+    fixed      modalities of columns that are not fitted to this table
+    learned    modalities of columns of a trained model, which columns here extend; see Modality.refit
+    reference  that model, until `matched` tells which columns these are
 
     >>> TableArguments("digits", {"size": 8}, holdout=Holdout(by="label")).to_json()["by"]
     'label'
@@ -32,6 +40,9 @@ class TableArguments:
     holdout: Holdout = field(default_factory=Holdout)
     fmt: FileFormat = DEFAULT_FORMAT
     columns: Sequence[str] | None = None
+    fixed: Mapping[str, Modality] = field(default_factory=dict)
+    learned: Mapping[str, Modality] = field(default_factory=dict)
+    reference: Reference | None = None
 
     @property
     def dataset_options(self) -> dict[str, Any]:
@@ -39,8 +50,8 @@ class TableArguments:
         return {name: value for name, value in self.options.items() if name in self._dataset_parameters}
 
     @property
-    def _dataset_parameters(self) -> Collection[str]:
-        return inspect.signature(DATASETS[self.source]).parameters if self.source in DATASETS else ()
+    def _dataset_parameters(self) -> Mapping[str, inspect.Parameter]:
+        return keyword_parameters(DATASETS[self.source]) if self.source in DATASETS else {}
 
     def resolved(self, kinds: Mapping[str, str]) -> Self:
         """The same with an absolute path, and with `kinds` for columns that have none here."""
@@ -48,13 +59,27 @@ class TableArguments:
         source = str(path.resolve()) if name not in DATASETS and path.exists() else name
         return replace(self, source=source, kinds={**kinds, **self.kinds})
 
+    def matched(self, kinds: Mapping[str, str]) -> Self:
+        """The same for a table of these kinds, with its columns that stand for those of the reference."""
+        if self.reference is None:
+            return self
+        matching, theirs = self.reference.match(kinds), self.reference.columns
+        views = [view for view in matching.formula.views if view.name in matching.views]
+        learned = {v.column: theirs[matching.views[v.name]] for v in views if v.name == v.column}
+        columns = [view.column for view in matching.formula.views]
+        return replace(self, columns=columns, learned=learned, reference=None)
+
     def validate(self, kinds: Mapping[str, str]) -> None:
-        """Raise TableError for options and columns that a table of these kinds does not have."""
-        column_options = (name for kind in kinds.values() for name in KINDS[kind].options())
-        known = {*self._dataset_parameters, *column_options}
-        for name in self.options:
+        """Raise TableError for options and columns that a table of these kinds does not have, ValueError for
+        values out of the range of an option."""
+        readers = [self._dataset_parameters, *(KINDS[kind].options() for kind in kinds.values())]
+        known = {name for parameters in readers for name in parameters}
+        for name, value in self.options.items():
             if name not in known:
                 raise TableError(did_you_mean("option of this table", name, sorted(known)))
+            for parameters in readers:
+                if name in parameters:
+                    validate_value(name, value, parameters[name].annotation)
         self.holdout.validate(kinds)
 
     def requires(self, column: str) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validate_fields
+from likewise.core.ranges import ShareBelowOne
 from likewise.data.arrow import TableError
 from likewise.data.storage import RowStore
 from likewise.modalities import KINDS
@@ -29,18 +31,19 @@ class Holdout:
     pairs  half of the held-out rows are pairs of `by` and this column, which training rows have with others
     """
 
-    share: float | None = None
+    share: ShareBelowOne | None = None
     by: str | None = None
     pairs: str | None = None
 
+    def __post_init__(self) -> None:
+        validate_fields(self)
+
     def validate(self, kinds: Mapping[str, str]) -> None:
-        """Raise TableError for a column that is not there and a share that is no fraction."""
+        """Raise TableError for a column that is not there."""
         groupable = [name for name, kind in kinds.items() if KINDS[kind].groupable]
         for name in (self.by, self.pairs):
             if name is not None and name not in groupable:
                 raise TableError(did_you_mean("column to hold out by", name, groupable))
-        if self.share is not None and not 0 <= self.share < 1:
-            raise TableError(f"holdout={self.share}: write a fraction of the rows, from 0 to below 1")
 
 
 def split_rows(rows: RowStore, holdout: Holdout) -> list[int]:

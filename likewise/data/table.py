@@ -15,11 +15,14 @@ from torch import Tensor
 from likewise.core.batch import Batch
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, unknown_column
+from likewise.core.options import validated
+from likewise.core.ranges import ShareBelowOne
 from likewise.core.signatures import expand_dataclasses
 from likewise.data import views
 from likewise.data.arguments import TableArguments
 from likewise.data.arrow import TableError, from_rows
 from likewise.data.loader import EncodedColumn, iterate_batches
+from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT, FileFormat, Reading, read_source
 from likewise.data.report import ColumnReport, TableReport
 from likewise.data.schema import infer_schema
@@ -56,6 +59,7 @@ class Table:
         self._encoded: dict[str, EncodedColumn] = {}
 
     @classmethod
+    @validated
     @expand_dataclasses
     def open(
         cls,
@@ -64,12 +68,12 @@ class Table:
         options: Mapping[str, Any] | None = None,
         kinds: Mapping[str, str] | None = None,
         skip_bad: bool = False,
-        holdout: float | None = None,
+        holdout: ShareBelowOne | None = None,
         by: str | None = None,
         pairs: str | None = None,
         fmt: FileFormat = DEFAULT_FORMAT,
         columns: Sequence[str] | None = None,
-        like: Mapping[str, Modality] | None = None,
+        like: Mapping[str, Modality] | Reference | None = None,
     ) -> Table:
         """The rows of a data set by name, a folder, a text or table file, or a hub data set.
 
@@ -85,7 +89,8 @@ class Table:
                   rows have with others, such as a thing and a style
         encoding  of text files and .csv (default: UTF-8)
         columns   those that are needed; others are left out if they have values that cannot be used
-        like      column -> its modality in a model, whose kind it keeps
+        like      column -> its modality in a model, as which it is read; or a model that is to learn this table:
+                  columns that stand for its own extend these
 
         Raises TableError for a source that cannot be read, unknown names, pairs that cannot be held out, and,
         unless `skip_bad`, bad rows.
@@ -99,12 +104,19 @@ class Table:
             fmt=fmt,
             columns=columns,
         )
-        model_kinds = {name: column.kind for name, column in (like or {}).items() if column.kind in KINDS}
+        if isinstance(like, Reference):
+            arguments, model_kinds = replace(arguments, reference=like), like.kinds_by_name()
+        else:
+            arguments = replace(arguments, fixed=dict(like or {}))
+            model_kinds = {
+                name: column.kind for name, column in arguments.fixed.items() if column.kind in KINDS
+            }
         reading = read_source(source, arguments.dataset_options, fmt, {**model_kinds, **arguments.kinds})
         model_kinds = {name: kind for name, kind in model_kinds.items() if name in reading.rows.column_names}
         return cls._validated(reading, arguments.resolved(model_kinds))
 
     @classmethod
+    @validated
     def from_rows(
         cls,
         rows: Sequence[Row],
@@ -112,7 +124,7 @@ class Table:
         *,
         options: Mapping[str, Any] | None = None,
         skip_bad: bool = False,
-        holdout: float | None = None,
+        holdout: ShareBelowOne | None = None,
         by: str | None = None,
         pairs: str | None = None,
     ) -> Table:
@@ -130,6 +142,7 @@ class Table:
         """The table of what was read, checked as `open` documents."""
         data, kinds, warnings = infer_schema(reading.rows, arguments.kinds)
         arguments.validate(kinds)
+        arguments = arguments.matched(kinds)
         table = cls(RowStore(data, kinds), arguments)
         bad = table.check()
         if dropped := {b.column: b for b in reversed(bad) if not arguments.requires(b.column)}:
@@ -223,6 +236,25 @@ class Table:
                 new[name] = column
         return self._replace_columns(new, formula)
 
+    def fitted(self, name: str) -> Modality:
+        """The modality of a stored column by itself, however a model reads it."""
+        return self._fit(name, self.arguments.options)
+
+    def refit(self, learned: Mapping[str, Modality], formula: Formula) -> Table:
+        """The same rows, in which these views of a formula extend those that a trained model has learned.
+
+        See `Modality.refit`. Raises FormulaError for a column that is missing.
+        """
+        views_of = Formula(tuple(map(formula.view, learned)))
+        self._check_views(views_of)
+        new: dict[str, Modality] = {}
+        for view in views_of.views:
+            options = views.view_options(view, self._rows.kinds[view.column])
+            options = {n: v for n, v in options.items() if n not in learned[view.name].settled}
+            given = {} if view.through else {**self.arguments.options, **options}
+            new[view.name] = self._fit(view.column, given, learned[view.name])
+        return self._replace_columns(new, formula)
+
     def _check_views(self, formula: Formula) -> None:
         """Raise FormulaError for a view of a column that is not stored, or with the name of one that is."""
         kinds = self._rows.kinds
@@ -252,6 +284,11 @@ class Table:
     def kinds(self) -> dict[str, str]:
         """The kind of each column."""
         return self._rows.kinds | {name: column.kind for name, column in self.views.items()}
+
+    @property
+    def stored_kinds(self) -> dict[str, str]:
+        """The kind of each column that is no further view of another one."""
+        return {name: kind for name, kind in self.kinds.items() if name in self._rows.kinds}
 
     @property
     def source(self) -> str | None:
@@ -285,7 +322,9 @@ class Table:
     def _columns(self) -> dict[str, Modality]:
         if self._whole is not None:
             return self._whole._columns
-        return {name: self._fit(name, self.arguments.options) for name in self._rows.kinds}
+        fixed = {n: c for n, c in self.arguments.fixed.items() if self._rows.kinds.get(n) == c.kind}
+        learned, options = self.arguments.learned, self.arguments.options
+        return {n: fixed.get(n) or self._fit(n, options, learned.get(n)) for n in self._rows.kinds}
 
     @property
     def train(self) -> Table:
@@ -374,14 +413,21 @@ class Table:
             self._encoded[name] = EncodedColumn(self._rows, self._stored_name(name), self.columns[name])
         return self._encoded[name]
 
-    def _fit(self, name: str, options: Mapping[str, Any]) -> Modality:
-        """The modality of a column, fitted on the training rows, with room for the held-out ones."""
+    def _fit(self, name: str, options: Mapping[str, Any], learned: Modality | None = None) -> Modality:
+        """The modality of a column, fitted on the training rows, with room for the held-out ones.
+
+        It extends the one that a model has `learned`, if there is one.
+        """
         kind = KINDS[self._rows.kinds[name]]
         options = {n: v for n, v in options.items() if n in kind.options()}
         # rows in groups of their class leave classes without a training row, which need a name as well
         by = grouping_column(self._rows.kinds, self.arguments.holdout.by)
         rows = self if kind.role == "class" and name == by else self.train
-        modality = kind.fit(rows.column(name), **options)
+        if learned and (settled := sorted(learned.settled & options.keys())):
+            raise TableError(
+                f"{name} has the {settled[0]} of the trained model, which weights depend on; leave --{settled[0]} out"
+            )
+        modality = (learned.refit if learned else kind.fit)(rows.column(name), **options)
         return modality if "length" in options else modality.grow_to_fit(self.test.column(name))
 
     def _part(self, rows: Sequence[int]) -> Table:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import FormulaError, View, quote_name
+from likewise.core.options import parse_value
 from likewise.data.arrow import TableError
 from likewise.data.encoders import ENCODERS, load_encoder
 from likewise.data.validation import BadRow
@@ -48,7 +48,7 @@ def fit_view(
 
 
 def view_options(view: View, kind: str) -> dict[str, Any]:
-    """The options in a view of a column of that kind. Raises FormulaError for one that it does not have.
+    """The options in a view of a column of that kind. Raises FormulaError for one that it does not have, or out of its range.
 
     >>> view_options(View.parse("image[size=32]"), "image")
     {'size': 32}
@@ -57,7 +57,10 @@ def view_options(view: View, kind: str) -> dict[str, Any]:
     for name, _ in view.options:
         if name not in known:
             raise FormulaError(f"{view}: {did_you_mean(f'option of the kind {kind}', name, known)}")
-    return {name: _literal(value) for name, value in view.options}
+    try:
+        return {name: parse_value(name, value, known[name].annotation) for name, value in view.options}
+    except ValueError as error:
+        raise FormulaError(f"{view}: {error}") from None
 
 
 def check_compatible(name: str, kind: str, values: Iterable[Any], column: Modality) -> None:
@@ -71,11 +74,3 @@ def check_compatible(name: str, kind: str, values: Iterable[Any], column: Modali
         for row, value in enumerate(values):
             if reason := column.check(value):
                 raise TableError(f"{BadRow(row, name, reason)}; the model was trained on other values")
-
-
-def _literal(text: str) -> Any:
-    """ "32" -> 32, "cubic" -> "cubic" """
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -11,6 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from likewise.core.options import validated
+from likewise.core.ranges import VocabularySize, WindowLength
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary
 from likewise.modalities.text import Text
@@ -44,14 +46,19 @@ class Document(Text):
     prefix = ""
 
     @classmethod
-    def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
+    @validated
+    def fit(
+        cls,
+        values: Sequence[str],
+        *,
+        vocabulary: VocabularySize | None = None,
+        length: WindowLength | None = None,
+    ) -> Self:
         """Learn a byte-pair vocabulary of `vocabulary` ids, for windows of `length` tokens.
 
         Without `vocabulary`: plain bytes below half a million characters, else at most 4,096 merges as well.
-        Without `length`: 256. Raises ValueError for a `vocabulary` without room for every byte and a `length`
-        below 2.
+        Without `length`: 256.
         """
-        _check_window(length)
         characters = sum(map(len, values))
         if vocabulary is None:
             vocabulary = BYTE_IDS + (0 if characters < MIN_CHARACTERS else MAX_MERGES)
@@ -70,12 +77,9 @@ class Document(Text):
     def describe(self) -> str:
         return f"windows of {self.length} tokens of a vocabulary of {self.spec.classes:,}"
 
-    def refit(
-        self, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None
-    ) -> Self:
+    @validated
+    def refit(self, values: Sequence[str], *, length: WindowLength | None = None) -> Self:
         """The same vocabulary; positions are relative, so windows may have any length."""
-        _check_window(length)
-        self._require_vocabulary(vocabulary)
         return replace(self, length=length or self.length)
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
@@ -98,11 +102,6 @@ class Document(Text):
         """The first window of a text -> (length,) int64, padded with the end."""
         ids = self.ids(value)[: self.length]
         return torch.nn.functional.pad(ids, (0, self.length - len(ids)))
-
-
-def _check_window(length: int | None) -> None:
-    if length is not None and length < 2:
-        raise ValueError(f"length={length}: a window of a document has at least 2 tokens")
 
 
 def split_passages(document: str, max_length: int = MAX_PASSAGE) -> Iterator[str]:

@@ -12,6 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from likewise.core.options import validated
+from likewise.core.ranges import TextLength, VocabularySize
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality, Role
 from likewise.modalities.columns import ColumnSummary
@@ -51,6 +53,7 @@ class Text(Modality):
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     as_string = True
+    settled = frozenset({"vocabulary"})
     role = ROLE
     default_family = "autoregressive"
 
@@ -60,7 +63,14 @@ class Text(Modality):
     prefix = " "  # precedes every text, so that a first word has the same id as anywhere else
 
     @classmethod
-    def fit(cls, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None) -> Self:
+    @validated
+    def fit(
+        cls,
+        values: Sequence[str],
+        *,
+        vocabulary: VocabularySize | None = None,
+        length: TextLength | None = None,
+    ) -> Self:
         """Learn a byte-pair vocabulary and the length of texts.
 
         vocabulary  number of token ids (default: one for each byte for little text, else up to 4,096 byte pairs
@@ -69,8 +79,7 @@ class Text(Modality):
                     text, 256 for documents)
 
         The default vocabulary is of plain bytes below 10 kB of text, and else has at most one merge for every 32
-        bytes. Raises ValueError if a text has more than 1,024 tokens and no `length` is given, or for a
-        `vocabulary` without room for every byte.
+        bytes. Raises ValueError if a text has more than 1,024 tokens and no `length` is given.
         """
         size = sum(len(value.encode()) + 1 for value in values)
         if vocabulary is None:
@@ -99,11 +108,9 @@ class Text(Modality):
             return 0
         return 3 if column.name in NAMES else 1
 
-    def refit(
-        self, values: Sequence[str], *, vocabulary: int | None = None, length: int | None = None
-    ) -> Self:
+    @validated
+    def refit(self, values: Sequence[str], *, length: TextLength | None = None) -> Self:
         """The same vocabulary, and room for the longest text; the words are those of both tables."""
-        self._require_vocabulary(vocabulary)
         longest = max(map(self.num_tokens, values), default=1)
         if length is None and longest > MAX_LENGTH:
             raise ValueError(f"a text has {longest} tokens; shorten it, or give --length {longest}")
@@ -115,14 +122,6 @@ class Text(Modality):
             lower=self.lower and all(value == value.lower() for value in values),
             articles=tuple(word for word in ARTICLES if word in {*self.articles, *_articles(values)}),
         )
-
-    def _require_vocabulary(self, size: int | None) -> None:
-        """Raise ValueError for a vocabulary of another size than this one."""
-        if size not in (None, self.spec.classes):
-            raise ValueError(
-                f"the texts have {self.spec.classes:,} ids already, which weights belong to; "
-                "leave --vocabulary out"
-            )
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.num_tokens, values)]))

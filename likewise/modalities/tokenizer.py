@@ -92,12 +92,7 @@ class ByteBPE:
 
 
 def train_byte_bpe(texts: Iterable[str], size: int = BYTE_IDS) -> tokenizers.Tokenizer:
-    """A byte-level tokenizer of `size` - 1 ids: id 0 of the vocabulary is the end, which no text contains.
-
-    Raises ValueError for a `size` without room for every byte.
-    """
-    if size < BYTE_IDS:
-        raise ValueError(f"vocabulary={size}: at least {BYTE_IDS} ids, the end and every byte")
+    """A byte-level tokenizer of `size` - 1 ids: id 0 of the vocabulary is the end, which no text contains."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

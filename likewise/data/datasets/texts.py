@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validated
+from likewise.core.ranges import PositiveInt, TextLength
 from likewise.core.rng import seed_of
 from likewise.data.datasets.crystal import crystal_text
 from likewise.data.datasets.download import Columns, DatasetError, Package, cached_dataset
@@ -72,7 +74,8 @@ def shakespeare() -> Dataset:
     return cached_dataset("shakespeare", {}, [PLAYS], build)
 
 
-def python(*, longest: int = 800) -> Dataset:
+@validated
+def python(*, longest: TextLength = 800) -> Dataset:
     """Functions of Python's own standard library: text, the source without its docstring; doc; name; concept.
 
     doc is the docstring's first paragraph, concept the top-level module or package, so that held-out functions
@@ -165,7 +168,8 @@ def proteins() -> Dataset:
     return cached_dataset("proteins", {}, [GLOBINS], build)
 
 
-def molecules(*, longest: int = 100) -> Dataset:
+@validated
+def molecules(*, longest: TextLength = 100) -> Dataset:
     """Molecules: text, in SMILES, "CCO"; name, the IUPAC name; concept, its skeleton in the InChI key.
 
     Those of the 71,347 of PubChem in the package chemicals (MIT) whose text and name have at most `longest`
@@ -184,7 +188,8 @@ def molecules(*, longest: int = 100) -> Dataset:
     return cached_dataset("molecules", {"longest": longest}, [CHEMICALS], build)
 
 
-def crystals(*, sites: int = 12, copies: int = 8) -> Dataset:
+@validated
+def crystals(*, sites: PositiveInt = 12, copies: PositiveInt = 8) -> Dataset:
     """Crystal structures: text (crystal.py); caption, "Hg3 S3"; group, the space group; concept.
 
     The AFLOW prototypes (Mehl et al., 2017), of 288 in the package pymatgen (MIT) those with few sites: 1,696
