@@ -7,10 +7,13 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from likewise.cli.flags import parse_pairs
 from likewise.core.batch import Context, Layout
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, FormulaError, View
+from likewise.core.formula import Formula, FormulaError, View, distinct_columns, parse_name, quote_name
 from likewise.core.rng import Rng, seed_of
 from likewise.core.spec import IMAGE, Spec
 
@@ -26,6 +29,9 @@ from likewise.core.spec import IMAGE, Spec
         "image[size=64] | image[size=32], text",
         "image@clip[size=64, mode=fast] | text",
         "größe | name-2, a.b",
+        '"Age (years)" | "rate %", "1st"',
+        '"e@mail"@codes[size=8], "a,b" | "p|q", "t[x]"',
+        '"say ""hi""", """", "" | " led ", "two\nlines"',
     ],
 )
 def test_str_is_the_inverse_of_parse(text: str) -> None:
@@ -40,10 +46,68 @@ def test_str_is_the_inverse_of_parse(text: str) -> None:
         ("P(image|text)", "image | text"),
         ("  image,label|  text ", "image, label | text"),
         ("image[ size = 64 ]", "image[size=64]"),
+        ('P("image"|"P(x)")', 'image | "P(x)"'),
+        ('"age"|  "rate %" ', 'age | "rate %"'),
     ],
 )
 def test_spaces_and_the_letter_p_do_not_matter(text: str, canonical: str) -> None:
     assert str(Formula.parse(text)) == canonical
+
+
+NAMES = (
+    "age",
+    "Age (years)",
+    "e@mail",
+    "t[x]",
+    'say "hi"',
+    '"',
+    "",
+    " file",
+    "known x",
+    "P(x)",
+    "a = b",
+    "日本",
+    "a\nb",
+)
+
+
+@settings(deadline=None, database=None)
+@given(st.lists(st.text(), min_size=1, unique=True), st.data())
+def test_any_names_survive_a_formula(names: list[str], data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, len(names)))
+    formula = Formula(tuple(map(View, names[:count])), tuple(map(View, names[count:])))
+    again = Formula.parse(f"P({formula})")
+    assert again == formula == Formula.parse(str(formula)) and again.columns == names
+    for name in names:
+        view = View(name, "codes", (("size", "8"),))
+        assert View.parse(str(view)) == view and View.parse(str(View(name))) == View(name)
+        assert parse_name(str(View(name))) == name and parse_name(str(view)) == view.name
+
+
+def test_names_are_quoted_where_they_must_be() -> None:
+    quoted = [quote_name(name) for name in ("age", "größe", "a.b-c", "_x", "2nd", "a b", 'a"b', "")]
+    assert quoted == ["age", "größe", "a.b-c", "_x", '"2nd"', '"a b"', '"a""b"', '""']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pair_on_the_command_line_has_any_name(name: str) -> None:
+    """In quotes as in a formula, and where nothing else is meant also as it is."""
+    for value in ("1", "a=b", "", '"[', "two\nlines"):
+        assert parse_pairs([f"{quote_name(name)}={value}"], "--given") == {name: value}
+        if name and not {*name} & {*'="['}:
+            assert parse_pairs([f"{name}={value}"], "--given") == {name: value}
+    assert parse_pairs(["image[size=8]=a.png"], "--given") == {"image[size=8]": "a.png"}
+    with pytest.raises(ValueError, match="names 'age' twice"):
+        parse_pairs(["age=1", '"age"=2'], "--given")
+
+
+def test_names_of_views_are_those_of_tables_and_rows() -> None:
+    formula = Formula.parse('"rate %", "e@mail"@codes | text@minilm, text')
+    assert formula.columns == ["rate %", '"e@mail"@codes', "text@minilm", "text"]
+    assert [formula.view(name) for name in formula.columns] == list(formula.views)
+    assert distinct_columns(formula.views) == ["rate %", '"e@mail"@codes', "text@minilm"]
+    with pytest.raises(FormulaError, match="unknown column 'rate'"):
+        formula.view("rate")
 
 
 def test_parts() -> None:
@@ -70,6 +134,13 @@ def test_parts() -> None:
         ("image, image", "appears twice"),
         ("image | image", "appears twice"),
         ("image@", "cannot read"),
+        ("Age (years) | rate %", 'write "Age \\(years\\)" in quotes'),
+        ("1st", 'write "1st" in quotes'),
+        ("t[x] | image", 'write .* "t\\[x\\]" in quotes'),
+        ("a | p | q", 'in double quotes: "a\\|b"'),
+        ('"Age | text', "has no end"),
+        ('"a"b', "cannot read"),
+        ('"a@b", a@b', "appears twice"),  # one name in tables and rows
     ],
 )
 def test_what_cannot_be_read_is_said(text: str, says: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import is_first_process
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, FormulaError, parse_name
+from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
 from likewise.data.table import Table
@@ -163,6 +163,8 @@ def add_views(table: Table, formula: Formula, views: Sequence[str]) -> Table:
     for name, run in runs.items():
         if not run.is_dir():
             near = [f"; or write @{n}" for n in difflib.get_close_matches(name, ENCODERS, 1, 0.5)]
+            views = (str(view) for view in formula.views if view.through == name)
+            near += [f"; or write {quote_name(v)} in quotes, a column" for v in views if v in table.kinds]
             raise FormulaError(
                 f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
                 f"as an autoencoder, or give its folder: --view {name}=RUN{''.join(near)}"

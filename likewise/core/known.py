@@ -55,8 +55,8 @@ def no_masks(specs: Mapping[str, Spec], rows: int, device: torch.device) -> Batc
 
 
 def known_name(target: str) -> str:
-    """The name of the source that holds the known part of a target."""
-    return f"known {target}"
+    """The name of the source that holds the known part of a target, which no column has (a noncharacter of Unicode)."""
+    return f"\ufdd0known {target}"
 
 
 def known_specs(specs: Mapping[str, Spec]) -> dict[str, Spec]:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 FILE_TYPES = ("image", "audio", "video")  # features of data sets that are files
 DEFAULT_FILE_TYPE = "image"  # of files whose type is not known
 PASSAGE_COLUMN = "text"  # the column of texts of a folder or file
-PASSAGE = " passage"  # hidden column: document * 2^32 + the number of its passages that follow
-FILE = " file"  # hidden column: the file of a folder that a row is from
-TEMPORARY = " other"  # a column until it has replaced another
+# hidden columns, with the noncharacter that Unicode keeps for internal use
+PASSAGE = "\ufdd0passage"  # document * 2^32 + the number of its passages that follow
+FILE = "\ufdd0file"  # the file of a folder that a row is from
+TEMPORARY = "\ufdd0other"  # a column until it has replaced another
 NUMBER = re.compile(r"[+-]?((?!0\d)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE)  # not 007
 INTEGER = re.compile(r"[+-]?\d+")
 MAX_DIGITS = 18  # of an integer; longer ones are names

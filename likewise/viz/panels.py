@@ -55,7 +55,8 @@ def _(column: Label, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | N
     if samples is not None:
         share = [np.mean([str(v) == names[k] for v in samples]) for k in order]
         axes.bar(range(len(order)), share, width=0.4, color=ACCENT)
-    axes.set_xticks(range(len(order)), [textwrap.shorten(names[k], 8, placeholder="…") for k in order])
+    short = [textwrap.shorten(names[k], 8, placeholder="…").replace("$", r"\$") for k in order]
+    axes.set_xticks(range(len(order)), short)
 
 
 def hide_frame(axes: Axes) -> None:
