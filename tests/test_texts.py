@@ -135,7 +135,9 @@ def test_crystals_are_the_same_moved_and_in_another_order(archives: None) -> Non
         a, b = (np.array(site["abc"]) for site in read_crystal(row["text"])["sites"])
         assert np.round(abs(a - b), 3).tolist() in ([0.25, 0, 0], [0.75, 0, 0])
     assert len(rows("crystals", sites=13, copies=1)) == 2
-    with pytest.raises(DatasetError, match="sites=0"):
+    with pytest.raises(DatasetError, match="no row with sites=1; ask for larger ones"):
+        rows("crystals", sites=1)
+    with pytest.raises(ValueError, match="sites must be a whole number from 1 to 1,000, not 0"):
         rows("crystals", sites=0)
 
 

@@ -64,4 +64,5 @@ ImageSize = Annotated[int, Interval(ge=1, le=4096)]  # pixels of a side
 VocabularySize = Annotated[int, Interval(ge=257, le=2**20)]  # ids: the end, every byte, and merges
 TextLength = Annotated[int, Interval(ge=1, le=1_000_000)]  # tokens, or characters of a row
 WindowLength = Annotated[int, Interval(ge=2, le=1_000_000)]  # tokens of a document that are seen at once
+Copies = Annotated[int, Interval(ge=1, le=1000)]  # of a crystal, or sites in one
 RowsToCompare = Annotated[int, Interval(ge=2, le=MANY)]

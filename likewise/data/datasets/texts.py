@@ -23,7 +23,7 @@ import numpy as np
 
 from likewise.core.errors import did_you_mean
 from likewise.core.options import validated
-from likewise.core.ranges import PositiveInt, TextLength
+from likewise.core.ranges import Copies, TextLength
 from likewise.core.rng import seed_of
 from likewise.data.datasets.crystal import crystal_text
 from likewise.data.datasets.download import Columns, DatasetError, Package, cached_dataset
@@ -94,7 +94,7 @@ def python(*, longest: TextLength = 800) -> Dataset:
             for row in _functions(path, place.parts[0].removesuffix(".py"))
         ]
         short = [row for row in rows if max(len(row["text"]), len(row["doc"])) <= longest]
-        return _columns(list({row["text"]: row for row in reversed(short)}.values())[::-1])
+        return _columns(list({row["text"]: row for row in reversed(short)}.values())[::-1], longest=longest)
 
     return cached_dataset("python", {"longest": longest, "python": sys.version}, [], build)
 
@@ -183,13 +183,13 @@ def molecules(*, longest: TextLength = 100) -> Dataset:
             _, _, _, _, smiles, _, key, name, *_ = line.split("\t")
             if smiles and name and max(len(smiles), len(name)) <= longest:
                 rows.setdefault(smiles, {"text": smiles, "name": name, "concept": key.partition("-")[0]})
-        return _columns(list(rows.values()))
+        return _columns(list(rows.values()), longest=longest)
 
     return cached_dataset("molecules", {"longest": longest}, [CHEMICALS], build)
 
 
 @validated
-def crystals(*, sites: PositiveInt = 12, copies: PositiveInt = 8) -> Dataset:
+def crystals(*, sites: Copies = 12, copies: Copies = 8) -> Dataset:
     """Crystal structures: text (crystal.py); caption, "Hg3 S3"; group, the space group; concept.
 
     The AFLOW prototypes (Mehl et al., 2017), of 288 in the package pymatgen (MIT) those with few sites: 1,696
@@ -208,17 +208,17 @@ def crystals(*, sites: PositiveInt = 12, copies: PositiveInt = 8) -> Dataset:
                 columns = _describe(entry)
                 texts = itertools.islice(_equivalent_texts(entry["snl"], i), copies)
                 rows += [{"text": text, **columns} for text in dict.fromkeys(texts)]
-        if not rows:
-            raise DatasetError(
-                f"no crystal with sites={sites} and copies={copies}; ask for at least 1 of each"
-            )
-        return _columns(rows)
+        return _columns(rows, sites=sites)
 
     return cached_dataset("crystals", {"sites": sites, "copies": copies}, [PROTOTYPES], build)
 
 
-def _columns(rows: list[dict[str, str]]) -> Columns:
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+def _columns(rows: list[dict[str, str]], **limits: int) -> Columns:
+    """Rows as columns. Raises DatasetError where no row is within the limits, options of the data set."""
+    if not rows:
+        words = " and ".join(f"{name}={value}" for name, value in limits.items())
+        raise DatasetError(f"the data set has no row with {words or 'a text'}; ask for larger ones")
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _lines(file: bytes) -> str:
