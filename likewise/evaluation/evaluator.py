@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from likewise.core.formula import Formula
+from likewise.core.options import validated
+from likewise.core.ranges import Draws, NonNegativeInt, PositiveInt, RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluators.base import MetricGroup
 from likewise.evaluation.evaluators.embedding import ClipScores, evaluate_embedding, overlap_notes
@@ -41,23 +43,19 @@ SCORE_KINDS = {
 class Evaluator:
     """The same metrics on the same rows for every model of one formula and table."""
 
+    @validated
     def __init__(
         self,
         formula: Formula,
         table: Table,
         *,
-        n: int = 500,
-        seed: int = 0,
-        draws: int = 1,
-        candidates: int = 1000,
+        n: RowsToCompare = 500,
+        seed: Seed = 0,
+        draws: Draws = 1,
+        candidates: PositiveInt = 1000,
         concept: str = "concept",
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
-        if n < 2 or draws < 1 or candidates < 1:
-            raise ValueError(
-                "evaluate needs n of at least 2 and draws and candidates of at least 1, not "
-                f"n={n}, draws={draws}, candidates={candidates}"
-            )
         if len(table.test) < 2:
             raise ValueError(
                 f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
@@ -100,13 +98,14 @@ class Evaluator:
         first = samples[:: self.reference.draws]
         return results + [result for texts in self.text_metrics for result in texts.results(first)]
 
+    @validated
     def report(
         self,
         model: Distribution,
         samples: Sequence[Row],
         seconds: float = 0.0,
         *,
-        likelihood_rows: int = 100,
+        likelihood_rows: NonNegativeInt = 100,
         **sampling_options: Any,
     ) -> Report:
         """Loss and likelihood of a model, and the metrics of its samples, of `sample` with these options."""
@@ -174,16 +173,17 @@ class Evaluator:
         return [{c: v[int(i)] for c, v in values.items()} for i in rows]
 
 
+@validated
 def evaluate(
     model: Distribution,
     table: Table,
     *,
-    n: int = 500,
-    seed: int = 0,
-    draws: int = 1,
-    candidates: int = 1000,
+    n: RowsToCompare = 500,
+    seed: Seed = 0,
+    draws: Draws = 1,
+    candidates: PositiveInt = 1000,
     concept: str = "concept",
-    likelihood_rows: int = 100,
+    likelihood_rows: NonNegativeInt = 100,
     clip: str | Path | Model | None = None,
     **sampling_options: Any,
 ) -> Report:
@@ -198,7 +198,7 @@ def evaluate(
     clip         the run folder of a contrastive model, or the model, to measure CLIP scores of the samples
 
     Other options go to `model.sample`. A model that embeds and does not sample is measured by retrieval, with
-    n, seed and concept. Raises ValueError if fewer than 2 rows are held out, and for numbers below 1.
+    n, seed and concept. Raises ValueError if fewer than 2 rows are held out.
     """
     table = table.with_views(getattr(model, "columns", {}), model.formula)
     if isinstance(model, Model) and not hasattr(model.family, "sample"):

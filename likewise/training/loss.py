@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from likewise.core.batch import Batch, Context
+from likewise.core.options import validated
+from likewise.core.ranges import PositiveInt, Seed
 from likewise.core.rng import Rng
 from likewise.data.table import Table
 from likewise.models.model import Model
@@ -19,7 +21,10 @@ def split_batch(model: Model, batch: Batch) -> tuple[Batch, Context]:
 
 
 @torch.no_grad()
-def heldout_loss(model: Model, table: Table, *, rows: int = 512, seed: int = 0, batch: int = 128) -> float:
+@validated
+def heldout_loss(
+    model: Model, table: Table, *, rows: PositiveInt = 512, seed: Seed = 0, batch: PositiveInt = 128
+) -> float:
     """The mean loss of at most `rows` held-out rows (table.test), given all sources, `batch` rows at a time.
 
     Noise and noise levels depend on the seed alone; the losses of several phases are summed. Raises

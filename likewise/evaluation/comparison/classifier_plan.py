@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validate_fields
+from likewise.core.ranges import Draws, Minutes, PositiveInt, RowsToCompare, Seed
 from likewise.families.registry import FAMILIES
 
 DIRECT = "autoregressive"  # family of P(Y | X)
@@ -25,22 +27,23 @@ class ClassifierPlan:
     methods      families, of which "autoregressive" is the direct classifier (default all that there are)
     options      of families, by family
 
-    Raises ValueError for sizes below 2 and unknown methods.
+    Raises ValueError for numbers out of their range and unknown methods.
     """
 
-    minutes: float
-    seed: int = 0
-    sizes: Sequence[int] = (5, 20, 100, 500)
-    n: int = 300
-    calibration: int = 100
-    draws: int = 2
-    completions: int = 2
+    minutes: Minutes
+    seed: Seed = 0
+    sizes: Sequence[RowsToCompare] = (5, 20, 100, 500)
+    n: PositiveInt = 300
+    calibration: PositiveInt = 100
+    draws: Draws = 2
+    completions: Draws = 2
     methods: Sequence[str] | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.sizes or min(self.sizes) < 2:
-            raise ValueError("sizes are numbers of rows per class, at least 2")
+        validate_fields(self)
+        if not self.sizes:
+            raise ValueError("there are no sizes; give numbers of rows per class, such as sizes=[5, 20]")
         for method in self.methods or ():
             if method not in available_methods():
                 raise ValueError(did_you_mean("family to compare", method, available_methods()))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from likewise.core.formula import Formula
+from likewise.core.options import validated
+from likewise.core.ranges import Minutes, NonNegativeInt, RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.comparison.figures.families import comparison_figure
 from likewise.evaluation.comparison.html_report import comparison_page
 from likewise.evaluation.comparison.results import EXAMPLES, Comparison, Entry
-from likewise.evaluation.comparison.save import save_report
+from likewise.evaluation.comparison.save import check_report_folder, save_report
 from likewise.evaluation.evaluator import Evaluator
 from likewise.evaluation.reference import class_ids
 from likewise.evaluation.report import Report
@@ -21,6 +24,7 @@ from likewise.families.registry import sampling_families, sampling_family_class
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
+from likewise.models.io import load_unfinished
 from likewise.models.model import Model
 from likewise.training.memory import check_memory
 from likewise.training.metrics import Step
@@ -30,16 +34,17 @@ from likewise.training.trainer import train
 OnStep = Callable[[str, Step], None]
 
 
+@validated
 def compare(
     formula: str | Formula,
     table: Table,
     families: Sequence[str] | None = None,
     *,
-    minutes: float,
+    minutes: Minutes,
     folder: str | Path,
-    n: int = 500,
-    seeds: Sequence[int] = (0,),
-    likelihood_rows: int = 100,
+    n: RowsToCompare = 500,
+    seeds: Sequence[Seed] = (0,),
+    likelihood_rows: NonNegativeInt = 100,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     on_step: OnStep = lambda run, step: None,
 ) -> Comparison:
@@ -59,11 +64,10 @@ def compare(
     formula.check(table.kinds)
     for family in families or ():
         sampling_family_class(family)
-    if minutes <= 0 or not seeds:
-        raise ValueError(
-            f"compare needs minutes above 0 and at least 1 seed, not {minutes:g} and {len(seeds)}"
-        )
+    if not seeds:
+        raise ValueError("compare needs at least 1 seed; give one, such as seeds=[0]")
     folder = Path(folder)
+    check_report_folder(folder)
     evaluator = Evaluator(formula, table, n=n, seed=seeds[0])
     examples = _example_rows(evaluator)
     prompts = [{c: row[c] for c in evaluator.reference.sources} for row in examples]
@@ -137,7 +141,7 @@ def train_or_load(
 ) -> Model:
     """The model of `folder` if its training is finished, else trained, or continued, until it is."""
     assert plan.minutes is not None
-    resume = (folder / checkpoint.MODEL).exists()
+    resume = checkpoint.has_checkpoint(folder)
     if resume:
         state = checkpoint.load_state(folder)
         saved, expected = (
@@ -157,14 +161,15 @@ def train_or_load(
                     f"{folder} holds a run with {name} {saved.get(name)}, not {value}; choose another "
                     "--out to start anew"
                 )
-        model = Model.load(folder)
+        model = load_unfinished(folder)
         if state["elapsed"] >= 60 * plan.minutes:
             return model
     else:
         model = Model(formula, table.columns, family, seed=plan.seed, **options)
     check_memory(model, plan)
-    for step in train(model, table, plan, folder, resume=resume):
-        on_step(folder.name, step)
+    with closing(train(model, table, plan, folder, resume=resume)) as steps:
+        for step in steps:
+            on_step(folder.name, step)
     return Model.load(folder)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import Kind, parse_value, validate_value, validated
+from likewise.core.ranges import RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import Evaluator
 from likewise.evaluation.metrics.density_coverage import spread
@@ -161,14 +162,15 @@ class Sweep:
         return {by: point for by, point in points.items() if point is not None}
 
 
+@validated
 def sweep(
     model: TypedDistribution,
     table: Table,
     option: str,
     values: Sequence[Any] | None = None,
     *,
-    n: int = 300,
-    seed: int = 0,
+    n: RowsToCompare = 300,
+    seed: Seed = 0,
     name: str = "the model",
     **sampling_options: Any,
 ) -> Sweep:
@@ -180,7 +182,9 @@ def sweep(
     parameters = model.sampling_options()
     if option not in parameters:
         raise ValueError(did_you_mean("sampling option", option, parameters))
-    values = trial_values(option, parameters[option]) if values is None else list(values)
+    parameter = parameters[option]
+    values = trial_values(option, parameter) if values is None else list(values)
+    values = [validate_value(option, value, parameter.annotation) for value in values]
     table = table.with_views(model.columns, model.formula)
     evaluator = Evaluator(model.formula, table, n=n, seed=seed)
     count = len(evaluator.reference.test_indices)
@@ -228,17 +232,17 @@ def trial_values(option: str, parameter: inspect.Parameter) -> list[Any]:
     >>> trial_values("churn", option)
     [1, 2, 4, 8]
     """
-    annotation, default = parameter.annotation, parameter.default
+    kind, default = Kind.of(parameter.annotation), parameter.default
     if option in DEFAULT_VALUES:
         return list(DEFAULT_VALUES[option])
-    if annotation is bool:
+    if kind.type is bool:
         return [False, True]
-    if typing.get_origin(annotation) is typing.Literal:
-        return list(typing.get_args(annotation))
+    if kind.choices:
+        return list(kind.choices)
     if isinstance(default, int) and default:
-        return sorted({max(1, int(default * f)) for f in FACTORS})
+        return sorted(filter(kind.accepts, {max(1, int(default * f)) for f in FACTORS}))
     if isinstance(default, float) and default:
-        return sorted({default * f for f in FACTORS})
+        return sorted(filter(kind.accepts, {default * f for f in FACTORS}))
     raise ValueError(f"choose the values of {option}: --sweep {option}=V1,V2,...")
 
 
@@ -248,19 +252,8 @@ def parse_values(text: str, parameter: inspect.Parameter) -> list[Any]:
     >>> parse_values("1,2.5", inspect.Parameter("guidance", inspect.Parameter.KEYWORD_ONLY, annotation=float))
     [1.0, 2.5]
     """
-    types = typing.get_args(parameter.annotation) or (parameter.annotation,)
-    first = next(t for t in types if t is not type(None))
-    value_type = first if isinstance(first, type) else str
     words = [word.strip() for word in text.split(",") if word.strip()]
-    if value_type is bool:
-        return [word in ("yes", "true", "1") for word in words]
-    try:
-        return [value_type(word) for word in words]
-    except ValueError:
-        raise ValueError(
-            f"cannot read {text!r} as values of {parameter.name}; write one {value_type.__name__} or "
-            "more, with commas between them"
-        ) from None
+    return [parse_value(parameter.name, word, parameter.annotation) for word in words]
 
 
 def _select(results: Sequence[MetricResult]) -> dict[str, MetricResult]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from likewise.core.options import validated
+from likewise.core.ranges import RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.metrics import retrieval
 from likewise.evaluation.metrics.estimate import Estimate
@@ -20,18 +22,19 @@ from likewise.models.model import Model
 from likewise.training.loss import heldout_loss
 
 
+@validated
 def evaluate_embedding(
-    model: Model, table: Table, *, n: int = 500, seed: int = 0, concept: str = "concept"
+    model: Model, table: Table, *, n: RowsToCompare = 500, seed: Seed = 0, concept: str = "concept"
 ) -> Report:
     """Retrieval between the columns of a model on at most `n` rows of `table.test`, and classification.
 
     Rows of the same `concept`, where the table has such a column, are relevant to one another. Raises
     ValueError if fewer than 2 rows are held out.
     """
-    if n < 2 or len(table.test) < 2:
+    if len(table.test) < 2:
         raise ValueError(
-            f"the table holds out {len(table.test)} rows, n={n}, and evaluation needs at least "
-            "2; open it with a larger holdout, or bring more rows"
+            f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
+            "open it with a larger holdout, or bring more rows"
         )
     reference = ReferenceSet.choose(table, model.formula, n, 1, seed)
     values = {c: reference.test_values(c) for c in model.targets}

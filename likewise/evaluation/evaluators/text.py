@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validated
+from likewise.core.ranges import Seed
 from likewise.data.table import Table
 from likewise.evaluation.domains.base import COLUMN, DomainCheck, Row, RowMetric, ToolError
 from likewise.evaluation.domains.code import Functions
@@ -93,8 +95,9 @@ class TextMetrics:
         return min(1000, max(map(len, self.check.train)))
 
 
+@validated
 def check_texts(
-    domain: str, samples: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *, seed: int = 0
+    domain: str, samples: Sequence[Row] | Sequence[str], table: Table, column: str = COLUMN, *, seed: Seed = 0
 ) -> list[MetricResult]:
     """Metrics of texts, or of rows with a text and other columns, for the table of a data set.
 

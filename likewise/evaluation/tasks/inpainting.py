@@ -12,6 +12,8 @@ import numpy as np
 import PIL.Image
 
 from likewise.core.known import sample_masks
+from likewise.core.options import validated
+from likewise.core.ranges import PositiveInt, RowsToCompare, Seed
 from likewise.core.rng import Rng
 from likewise.data.table import Table
 from likewise.evaluation.features.image import edge_features
@@ -69,14 +71,15 @@ def hole_ranks(
 class InpaintingTask:
     """Held-out rows, a hole in each, and for each the text of another row as a second prompt."""
 
+    @validated
     def __init__(
         self,
         table: Table,
-        n: int = 300,
+        n: RowsToCompare = 300,
         kind: Literal["box", "random"] = "box",
         *,
-        seed: int = 0,
-        candidates: int = 100,
+        seed: Seed = 0,
+        candidates: PositiveInt = 100,
         image: str = "image",
         text: str = "text",
         concept: str = "concept",

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from likewise.core.options import validated
+from likewise.core.ranges import Seed
 from likewise.evaluation.features.image import edge_features
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
 from likewise.evaluation.reference import rng_of
@@ -19,12 +21,13 @@ LEVELS = 127.5  # of 255 in a unit of [-1, 1]
 Features = Callable[[np.ndarray], np.ndarray]
 
 
+@validated
 def variations(
     originals: np.ndarray,
     samples: np.ndarray,
     ceiling: np.ndarray | None = None,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     features: Features = edge_features,
 ) -> list[MetricResult]:
     """Two metrics of what variations preserve of the original, and two of what they change.
