@@ -26,6 +26,7 @@ from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import IMAGE, Spec
 from likewise.families.base import Family
+from likewise.nets.column_weights import transfer_weights
 
 CLOSE = 1e-4  # how far two computations of one number may differ, in the units of tokens
 ROWS = 6  # of the batch that the checks use
@@ -91,6 +92,12 @@ class Subject:
                 for p in family.parameters():
                     p.add_(0.1 * torch.randn_like(p))
         return family.eval()
+
+    def like(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> Subject:
+        """The same family with other weights, on another case."""
+        other = Subject(self.cls, Case(targets, sources), self.options)
+        other.family = other.make(3)
+        return other
 
     def loss(self, phase: str, *, x: Batch | None = None, c: Context | None = None, seed: int = 0) -> Tensor:
         rng = Rng(range(ROWS), "check", seed)
@@ -408,6 +415,41 @@ def scores(s: Subject) -> Iterator[Condition]:
     yield score.dims == dims, f"dims is {score.dims}"
     apart = float((alone.nats - nats[2]).abs())
     yield apart < 1e-3 * (1 + abs(float(nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
+
+
+@_check()
+def columns_of_weights(s: Subject) -> Iterator[Condition]:
+    """Weights belong to columns (Family.column_axes): a family of other names and orders begins with them.
+
+    With renamed columns, and the sources in another order, the loss is the same; with the targets in another
+    order, the weights come back when they are taken over a second time.
+    """
+    targets, sources = s.case.targets, s.case.sources
+    old_names = {f"other {n}": n for n in (*targets, *sources)}
+    new_names = {old: new for new, old in old_names.items()}
+    renamed = s.like(_renamed(targets), _renamed(dict(reversed(sources.items()))))
+    transfer = transfer_weights(renamed.family, s.family, old_names)
+    yield transfer.complete, f"of renamed columns only {transfer} are taken over"
+    x = {new_names[n]: v for n, v in s.x.items()}
+    c = Context(
+        {new_names[n]: s.c.values[n] for n in reversed(sources)},
+        s.c.present[:, list(range(len(sources)))[::-1]],
+    )
+    for phase in s.cls.phases:
+        losses = s.loss(phase).detach(), renamed.loss(phase, x=x, c=c).detach()
+        apart = float((losses[0] - losses[1]).abs().max())
+        yield apart < CLOSE, f"with renamed columns the loss of {phase} differs by {apart:.2g}"
+    reordered = s.like(_renamed(dict(reversed(targets.items()))), _renamed(sources))
+    transfer_weights(reordered.family, s.family, old_names)
+    back = s.make(2)
+    transfer_weights(back, reordered.family, new_names)
+    state = s.family.state_dict()
+    moved = [name for name, v in back.state_dict().items() if not torch.equal(v, state[name])]
+    yield not moved, f"with the targets in another order and back, these weights differ: {', '.join(moved)}"
+
+
+def _renamed(specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    return {f"other {name}": spec for name, spec in specs.items()}
 
 
 def check_family(

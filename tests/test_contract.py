@@ -28,6 +28,7 @@ from likewise.modalities.label import Label
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 from likewise.models.model import Model
+from likewise.nets.column_weights import by_column
 from likewise.testing import CASES, CHECKS, Check, Subject, check_family, run_check
 
 ALIGNED = ["several", "captioned"]  # cases of two columns or more and no source: all that contrastive takes
@@ -347,6 +348,7 @@ class Tiny(Family):
         self.heads = nn.ModuleList(
             nn.Linear(width, s.tokens * (s.classes or s.width)) for s in targets.values()
         )
+        self.column_axes = {"inside": by_column(sources), "heads": by_column(targets)}
 
     def hidden(self, c: Context) -> Tensor:
         h = self.base.expand(len(c.present), -1)
@@ -480,6 +482,12 @@ class Elsewhere(Tiny):
         return super().hidden(c) + self.secret.to(self.base.dtype)
 
 
+class ByNumber(Tiny):
+    def __init__(self, targets, sources, *, width: int = 8) -> None:
+        super().__init__(targets, sources, width=width)
+        self.column_axes = {}
+
+
 class Embeds(Tiny):
     def embed(self, name, x):
         return F.normalize((x.float().flatten(1).sum(1, keepdim=True) + 0.5) * self.base.float(), dim=1)
@@ -539,6 +547,7 @@ DEFECTS = [
     (Forgets, "known_parts"),
     (CopiesAll, "known_parts"),
     (Elsewhere, "weights"),
+    (ByNumber, "columns_of_weights"),
     (Crooked, "embeddings"),
     (Crowded, "embeddings"),
     (Declines, "scores"),

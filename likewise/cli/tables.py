@@ -15,7 +15,9 @@ from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
+from likewise.data.matching import Reference
 from likewise.data.table import Table
+from likewise.data.views import Viewer
 from likewise.families.registry import family_class
 from likewise.modalities import KINDS, Modality
 from likewise.models.checkpoint import (
@@ -25,6 +27,7 @@ from likewise.models.checkpoint import (
     load_pipeline_state,
     load_state,
     resolve_run,
+    stored_columns,
 )
 from likewise.models.model import Model
 
@@ -89,17 +92,16 @@ def open_table(
     args: Namespace,
     parser: Parser,
     formula: Formula | None = None,
-    like: Mapping[str, Modality] | None = None,
+    like: Mapping[str, Modality] | Reference | None = None,
 ) -> Table:
     """The table that the command line names; warnings about it go to stderr.
 
-    It must have the columns of the formula. Columns that `like` has are read as they are there.
+    It must have the columns of the formula. Columns that `like` has are read as they are there, or extend them.
     """
     required = [view.column for view in formula.views] if formula else None
-    stored = (
-        {formula.view(name).column: column for name, column in like.items()} if formula and like else None
-    )
-    table = Table.open(args.data, **table_options(args, parser), columns=required, like=stored)
+    if formula and isinstance(like, Mapping):
+        like = {formula.view(name).column: column for name, column in like.items()}
+    table = Table.open(args.data, **table_options(args, parser), columns=required, like=like)
     print_notes(table.report.notes())
     return table
 
@@ -112,7 +114,7 @@ def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any
             f"{run} was trained on rows in memory, or imported without --data; name the data, or "
             "use likewise.train and likewise.evaluate with the table"
         )
-    return data
+    return {**data, "like": stored_columns(state)}
 
 
 def open_training_table(run: Path) -> Table:
@@ -141,8 +143,12 @@ def add_view_option(parser: Parser) -> None:
     )
 
 
-def add_views(table: Table, formula: Formula, views: Sequence[str]) -> Table:
+def add_views(
+    table: Table, formula: Formula, views: Sequence[str], known: Mapping[str, Viewer] | None = None
+) -> Table:
     """The table with the views of a formula, through the runs that `--view` names, and frozen encoders.
+
+    `known` are views that need no run.
 
     A note on stderr names sources of which only a part is read. Raises FormulaError for a run that does not
     exist, or whose name is also that of a frozen encoder.
@@ -152,7 +158,8 @@ def add_views(table: Table, formula: Formula, views: Sequence[str]) -> Table:
     for name in folders:
         if name not in names:
             raise FormulaError(f"--view {name}: {did_you_mean('view', name, names)}")
-    runs = {name: Path(folders.get(name, Path("runs") / name)) for name in names}
+    known = known or {}
+    runs = {name: Path(folders.get(name, Path("runs") / name)) for name in names if name not in known}
     for name in [name for name in ENCODERS if name in runs and name not in folders]:
         run = runs.pop(name)
         if (run / MODEL).exists() and hasattr(family_class(load_state(run)["family"]), "code_spec"):
@@ -169,7 +176,8 @@ def add_views(table: Table, formula: Formula, views: Sequence[str]) -> Table:
                 f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
                 f"as an autoencoder, or give its folder: --view {name}=RUN{''.join(near)}"
             )
-    table = table.add_views(formula, **{name: Model.load(run) for name, run in runs.items()})
+    viewers = {n: v for n, v in known.items() if n in names} | {n: Model.load(run) for n, run in runs.items()}
+    table = table.add_views(formula, **viewers)
     specs = {name: table.columns[name].spec for name in formula.source_names}
     print_notes(
         f"{name} is a document, and as a source {spec.tokens} tokens of it are read: a window that begins "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from likewise.core.errors import did_you_mean
-from likewise.core.formula import Formula, FormulaError, View, quote_name
+from likewise.core.formula import Formula, FormulaError, View, quote_name, unknown_column
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality
 from likewise.modalities.latent import base_of
@@ -26,6 +26,11 @@ class Matching:
     columns: Mapping[str, str]
     views: Mapping[str, str]
     left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def identity(cls, formula: Formula) -> Matching:
+        """Every column stands for itself."""
+        return cls(formula, {v.column: v.column for v in formula.views}, {n: n for n in formula.columns})
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,15 @@ class Reference:
                 raise FormulaError(did_you_mean("column", name, kinds))
         for name in _stored(self.wanted.views) if self.wanted else ():
             if name not in kinds:
-                raise FormulaError(did_you_mean("column", quote_name(name), map(quote_name, kinds)))
+                raise self._unknown(name, kinds)
         columns = self._match_names(kinds)
         columns |= self._match_kinds(kinds, columns)
         return self._matching(columns) if self.wanted is None else self._matching_of(self.wanted, columns)
+
+    def _unknown(self, name: str, kinds: Mapping[str, str]) -> FormulaError:
+        error = unknown_column(name, kinds)
+        advice = f"; without a formula the data are matched with P({self.formula}), and a source they lack is left out"
+        return FormulaError(f"{error}{advice}") if name in self._model_kinds else error
 
     def _match_names(self, kinds: Mapping[str, str]) -> dict[str, str]:
         """Column of the table -> column of the model, by `names` and by equal names."""
@@ -148,6 +158,12 @@ class Reference:
         left_out = tuple(c for c in _stored(self.formula.sources) if c not in names)
         return replace(self._matching_of(formula, columns), left_out=left_out)
 
+    def _alike(self, view: View, other: View) -> bool:
+        """Whether two views of a column differ in options only that may change."""
+        settled = self.columns[view.name].settled
+        kept, others = ([option for option in v.options if option[0] in settled] for v in (view, other))
+        return (view.column, view.through, kept) == (other.column, other.through, others)
+
     def _matching_of(self, formula: Formula, columns: Mapping[str, str]) -> Matching:
         """The views of a formula that are views of the model, or of the same column in the same place."""
         columns = {n: c for n, c in columns.items() if n in _stored(formula.views)}
@@ -161,7 +177,7 @@ class Reference:
         for ours, theirs in sides:
             for view in ours:
                 same = replace(view, column=columns.get(view.column, ""))
-                alike = [v for v in theirs if (v.column, v.through) == (same.column, same.through)]
+                alike = [v for v in theirs if self._alike(v, same)]
                 exact = [v.name for v in self.formula.views if v == same]
                 if found := exact or [v.name for v in alike if len(alike) == 1]:
                     views[view.name] = found[0]

@@ -80,7 +80,7 @@ def from_transformers(folder: str | Path, *, column: str = "text", length: int |
     model = Model(formula, {column: text}, "autoregressive", compat=backbone.name_map.model_type, **options)
     renamed = _convert_weights(weights, config, model, start)
     checkpoint.load_weights_into(model.family, model.family.state_dict() | renamed, folder)
-    model.untrained = False
+    model.fresh = frozenset()
     return model
 
 

@@ -33,6 +33,8 @@ from likewise.core.files import atomic_write, check_writable
 from likewise.core.formula import Formula
 from likewise.core.provenance import RUN_FILES, is_output
 from likewise.data.encoders import reload_encoder
+from likewise.modalities import modality_from_json
+from likewise.modalities.base import Modality
 from likewise.modalities.latent import Coder
 from likewise.models.migrations import FORMAT, migrate
 
@@ -114,7 +116,9 @@ def require_unused(folder: Path) -> None:
     A run that ended before its first checkpoint may be replaced.
     """
     if has_checkpoint(folder) or is_pipeline(folder):
-        raise RunError(f"{folder} holds a run already; go on with --resume, or give another --out")
+        raise RunError(
+            f"{folder} holds a model already; give another --out, or go on with likewise train --resume"
+        )
     for name in RUN_FILES:
         if (folder / name).exists() and not is_output(folder / name):
             raise RunError(
@@ -157,6 +161,14 @@ def load_views(folder: Path, state: Mapping[str, Any], load: Callable[[Path], Co
                 "copy it there, or restore the folder"
             )
     return views
+
+
+def stored_columns(state: Mapping[str, Any]) -> dict[str, Modality]:
+    """The columns in model.json that are as they are stored in a table, without further views of them."""
+    if "columns" not in state:
+        return {}  # of a pipeline
+    views = [view for view in Formula.parse(state["formula"]).views if view.name == view.column]
+    return {view.name: modality_from_json(state["columns"][view.name]) for view in views}
 
 
 def load_state(folder: Path, name: str = MODEL) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
+from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.families.capabilities import CanScore, CanScoreTokens
 from likewise.families.registry import family_class
@@ -24,6 +25,14 @@ from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
 from likewise.models import checkpoint, scoring
+from likewise.models.adaptation import (
+    Adaptation,
+    changes,
+    explain_inherited,
+    match_table,
+    resized,
+    transfer_family,
+)
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
 from likewise.models.sampling import Sampler
@@ -39,7 +48,8 @@ class Model(ColumnEncoder):
     columns    modality of each column of the formula, fitted to training values: `Table.columns`
     family     the network, or the mixture, that learns the distribution
     options    of the family, defaults included
-    untrained  whether the weights are still random
+    fresh      the names of the weights of the family that are still random: all of them in a new model
+    adaptation  of a model that `adapt` has made: what it begins with
 
     >>> from likewise.modalities import Label, Number
     >>> columns = {"price": Number.fit([1.0, 2.0, 4.0]), "kind": Label.fit(["a", "b"])}
@@ -93,9 +103,15 @@ class Model(ColumnEncoder):
             targets = {n: self.columns[n].spec for n in self.targets}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
-        self.untrained = True
+        self.fresh = frozenset(self.family.state_dict())
+        self.adaptation: Adaptation | None = None
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
         self.eval()  # the trainer trains a copy
+
+    @property
+    def untrained(self) -> bool:
+        """Whether all weights are still random."""
+        return self.fresh.issuperset(self.family.state_dict())
 
     @property
     def target_columns(self) -> dict[str, Modality]:
@@ -320,17 +336,55 @@ class Model(ColumnEncoder):
     def load(cls, folder: str | Path, **options: Any) -> Model:
         """Read a run folder.
 
-        `options` of the family replace those of the run, for further training; weights that only the new
-        options need start at random. Raises RunError if the folder cannot be read, or its weights do not fit.
+        `options` of the family replace those of the run, for further training: see `adapt`. Raises RunError if
+        there is no such run, if it cannot be read, or if its weights do not fit.
         """
-        folder = Path(folder)
+        folder = checkpoint.resolve_run(folder)
         state, weights = checkpoint.load_weights(folder)
-        family = state["family"]
-        options = validate_options(options, family_class(family).options(), f"option of the family {family}")
-        views = checkpoint.load_views(folder, state, cls.load)
-        model = cls.from_json({**state, "options": state["options"] | options}, views)
-        if options:
-            weights = {n: v for n, v in model.family.state_dict().items() if n not in weights} | weights
+        model = cls.from_json(state, checkpoint.load_views(folder, state, cls.load))
         checkpoint.load_weights_into(model.family, weights, folder)
-        model.untrained = False
+        model.fresh = frozenset()
+        return model.adapt(**options) if options else model
+
+    # ---- further training
+
+    def adapt(
+        self,
+        table: Table | None = None,
+        formula: str | Formula | None = None,
+        *,
+        names: Mapping[str, str] | None = None,
+        seed: Seed = 0,
+        **options: Any,
+    ) -> Model:
+        """A new model that begins with the weights of this one, to be trained on another table (fine-tuning).
+
+        table    the rows that it is to learn, with the views of the formula; by default those of this model
+        formula  of the new model; by default that of this one over the columns of the table, without the sources
+                 that the table lacks: this model has learned never to be given them
+        names    column of the table -> column of this model that it stands for, where neither names nor kinds tell:
+                 see Reference
+        seed     of the weights that are fresh
+
+        `options` of the family replace those of this model. A column that stands for one of this model keeps its
+        vocabulary, classes, size and scale, extended where the table needs it (Modality.refit). Weights are taken
+        over by name, shape and column, the others are fresh, and `adaptation` tells which: until it is trained,
+        the new model samples what this one does when it is given the same.
+
+        Raises FormulaError for columns that do not match or fit, RunError for weights that do not fit.
+        """
+        matching, columns = match_table(self, table, formula, names or {})
+        family = type(self.family)
+        options = validate_options(options, family.options(), f"option of the family {self.family_name}")
+        inherited = {name: value for name, value in self.options.items() if name not in options}
+        with stored_values(), explain_inherited(inherited, family.options()):
+            model = Model(matching.formula, columns, self.family_name, seed=seed, **inherited, **options)
+        transfer = transfer_family(model.family, self.family, matching)
+        model.fresh = frozenset(name for name, taken in transfer.tensors.items() if not taken)
+        model.adaptation = Adaptation(
+            matching,
+            transfer,
+            changes(model.columns, self.columns, matching),
+            resized(table, model.columns, matching),
+        )
         return model

@@ -101,7 +101,7 @@ class Transfer:
 
     taken, numbers  the numbers that were, and all
     tensors         all tensors by name, and whether each was taken over, at least in part
-    fresh           the columns, and the other parts of the network, of which nothing was
+    fresh           the columns of which nothing was, "parts of" others, and the other parts of the network
     """
 
     taken: int = 0
@@ -240,17 +240,24 @@ def _resampled(old: Tensor, grid: Sequence[int], new_grid: Sequence[int]) -> Ten
 
 
 def _fresh_parts(weights: _Weights, taken: Mapping[str, bool]) -> list[str]:
-    """The columns, and names of other parts, of which nothing was taken over: the outermost of each."""
+    """The columns of which nothing was taken over, "parts of" others, and the outermost of the other parts."""
+    columns = {name: _columns_of(key, weights.axes.get(name)) for name, key in weights.keys.items()}
+    known = {column for name in columns if taken[name] for column in columns[name]}
     used = {key[:i] for name, key in weights.keys.items() if taken[name] for i in range(len(key) + 1)}
     fresh: dict[str, None] = {}
     for name, key in weights.keys.items():
         if not taken[name]:
-            axis = weights.axes.get(name)
-            labels = [*key, *(part.label for part in axis.parts)] if axis else key
-            columns = [str(label).removeprefix(known_name("")) for label in labels if isinstance(label, str)]
             outermost = next((i for i in range(len(key)) if key[: i + 1] not in used), len(key) - 1)
             names = [
                 a.name for a in key[: outermost + 1] if isinstance(a, Attribute) and not a.name.isdigit()
             ]
-            fresh |= dict.fromkeys(columns or names[-1:])
+            parts = [f"parts of {column}" if column in known else column for column in columns[name]]
+            fresh |= dict.fromkeys(parts or names[-1:])
     return list(fresh)
+
+
+def _columns_of(key: Key, axis: Axis | None) -> list[str]:
+    """The columns in the place of a weight, else those of the parts of its axis."""
+    labels = [label for label in key if isinstance(label, str)]
+    labels = labels or [part.label for part in axis.parts if isinstance(part.label, str)] if axis else labels
+    return [label.removeprefix(known_name("")) for label in labels]

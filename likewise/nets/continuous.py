@@ -43,9 +43,9 @@ class ContinuousCodes(OptionalBuffers):
         """Classes that both have keep their codes, and further ones get others of the same norm."""
         assert isinstance(old, ContinuousCodes)
         for name in self.categorical:
-            before = columns.get(name, name)
-            if before in old.categorical and not torch.equal(self.codes(name), old.codes(before)):
-                self.set_optional(f"code_{name}", extended_codes(old.codes(before), self.codes(name)))
+            before, codes = columns.get(name, name), self.codes(name)
+            if before in old.categorical and not torch.equal(codes, old.codes(before).to(codes)):
+                self.set_optional(f"code_{name}", extended_codes(old.codes(before).to(codes), codes))
 
     def codes(self, name: str) -> Tensor:
         """The codes of the classes of a categorical column, (K, d)."""
@@ -88,7 +88,8 @@ def extended_codes(old: Tensor, fresh: Tensor) -> Tensor:
     """
     (k, d), (classes, floats) = old.shape, fresh.shape
     new = F.normalize(fresh, dim=1)
-    new[:k] = F.pad(F.normalize(old, dim=1), (0, floats - d))[:classes]
     if classes <= floats:
         new[k:] = torch.eye(floats)[d : d + classes - k].to(new)
-    return new * old.norm(dim=1).mean()
+    new *= old.norm(dim=1).mean()
+    new[:k] = F.pad(old, (0, floats - d))[:classes]
+    return new

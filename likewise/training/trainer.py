@@ -221,20 +221,23 @@ class Trainer:
             checkpoint.require_unused(self.folder)
             self.model.save_without_weights(self.folder, **self._metadata())
             self.metrics.clear()
-            if not self.model.untrained:  # weights from elsewhere, which the run could not begin with again
-                self.save()
+        from_elsewhere = not self.model.untrained
         self._init_from_data()
+        if from_elsewhere:  # the run could not begin with these weights again
+            self.save()
 
     @torch.no_grad()
     def _init_from_data(self) -> None:
-        """Let an untrained family initialize its parameters from some training rows, the same in each process."""
-        untrained, self.model.untrained = self.model.untrained, False
+        """Let a family initialize its fresh weights from some training rows, the same in each process."""
+        fresh, self.model.fresh = self.model.fresh, frozenset()
         rows = min(INIT_ROWS, len(self.table.train))
-        if not untrained or not rows or type(self.raw).init_from_data is Family.init_from_data:
+        if not fresh or not rows or type(self.raw).init_from_data is Family.init_from_data:
             return
         columns, seed = self.model.formula.columns, self.plan.seed
         x, c = split_batch(self.model, next(self.table.train.batches(columns, rows, seed=seed)))
+        trained = {n: v.clone() for n, v in self.raw.state_dict().items() if n not in fresh}
         self.raw.init_from_data(x, c, Rng(range(rows), "begin", seed))
+        self.raw.load_state_dict(trained, strict=False)
         self.working.load_state_dict(self.raw.state_dict())
         self.model.family.load_state_dict(self.raw.state_dict())
 
