@@ -77,7 +77,7 @@ def test_any_tokens_decode(modality: Modality, values: list[Any]) -> None:
 
 def test_kinds_and_options() -> None:
     assert {kind: list(modality.options()) for kind, modality in KINDS.items()} == {
-        "image": ["size", "channels"],
+        "image": ["size", "channels", "fit"],
         "text": ["vocabulary", "length"],
         "document": ["vocabulary", "length"],
         "label": [],

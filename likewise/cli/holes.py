@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 
 from likewise.core.errors import RequestWarning
-from likewise.modalities import image
 from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
 from likewise.modalities.latent import base_of
+from likewise.modalities.pixels import luminance
 from likewise.models.requests import parse_value
 
 
@@ -36,9 +36,11 @@ class HoleOptions:
 
 def image_shape(column: Modality) -> Image:
     """Height, width and channels of a column of images, seen through a model or not."""
-    spec = base_of(column).spec
-    height, width = spec.grid
-    return Image(height, width, spec.width)
+    base = base_of(column)
+    if isinstance(base, Image):
+        return base
+    height, width = base.spec.grid
+    return Image(height, width, base.spec.width)
 
 
 def known_pixels(
@@ -62,7 +64,8 @@ def known_pixels(
         canvas = PIL.Image.new(picture.mode, (picture.width + left + right, picture.height + top + bottom))
         canvas.paste(picture, (left, top))
         picture = canvas
-    if picture.width * shape.height != picture.height * shape.width and not quiet:
+    cropped = shape.resize == "crop" and picture.width * shape.height != picture.height * shape.width
+    if cropped and not quiet:
         warnings.warn(
             f"the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
             f"the model's are {shape.width} x {shape.height}",
@@ -94,7 +97,7 @@ def _mask_hole(shape: Image, file: str, size: tuple[int, int]) -> np.ndarray:
             f"{size[0]} x {size[1]}; paint it on a copy of the picture"
         )
     transparent = _transparent(mask)
-    hole = transparent if transparent.any() else image.luminance(mask) >= 128
+    hole = transparent if transparent.any() else luminance(mask) >= 128
     if not hole.any():
         raise ValueError(f"the mask {file} has no hole; paint the hole white")
     return hole

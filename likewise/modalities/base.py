@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,6 +20,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
@@ -45,6 +46,7 @@ class Modality(ABC):
     as_string: bool = False  # whether values are stored as strings, whatever type they are read as
     passages: bool = False  # whether a long value is stored as one row per passage
     lazy: bool = False  # whether values are large and read one by one
+    settled: frozenset[str] = frozenset()  # options of `fit` that weights depend on, so that `refit` has none
     accepts_all: bool = False  # whether any readable value can be encoded, whatever `fit` has learned
     groupable: bool = True  # whether rows can be held out in groups of equal values
     role: Role = "value"
@@ -65,20 +67,29 @@ class Modality(ABC):
         """The same with room for these values; nothing else is learned from them."""
         return self
 
+    def refit(self, values: Sequence[Any], **options: Any) -> Self:
+        """What `fit` learns from TRAINING values of another table, except for what the weights of a model depend on.
+
+        That stays as it is here, or is extended: a model of this column begins to learn the other one with its
+        weights. Raises ValueError for an option that would change it.
+        """
+        return type(self).fit(values, **options)
+
     @property
     @abstractmethod
     def spec(self) -> Spec:
         """The shape and type of the tokens that `encode` returns."""
 
-    @property
-    def log_scale(self) -> float:
-        """log |d float / d value|: converts a density of tokens into a density of values."""
-        return 0.0
+    def log_scale(self, tokens: Tensor) -> Tensor:
+        """log |d float / d value| of each float: converts a density of tokens into a density of values."""
+        return torch.zeros(()).expand(tokens.shape)
 
-    @property
-    def bin_width(self) -> float:
-        """Width, in units of tokens, of the interval that `decode` rounds to one value; 0 for none."""
-        return 0.0
+    def dequantize(self, tokens: Tensor, rng: Rng) -> Tensor:
+        """Tokens (N, T, C) of N values -> uniformly random ones among those that `decode` rounds to these values.
+
+        Unchanged where `decode` does not round.
+        """
+        return tokens
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
@@ -129,6 +140,11 @@ class Modality(ABC):
         """What a user should know of a column that this modality was fitted on, a line each: what is odd, and
         what of its values is not kept. They are part of the table's report."""
         return []
+
+    @classmethod
+    def group_near_copies(cls, signatures: Sequence[bytes]) -> Sequence[Hashable]:
+        """A key for the signature of each value, see CellCheck; values that are nearly the same have the same key."""
+        return signatures
 
     # ---- tokens
 

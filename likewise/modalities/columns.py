@@ -35,14 +35,16 @@ class ColumnSummary:
 class CellCheck:
     """One stored value.
 
-    content  its bytes, for a hash
-    problem  why it cannot be used
-    traits   properties that are counted over the column, such as "grey"; see `Modality.findings`
+    content    its bytes, for a hash
+    problem    why it cannot be used
+    traits     properties that are counted over the column, such as "grey"; see `Modality.findings`
+    signature  of kinds that have near copies, see `Modality.group_near_copies`
     """
 
     content: bytes
     problem: str | None = None
     traits: tuple[str, ...] = ()
+    signature: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Image(Modality):
 
     dtypes = frozenset({"image"})
     value_type = PIL.Image.Image
+    file_suffixes = picture_suffixes()
     lazy = True
     accepts_all = True
     groupable = False
@@ -188,10 +189,6 @@ class Image(Modality):
         pixels = tokens.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).numpy()
         pixels = pixels.reshape(self.height, self.width, self.channels)
         return PIL.Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
-
-    @classmethod
-    def file_suffixes(cls) -> frozenset[str]:
-        return picture_suffixes()
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:

@@ -14,7 +14,7 @@ from likewise.core.files import atomic_write
 from likewise.core.formula import View
 from likewise.core.provenance import KEY, provenance
 from likewise.modalities.base import Modality, Row
-from likewise.modalities.image import write
+from likewise.modalities.picture_files import write
 from likewise.viz.grid import image_grid
 
 

@@ -18,7 +18,7 @@ from likewise.evaluation.comparison.classifier_results import ClassifierComparis
 from likewise.evaluation.comparison.figures.families import distribution_figure, value_text
 from likewise.evaluation.comparison.results import Comparison
 from likewise.modalities.base import Row
-from likewise.modalities.image import write
+from likewise.modalities.picture_files import write
 from likewise.viz.images import visual_columns
 
 
