@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import parse_name
+from likewise.core.options import Kind, parameter_annotations, parse_value
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
@@ -75,14 +75,30 @@ class Parser(argparse.ArgumentParser):
             owners = list(dict.fromkeys(owner for owner, _ in pairs))
             prefix = f"[{', '.join(owners)}] " if len(owners) < len(everyone) else ""
             description = parameter_descriptions(function.__doc__ or "", parameters(function)).get(name, "")
-            default = "" if parameter.default is None else f" (default {format_value(parameter.default)})"
             options.add_argument(
                 flag(name),
                 dest=f"{group}.{name}",
                 default=argparse.SUPPRESS,
-                help=f"{prefix}{description}{default}".strip().replace("%", "%%"),
-                **_value_reader(parameter.annotation),
+                help=_help(f"{prefix}{description}".strip(), parameter.annotation, parameter.default),
+                **_value_reader(flag(name), parameter.annotation),
             )
+
+    def add_value_option(
+        self, *flags: str, annotation: Any, about: str, default: Any = None, metavar: str | None = None
+    ) -> None:
+        """Add an option of a command whose value is checked like those of signatures; --help shows the range.
+
+        >>> from likewise.core.ranges import Share
+        >>> parser = Parser("sample")
+        >>> parser.add_value_option("--strength", annotation=Share, about="share of noise", default=0.5)
+        >>> parser.parse(["--strength", "2"])
+        Traceback (most recent call last):
+        SystemExit: 2
+        """
+        reader = dict(_value_reader(flags[0], annotation))
+        if metavar:
+            reader["metavar"] = metavar
+        self.add_argument(*flags, default=default, help=_help(about, annotation, default), **reader)
 
     def add_sampling_options(self, argv: Sequence[str]) -> None:
         """Add the sampling options of the run on the command line; without one those of a flow."""
@@ -115,18 +131,15 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        # a message of ours names the option itself
+        self.exit(2, f"{self.prog}: {re.sub(r'^argument [^ ]+: (?=-)', '', message)}\n")
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters with a default, annotations resolved."""
     function = function.__init__ if inspect.isclass(function) else function
-    items = inspect.signature(function).parameters.items()
-    optional = {name: p for name, p in items if p.default is not p.empty}
-    # of these alone: the annotation of the result may be a name that only type checkers import
-    annotated = types.SimpleNamespace(__annotations__={name: p.annotation for name, p in optional.items()})
-    hints = typing.get_type_hints(annotated, vars(sys.modules[function.__module__]))
-    return {name: p.replace(annotation=hints[name]) for name, p in optional.items()}
+    annotations, items = parameter_annotations(function), inspect.signature(function).parameters.items()
+    return {n: p.replace(annotation=annotations[n]) for n, p in items if p.default is not p.empty}
 
 
 def parameter_descriptions(doc: str, names: Collection[str]) -> dict[str, str]:
@@ -177,12 +190,28 @@ def parse_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def _value_reader(annotation: Any) -> Mapping[str, Any]:
-    """How argparse reads a value of this type."""
-    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
-    if annotation is bool:
+def _help(about: str, annotation: Any, default: Any) -> str:
+    """The text of --help: what the option is, its default unless that is described, and its range."""
+    default_words = "" if default is None else f"default {format_value(default)}"
+    notes = "; ".join(filter(None, [default_words, Kind.of(annotation).range]))
+    return (f"{about} ({notes})" if notes else about).strip().replace("%", "%%")
+
+
+def _value_reader(option: str, annotation: Any) -> Mapping[str, Any]:
+    """How argparse reads a value of this type; the message for one that does not fit names the option."""
+    kind = Kind.of(annotation)
+    if kind.type is bool:
         return {"action": argparse.BooleanOptionalAction}
-    if typing.get_origin(annotation) is typing.Literal:
-        return {"choices": typing.get_args(annotation)}
-    return {"type": annotation, "metavar": {int: "N", float: "X"}.get(annotation, "TEXT")}
+    if kind.type is None:  # a path, or one of several types of which the first can be written
+        types_ = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+        return {"type": types_[0] if types_ else annotation, "metavar": "TEXT"}
+
+    def read(text: str) -> Any:
+        try:
+            return parse_value(option, text, annotation)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    if kind.choices:
+        return {"type": read, "choices": kind.choices}
+    return {"type": read, "metavar": {int: "N", float: "X"}.get(kind.type, "TEXT")}

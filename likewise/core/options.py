@@ -129,7 +129,9 @@ def validate_value(name: str, value: Any, annotation: Any) -> Any:
             return converted
     except (TypeError, OverflowError, StopIteration):
         pass
-    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = (
+        repr(value) if isinstance(value, str) else f"{value:.15g}" if isinstance(value, float) else str(value)
+    )
     raise ValueError(f"{name} must be {kind.description}, not {shown}") from None
 
 
