@@ -193,7 +193,7 @@ def test_command_line(
         (np.asarray(PIL.Image.open(f))[:, :5] == whole[:, :5]).all() for f in files
     )
     assert main(["vary", "system", "data/3.png", *few, "--out", "varied/"]) == 0
-    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])
+    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])["likewise"]
     assert line["strength"] == 0.5 and line["sources"] == {"label": "1"}
     assert (
         main(["interpolate", "system", "--from", "label=0", "--to", "label=3", "-n", "3", "--steps", "2"])
@@ -248,10 +248,10 @@ def test_an_embedding_is_drawn_given_and_chained(
     assert main(["sample", "system", "--given", "label=1", "-n", "1", "--out", "x.png"]) == 0
     assert main(["sample", "runs/decoder", "--given", "image@clip=x.png", "--out", "y.png"]) == 0
     assert main(["vary", "system", "x.png", "-n", "2", "--steps", "2", "--out", "varied/"]) == 0
-    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])
+    line = json.loads((tmp_path / "varied" / "samples.jsonl").read_text().splitlines()[0])["likewise"]
     assert line["strength"] == 1 and line["sources"] == {}  # the embedding says what to draw
     assert main(["vary", "runs/decoder", "x.png", "-n", "1", "--steps", "2", "--out", "v2/"]) == 0
-    line = json.loads((tmp_path / "v2" / "samples.jsonl").read_text())
+    line = json.loads((tmp_path / "v2" / "samples.jsonl").read_text())["likewise"]
     assert line["strength"] == 1 and line["sources"] == {"image@clip": "x.png"}
     assert main(["infill", "system", "--known", "image@clip=x.png", "-n", "1", "--out", "w.png"]) == 0
     capsys.readouterr()

@@ -280,7 +280,7 @@ def test_the_same_command_draws_the_same_bytes(here: Path) -> None:
     for out in ("a.png", "b.png"):
         main(["sample", "r", "red bar", "-n", "2", "--out", out])
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
-    main(["sample", "r", "red bar", "-n", "2", "--seed", "1", "--out", "b.png"])
+    main(["sample", "r", "red bar", "-n", "2", "--seed", "1", "--out", "b.png", "--overwrite"])
     assert Path("a.png").read_bytes() != Path("b.png").read_bytes()
 
 
@@ -288,22 +288,23 @@ def test_a_draw_does_not_depend_on_the_others(here: Path) -> None:
     made("image | text", "r")
     assert main(["sample", "r", "red bar", "-n", "2", "--out", "few/"]) == 0
     assert main(["sample", "r", "blue ring", "red bar", "-n", "3", "--out", "many/"]) == 0
-    names = ["red-bar-0.png", "red-bar-1.png"]
+    names = ["red-bar-seed0-0.png", "red-bar-seed0-1.png"]
     assert sorted(p.name for p in Path("few").iterdir()) == [*names, "samples.jsonl"]
     for name in names:
         few, many = pixels(f"few/{name}"), pixels(f"many/{name}")
         assert few.std() > 1 and abs(few - many).max() <= 1
-    assert abs(pixels("many/red-bar-0.png") - pixels("many/red-bar-1.png")).max() > 1
+    assert abs(pixels(f"many/{names[0]}") - pixels(f"many/{names[1]}")).max() > 1
 
 
 def test_files_come_with_a_list(here: Path) -> None:
     made("image, label | text", "r")
     assert main(["sample", "r", "red bar", "Red Bar!", "-n", "1", "--steps", "2", "--out", "o/"]) == 0
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
-    assert [line["file"] for line in lines] == ["red-bar-0.png", "red-bar.2-0.png"]
-    assert lines[1]["sources"] == {"text": "red bar!"} and lines[0]["label"] in "0123"
-    assert lines[0]["options"]["steps"] == 2 and lines[0]["seed"] == lines[0]["index"] == 0
-    assert PIL.Image.open("o/red-bar-0.png").text["likewise:index"] == "0"
+    first, second = (line["likewise"] for line in lines)
+    assert [about["file"] for about in (first, second)] == ["red-bar-seed0-0.png", "red-bar.2-seed0-0.png"]
+    assert second["sources"] == {"text": "red bar!"} and lines[0]["label"] in "0123"
+    assert first["options"]["steps"] == 2 and first["seed"] == first["index"] == 0
+    assert PIL.Image.open("o/red-bar-seed0-0.png").text["likewise:index"] == "0"
 
 
 def test_unseen_words_are_named(here: Path, capsys) -> None:
@@ -319,7 +320,8 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
         == 0
     )
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
-    assert [line["sources"] for line in lines] == [{"text": "red bar", "label": "2"}, {"text": "blue, ring"}]
+    sources = [line["likewise"]["sources"] for line in lines]
+    assert sources == [{"text": "red bar", "label": "2"}, {"text": "blue, ring"}]
     assert capsys.readouterr().err == (
         "note: 'A Red bar' is read as 'red bar', in the style of the training texts\n"
     )
@@ -366,7 +368,7 @@ def test_sources_are_given_by_name(here: Path) -> None:
     given = ["--given", "label=2", "--given", "image=things/3.png"]
     assert main(["sample", "r", *given, "-n", "2", "--out", "o.jsonl"]) == 0
     lines = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
-    assert len(lines) == 2 and lines[0]["sources"] == {"label": "2", "image": "things/3.png"}
+    assert len(lines) == 2 and lines[0]["likewise"]["sources"] == {"label": "2", "image": "things/3.png"}
     assert isinstance(lines[0]["number"], float) and lines[0]["number"] != lines[1]["number"]
 
 
@@ -374,15 +376,15 @@ def test_values_are_printed(here: Path, capsys) -> None:
     made("label | text", "r")
     assert main(["sample", "r", "red bar", "-n", "2"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["index"] for line in lines] == [0, 1] and lines[0]["label"] in "0123"
+    assert [line["likewise"]["index"] for line in lines] == [0, 1] and lines[0]["label"] in "0123"
     assert main(["sample", "r", "red bar", "-n", "1", "--out", "o/"]) == 0
-    assert Path("o/red-bar-0.txt").read_text() in "0123"
+    assert Path("o/red-bar-seed0-0.txt").read_text() in "0123"
 
 
 def test_a_model_without_sources(here: Path) -> None:
     made("image", "r")
     assert main(["sample", "r", "-n", "2", "--steps", "1", "--out", "o/"]) == 0
-    assert Path("o/sample-1.png").exists()
+    assert Path("o/sample-seed0-1.png").exists()
 
 
 # ---- mistakes
@@ -486,7 +488,7 @@ def test_a_column_without_data(here: Path, capsys) -> None:
 def test_a_second_run_in_the_same_folder(here: Path, capsys) -> None:
     made("image | label", "runs/things")
     assert main(["train", "things", "image | label", *TINY]) == 1
-    assert "runs/things holds a run already; go on with --resume" in capsys.readouterr().err
+    assert "runs/things holds a model already; give another --out" in capsys.readouterr().err
 
 
 def test_a_damaged_run(here: Path, capsys) -> None:

@@ -199,7 +199,9 @@ def test_the_command_line(tmp_path: Path, monkeypatch, capsys) -> None:
     ):
         assert main(["sample", "r", "-n", "3", *words]) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert len(lines) == 3 and all(good(line["text"]) and "text" in line["constraint"] for line in lines)
+        assert len(lines) == 3 and all(
+            good(line["text"]) and "text" in line["likewise"]["constraint"] for line in lines
+        )
     for words, said in (
         (["--json", "none.json"], "--json none.json: No such file"),
         (["--regex", "(a"], "--regex (a: "),

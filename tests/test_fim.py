@@ -276,7 +276,9 @@ def test_the_command_fills_a_text(model: Model, tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out.startswith(alone.rstrip("\n"))
     assert main([*words, "-n", "2", "--out", str(tmp_path / "texts.jsonl")]) == 0
     lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
-    assert [line["prompt"] for line in lines] == [["abc", "gha"]] * 2 and lines[0]["text"] + "\n" == alone
+    assert [line["likewise"]["prompt"] for line in lines] == [["abc", "gha"]] * 2 and lines[0][
+        "text"
+    ] + "\n" == alone
     capsys.readouterr()
     for wrong, said in (
         (["--box", "0,0,1,1"], "--box cannot be used with"),

@@ -258,7 +258,7 @@ def test_the_commands(package: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["train", "--resume", "--out", "runs/minilm", "--steps", "2"]) == 0
     assert main(["sample", "runs/minilm", "red box", "-n", "1", "--negative", "x", "--out", "x.jsonl"]) == 1
     assert main(["sample", "runs/minilm", "red box", "-n", "1", "--negative", "x", "--out", "draws/"]) == 0
-    about = json.loads(Path("draws/samples.jsonl").read_text())
+    about = json.loads(Path("draws/samples.jsonl").read_text())["likewise"]
     assert about["sources"] == {"text": "red box", "text@minilm": "red box"}
     capsys.readouterr()
     assert (

@@ -233,7 +233,7 @@ def test_resume_needs_the_same_run(table: Table, tmp_path: Path) -> None:
         (lambda: steps_of(other, tmp_path / "run", resume=True), "was trained on other data"),
         (lambda: steps_of(table, tmp_path / "run", resume=True, batch=4), "--batch 8"),
         (lambda: steps_of(table, tmp_path / "run", resume=True, seed=4), "--seed 0"),
-        (lambda: steps_of(table, tmp_path / "run"), "holds a run already"),
+        (lambda: steps_of(table, tmp_path / "run"), "holds a model already"),
         (lambda: steps_of(table, tmp_path / "none", resume=True), "nothing to resume"),
         (lambda: steps_of(table, None, resume=True), "needs the folder"),
         (

@@ -55,7 +55,7 @@ def test_a_transparent_hole_is_filled(run: str) -> None:
     grey = holed("p.png", (2, 3, 9, 7))
     assert main(["infill", run, "p.png", "red bar", *FEW, "--out", "o/"]) == 0
     kept("o", grey, box(2, 3, 9, 7))
-    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[0])
+    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[0])["likewise"]
     assert line["picture"] == "p.png" and line["sources"] == {"text": "red bar"} and "box" not in line
 
 
@@ -118,13 +118,15 @@ def test_the_rest_of_a_row_is_drawn(here: Path, capsys) -> None:
     assert main(["infill", "r", "red bar", "--known", "label=2", *FEW]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["label"] for line in lines] == ["2", "2"] and lines[0]["number"] != lines[1]["number"]
-    assert lines[0]["known"] == {"label": "2"} and lines[0]["sources"] == {"text": "red bar"}
+    assert lines[0]["likewise"]["known"] == {"label": "2"} and lines[0]["likewise"]["sources"] == {
+        "text": "red bar"
+    }
 
 
 def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
     made("image, label", "r")
     assert main(["infill", "r", "things/3.png", *FEW, "--out", "o/"]) == 0
-    assert (pixels("o/sample-0.png") == pixels("things/3.png")).all()
+    assert (pixels("o/3-seed0-0.png") == pixels("things/3.png")).all()
     assert json.loads(Path("o/samples.jsonl").read_text().splitlines()[0])["label"] in "0123"
     assert main(["infill", "r", "--known", "label=2", *FEW, "--out", "q/"]) == 0
     assert {json.loads(line)["label"] for line in Path("q/samples.jsonl").read_text().splitlines()} == {"2"}
@@ -238,7 +240,8 @@ def test_variations(run: str, capsys) -> None:
             == 0
         )
     assert main(["sample", run, "red bar", *FEW, "--out", "plain/"]) == 0
-    plain, one, near = (pixels(f"{folder}/red-bar-1.png") for folder in ("plain", "s1", "s0.1"))
+    plain = pixels("plain/red-bar-seed0-1.png")
+    one, near = (pixels(f"{folder}/3-red-bar-seed0-1.png") for folder in ("s1", "s0.1"))
     assert abs(plain - one).max() <= 1 < abs(plain - near).max()
 
 
@@ -294,8 +297,8 @@ def test_a_strip(run: str) -> None:
             main(["sample", run, text, "--seed", seed, "-n", "1", "--steps", "2", "--out", f"end{at}/"]) == 0
         )
         [end] = Path(f"end{at}").glob("*.png")
-        assert abs(pixels(f"o/red-bar-{at}.png") - pixels(end)).max() <= 1
-    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[1])
+        assert abs(pixels(f"o/red-bar-to-blue-ring-seed1-4-{at}.png") - pixels(end)).max() <= 1
+    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[1])["likewise"]
     assert line["share"] == 0.5 and line["to"] == {"text": "blue ring"} and line["seeds"] == [1, 4]
     assert main(["interpolate", run, "red bar", "blue ring", "--steps", "1"]) == 0
     assert PIL.Image.open("strip.png").width > 7 * 90
@@ -310,7 +313,7 @@ def test_an_animation_goes_there_and_back(run: str) -> None:
     assert (
         film.n_frames == 6
         and film.info["loop"] == 0
-        and json.loads(film.info["comment"])["formula"] == "image | text"
+        and json.loads(film.info["comment"])["likewise"]["formula"] == "image | text"
     )
 
 
@@ -318,7 +321,7 @@ def test_sources_of_both_ends(here: Path) -> None:
     made("image | label, number", "r")
     words = ["--given", "number=1", "--from", "label=0", "--to", "label=3"]
     assert main(["interpolate", "r", *words, "-n", "3", "--steps", "1", "--out", "o/"]) == 0
-    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[0])
+    line = json.loads(Path("o/samples.jsonl").read_text().splitlines()[0])["likewise"]
     assert line["sources"] == {"number": "1", "label": "0"} and line["to"] == {"number": "1", "label": "3"}
 
 
@@ -353,9 +356,9 @@ def test_a_negative_is_a_text_or_a_source(run: str) -> None:
         "named": ["--negative", "text=blue ring"],
     }.items():
         assert main(["sample", run, "red bar", *FEW, *words, "--out", f"{name}/"]) == 0
-    plain, text, named = (pixels(f"{name}/red-bar-0.png") for name in ("plain", "text", "named"))
+    plain, text, named = (pixels(f"{name}/red-bar-seed0-0.png") for name in ("plain", "text", "named"))
     assert (text == named).all() and (text != plain).any()
-    line = json.loads(Path("text/samples.jsonl").read_text().splitlines()[0])
+    line = json.loads(Path("text/samples.jsonl").read_text().splitlines()[0])["likewise"]
     assert line["negative"] == ["blue ring"]
 
 

@@ -11,10 +11,11 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from likewise.core.errors import RequestWarning, did_you_mean
+from likewise.core.interrupts import signal_of, signals_as_exceptions
 
 COMMANDS = {  # name, which is that of the module in cli/commands -> description
     "data": "show a data set: its columns, example rows, a check of every row",
@@ -34,7 +35,7 @@ COMMANDS = {  # name, which is that of the module in cli/commands -> description
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status 1: an error, 2: a command line that cannot be parsed, 130: Ctrl-C."""
+    """Run one command. Exit status 1: an error, 2: a command line that cannot be parsed, 130: Ctrl-C, 143: SIGTERM."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
@@ -48,21 +49,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"likewise: {did_you_mean('command', argv[0], COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        with show_notes():
+        with show_notes(), signals_as_exceptions():
             status = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        print("\nlikewise: stopped", file=sys.stderr)
-        return 130
+            sys.stdout.flush()
+            return status
+    except KeyboardInterrupt as error:
+        _say("\nlikewise: stopped")
+        return 128 + signal_of(error)
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("LIKEWISE_DEBUG"):
             raise
-        print(f"likewise: {error}", file=sys.stderr)
+        _say(f"likewise: {describe_error(error)}")
         return 1
+    finally:
+        _discard_unwritten()
+
+
+def describe_error(error: Exception) -> str:
+    """The message of an error in a sentence.
+
+    >>> describe_error(OSError(28, "No space left on device", "a.png"))
+    'cannot read or write a.png: no space left on device'
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    reason = error.strerror[:1].lower() + error.strerror[1:]
+    return f"cannot read or write {'the output' if error.filename is None else error.filename}: {reason}"
+
+
+def _say(message: str) -> None:
+    """Print to stderr, unless it is closed."""
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+
+
+def _discard_unwritten() -> None:
+    """Direct a standard output that cannot be written elsewhere: Python would complain of it at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -5,20 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 
+from likewise.cli.destination import (
+    file_to_write,
+    require_no_column_of_that_name,
+    require_unused_files,
+)
 from likewise.cli.requests import Request
-from likewise.core.files import atomic_write
+from likewise.core.files import atomic_write, check_writable
+from likewise.core.provenance import KEY, MANIFEST, is_output, manifest_lines
 from likewise.modalities.base import Row
 from likewise.models.base import TypedDistribution
 from likewise.viz import images
 
 SUFFIXES = (".png", ".jsonl")
+MAX_SLUG = 60  # characters of a file name that say what a sample was made from
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,49 @@ class Samples:
     start: PIL.Image.Image | None = None
 
 
-def output_path(model: TypedDistribution, out: str | None, default: str, *suffixes: str) -> Path | None:
-    """Where samples go, None to print them; `suffixes` are those of further image files that can be written.
+def output_path(request: Request, default: str, provenance: Sequence[Row], *suffixes: str) -> Path | None:
+    """Where samples with this provenance go, None to print them.
 
-    Raises ValueError for a name whose format cannot hold them.
+    default   the file, unless --out names another
+    suffixes  those of further image files that can be written
+
+    Raises ValueError for a name whose format cannot hold them, or that is in use already, and OSError if nothing
+    can be written there: call it before sampling.
     """
+    model, out, overwrite = request.model, request.args.out, request.args.overwrite
+    visual = images.visual_columns(model.columns, model.targets)
+    if out is None and visual:
+        return file_to_write(None, default, overwrite)
+    path = None if out is None else Path(out)
+    if path is None or path.suffix not in (".png", *suffixes):
+        require_no_column_of_that_name(name for name in model.targets if name not in visual)
+    if path is None or out is None:
+        return None
+    _check_format(model, out, suffixes)
+    if not is_folder(out):
+        return file_to_write(path, default, overwrite)
+    files = [file for names in _files(model, path, provenance) for file in names.values()]
+    for file in files[:1]:
+        check_writable(file)
+    if not overwrite:
+        require_unused_files(files, "--seed or --out")
+        if (path / MANIFEST).exists() and not is_output(path / MANIFEST):
+            raise ValueError(
+                f"{path / MANIFEST} is no list of samples that can be extended; give another --out"
+            )
+    return path
+
+
+def is_folder(out: str | Path) -> bool:
+    """Whether a name stands for a folder."""
+    return str(out).endswith("/") or Path(out).is_dir()
+
+
+def _check_format(model: TypedDistribution, out: str, suffixes: Sequence[str]) -> None:
+    """Raise ValueError for a name whose format cannot hold samples of the model."""
     visual, formula = images.visual_columns(model.columns, model.targets), str(model.formula)
-    if out is None:
-        return Path(default) if visual else None
     path, allowed = Path(out), (*SUFFIXES, *suffixes)
-    if out.endswith("/") or path.is_dir():
+    if is_folder(out):
         if path.suffix in allowed:
             raise ValueError(f"--out {out}: this is a folder; leave {path.suffix} out of its name")
     elif path.suffix in (".png", *suffixes) and not visual:
@@ -68,7 +108,6 @@ def output_path(model: TypedDistribution, out: str | None, default: str, *suffix
         raise ValueError(
             f"--out {out}: write a name that ends in {' or '.join(allowed)}, or a folder: {out}/"
         )
-    return path
 
 
 def write_samples(request: Request, samples: Samples, out: Path | None) -> None:
@@ -116,16 +155,34 @@ def _write_grid(model: TypedDistribution, samples: Samples, out: Path) -> None:
 
 
 def _write_folder(model: TypedDistribution, samples: Samples, folder: Path) -> None:
-    """A file for each image of a sample, of other samples for each target, and samples.jsonl that lists them."""
+    """A file for each image of a sample, of other samples for each target, and samples.jsonl, which lists them."""
+    lines: dict[str, str] = {}
+    try:
+        for row, about, files in zip(
+            samples.rows, samples.provenance, _files(model, folder, samples.provenance), strict=True
+        ):
+            for name, path in files.items():
+                atomic_write(path, model.columns[name].dump(row[name], about))
+                lines[path.name] = _json_lines(model, [row], [{**about, "file": path.name, "column": name}])
+    finally:  # also of those that were written before the disk was full
+        extend_manifest(folder, lines)
+
+
+def extend_manifest(folder: Path, lines: Mapping[str, str]) -> None:
+    """Add lines, by the files that they describe, to samples.jsonl; lines of files that are gone are left out."""
+    kept = [line for file, line in manifest_lines(folder) if file not in lines and (folder / file).is_file()]
+    atomic_write(folder / MANIFEST, "".join([*kept, *lines.values()]).encode())
+
+
+def _files(model: TypedDistribution, folder: Path, provenance: Sequence[Row]) -> Iterator[dict[str, Path]]:
+    """The files of each sample in a folder, by target."""
     names = images.visual_columns(model.columns, model.targets) or model.targets
-    parts, lines = column_stems(names), []
-    for row, about, stem in zip(samples.rows, samples.provenance, _stems(samples.provenance), strict=True):
-        for name in names:
-            column = model.columns[name]
-            path = folder / f"{stem}{f'-{parts[name]}' if len(names) > 1 else ''}{column.suffix}"
-            atomic_write(path, column.dump(row[name], about))
-            lines.append(_json_lines(model, [row], [{"file": path.name, "column": name, **about}]))
-    atomic_write(folder / "samples.jsonl", "".join(lines).encode())
+    parts = column_stems(names)
+    for stem in _stems(provenance):
+        yield {
+            name: folder / f"{stem}{f'-{parts[name]}' if len(names) > 1 else ''}{model.columns[name].suffix}"
+            for name in names
+        }
 
 
 def column_stems(names: Sequence[str]) -> dict[str, str]:
@@ -144,17 +201,35 @@ def column_stems(names: Sequence[str]) -> dict[str, str]:
 
 
 def _stems(provenance: Sequence[Row]) -> Iterator[str]:
-    """File names from prompt and index: red-bar-0, red-bar-1; of another prompt with that name red-bar.2-0."""
+    """File names from prompt, seed and index: red-bar-seed0-1; of another prompt of that name red-bar.2-seed0-1."""
     counts: dict[str, int] = {}
     for about in provenance:
-        slug = re.sub(r"\W+", "-", "-".join(about["sources"].values()).lower()).strip("-")[:60] or "sample"
+        slug = _slug(about)
         counts[slug] = counts.get(slug, 0) + (about["index"] == 0)
-        yield f"{slug}{f'.{counts[slug]}' if counts[slug] > 1 else ''}-{about['index']}"
+        number = f".{counts[slug]}" if counts[slug] > 1 else ""
+        seeds = "-".join(map(str, dict.fromkeys(about["seeds"]))) if "seeds" in about else about["seed"]
+        yield f"{slug}{number}-seed{seeds}-{about['index']}"
+
+
+def _slug(about: Row) -> str:
+    """What a sample was made from, as a part of a file name."""
+    picture, prompt, to = about.get("picture"), about.get("prompt"), about.get("to")
+    words = [
+        *([Path(picture).stem] if picture else []),
+        *about["sources"].values(),
+        *(["to", *to.values()] if to and to != about["sources"] else []),
+        *about.get("known", {}).values(),
+        *([prompt] if isinstance(prompt, str) else []),
+    ]
+    slug = re.sub(r"\W+", "-", "-".join(words).lower()).strip("-")[:MAX_SLUG]
+    while len(slug.encode()) > 2 * MAX_SLUG:  # file systems limit bytes
+        slug = slug[:-1]
+    return slug.strip("-") or "sample"
 
 
 def _json_lines(model: TypedDistribution, rows: Sequence[Row], provenance: Sequence[Row]) -> str:
-    """A line of JSON for each sample: its provenance, and its targets except images."""
+    """A line of JSON for each sample: its provenance under one key, and its targets except images."""
     visual = images.visual_columns(model.columns, model.targets)
     names = [name for name in model.targets if name not in visual]
-    lines = ({**about, **{n: row[n] for n in names}} for row, about in zip(rows, provenance, strict=True))
+    lines = ({KEY: about, **{n: row[n] for n in names}} for row, about in zip(rows, provenance, strict=True))
     return "".join(json.dumps(line, ensure_ascii=False, default=np.ndarray.tolist) + "\n" for line in lines)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from likewise.cli.formatting import format_duration
+from likewise.core.interrupts import signal_of
 from likewise.data.table import Table
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
@@ -33,11 +34,14 @@ CURVE, SAMPLES = "curve.png", "samples.png"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended: its last step, None if no step was left, the held-out loss, and whether by Ctrl-C."""
+    """How a run ended: its last step, None if no step was left, the held-out loss, and the signal that stopped it.
+
+    interrupted  its number, such as that of SIGINT after Ctrl-C; None if the plan is done
+    """
 
     step: Step | None
     heldout: float | None
-    interrupted: bool
+    interrupted: int | None
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Display:
     bar: tqdm | None = None
 
     def update(self, step: Step) -> None:
-        """Move the bar."""
+        """Move the bar. Where it cannot be shown any more, as the terminal was closed, the training goes on."""
         if self.bar is None:  # from the first step on, so that an early error is not preceded by a bar
             self.bar = tqdm(
                 total=100.0,
@@ -73,8 +77,15 @@ class Display:
             f"step {step.step:,}  loss {self.loss:.4f}  {heldout}{step.rows_per_second:,.0f} rows/s  "
             f"{format_duration(step.eta)} left"
         )
-        self.bar.set_description_str(text, refresh=False)
-        self.bar.update(100 * step.progress - self.bar.n)
+        with suppress(OSError):
+            self.bar.set_description_str(text, refresh=False)
+            self.bar.update(100 * step.progress - self.bar.n)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            with suppress(OSError):
+                self.bar.close()
 
     def save_images(self) -> None:
         """Write curve.png, and samples.png if any target is shown as an image."""
@@ -101,7 +112,7 @@ def train_with_progress(
     rows: Sequence[Row] | None = None,
     across: int = ACROSS,
 ) -> TrainingResult:
-    """Train with a progress bar, until the plan is done or Ctrl-C.
+    """Train with a progress bar, until the plan is done or a signal such as Ctrl-C stops it.
 
     rows    sources of the samples on samples.png, `across` in a line; those of held-out rows unless given
 
@@ -111,7 +122,7 @@ def train_with_progress(
     check_memory(model, plan, processes)
     rows = source_rows(model, table) if rows is None else rows
     display = Display(model, folder, rows, across) if is_first_process() else None
-    step, interrupted = None, False
+    step, interrupted = None, None
     try:
         with closing(train(model, table, plan, folder, resume=resume)) as steps:
             for step in steps:
@@ -121,12 +132,12 @@ def train_with_progress(
                 late = not len(table.test) and time.perf_counter() - display.saved > plan.save_seconds
                 if step.heldout is not None or late or step.progress >= 1:
                     display.save_images()
-    except KeyboardInterrupt:  # `train` has saved a checkpoint
-        interrupted = True
+    except KeyboardInterrupt as error:  # `train` has saved a checkpoint
+        interrupted = signal_of(error)
     finally:
-        if display is not None and display.bar is not None:
-            display.bar.close()
-    if not interrupted:
+        if display is not None:
+            display.close()
+    if interrupted is None:
         shutdown()
     return TrainingResult(step, display.heldout if display else None, interrupted)
 
@@ -141,7 +152,7 @@ def source_rows(model: Model, table: Table) -> list[Row]:
 
 def last_saved_step(folder: Path) -> int | None:
     """The step at which a run folder was last saved, None if it was not."""
-    return checkpoint.load_state(folder).get("step") if (folder / checkpoint.MODEL).exists() else None
+    return checkpoint.load_state(folder).get("step") if checkpoint.has_checkpoint(folder) else None
 
 
 def is_first_process() -> bool:

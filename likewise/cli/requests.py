@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise._version import __version__
+from likewise.cli.destination import add_overwrite_option
 from likewise.cli.flags import Parser, parse_pairs
+from likewise.core.provenance import provenance
+from likewise.core.ranges import NumSamples, Seed
 from likewise.core.spec import IMAGE
 from likewise.modalities.base import Row
 from likewise.modalities.latent import base_of
@@ -61,14 +63,13 @@ class Request:
         known = parse_pairs(getattr(self.args, "known", []), "--known")
         defaults = {name: p.default for name, p in self.model.sampling_options().items()}
         return {
-            "model": str(self.args.run),
+            **provenance(model=str(self.args.run)),
             "formula": str(self.model.formula),
             "sources": sources,
             **{n: v for n, v in {"negative": self.args.negative, "known": known}.items() if v},
             **{n: v for n, v in details.items() if v is not None},
             "index": index,
             "options": defaults | self.sampling_options,
-            "version": __version__,
         }
 
 
@@ -101,21 +102,16 @@ def make_parser(command: str, description: str | None, usage: str, argv: Sequenc
 
 def add_sample_options(parser: Parser, out: str) -> None:
     """Add the options of a command that makes several samples for each prompt, into the file `out` by default."""
-    parser.add_argument(
-        "-n", "--n", type=int, default=4, metavar="N", help="samples for each prompt (default 4)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="random seed; the same one gives the same samples (default 0)",
+    parser.add_value_option("-n", "--n", annotation=NumSamples, default=4, about="samples for each prompt")
+    parser.add_value_option(
+        "--seed", annotation=Seed, default=0, about="random seed; the same one gives the same samples"
     )
     parser.add_argument(
         "--out",
         metavar="FILE",
         help=f"a .png for a grid (default {out}), a .jsonl for values, or a folder/ for a file per sample",
     )
+    add_overwrite_option(parser)
 
 
 def add_stop_option(parser: Parser) -> None:

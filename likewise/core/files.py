@@ -103,7 +103,10 @@ def check_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, f"nothing can be written to {folder}", str(path))
 
 
-def unused_path(path: Path) -> Path:
-    """The path, or the first of NAME-2, NAME-3, ... with its suffix that does not exist."""
+def unused_path(path: Path, *suffixes: str) -> Path:
+    """The path, or the first of NAME-2, NAME-3, ... with its suffix that does not exist, with these suffixes neither."""
     others = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in itertools.count(2))
-    return next(p for p in itertools.chain([path], others) if not os.path.lexists(p))
+    for candidate in itertools.chain([path], others):
+        if not any(map(os.path.lexists, [candidate, *map(candidate.with_suffix, suffixes)])):
+            return candidate
+    raise AssertionError("there is no last number")

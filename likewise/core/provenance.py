@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -111,18 +112,23 @@ def files_in_manifest(folder: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def _files_in_manifest(path: Path, _modified: int, _size: int) -> frozenset[str]:
-    names: set[str] = set()
     try:
-        with open(path, "rb") as file:
-            for line in file:
-                if not _JSON.match(line):
-                    continue
+        return frozenset(name for name, _ in manifest_lines(path.parent))
+    except OSError:
+        return frozenset()
+
+
+def manifest_lines(folder: Path) -> list[tuple[str, str]]:
+    """The lines of samples.jsonl in a folder that describe a file, with its name; none without it. Raises OSError."""
+    pairs: list[tuple[str, str]] = []
+    path = folder / MANIFEST
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        if _JSON.match(line):
+            with suppress(ValueError):  # a line that was cut short
                 about = json.loads(line)[KEY]
                 if isinstance(about.get("file"), str):
-                    names.add(about["file"])
-    except (OSError, ValueError):
-        pass
-    return frozenset(names)
+                    pairs.append((about["file"], line.decode().rstrip("\n") + "\n"))
+    return pairs
 
 
 def _is_marked_png(file: IO[bytes]) -> bool:

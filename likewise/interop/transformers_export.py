@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from likewise.core.files import atomic_write
+from likewise.core.files import atomic_write, check_writable
 from likewise.core.provenance import HTML_MARK
 from likewise.interop.transformers_folder import (
     CONFIG,
@@ -33,7 +33,7 @@ from likewise.models.model import Model
 from likewise.nets.compat.base import CompatBackbone
 
 END = "<|end|>"
-CARD = "README.md"
+CARD, GENERATION_CONFIG = "README.md", "generation_config.json"
 
 
 def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") -> list[Path]:
@@ -45,7 +45,10 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
     backbone, column = language_model(model)
     if (folder / CONFIG).exists():
         raise RunError(f"{folder} holds a model already; give another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    for name_of_file in (WEIGHTS, TOKENIZER, TOKENIZER_CONFIG, GENERATION_CONFIG, CARD):
+        if (folder / name_of_file).exists():
+            raise RunError(f"{folder} has a file {name_of_file}, which would be replaced; give another --out")
+    check_writable(folder / CONFIG)
     tokenizer, end = tokenizer_json(column)
     state, transposed = model.family.state_dict(), backbone.name_map.transposed
     weights = {
@@ -58,7 +61,7 @@ def to_transformers(model: Model, folder: str | Path, *, name: str = "a model") 
         CONFIG: config_json(backbone, column),
         TOKENIZER: tokenizer,
         TOKENIZER_CONFIG: tokenizer_config_json(column, end),
-        "generation_config.json": generation_config_json(column),
+        GENERATION_CONFIG: generation_config_json(column),
     }
     for file, value in files.items():
         _write_text(folder / file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

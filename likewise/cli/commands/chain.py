@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from likewise.cli.flags import Parser
-from likewise.models.checkpoint import RunError, is_run, load_state
+from likewise.models.checkpoint import load_state, require_unused
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
 
@@ -30,8 +30,7 @@ def run(argv: Sequence[str]) -> int:
             f"two runs are called {twice[0]}, and the links of a pipeline have the names of their folders; "
             "rename one of the folders"
         )
-    if is_run(args.out):
-        raise RunError(f"{args.out} holds a model already; give another --out")
+    require_unused(args.out)
     pipeline = Pipeline({run.name: Model.load(run) for run in args.runs})
     pipeline.save(args.out, data=load_state(args.runs[-1])["data"])
     for name, link in pipeline.links.items():

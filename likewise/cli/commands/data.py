@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.cli.tables import DATA, add_table_options, open_table
@@ -14,6 +15,7 @@ from likewise.data.table import Table
 from likewise.modalities import KINDS
 from likewise.viz import images
 
+PREVIEW = "preview.png"
 NUM_ROWS, NUM_IMAGES, ACROSS = 5, 64, 8  # rows shown as text, rows on the sheet and in a line of it
 
 
@@ -24,12 +26,13 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--preview",
         type=Path,
-        default=Path("preview.png"),
         metavar="FILE",
-        help="where the sheet of pictures is written (default preview.png)",
+        help=f"where the sheet of pictures is written (default {PREVIEW})",
     )
+    add_overwrite_option(parser)
     add_table_options(parser)
     args = parser.parse(argv)
+    preview = file_to_write(args.preview, PREVIEW, args.overwrite, option="--preview")
     table = open_table(args, parser)
     print(
         f"{args.data}: {len(table):,} rows, {len(table.train):,} for training and "
@@ -46,8 +49,8 @@ def run(argv: Sequence[str]) -> int:
         rows = images.evenly_spaced(table, NUM_IMAGES)
         others = [View(name) for name in table.kinds if name not in names]
         captions = [images.caption(row, others[:1]) for row in rows]
-        images.save(images.sheet(table.columns, rows, names, captions, ACROSS), args.preview)
-        print(f"pictures: {args.preview}\n")
+        images.save(images.sheet(table.columns, rows, names, captions, ACROSS), preview)
+        print(f"pictures: {preview}\n")
     formula = shlex.quote(suggest_formula(table))
     print(f"to train a model of it:\n  likewise train {shlex.quote(args.data)} {formula}")
     return 0

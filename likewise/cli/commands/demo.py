@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from likewise.cli.commands.train import print_result
+from likewise.cli.destination import file_to_write
 from likewise.cli.flags import Parser
 from likewise.cli.progress import SAMPLES, train_with_progress
+from likewise.core.files import unused_path
+from likewise.core.ranges import Minutes
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import evaluate
-from likewise.models.checkpoint import PRETRAINED
+from likewise.models.checkpoint import PRETRAINED, require_unused
 from likewise.models.io import load
 from likewise.models.model import Model
 from likewise.training.plan import Plan
@@ -27,9 +29,7 @@ LINES = 6  # of the sheet of digits, with one digit of every label in each
 def run(argv: Sequence[str]) -> int:
     """`likewise demo`."""
     parser = Parser("demo", __doc__, usage="likewise demo [options]")
-    parser.add_argument(
-        "--minutes", type=float, default=2.0, metavar="X", help="training time of the digits (default 2)"
-    )
+    parser.add_value_option("--minutes", annotation=Minutes, default=2.0, about="training time of the digits")
     parser.add_argument(
         "--out",
         type=Path,
@@ -37,8 +37,9 @@ def run(argv: Sequence[str]) -> int:
         help="the folder of the run (default runs/digits, or the first of runs/digits-2, ... that is free)",
     )
     args = parser.parse(argv)
-    folder = args.out or unused_folder(Path("runs") / "digits")
-    sample_emoji(folder.with_name("emoji.png"))
+    folder = args.out or unused_path(Path("runs") / "digits")
+    require_unused(folder)
+    sample_emoji(file_to_write(None, folder.with_name("emoji.png"), overwrite=False))
     table = Table.open("digits")
     model = Model("image | label", table.columns)
     labels = [{"label": label} for label in sorted(set(table.train.column("label")))]
@@ -74,9 +75,3 @@ def sample_emoji(path: Path) -> None:
         f"P(image | text, style), a pretrained model: {len(samples)} samples in {seconds:.1f} s, {path}\n"
         '  likewise sample emoji "a red apple, flat style"\n'
     )
-
-
-def unused_folder(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that does not exist."""
-    others = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
-    return next(p for p in itertools.chain([folder], others) if not p.exists())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser, flag
 from likewise.cli.requests import RUN
 from likewise.cli.tables import open_training_table
 from likewise.core.errors import did_you_mean
 from likewise.core.files import atomic_write
+from likewise.core.provenance import KEY, provenance
 from likewise.evaluation.comparison.figures import sweep_figure
 from likewise.evaluation.comparison.sweep import parse_values, sweep
 from likewise.evaluation.evaluator import evaluate
@@ -31,6 +33,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=f"where the report is written (default RUN/{REPORT})"
     )
+    add_overwrite_option(parser)
     parser.add_argument(
         "--sweep",
         metavar="OPTION[=V1,V2,...]",
@@ -44,11 +47,12 @@ def run(argv: Sequence[str]) -> int:
 
 def _evaluate(args: Namespace, parser: Parser) -> int:
     """The whole report."""
-    model, table = load(args.run), open_training_table(args.run)
+    model = load(args.run)
+    out = file_to_write(args.out, report_folder(args.run) / REPORT, args.overwrite)
+    table = open_training_table(args.run)
     options = parser.values_of(args, "evaluation") | parser.values_of(args, "sampling")
     report = evaluate(model, table, **options)
-    out = args.out or report_folder(args.run) / REPORT
-    _write_json(out, report.to_json())
+    _write_json(out, args.run, report.to_json())
     print(f"{report}\n\nreport: {out}")
     return 0
 
@@ -69,10 +73,11 @@ def _sweep(args: Namespace, parser: Parser) -> int:
     options = parser.values_of(args, "evaluation")
     if others := [option for option in options if option not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave {flag(others[0])} out")
+    default = report_folder(args.run) / f"sweep-{name}.json"
+    out = file_to_write(args.out, default, args.overwrite, companions=[".png"])
     table = open_training_table(args.run)
     result = sweep(model, table, name, values, name=args.run.name, **options, **sampling_options)
-    out = args.out or report_folder(args.run) / f"sweep-{name}.json"
-    _write_json(out, result.to_json())
+    _write_json(out, args.run, result.to_json())
     atomic_write(out.with_suffix(".png"), sweep_figure(result))
     print(f"{result}\n\nreport: {out}, {out.with_suffix('.png')}")
     return 0
@@ -84,5 +89,6 @@ def report_folder(run: Path) -> Path:
     return Path("runs") / run if folder.parent == PRETRAINED else folder
 
 
-def _write_json(path: Path, values: Any) -> None:
+def _write_json(path: Path, run: Path, values: Mapping[str, Any]) -> None:
+    values = {KEY: provenance(model=str(run)), **values}
     atomic_write(path, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())

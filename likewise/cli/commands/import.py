@@ -9,9 +9,10 @@ from typing import Any
 
 from likewise._version import __version__
 from likewise.cli.flags import Parser
+from likewise.core.ranges import WindowLength
 from likewise.data.table import Table
 from likewise.interop.transformers_import import from_transformers
-from likewise.models.checkpoint import RunError, is_run
+from likewise.models.checkpoint import require_unused
 
 
 def run(argv: Sequence[str]) -> int:
@@ -30,11 +31,10 @@ def run(argv: Sequence[str]) -> int:
         metavar="NAME",
         help="the name of the column of documents, in --data too (default text)",
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--length",
-        type=int,
-        metavar="N",
-        help="context length in tokens (default: that of the model, at most 1,024)",
+        annotation=WindowLength,
+        about="context length in tokens (default: that of the model, at most 1,024)",
     )
     parser.add_argument(
         "--data",
@@ -42,8 +42,7 @@ def run(argv: Sequence[str]) -> int:
         help="texts that `likewise evaluate` uses, and `likewise train --from` unless it names others",
     )
     args = parser.parse(argv)
-    if is_run(args.out):
-        raise RunError(f"{args.out} holds a model already; give another --out")
+    require_unused(args.out)
     model = from_transformers(args.folder, column=args.column, length=args.length)
     data: dict[str, Any] = {"source": None}
     if args.data:

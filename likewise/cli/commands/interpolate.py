@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from likewise.cli.destination import add_overwrite_option
 from likewise.cli.flags import parse_pairs
 from likewise.cli.output import Samples, output_path, write_samples
 from likewise.cli.requests import make_parser, parse_request
+from likewise.core.options import parse_value
+from likewise.core.ranges import InterpolationSteps, Seed
 from likewise.models.requests import parse_prompts, parse_sources
 from likewise.viz import images
 
@@ -39,13 +42,12 @@ def run(argv: Sequence[str]) -> int:
         metavar="NAME=VALUE",
         help="the value of a source at the last end; may be given several times",
     )
-    parser.add_argument(
+    parser.add_value_option(
         "-n",
         "--n",
-        type=int,
+        annotation=InterpolationSteps,
         default=7,
-        metavar="N",
-        help="number of samples, both ends included (default 7)",
+        about="number of samples, both ends included",
     )
     parser.add_argument(
         "--seeds",
@@ -59,6 +61,7 @@ def run(argv: Sequence[str]) -> int:
         help=f"a .png for a strip (default {OUT}), a .gif for an animation, a .jsonl for values, "
         "or a folder/ for a file per sample",
     )
+    add_overwrite_option(parser)
     request = parse_request(parser, argv)
     model, args, seeds = request.model, request.args, _parse_seeds(request.args.seeds)
     ends = [parse_pairs(pairs, option) for pairs, option in ((args.first, "--from"), (args.last, "--to"))]
@@ -77,7 +80,11 @@ def run(argv: Sequence[str]) -> int:
             "both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
             "two seeds: --seeds 0,1"
         )
-    out = output_path(model, args.out, OUT, ".gif")
+    provenance = [
+        request.provenance(i, first, to=last, share=round(i / max(1, args.n - 1), 6), seeds=seeds)
+        for i in range(args.n)
+    ]
+    out = output_path(request, OUT, provenance, ".gif")
     began = time.perf_counter()
     rows = model.interpolate(
         parse_sources(model, first),
@@ -88,10 +95,6 @@ def run(argv: Sequence[str]) -> int:
         **request.sampling_options,
     )
     seconds = time.perf_counter() - began
-    provenance = [
-        request.provenance(i, first, to=last, share=round(i / (args.n - 1), 6), seeds=seeds)
-        for i in range(args.n)
-    ]
     captions = [""] * args.n
     captions[0], captions[-1] = (images.caption(end, model.formula.sources) for end in (first, last))
     summary = {name: value for name, value in provenance[0].items() if name != "share"}
@@ -105,7 +108,7 @@ def _parse_seeds(text: str) -> tuple[int, int]:
     ((3, 3), (0, 1))
     """
     try:
-        first, last = (int(word) for word in (text.split(",") * 2 if "," not in text else text.split(",")))
+        first, last = text.split(",") if "," in text else (text, text)
     except ValueError:
         raise ValueError(f"cannot read --seeds {text!r}; write a whole number, or two: --seeds 0,1") from None
-    return first, last
+    return parse_value("--seeds", first, Seed), parse_value("--seeds", last, Seed)

@@ -82,8 +82,12 @@ def sample_rows(
     model, args = request.model, request.args
     prompts = parse_prompts(model, texts, request.given)
     sources = [parse_sources(model, prompt) for prompt in prompts]
-    out = output_path(model, args.out, default)
-    _check_count(args.n)
+    provenance = [
+        request.provenance(i, prompt, seed=args.seed, **(details or {}))
+        for prompt in prompts
+        for i in range(args.n)
+    ]
+    out = output_path(request, default, provenance)
     began = time.perf_counter()
     rows = model.sample(
         [row for row in sources for _ in range(args.n)],
@@ -94,11 +98,6 @@ def sample_rows(
         **request.sampling_options,
     )
     seconds = time.perf_counter() - began
-    provenance = [
-        request.provenance(i, prompt, seed=args.seed, **(details or {}))
-        for prompt in prompts
-        for i in range(args.n)
-    ]
     captions = [
         images.caption(about["sources"], model.formula.sources) if about["index"] == 0 else ""
         for about in provenance
@@ -120,17 +119,21 @@ def sample_texts(
     """Sample -n texts for each prompt: a single one is printed while it is sampled, others are when all are done."""
     model, args = request.model, request.args
     sources = parse_sources(model, request.given)
-    out = output_path(model, args.out, OUT)
-    _check_count(args.n)
+    lines = max(1, len(prompts))
+    expanded = [prompt for prompt in prompts for _ in range(args.n)]
+    details = {"seed": args.seed, "stop": args.stop or None, **constraint_details(constraints)}
+    provenance = [
+        request.provenance(i % args.n, request.given, prompt=prompt or None, **details)
+        for i, prompt in enumerate(expanded or [""] * args.n)
+    ]
+    out = output_path(request, OUT, provenance)
     [(name, column)] = model.target_columns.items()
     plain = out is None and column.passages
-    lines = max(1, len(prompts))
     single = lines == args.n == 1 and request.negative is None and not constraints
     if plain and single and isinstance(model, Model):
         _stream(request, model, sources, prompts[0] if prompts else "")
         return 0
     began = time.perf_counter()
-    expanded = [prompt for prompt in prompts for _ in range(args.n)]
     rows = model.sample(
         [sources] * lines * args.n,
         seed=args.seed,
@@ -148,11 +151,6 @@ def sample_texts(
             file=sys.stderr,
         )
         return 0
-    details = {"seed": args.seed, "stop": args.stop or None, **constraint_details(constraints)}
-    provenance = [
-        request.provenance(i % args.n, request.given, prompt=prompt or None, **details)
-        for i, prompt in enumerate(expanded or [""] * args.n)
-    ]
     samples = Samples(rows, provenance, [""] * len(rows), provenance[0], seconds, lines)
     write_samples(request, samples, out)
     return 0
@@ -184,8 +182,3 @@ def _text_prompts(request: Request, prompts: Sequence[TextPrompt] | None) -> Row
     if options and isinstance(request.model, Pipeline):
         raise ValueError("a pipeline takes no text prompt and no --stop; sample from one of its links")
     return options
-
-
-def _check_count(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"-n must be at least 1, not {n}")

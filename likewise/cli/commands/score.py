@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.cli.requests import RUN
 from likewise.cli.tables import DATA, add_table_options, open_table
 from likewise.core.files import atomic_write
+from likewise.core.provenance import KEY, provenance
+from likewise.core.ranges import Seed
 from likewise.data.table import Table
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
@@ -31,17 +34,19 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="a .jsonl that is written, with a line for each row"
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--seed",
-        type=int,
+        annotation=Seed,
         default=0,
-        metavar="N",
-        help="random seed, for families whose log-probability is estimated with noise (default 0)",
+        about="random seed, for families whose log-probability is estimated with noise",
     )
+    add_overwrite_option(parser)
     add_table_options(parser)
     args = parser.parse(argv)
-    if args.out and args.out.suffix != ".jsonl":
-        raise ValueError(f"--out {args.out}: write a name that ends in .jsonl")
+    if args.out:
+        if args.out.suffix != ".jsonl":
+            raise ValueError(f"--out {args.out}: write a name that ends in .jsonl")
+        file_to_write(args.out, args.out, args.overwrite)
     model = load(args.run)
     if not isinstance(model, Model):
         raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
@@ -72,7 +77,11 @@ def run(argv: Sequence[str]) -> int:
     print("least likely:")
     print(align_columns([["row", *scores[0], *names], *lines]))
     if args.out:
-        text = "".join(json.dumps({"row": i, **s}) + "\n" for i, s in zip(numbers, scores, strict=True))
+        about = {KEY: provenance(model=str(args.run), data=args.data, seed=args.seed)}
+        text = "".join(
+            json.dumps({**about, "row": i, **s}, ensure_ascii=False) + "\n"
+            for i, s in zip(numbers, scores, strict=True)
+        )
         atomic_write(args.out, text.encode())
         print(f"\nall rows: {args.out}")
     return 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli.flags import Parser, flag, parameters
+from likewise.cli.destination import require_no_column_of_that_name
+from likewise.cli.flags import Parser, flag, parameters, parse_pairs
 from likewise.cli.formatting import format_duration, format_value
 from likewise.cli.progress import (
     CURVE,
@@ -24,16 +25,19 @@ from likewise.cli.tables import (
     add_view_option,
     add_views,
     open_table,
+    print_notes,
     table_options,
     training_table_options,
 )
-from likewise.core.formula import Formula, distinct_columns
+from likewise.core.formula import Formula, distinct_columns, parse_name
 from likewise.data.datasets import DATASETS
+from likewise.data.matching import Reference
 from likewise.data.table import Table
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
 from likewise.modalities.latent import base_of
-from likewise.models.checkpoint import RunError, load_state, resolve_run
+from likewise.models.checkpoint import RunError, load_state, require_unused, resolve_run
+from likewise.models.io import load_unfinished
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 
@@ -44,6 +48,8 @@ def run(argv: Sequence[str]) -> int:
     """`likewise train DATA FORMULA`."""
     parser, args = _parse(argv)
     folder = _run_folder(args)
+    if not args.resume:
+        require_unused(folder)
     model, table, plan = _resume(parser, args, folder) if args.resume else _begin(parser, args)
     result = train_with_progress(model, table, plan, folder, resume=args.resume)
     return print_result(result, model, table, folder)
@@ -52,16 +58,14 @@ def run(argv: Sequence[str]) -> int:
 def print_result(result: TrainingResult, model: Model, table: Table, folder: Path) -> int:
     """Print how the training ended, its files and the next command; the exit status."""
     run = shlex.quote(str(folder))
+    status = 128 + result.interrupted if result.interrupted else 0
     if not is_first_process():
-        return 130 if result.interrupted else 0
+        return status
     if result.interrupted:
         step = last_saved_step(folder)
-        print(
-            "stopped before the first checkpoint"
-            if step is None
-            else f"stopped, and saved at step {step:,}; to continue:\n  likewise train --resume --out {run}"
-        )
-        return 130
+        how = "before the first checkpoint" if step is None else f"and saved at step {step:,}"
+        print(f"stopped, {how}; to continue:\n  likewise train --resume --out {run}")
+        return status
     if result.step is None:
         print(f"{folder} is finished; to train longer, give --resume more --minutes or --steps than before")
         return 0
@@ -113,7 +117,7 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         "train",
         f"{__doc__} Without --minutes and --steps it takes {MINUTES:g} minutes.",
         usage="likewise train DATA FORMULA [options]\n"
-        "       likewise train [DATA] --from RUN --out RUN [options]\n"
+        "       likewise train [DATA [FORMULA]] --from RUN --out RUN [options]\n"
         "       likewise train --resume --out RUN [options]",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA)
@@ -139,6 +143,14 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         type=Path,
         help="start from the weights of this run; its data, formula and options are used where the command "
         "line gives no others",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=COLUMN",
+        help="with --from: a column of the data, and the one of the run that it stands for, where neither names nor "
+        "kinds tell; may be given several times",
     )
     parser.add_argument(
         "--resume",
@@ -188,9 +200,14 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     """A new run. What can be checked without the data is checked before it is read."""
     if args.first:
         return _begin_from(parser, args)
+    if args.map:
+        raise ValueError(
+            "--map names columns of a run to start from; give the run, --from RUN, or leave --map out"
+        )
     if args.data is None or args.formula is None:
         raise ValueError(_missing_arguments(args.data))
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
+    require_no_column_of_that_name(formula.target_names)
     table = add_views(open_table(args, parser, formula), formula, args.view)
     options = parser.values_of(args, "family")
     return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
@@ -198,27 +215,50 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
 
 def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     """A new run that starts from the weights of another one, on its data or others."""
-    state, options = load_state(resolve_run(args.first)), table_options(args, parser)
-    formula = Formula.parse(args.formula or state["formula"])
-    if (str(formula), args.family) != (state["formula"], state["family"]):
+    state = load_state(resolve_run(args.first))
+    if args.family != state["family"]:
         raise RunError(
-            f"{args.first} is {state['formula']!r} of the family {state['family']}; "
-            "leave formula and family out to start from it"
+            f"{args.first} is of the family {state['family']}, and weights of another one do not fit; leave "
+            "--family out"
         )
-    if args.view:
-        raise RunError(f"{args.first} has the models that it sees columns through; leave --view out")
-    if not args.data and any(options.values()):
-        raise ValueError("options of the data without the data: name it before the other options")
-    dataset = parameters(DATASETS[args.data]) if args.data in DATASETS else {}
-    fixed = {name for kind in KINDS.values() for name in kind.options()} - dataset.keys()
-    if refused := [name for name in options["options"] if name in fixed]:
-        raise RunError(f"{args.first} reads columns as it did before; leave {flag(refused[0])} out")
-    model = Model.load(resolve_run(args.first), **parser.values_of(args, "family"))
+    names = {name: parse_name(column) for name, column in parse_pairs(args.map, "--map").items()}
+    plan, wanted = _plan(parser, args), Formula.parse(args.formula) if args.formula else None
+    model = Model.load(args.first)
+    reference = Reference(model.formula, model.columns, names, wanted)
     if args.data:
-        table = open_table(args, parser, formula, model.columns)
+        table = open_table(args, parser, like=reference)
     else:
-        table = Table.open(**training_table_options(args.first, state))
-    return model, table.with_views(model.columns, model.formula), _plan(parser, args)
+        table = Table.open(**_own_data(parser, args, state), like=reference)
+    table = _add_new_views(args, table, model, reference)
+    adapted = model.adapt(table, wanted, names=names, seed=plan.seed, **parser.values_of(args, "family"))
+    assert adapted.adaptation is not None
+    print_notes(adapted.adaptation.lines(str(args.first)))
+    return adapted, table.with_views(adapted.columns, adapted.formula), plan
+
+
+def _own_data(parser: Parser, args: Namespace, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of `Table.open` for the data of the run itself, with options of columns from the command line."""
+    options = table_options(args, parser)
+    given = options.pop("options")
+    data = training_table_options(args.first, state)
+    of_data = given.keys() & parameters(DATASETS[data["source"]]) if data["source"] in DATASETS else set()
+    if any(options.values()) or of_data or args.map:
+        raise ValueError("options of the data without the data: name it before the other options")
+    settled = {name for kind in KINDS.values() for name in kind.settled}
+    kept = {name: value for name, value in data["options"].items() if name not in settled}
+    return {**{n: v for n, v in data.items() if n != "like"}, "options": {**kept, **given}}
+
+
+def _add_new_views(args: Namespace, table: Table, model: Model, reference: Reference) -> Table:
+    """The table with the views of the new formula that the run does not have."""
+    matching, known = reference.match(table.stored_kinds), model.views
+    for name in parse_pairs(args.view, "--view"):
+        if name in known:
+            raise RunError(
+                f"{args.first} has the model {name} that it sees columns through; leave --view {name} out"
+            )
+    views = [v for v in matching.formula.views if v.name not in {*matching.views, v.column}]
+    return add_views(table, Formula(tuple(views)), args.view, known) if views or args.view else table
 
 
 def _plan(parser: Parser, args: Namespace) -> Plan:
@@ -231,8 +271,9 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
 
     Raises RunError if the command line contradicts the run in anything else.
     """
-    if args.first:
-        raise RunError(f"{folder} continues with its own weights; leave --from out, or leave --resume out")
+    if args.first or args.map:
+        option = "--from" if args.first else "--map"
+        raise RunError(f"{folder} continues with its own weights; leave {option} out, or leave --resume out")
     state = load_state(folder)
     if not state["plan"]:
         raise RunError(
@@ -253,7 +294,7 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
     if args.formula:
         _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _check_same(folder, "--family", args.family, state["family"])
-    model = Model.load(folder)
+    model = load_unfinished(folder)
     return model, Table.open(**data).with_views(model.columns, model.formula), Plan(**plan)
 
 

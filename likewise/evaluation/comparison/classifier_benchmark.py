@@ -273,7 +273,7 @@ def _train_or_load(model: Model, subset: Table, plan: Plan, folder: Path) -> tup
 
     Raises RunError if the folder holds a model of other rows, another plan or other options.
     """
-    exists, plan = (folder / checkpoint.MODEL).exists(), plan.resolved(model.family)
+    exists, plan = checkpoint.has_checkpoint(folder), plan.resolved(model.family)
     if exists:
         state = checkpoint.load_state(folder)
         same = (

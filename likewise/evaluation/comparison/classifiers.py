@@ -23,7 +23,7 @@ from likewise.evaluation.comparison.classifier_plan import ClassifierPlan, avail
 from likewise.evaluation.comparison.classifier_results import ClassifierComparison, ClassifierResult
 from likewise.evaluation.comparison.figures.classifiers import classifier_figure
 from likewise.evaluation.comparison.html_report import classifier_page
-from likewise.evaluation.comparison.save import save_report
+from likewise.evaluation.comparison.save import check_report_folder, save_report
 
 OnMessage = Callable[[str], None]
 
@@ -46,6 +46,7 @@ def compare_classifiers(
     formula.check(table.kinds)
     label, sources = _classifier_columns(formula, table)
     folder = Path(folder)
+    check_report_folder(folder)
     benchmark = ClassifierBenchmark(label, sources, table, plan, folder)
     results: list[ClassifierResult] = []
     notes = benchmark.notes()
