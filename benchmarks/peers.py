@@ -6,7 +6,6 @@ Task: the same rows, and for a likelihood the same numbers with the same noise a
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -21,6 +20,7 @@ from likewise import Model, Plan, Table, train
 from likewise.core.rng import Rng
 from likewise.evaluation.reference import class_names
 from likewise.families.autoencoder import Autoencoder
+from likewise.modalities.base import Modality
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Values = list[Any]  # samples: images, texts, or the numbers of a row (N,)
@@ -97,10 +97,8 @@ class Task:
         parts = []
         for name in self.targets:
             column = self.table.columns[name]
-            x = rows.encoded(name).double()
-            if column.bin_width:
-                x = x + column.bin_width * (rng.uniform(*x.shape[1:]) - 0.5)
-            parts.append(x.flatten(1) / math.exp(column.log_scale))  # log_scale = log d float / d value
+            x = column.dequantize(rows.encoded(name).double(), rng)
+            parts.append(x.flatten(1) / scale_of(column))
         return torch.cat(parts, 1)
 
     def values(self, numbers: Tensor) -> Values:
@@ -108,10 +106,15 @@ class Task:
         columns = [self.table.columns[name] for name in self.targets]
         parts = numbers.split([c.spec.tokens * c.spec.width for c in columns], 1)
         decoded = [
-            [c.decode((x * math.exp(c.log_scale)).view(c.spec.tokens, c.spec.width)) for x in part]
+            [c.decode((x * scale_of(c)).view(c.spec.tokens, c.spec.width)) for x in part]
             for c, part in zip(columns, parts, strict=True)
         ]
         return decoded[0] if len(columns) == 1 else list(zip(*decoded, strict=True))
+
+
+def scale_of(column: Modality) -> float:
+    """d float / d value of a column without far values."""
+    return float(column.log_scale(torch.zeros(1, 1)).exp())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,11 @@ import pytest
 import tokenizers
 import torch
 
+from likewise.core.rng import Rng
+from likewise.data.table import Table
 from likewise.modalities import KINDS, modality_from_json
 from likewise.modalities.base import Modality
+from likewise.modalities.columns import ColumnValues
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.number import Number
@@ -228,6 +234,105 @@ def test_numbers_that_are_none() -> None:
     with pytest.raises(ValueError, match="'three' is not a number"):
         number.load(b"three")
     assert number.parse("4") == 4
+
+
+def spread_out(seed: int = 0) -> dict[str, np.ndarray]:
+    """Columns of 2,000 numbers of every shape and magnitude."""
+    draw = np.random.default_rng(seed)
+    salaries = np.exp(draw.normal(10, 0.5, 2000))
+    zeros = np.arange(2000) % 2 * salaries
+    columns = {
+        "log-normal": salaries,
+        "heavy tail": np.exp(draw.normal(0, 2, 2000)),
+        "cauchy": draw.standard_cauchy(2000),
+        "half zeros": zeros,
+        "huge integers": draw.integers(0, 10**17, 2000).astype(float),
+        "tiny": 1e-30 * draw.random(2000),
+        "subnormal": 1e-320 * draw.random(2000),
+        "near the limit": 4e307 * draw.normal(size=2000).clip(-4, 4),
+        "negative": -salaries,
+        "constant": np.full(2000, 0.1),
+        "tiny constant": np.full(2000, 1e-30),
+    }
+    for name in ("log-normal", "half zeros", "negative", "tiny", "constant"):
+        for far in (1e11, -1e300):
+            columns[f"{name} and {far:g}"] = np.append(columns[name], far)
+    return columns
+
+
+@pytest.mark.parametrize("name", spread_out())
+def test_a_number_of_any_magnitude_comes_back(name: str) -> None:
+    values = spread_out()[name]
+    number = Number.fit(values)
+    tokens = number.encode_all(values).flatten()
+    assert (
+        tokens.isfinite().all()
+        and (tokens.argsort(stable=True).numpy() == values.argsort(kind="stable")).all()
+    )
+    decoded = np.array([number.decode(token) for token in tokens], float)
+    unit = np.maximum(np.abs(values / 2 - number.mean / 2), number.std / 2)
+    assert (
+        np.abs(decoded / 2 - values / 2) <= 1e-4 * unit
+    ).all()  # beyond the limit a float32 keeps the logarithm
+    assert modality_from_json(json.loads(json.dumps(number.to_json(), allow_nan=False))) == number
+    for extreme in (-1e9, -50.0, 50.0, 1e9):
+        assert abs(number.decode(torch.tensor([[extreme]]))) <= sys.float_info.max
+
+
+def test_without_far_values_a_number_is_standardised_by_all() -> None:
+    draw = np.random.default_rng(0)
+    for values in (
+        draw.normal(3, 5, 999),
+        draw.exponential(size=2000),
+        draw.integers(0, 90, 500),
+        np.eye(20)[0],
+    ):
+        number = Number.fit(values)
+        assert (number.mean, number.std) == (values.mean(), values.std())
+        assert torch.equal(
+            number.encode_all(values).flatten(), torch.tensor((values - values.mean()) / values.std()).float()
+        )
+
+
+@pytest.mark.parametrize("far", [[1e11], [-1e11], [1e11] * 40, [1e7, 1e11, 1e300]])
+@pytest.mark.parametrize("name", ["log-normal", "half zeros", "tiny", "constant", "negative"])
+def test_far_values_do_not_change_the_scale_of_the_others(name: str, far: list[float]) -> None:
+    values = spread_out()[name]
+    if name == "constant" and len(far) > 3:
+        far = far[:3]  # 2 % of other values are no rare ones
+    alone, beside = Number.fit(values), Number.fit(np.append(values, far))
+    assert (beside.mean, beside.std) == (alone.mean, alone.std)
+    tokens = beside.encode_all(far).flatten()
+    assert (tokens.abs() > beside.limit).all() and tokens.abs().max() < 1500
+
+
+def test_a_far_value_is_named_with_its_row() -> None:
+    rows = [{"age": 20.5 + i % 50, "id": 10**12 + i} for i in range(300)]
+    rows[17]["age"], rows[40]["age"] = 999.0, -1e6
+    findings = Table.from_rows(rows, {"age": "number", "id": "number"}).report.findings
+    assert findings == [
+        "age: 2 of 300 values are far from the others, which lie between 20.5 and 69.5: 999 (row 17), "
+        "-1e+06 (row 40); correct them if they are errors"
+    ]
+
+
+def test_numbers_of_earlier_runs_are_linear() -> None:
+    number = modality_from_json(
+        {"kind": "number", "mean": 1.0, "std": 2.0, "integer": False, "low": 0.0, "high": 5.0}
+    )
+    assert number.limit is None and float(number.encode(2001.0)) == 1000
+    assert number.decode(torch.tensor([[1000.0]])) == 2001.0
+    assert number.findings(ColumnValues("x", [1e9], ["row 0"], Counter())) == []
+
+
+def test_a_whole_number_is_among_the_tokens_that_are_rounded_to_it() -> None:
+    number = Number.fit([0, 1, 2, 3] * 50 + [10**6])
+    for value in (0, 2, 3, 14, 50, 1000):
+        tokens = number.encode_all([value] * 400)
+        noisy = number.dequantize(tokens, Rng(range(400), "test"))
+        assert {number.decode(token) for token in noisy} == {value}
+        unrounded = np.array([replace(number, integer=False).decode(token) for token in noisy])
+        assert abs(unrounded.mean() - value) < 0.06 and abs(unrounded.std() - 12**-0.5) < 0.03
 
 
 def test_parse_takes_a_text_or_the_path_of_a_picture(tmp_path: Any) -> None:

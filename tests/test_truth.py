@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -261,6 +262,40 @@ def test_log_prob_of_whole_numbers_adds_up_to_one() -> None:
         rows = [{"n": v} for v in range(-reach, reach + 1)]
         total = sum(float(model.log_prob(rows, seed=s, batch=512).nats.exp().sum()) for s in range(8)) / 8
         assert abs(total - 1) < 0.03, f"unit {unit}: the probabilities add up to {total:.3f}"
+
+
+FAR_VALUES = {
+    "log-normal and a far value": np.append(np.exp(np.random.default_rng(0).normal(10, 0.5, 500)), 1e11),
+    "cauchy": np.random.default_rng(0).standard_cauchy(500),
+    "half zeros": np.arange(500) % 2 * np.arange(500.0),
+    "tiny": 1e-30 * np.random.default_rng(0).random(500),
+}
+
+
+@pytest.mark.parametrize("name", FAR_VALUES)
+def test_the_density_of_far_values_adds_up_to_one(name: str) -> None:
+    """Half of the mass lies where the column is logarithmic, so its Jacobian differs from value to value."""
+    column = Number.fit(FAR_VALUES[name])
+    column = replace(column, limit=min(column.limit, 10.0))
+    model = oracle(Model("x", {"x": column}, width=32, depth=1), 8.0, 3.0)
+    tokens = torch.linspace(-6.0, 22.0, 1200)
+    values = np.array([column.decode(token) for token in tokens], float)
+    density = model.log_prob([{"x": v} for v in values], batch=1200).nats.double().exp().numpy()
+    assert abs(np.trapezoid(density, values) - 1) < 0.02
+
+
+def test_the_probabilities_of_far_whole_numbers_add_up_to_one() -> None:
+    column = replace(Number.fit([-1, 0, 0, 1, 2]), limit=1.0)
+    model = oracle(Model("n", {"n": column}, width=32, depth=1), 1.5, 0.8)
+    rows = [{"n": n} for n in range(-60, 61)]
+    total = sum(float(model.log_prob(rows, seed=s, batch=512).nats.exp().sum()) for s in range(24)) / 24
+    assert abs(total - 1) < 0.03, f"the probabilities add up to {total:.3f}"
+
+
+def test_a_known_number_keeps_all_its_digits() -> None:
+    column = Number.fit([10**15, 2 * 10**15, 3 * 10**15])
+    model = Model("n", {"n": column}, width=32, depth=1)
+    assert model.given().sample(2, known={"n": 1234567890123456})[1]["n"] == 1234567890123456
 
 
 def test_other_units_shift_the_density_by_their_logarithm() -> None:

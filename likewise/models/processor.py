@@ -77,15 +77,11 @@ class RowProcessor:
         return Context(values, flags.view(len(rows), len(names))).to(self.device)
 
     def dequantize(self, rows: Sequence[Row], rng: Rng) -> Batch:
-        """The encoded targets of rows, plus uniform noise as wide as the interval that `decode` rounds."""
+        """The encoded targets of rows, with uniform noise where `decode` rounds."""
         return {
-            name: self._add_noise(column, self.encode(name, [row[name] for row in rows]), rng)
+            name: column.dequantize(self.encode(name, [row[name] for row in rows]), rng)
             for name, column in self.target_columns.items()
         }
-
-    def _add_noise(self, column: Modality, x: Tensor, rng: Rng) -> Tensor:
-        width = column.bin_width
-        return x + width * (rng.uniform(*x.shape[1:]) - 0.5) if width else x
 
     def known(self, known: Mapping[str, Any], rows: int) -> KnownParts | None:
         """Target -> its value, or (value, mask), repeated for `rows` rows; None where nothing is known."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.families.capabilities import CanScore, CanScoreTokens
-from likewise.modalities.base import Row
+from likewise.modalities.base import Modality, Row
 from likewise.modalities.text import Text
 from likewise.models.processor import RowProcessor
 
@@ -36,7 +36,7 @@ def score_rows(
             n: torch.ones(c.spec.tokens, dtype=torch.bool, device=processor.device)
             for n, c in columns.items()
         } | masks
-    scores = []
+    scores, log_scales = [], []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         rng = Rng(indices[start : start + batch], "score", seed, device=processor.device)
@@ -44,9 +44,16 @@ def score_rows(
         if masks:
             options["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
         scores.append(family.log_prob(x, processor.context(part), rng=rng, **options))
+        log_scales.append(sum(_log_scale(c, x[n], masks.get(n)) for n, c in columns.items()))
     dims = {n: (int(masks[n].sum()) if masks else c.spec.tokens) * c.spec.width for n, c in columns.items()}
-    log_scale = sum(count * columns[n].log_scale for n, count in dims.items())
-    return Score(torch.cat([s.nats for s in scores]) + log_scale, scores[0].kind, sum(dims.values()))
+    nats = torch.cat([s.nats for s in scores])
+    return Score(nats + torch.cat(log_scales).to(nats.dtype), scores[0].kind, sum(dims.values()))
+
+
+def _log_scale(column: Modality, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """log |d tokens / d value| of tokens (B, T, C) or (B, T), summed where the mask (T,) is True: (B,) float64."""
+    log_scale = column.log_scale(tokens).double().reshape(*tokens.shape[:2], -1)
+    return (log_scale if mask is None else log_scale[:, mask]).sum((1, 2))
 
 
 @torch.no_grad()
