@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
                 flag(name),
                 dest=f"{group}.{name}",
                 default=argparse.SUPPRESS,
-                help=_help(f"{prefix}{description}".strip(), parameter.annotation, parameter.default),
+                help=_help(f"{prefix}{description}".strip(), parameter.annotation, _defaults(name, pairs)),
                 **_value_reader(flag(name), parameter.annotation),
             )
 
@@ -98,7 +98,8 @@ class Parser(argparse.ArgumentParser):
         reader = dict(_value_reader(flags[0], annotation))
         if metavar:
             reader["metavar"] = metavar
-        self.add_argument(*flags, default=default, help=_help(about, annotation, default), **reader)
+        default_words = "" if default is None else f"default {format_value(default)}"
+        self.add_argument(*flags, default=default, help=_help(about, annotation, default_words), **reader)
 
     def add_sampling_options(self, argv: Sequence[str]) -> None:
         """Add the sampling options of the run on the command line; without one those of a flow."""
@@ -190,10 +191,22 @@ def parse_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def _help(about: str, annotation: Any, default: Any) -> str:
+def _defaults(name: str, functions: Sequence[NamedFunction]) -> str:
+    """The default of a parameter, or those of its owners where they differ; none of a default that is None."""
+    all_ = {owner: parameters(function)[name].default for owner, function in functions}
+    values = {owner: format_value(default) for owner, default in all_.items() if default is not None}
+    if len(values) == len(all_) and len({*values.values()}) == 1:
+        return f"default {next(iter(values.values()))}"
+    words = ", ".join(f"{value} of {owner}" for owner, value in values.items())
+    return words and f"default {words}"
+
+
+def _help(about: str, annotation: Any, default: str) -> str:
     """The text of --help: what the option is, its default unless that is described, and its range."""
-    default_words = "" if default is None else f"default {format_value(default)}"
-    notes = "; ".join(filter(None, [default_words, Kind.of(annotation).range]))
+    notes = "; ".join(filter(None, [default, Kind.of(annotation).range]))
+    described = re.fullmatch(r"(.*)\((default[^()]*)\)", about, re.DOTALL)
+    if described and notes:
+        about, notes = described[1].rstrip(), f"{described[2]}; {notes}"
     return (f"{about} ({notes})" if notes else about).strip().replace("%", "%%")
 
 

@@ -13,6 +13,7 @@ from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import is_first_process
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
+from likewise.core.ranges import ShareBelowOne
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
 from likewise.data.matching import Reference
@@ -42,11 +43,10 @@ def add_table_options(parser: Parser) -> None:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out rows that cannot be used instead of stopping"
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--holdout",
-        type=float,
-        metavar="X",
-        help="share of the rows that are held out for evaluation (default 0.1, at most 1,000 rows)",
+        annotation=ShareBelowOne,
+        about="share of the rows that are held out for evaluation (default 0.1, at most 1,000 rows)",
     )
     parser.add_argument(
         "--by",

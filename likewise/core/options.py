@@ -276,4 +276,5 @@ def _shown(bound: Any) -> str:
     >>> _shown(10_000), _shown(0.28), _shown(2**63 - 1)
     ('10,000', '0.28', '2^63 - 1')
     """
-    return "2^63 - 1" if bound == MAX_SEED else f"{bound:,}" if isinstance(bound, int) else f"{bound:,g}"
+    whole = int(bound) if bound == int(bound) else bound
+    return "2^63 - 1" if whole == MAX_SEED else f"{whole:,}" if isinstance(whole, int) else f"{whole:g}"

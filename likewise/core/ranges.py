@@ -55,6 +55,7 @@ Temperature = Annotated[float, Interval(ge=0, le=100)]
 Shift = Annotated[float, Interval(gt=0, le=100)]
 LogitPenalty = Annotated[float, Interval(ge=-100, le=100)]
 NoiseLevel = Annotated[float, Interval(gt=0, lt=1)]
+NumSamples = Annotated[int, Interval(ge=1, le=1_000_000)]
 Draws = Annotated[int, Interval(ge=1, le=10_000)]  # samples that are averaged, or of which one is chosen
 Strength = PositiveShare
 InterpolationSteps = Annotated[int, Interval(ge=2, le=10_000)]  # both ends included
@@ -64,5 +65,5 @@ ImageSize = Annotated[int, Interval(ge=1, le=4096)]  # pixels of a side
 VocabularySize = Annotated[int, Interval(ge=257, le=2**20)]  # ids: the end, every byte, and merges
 TextLength = Annotated[int, Interval(ge=1, le=1_000_000)]  # tokens, or characters of a row
 WindowLength = Annotated[int, Interval(ge=2, le=1_000_000)]  # tokens of a document that are seen at once
-Copies = Annotated[int, Interval(ge=1, le=1000)]  # of a crystal, or sites in one
+Copies = Annotated[int, Interval(ge=1, le=1000)]  # of one thing: of a crystal, or runs of a family
 RowsToCompare = Annotated[int, Interval(ge=2, le=MANY)]

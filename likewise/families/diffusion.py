@@ -68,7 +68,7 @@ class Diffusion(Family):
         weighting  of the loss (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
             "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
-        source_noise  most noise on sources that are images in training, below 1
+        source_noise  most noise on sources that are images in training
         """
         super().__init__(targets, sources)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill

@@ -97,7 +97,7 @@ class Flow(Family):
         t_std   its standard deviation (default 1, or 1.5 for at most 64 numbers a row)
         predict  what the network predicts of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
-        source_noise  most noise on sources that are images in training, below 1
+        source_noise  most noise on sources that are images in training
         few_step  learn mean velocities too, for sampling in 1 to 4 steps; best --from a trained model
         """
         super().__init__(targets, sources)

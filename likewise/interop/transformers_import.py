@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from likewise.core.formula import Formula, View
+from likewise.core.options import validated
+from likewise.core.ranges import WindowLength
 from likewise.interop.transformers_folder import (
     CONFIG,
     EMBEDDING,
@@ -62,7 +64,10 @@ SAMPLES = (
 )
 
 
-def from_transformers(folder: str | Path, *, column: str = "text", length: int | None = None) -> Model:
+@validated
+def from_transformers(
+    folder: str | Path, *, column: str = "text", length: WindowLength | None = None
+) -> Model:
     """The model in a folder, of one document called `column`, to be trained on in windows of `length` tokens.
 
     The column is a text where the tokenizer prepends a space, as the export of a text does. Without `length`:

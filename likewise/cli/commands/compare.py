@@ -12,6 +12,7 @@ from likewise.cli.flags import Parser
 from likewise.cli.formatting import format_duration
 from likewise.cli.tables import DATA, add_table_options, add_view_option, add_views, open_table
 from likewise.core.formula import Formula
+from likewise.core.ranges import Copies, Draws, Minutes, NonNegativeInt, RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.comparison.classifier_plan import ClassifierPlan
 from likewise.evaluation.comparison.classifier_results import ClassifierComparison
@@ -70,47 +71,32 @@ def _make_parser() -> Parser:
         metavar="A,B,...",
         help=f"the families to compare (default all: {', '.join(sampling_families())})",
     )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=MINUTES,
-        metavar="X",
-        help=f"training time of each family (default {MINUTES:g})",
+    parser.add_value_option(
+        "--minutes", annotation=Minutes, default=MINUTES, about="training time of each family"
     )
-    parser.add_argument(
-        "--n",
-        type=int,
-        default=500,
-        metavar="N",
-        help="held-out rows that are evaluated, at most (default 500)",
+    parser.add_value_option(
+        "--n", annotation=RowsToCompare, default=500, about="held-out rows that are evaluated, at most"
     )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="random seed of training and evaluation (default 0)",
+    parser.add_value_option(
+        "--seed", annotation=Seed, default=0, about="random seed of training and evaluation"
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--seeds",
-        type=int,
+        annotation=Copies,
         default=1,
-        metavar="N",
-        help="runs of each family, with different seeds; with more than one, mean and range are shown (default 1)",
+        about="runs of each family, with different seeds; with more than one, mean and range are shown",
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--likelihood-rows",
-        type=int,
+        annotation=NonNegativeInt,
         default=LIKELIHOOD_ROWS,
-        metavar="N",
-        help=f"rows whose log-probability is computed, at most (default {LIKELIHOOD_ROWS})",
+        about="rows whose log-probability is computed, at most",
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--draws",
-        type=int,
+        annotation=Draws,
         default=DRAWS,
-        metavar="N",
-        help=f"for classifiers: noise levels at which a bound is estimated, of every class (default {DRAWS})",
+        about="for classifiers: noise levels at which a bound is estimated, of every class",
     )
     parser.add_argument(
         "--out",

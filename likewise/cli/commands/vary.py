@@ -14,6 +14,7 @@ from likewise.cli.requests import (
     parse_request,
     split_image_words,
 )
+from likewise.core.ranges import Strength
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.pipeline import Pipeline
@@ -31,11 +32,10 @@ def run(argv: Sequence[str]) -> int:
         argv,
         "the file of a picture, then values of the model's text source",
     )
-    parser.add_argument(
+    parser.add_value_option(
         "--strength",
-        type=float,
-        metavar="X",
-        help="how much noise, in (0, 1]: near 0 the picture hardly changes, 1 samples from scratch "
+        annotation=Strength,
+        about="how much noise: near 0 the picture hardly changes, 1 samples from scratch "
         f"(default {STRENGTH:g}, or 1 for a model that sees an embedding of the picture)",
     )
     add_known_option(parser)

@@ -82,7 +82,7 @@ def python(*, longest: TextLength = 800) -> Dataset:
     are of other modules. 5,505 in Python 3.11.7. Nothing is downloaded: the rows, and the fingerprint, are those
     of the running interpreter. Licence: PSF.
 
-    longest  maximum of characters of a text (default 800), or of a text and name of `molecules` (default 100)
+    longest  maximum of characters of a text, and of the docstring, or the name of a molecule
     """
 
     def build() -> Columns:
