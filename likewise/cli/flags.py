@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import parse_name
-from likewise.core.options import Kind, parameter_annotations, parse_value
+from likewise.core.options import OptionType, parameter_annotations, parse_value
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
@@ -203,7 +203,7 @@ def _defaults(name: str, functions: Sequence[NamedFunction]) -> str:
 
 def _help(about: str, annotation: Any, default: str) -> str:
     """The text of --help: what the option is, its default unless that is described, and its range."""
-    notes = "; ".join(filter(None, [default, Kind.of(annotation).range]))
+    notes = "; ".join(filter(None, [default, OptionType.of(annotation).range]))
     described = re.fullmatch(r"(.*)\((default[^()]*)\)", about, re.DOTALL)
     if described and notes:
         about, notes = described[1].rstrip(), f"{described[2]}; {notes}"
@@ -212,7 +212,7 @@ def _help(about: str, annotation: Any, default: str) -> str:
 
 def _value_reader(option: str, annotation: Any) -> Mapping[str, Any]:
     """How argparse reads a value of this type; the message for one that does not fit names the option."""
-    kind = Kind.of(annotation)
+    kind = OptionType.of(annotation)
     if kind.type is bool:
         return {"action": argparse.BooleanOptionalAction}
     if kind.type is None:  # a path, or one of several types of which the first can be written

@@ -31,7 +31,7 @@ _ranges_apply: ContextVar[bool] = ContextVar("_ranges_apply", default=True)
 
 
 @dataclass(frozen=True)
-class Kind:
+class OptionType:
     """What an annotation says of a value.
 
     type         int, float, bool, str or Literal; None for any other, which is not checked
@@ -46,7 +46,7 @@ class Kind:
     optional: bool = False
 
     @classmethod
-    def of(cls, annotation: Any) -> Kind:
+    def of(cls, annotation: Any) -> OptionType:
         """The kind of an annotation; a union of several types is not checked."""
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin in (types.UnionType, typing.Union):
@@ -68,7 +68,7 @@ class Kind:
     def range(self) -> str:
         """
         >>> from likewise.core.ranges import ShareBelowOne, PositiveShare, Width
-        >>> [Kind.of(a).range for a in (ShareBelowOne, PositiveShare, Width, int)]
+        >>> [OptionType.of(a).range for a in (ShareBelowOne, PositiveShare, Width, int)]
         ['from 0 to below 1', 'above 0 and at most 1', 'a multiple of 2 from 2 to 8,192', '']
         """
         ge, gt, le, lt, step = map(self.bound, ("ge", "gt", "le", "lt", "multiple_of"))
@@ -120,7 +120,7 @@ def validate_value(name: str, value: Any, annotation: Any) -> Any:
     """
     if element := _element(annotation):
         return value if value is None else _validate_elements(name, value, element)
-    kind = Kind.of(annotation)
+    kind = OptionType.of(annotation)
     if kind.type is None or (value is None and kind.optional):
         return value
     try:
@@ -141,7 +141,7 @@ def parse_value(name: str, text: str, annotation: Any) -> Any:
     >>> parse_value("steps", "8", int), parse_value("zero_star", "no", bool)
     (8, False)
     """
-    kind = Kind.of(annotation)
+    kind = OptionType.of(annotation)
     if kind.type is bool:
         words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
         return validate_value(name, words.get(text.lower(), text), annotation)
@@ -251,7 +251,7 @@ def _validate_elements(name: str, values: Any, element: Any) -> Any:
     """The same values. Raises ValueError for one that does not fit, and for no sequence."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(
-            f"{name} must be a list of numbers, each {Kind.of(element).description}, not {values!r}"
+            f"{name} must be a list of numbers, each {OptionType.of(element).description}, not {values!r}"
         )
     for value in values:
         validate_value(f"each of {name}", value, element)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from likewise.core.errors import did_you_mean
-from likewise.core.options import Kind, parse_value, validate_value, validated
+from likewise.core.options import OptionType, parse_value, validate_value, validated
 from likewise.core.ranges import RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import Evaluator
@@ -232,7 +232,7 @@ def trial_values(option: str, parameter: inspect.Parameter) -> list[Any]:
     >>> trial_values("churn", option)
     [1, 2, 4, 8]
     """
-    kind, default = Kind.of(parameter.annotation), parameter.default
+    kind, default = OptionType.of(parameter.annotation), parameter.default
     if option in DEFAULT_VALUES:
         return list(DEFAULT_VALUES[option])
     if kind.type is bool:
