@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from likewise._version import __version__
 from likewise.core.errors import RequestWarning, did_you_mean
 from likewise.core.interrupts import signal_of, signals_as_exceptions
 
@@ -36,21 +37,12 @@ COMMANDS = {  # name, which is that of the module in cli/commands -> description
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status 1: an error, 2: a command line that cannot be parsed, 130: Ctrl-C, 143: SIGTERM."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
-    if argv[0] == "--version":
-        from likewise._version import __version__
-
-        print(__version__)
-        return 0
-    if argv[0] not in COMMANDS:
-        print(f"likewise: {did_you_mean('command', argv[0], COMMANDS)}", file=sys.stderr)
-        return 2
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         with show_notes(), signals_as_exceptions():
-            status = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
+            status = _run_command(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()
             return status
     except KeyboardInterrupt as error:
@@ -65,6 +57,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         _discard_unwritten()
+
+
+def _run_command(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    if argv[0] not in COMMANDS:
+        _say(f"likewise: {did_you_mean('command', argv[0], COMMANDS)}")
+        return 2
+    status: int = importlib.import_module(f"likewise.cli.commands.{argv[0]}").run(argv[1:])
+    return status
 
 
 def describe_error(error: Exception) -> str:
