@@ -136,10 +136,11 @@ def test_a_jump_keeps_what_is_known() -> None:
 def test_a_negative_is_drawn_by_the_flow(quick: tuple[Model, Table, Path]) -> None:
     """Jumps know no negative: auto takes the sampler that does, and jump says so."""
     model = quick[0]
-    auto = model.sample([{"label": "1"}], negative={"label": "-1"}, steps=3)
-    assert auto == model.sample([{"label": "1"}], negative={"label": "-1"}, sampler="dpmpp_2m", steps=3)
+    negative = {"negative": {"label": "-1"}, "guidance": 2.0}
+    auto = model.sample([{"label": "1"}], **negative, steps=3)
+    assert auto == model.sample([{"label": "1"}], **negative, sampler="dpmpp_2m", steps=3)
     with pytest.raises(ValueError, match="without a negative"):
-        model.sample([{"label": "1"}], negative={"label": "-1"}, sampler="jump")
+        model.sample([{"label": "1"}], **negative, sampler="jump")
     with pytest.raises(ValueError, match="guidance from 1 to 4"):
         model.sample([{"label": "1"}], guidance=9.0, sampler="jump")
 

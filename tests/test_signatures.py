@@ -15,7 +15,7 @@ SAMPLING_OPTIONS: dict[str, dict[str, Any]] = {
     "flow": {
         "steps": 8,
         "sampler": "auto",
-        "guidance": 2.0,
+        "guidance": None,
         "guidance_from": 0.0,
         "guidance_to": 0.9,
         "zero_star": True,

@@ -62,6 +62,12 @@ class Spec:
         """Whether it is a signal of floats sampled along its axes, which can be resampled: an image, a clip ..."""
         return bool(self.axes) and not self.categorical and SAMPLED.issuperset(self.axes)
 
+    @property
+    def is_signal(self) -> bool:
+        """Whether it is a signal along its axes, as floats or as codes: an image, a clip, the codes of one."""
+        axes = set(self.axes) - {"codebook"}
+        return bool(axes) and axes <= SAMPLED
+
     def with_floats(self, width: int) -> Spec:
         """The same grid and axes with `width` floats a token."""
         return Spec(self.grid, width, axes=self.axes)

@@ -53,7 +53,8 @@ from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.samplers import time_grid
 from likewise.generation.latents.codec import Codec
 
-GUIDANCE, CONTROLS = Guidance(1.5), DenoisingControls()
+GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
+OF_SIGNALS = 1.5  # default guidance of images and other signals
 T_MIN = 0.1  # of (2): a decoder that is trained with noise is insensitive to smaller errors
 
 
@@ -108,6 +109,8 @@ class Autoencoder(Family):
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
         """
         super().__init__(targets, sources)
+        signals = all(spec.is_signal for spec in self.targets.values())  # they share their codes
+        self.default_guidance = dict.fromkeys(self.targets, OF_SIGNALS if signals else 1.0)
         several = len(self.targets) > 1
         self.infill = (0.5 if several else 0.1) if infill is None else infill
         if not several and next(iter(self.targets.values())).tokens == 1:
@@ -205,7 +208,8 @@ class Autoencoder(Family):
         """Sample by (3), with `steps` steps of the flow.
 
         steps      number of steps, more are more accurate; sampler: ODE solver
-        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity (default 1.5 for
+            targets that are all images or other signals, else 1)
         guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
         zero_star  scale the prediction without sources first (CFG-Zero*)
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
@@ -221,7 +225,7 @@ class Autoencoder(Family):
             known_codes,
             time_grid(steps, shift),
             sampler=sampler,
-            cfg=cfg,
+            cfg=cfg.for_columns({"z": max(self.default_guidance.values())}),
             eta=eta,
             controls=of_codes,
         )["z"]

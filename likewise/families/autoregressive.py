@@ -129,6 +129,11 @@ class Autoregressive(Family):
         )
         self.freeze_codes_at = codes.freeze_codes_at
         self.tokens = self.codecs.specs
+        self.default_guidance = {
+            n: IMAGE_GUIDANCE if n in self.coded_targets else 1.0
+            for n, s in self.tokens.items()
+            if s.categorical
+        }
         self.phases = ("codec", "model") if self.coded_targets else ("model",)
         self._build_sequence_network(width, depth, mixture, text, backbone)
         several = len(self.targets) > 1
@@ -319,11 +324,7 @@ class Autoregressive(Family):
             if known
             else {n: blank_values(s, rows, device) for n, s in self.tokens.items()}
         )
-        default = {
-            n: IMAGE_GUIDANCE if n in self.coded_targets else 1.0
-            for n, s in self.tokens.items()
-            if s.categorical
-        }
+        default = self.default_guidance
         guidance = default if params.guidance is None else dict.fromkeys(default, params.guidance)
         if negative is not None and not guidance:
             raise ValueError(

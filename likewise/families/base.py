@@ -49,6 +49,9 @@ class Family(nn.Module, ABC):
         # The trainer sets these two before each step.
         self.progress = 1.0  # of training, from 0 to 1
         self.epochs = 0.0  # passes through the training rows
+        self.default_guidance: dict[
+            str, float
+        ] = {}  # of each target that guidance applies to; saved with a run
         self.loss_terms: dict[str, Tensor] = {}  # terms of the last loss, means over rows, which are logged
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:

@@ -35,10 +35,11 @@ from likewise.generation.denoising.density import (
     ode_log_prob,
     variational_bound,
 )
-from likewise.generation.denoising.guidance import Guidance
+from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
 
-GUIDANCE, CONTROLS = Guidance(3.0), DenoisingControls()
+GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
+OF_SIGNALS = 3.0  # default guidance of images and other signals
 GAMMA = 5.0  # at which Hang et al. (2023), "Min-SNR", cut off the weight
 
 
@@ -71,6 +72,7 @@ class Diffusion(Family):
         source_noise  most noise on sources that are images in training
         """
         super().__init__(targets, sources)
+        self.default_guidance = default_scales(self.targets, OF_SIGNALS)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         self.schedule, self.weighting = schedule, weighting
         self.denoiser = Denoiser(
@@ -120,7 +122,8 @@ class Diffusion(Family):
         steps      number of steps, more are more accurate
         sampler    stochastic, as in (3), or a solver of the ODE with the same marginals
         eta        share of fresh noise of `stochastic`: 1 is ancestral sampling, 0 is DDIM (Song et al., 2021)
-        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity (default 3 for
+            images and other signals, 1 for the rest)
         guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
         zero_star  scale the prediction without sources first (CFG-Zero*)
         source_noise  noise that is added to sources that are images, up to that of training
@@ -133,7 +136,7 @@ class Diffusion(Family):
             mask,
             self.grid(steps),
             sampler=sampler,
-            cfg=cfg,
+            cfg=cfg.for_columns(self.default_guidance),
             eta=eta,
             controls=controls,
             source_noise=source_noise,

@@ -48,13 +48,14 @@ from likewise.generation.denoising.density import (
     ode_log_prob,
     variational_bound,
 )
-from likewise.generation.denoising.guidance import Guidance
+from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.meanflow import sample_intervals
 from likewise.generation.denoising.paths import T_MIN
 from likewise.generation.denoising.samplers import log_snr_grid, time_grid
 
 FEW_STEPS = 4  # up to which few-step sampling is better than a solver, if it was learned
-GUIDANCE, CONTROLS = Guidance(2.0), DenoisingControls()
+GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
+OF_SIGNALS = 2.0  # default guidance of images and other signals
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Flow(Family):
         few_step  learn mean velocities too, for sampling in 1 to 4 steps; best --from a trained model
         """
         super().__init__(targets, sources)
+        self.default_guidance = default_scales(self.targets, OF_SIGNALS)
         self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
         self.denoiser = Denoiser(
             targets,
@@ -157,15 +159,17 @@ class Flow(Family):
         steps      number of steps, more are more accurate
         sampler    ODE solver; auto: dpmpp_2m, but jump (few-step sampling) for at most 4 steps of a model trained
             with few_step
-        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity
+        guidance   scale: 1 leaves the model as it is, more trades diversity for fidelity (default 2 for
+            images and other signals, 1 for the rest)
         guidance_from  lowest noise level t that is guided, from 0, data, to 1, noise; guidance_to: the highest
         zero_star  scale the prediction without sources first (CFG-Zero*); not for jump
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         source_noise  noise that is added to sources that are images, up to that of training
         """
         value, mask = self.denoiser.pack_known(known, len(rng))
+        scales = cfg.for_columns(self.default_guidance)
         if sampler == "auto":
-            few = steps <= FEW_STEPS and self.denoiser.supports_few_steps(cfg.guidance, controls.negative)
+            few = steps <= FEW_STEPS and self.denoiser.supports_few_steps(scales.common, controls.negative)
             sampler = "jump" if few else "dpmpp_2m"
         return self.denoiser.sample(
             c,
@@ -174,7 +178,7 @@ class Flow(Family):
             mask,
             self.grid(steps, shift),
             sampler=sampler,
-            cfg=cfg,
+            cfg=scales,
             eta=eta,
             controls=controls,
             source_noise=source_noise,

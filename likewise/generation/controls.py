@@ -48,11 +48,6 @@ class Init:
         """The deviation of the noise relative to the row: strength / (1 - strength)."""
         return self.strength / (1 - self.strength) if self.strength < 1 else math.inf
 
-    @property
-    def noise(self) -> float:
-        """The deviation of the noise relative to the row: strength / (1 - strength)."""
-        return self.strength / (1 - self.strength) if self.strength < 1 else math.inf
-
 
 @dataclass(frozen=True)
 class InterpolateTo:

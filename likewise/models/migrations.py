@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from likewise.core.formula import View
+from likewise.core.formula import Formula, View
 
 State = dict[str, Any]
 Weights = dict[str, Tensor]
@@ -143,7 +143,25 @@ def upgrade_2_to_3(state: State, weights: Weights) -> tuple[State, Weights]:
     return {**state, "data": {**data, "columns": columns}}, weights
 
 
-MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2, 2: upgrade_2_to_3}  # format -> the function that leads to the next one
+# ---- 3 to 4: the default guidance is that of the run's targets, and stored
+
+GUIDANCE_4 = {
+    "flow": 2.0,
+    "diffusion": 3.0,
+    "autoencoder": 1.5,
+}  # family -> its default of every target before
+
+
+def upgrade_3_to_4(state: State, weights: Weights) -> tuple[State, Weights]:
+    """Format 3 to 4: the default guidance of each target is stored."""
+    if state.get("family") not in GUIDANCE_4 or "formula" not in state:
+        return state, weights
+    targets = Formula.parse(state["formula"]).target_names
+    return {**state, "default_guidance": dict.fromkeys(targets, GUIDANCE_4[state["family"]])}, weights
+
+
+# format -> the function that leads to the next one
+MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2, 2: upgrade_2_to_3, 3: upgrade_3_to_4}
 FORMAT = max(MIGRATIONS) + 1  # of what is written
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from likewise.core.errors import RequestWarning
 from likewise.core.formula import Formula, FormulaError, quote_name
 from likewise.core.options import stored_values, validate_options, validated
 from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed
@@ -122,7 +124,12 @@ class Model(ColumnEncoder):
 
     def sampling_options(self) -> dict[str, inspect.Parameter]:
         """The options of `sample` that depend on the family, with types and defaults."""
-        return type(self.family).sampling_options()
+        options = type(self.family).sampling_options()
+        if default := self.family.default_guidance:
+            values = set(default.values())
+            shared = values.pop() if len(values) == 1 else dict(default)
+            options["guidance"] = options["guidance"].replace(default=shared)
+        return options
 
     def validate_sources(self, sources: Row) -> Row:
         """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
@@ -291,6 +298,7 @@ class Model(ColumnEncoder):
             "family": self.family_name,
             "options": self.options,
             "columns": {name: column.to_json() for name, column in self.columns.items()},
+            "default_guidance": self.family.default_guidance,
         }
         frozen = {
             name: {"name": view.name, "fingerprint": view.fingerprint}
@@ -311,7 +319,17 @@ class Model(ColumnEncoder):
                 Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
         with stored_values():
-            return cls(formula, columns, state["family"], seed=seed, **state["options"])
+            model = cls(formula, columns, state["family"], seed=seed, **state["options"])
+        before = state.get("default_guidance", model.family.default_guidance)
+        if formula.sources and before != model.family.default_guidance:
+            warnings.warn(
+                f"{str(formula)!r} was trained by an earlier version, whose default guidance is kept for it: "
+                f"{_per_column(before)}; of a new run it is {_per_column(model.family.default_guidance)}",
+                RequestWarning,
+                stacklevel=2,
+            )
+            model.family.default_guidance = dict(before)
+        return model
 
     def save(self, folder: str | Path, **more: Any) -> None:
         """Write a run folder: model.json, with further JSON values `more`, and weights.safetensors.
@@ -388,3 +406,11 @@ class Model(ColumnEncoder):
             resized(table, model.columns, matching),
         )
         return model
+
+
+def _per_column(guidance: Mapping[str, float]) -> str:
+    """
+    >>> _per_column({"image": 2.0, "price": 1.0})
+    '2 of image, 1 of price'
+    """
+    return ", ".join(f"{scale:g} of {name}" for name, scale in guidance.items())

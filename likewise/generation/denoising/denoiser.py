@@ -22,7 +22,7 @@ from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.generation.controls import DenoisingControls, InterpolateTo, negative_context
 from likewise.generation.denoising import paths
-from likewise.generation.denoising.guidance import Guidance, clamp_known, classifier_free_guidance
+from likewise.generation.denoising.guidance import ColumnGuidance, clamp_known, classifier_free_guidance
 from likewise.generation.denoising.meanflow import (
     MAX_GUIDANCE,
     ConditionedDenoise,
@@ -35,7 +35,7 @@ from likewise.nets.conditioning import EncodedContext
 from likewise.nets.continuous import ContinuousCodes
 from likewise.nets.transformer import DenoisingTransformer
 
-FEW = 64  # numbers a column up to which "auto" predicts v
+FEW = 64  # numbers a column up to which "auto" predicts v, and a row up to which CFG-Zero* is not applied
 Predict = Literal["auto", "x", "v", "noise"]
 
 
@@ -229,7 +229,7 @@ class Denoiser(nn.Module):
         times: list[float],
         *,
         sampler: str,
-        cfg: Guidance,
+        cfg: ColumnGuidance,
         eta: float,
         controls: DenoisingControls,
         source_noise: float = 0.0,
@@ -263,10 +263,10 @@ class Denoiser(nn.Module):
         else:
             x = noise() * paths.noise_scale(torch.tensor(times[0])).item()
         if sampler == "jump":
-            few_step = self._few_step_denoise(c, known, cfg.guidance, negative, interpolate_to)
-            no_step = StepCondition(torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], cfg.guidance))
+            few_step = self._few_step_denoise(c, known, cfg.common, negative, interpolate_to)
+            no_step = StepCondition(torch.zeros_like(x[:, :1]), torch.full_like(x[:, :1], cfg.common))
             few_step = self._restoring(few_step, start, no_step)
-            x = sample_few_steps(few_step, x, times, cfg.guidance, value, known)
+            x = sample_few_steps(few_step, x, times, cfg.common, value, known)
         else:
             guided = self._restoring(self._guided(c, known, cfg, negative, interpolate_to), start)
             x = SAMPLERS[sampler](clamp_known(guided, value, known), x, times, noise, eta)
@@ -323,7 +323,7 @@ class Denoiser(nn.Module):
         self,
         c: Context,
         known: Tensor,
-        cfg: Guidance,
+        cfg: ColumnGuidance,
         negative: Context | None,
         interpolate_to: InterpolateTo | None,
     ) -> Denoise:
@@ -337,16 +337,18 @@ class Denoiser(nn.Module):
         def mix(x0s: Sequence[Tensor]) -> Tensor:
             return x0s[0] if interpolate_to is None else torch.lerp(x0s[0], x0s[1], interpolate_to.share)
 
-        plain, other = self._batched(contexts, known), negative_context(contexts, negative, cfg.guidance)
+        plain, other = self._batched(contexts, known), negative_context(contexts, negative, cfg.strongest)
         if other is None:
             return lambda x_t, t: mix(plain(x_t, t))
         both = self._batched([*contexts, other], known)
+        scale = self.layout.spread(torch.tensor([[cfg.scales[n] for n in self.names]], device=known.device))
+        zero_star = cfg.zero_star and self.layout.size > FEW
 
         def denoise(x_t: Tensor, t: float | Tensor) -> Tensor:
             if not cfg.guidance_from <= t <= cfg.guidance_to:
                 return mix(plain(x_t, t))
             *x0s, without = both(x_t, t)
-            return classifier_free_guidance(x_t, mix(x0s), without, cfg.guidance, cfg.zero_star)
+            return classifier_free_guidance(x_t, mix(x0s), without, scale, zero_star)
 
         return denoise
 

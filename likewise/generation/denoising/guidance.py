@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from likewise.core.options import validate_fields
 from likewise.core.ranges import GuidanceScale, Share
+from likewise.core.spec import Spec
 from likewise.generation.denoising.samplers import Denoise
 
 
@@ -16,12 +18,13 @@ from likewise.generation.denoising.samplers import Denoise
 class Guidance:
     """Classifier-free guidance while sampling; the fields are sampling options of families.
 
-    guidance       scale: 1 leaves the model as it is, more trades diversity for fidelity
+    guidance       scale: 1 leaves the model as it is, more trades diversity for fidelity; None: the default of
+                   each column
     guidance_from, guidance_to  interval of times t that are guided (Kynkäänniemi et al., 2024)
     zero_star      whether the prediction without sources is scaled first, as in `classifier_free_guidance`
     """
 
-    guidance: GuidanceScale
+    guidance: GuidanceScale | None = None
     guidance_from: Share = 0.0
     guidance_to: Share = 0.9
     zero_star: bool = True
@@ -34,6 +37,41 @@ class Guidance:
                 "noise level is guided; exchange them, or give guidance 1 for none"
             )
 
+    def for_columns(self, default: Mapping[str, float]) -> ColumnGuidance:
+        """The same with a scale for each column of `default`."""
+        scales = dict(default) if self.guidance is None else dict.fromkeys(default, self.guidance)
+        return ColumnGuidance(scales, self.guidance_from, self.guidance_to, self.zero_star)
+
+
+@dataclass(frozen=True)
+class ColumnGuidance:
+    """`Guidance` with a scale for each column."""
+
+    scales: Mapping[str, float]
+    guidance_from: float
+    guidance_to: float
+    zero_star: bool
+
+    @property
+    def common(self) -> float:
+        """The scale of all columns; 1 where they differ."""
+        values = set(self.scales.values())
+        return values.pop() if len(values) == 1 else 1.0
+
+    @property
+    def strongest(self) -> float:
+        """A scale other than 1, or 1 if nothing is guided."""
+        return max(self.scales.values(), key=lambda scale: abs(scale - 1))
+
+
+def default_scales(targets: Mapping[str, Spec], of_signals: float) -> dict[str, float]:
+    """Default guidance of each target: `of_signals` for images and other signals, else 1.
+
+    A signal is judged by how good it looks, for which guidance trades diversity; a number or a class by its
+    distribution given the sources, which guidance changes.
+    """
+    return {n: of_signals if spec.is_signal else 1.0 for n, spec in targets.items()}
+
 
 def classifier_free_guidance(
     x_t: Tensor, x0: Tensor, x0_without: Tensor, scale: float | Tensor, zero_star: bool
@@ -41,7 +79,7 @@ def classifier_free_guidance(
     """Classifier-free guidance (Ho & Salimans, 2022) of x_0 predictions with and without the sources, (B, N).
 
     With zero_star the prediction without sources is first scaled to fit the one with them (Fan et al., 2025,
-    "CFG-Zero*").
+    "CFG-Zero*"). That is for many numbers: of few the fit leaves little to guide, and of one nothing.
     """
     d, d_without = x_t - x0, x_t - x0_without  # both are t times a velocity, so what holds for v holds for d
     if zero_star:
