@@ -146,9 +146,10 @@ class Reference:
         """The formula of the model over the columns of the table."""
         names = {column: name for name, column in columns.items()}
         if missing := [c for c in _stored(self.formula.targets) if c not in names]:
+            kind = self._model_kinds[missing[0]]
             raise FormulaError(
-                f"the data have no column for {missing[0]!r}, a target of P({self.formula}); name one with "
-                f"--map NAME={quote_name(missing[0])}, or write a formula"
+                f"the data have no column of the kind {kind} for {missing[0]!r}, a target of P({self.formula}); name "
+                f"one with --map NAME={quote_name(missing[0])}, or write a formula"
             )
 
         def rename(views: Iterable[View]) -> tuple[View, ...]:

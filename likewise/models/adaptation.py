@@ -17,8 +17,6 @@ from likewise.models.checkpoint import RunError
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.nets.column_weights import Transfer, transfer_weights
 
-MIN_SHARE = 0.01  # of the numbers of a network: if fewer are taken over, it does not begin with another one
-
 
 @dataclass(frozen=True)
 class Adaptation:
@@ -74,15 +72,15 @@ def transfer_family(new: Family, old: Family, matching: Matching) -> Transfer:
     """
     names = [*new.targets, *new.sources]
     transfer = transfer_weights(new, old, {name: matching.views.get(name) for name in names})
-    if transfer.taken < MIN_SHARE * transfer.numbers:
-        raise RunError(
-            f"hardly any weight of the trained model fits (size mismatch: {transfer}); take the options that it has, "
-            "such as its width, or begin without it"
-        )
     if not (new.separable or transfer.complete):
         raise RunError(
             "the weights of this family depend on all columns, and are fitted anew where any differs "
             f"({transfer}); begin without the trained model"
+        )
+    if not transfer.taken or not transfer.shared:
+        raise RunError(
+            f"hardly any weight of the trained model fits (size mismatch: {transfer}); take the options that it has, "
+            "such as its width, or begin without it"
         )
     return transfer
 

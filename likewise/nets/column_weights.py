@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -101,13 +101,15 @@ class Transfer:
 
     taken, numbers  the numbers that were, and all
     tensors         all tensors by name, and whether each was taken over, at least in part
-    fresh           the columns of which nothing was, "parts of" others, and the other parts of the network
+    fresh           the columns of which nothing was, "parts of" others, and other parts of the network
+    shared          whether matrices that belong to no column were taken over, or there are none
     """
 
-    taken: int = 0
-    numbers: int = 0
-    tensors: dict[str, bool] = field(default_factory=dict)
-    fresh: list[str] = field(default_factory=list)
+    taken: int
+    numbers: int
+    tensors: dict[str, bool]
+    fresh: list[str]
+    shared: bool = True
 
     @property
     def complete(self) -> bool:
@@ -125,6 +127,15 @@ class Transfer:
         return text + (f"; fresh: {', '.join(self.fresh)}" if self.fresh else "")
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A weight, or the part of one that belongs to a column: the column, if any, and how many numbers were copied."""
+
+    weight: str
+    column: str | None
+    copied: int
+
+
 @torch.no_grad()
 def transfer_weights(new: nn.Module, old: nn.Module, columns: Columns) -> Transfer:
     """Copy into `new` the weights of `old` that it has too, by name, shape and column.
@@ -133,22 +144,28 @@ def transfer_weights(new: nn.Module, old: nn.Module, columns: Columns) -> Transf
     """
     columns = {**columns, **{known_name(n): o and known_name(o) for n, o in columns.items()}}
     ours, theirs = _Weights(new), _Weights(old)
-    transfer = Transfer()
+    pieces: list[_Piece] = []
     for name, key in ours.keys.items():
-        weight, other = ours.tensors[name], theirs.names.get(_renamed(key, columns))
-        copied = 0
-        if other is not None:
-            copied = _copy(
-                weight, theirs.tensors[other], ours.axes.get(name), theirs.axes.get(other), columns
-            )
-        transfer.taken, transfer.numbers = transfer.taken + copied, transfer.numbers + weight.numel()
-        transfer.tensors[name] = copied > 0 or not weight.numel()
-    transfer.fresh = _fresh_parts(ours, transfer.tensors)
+        other = theirs.names.get(_renamed(key, columns))
+        old_tensor, old_axis = (
+            (None, None) if other is None else (theirs.tensors[other], theirs.axes.get(other))
+        )
+        column = next((label for label in reversed(key) if isinstance(label, str)), None)
+        for label, copied in _copy(ours.tensors[name], old_tensor, ours.axes.get(name), old_axis, columns):
+            pieces.append(_Piece(name, label if isinstance(label, str) else column, copied))
     for key, module in ours.modules.items():
         counterpart = theirs.modules.get(_renamed(key, columns))
         if isinstance(module, OptionalBuffers) and isinstance(counterpart, type(module)):
             module.adopt(counterpart, columns)
-    return transfer
+    taken = {p.weight: False for p in pieces} | {p.weight: True for p in pieces if p.copied}
+    matrices = [p for p in pieces if p.column is None and ours.tensors[p.weight].ndim > 1]
+    return Transfer(
+        sum(p.copied for p in pieces),
+        sum(v.numel() for v in ours.tensors.values()),
+        {n: some or not ours.tensors[n].numel() for n, some in taken.items()},
+        _fresh_parts(ours.keys, pieces),
+        any(p.copied for p in matrices) or not matrices,
+    )
 
 
 class _Weights:
@@ -193,26 +210,32 @@ def _renamed(label: Label, columns: Columns) -> Label:
     return frozenset(_renamed(part, columns) for part in label) if isinstance(label, frozenset) else label
 
 
-def _copy(new: Tensor, old: Tensor, axis: Axis | None, old_axis: Axis | None, columns: Columns) -> int:
-    """Copy what fits of a weight; the count of numbers."""
+def _copy(
+    new: Tensor, old: Tensor | None, axis: Axis | None, old_axis: Axis | None, columns: Columns
+) -> list[tuple[Label, int]]:
+    """Copy what fits of a weight; the label of each of its parts, None for the whole, and the numbers copied."""
     if axis is None or old_axis is None:
-        if new.shape != old.shape:
-            return 0
-        new.copy_(old)
-        return new.numel()
+        fits = old is not None and new.shape == old.shape
+        if old is not None and fits:
+            new.copy_(old)
+        labels = [part.label for part in axis.parts] if axis else [None]
+        return [(label, new.numel() // len(labels) if fits else 0) for label in labels]
+    assert old is not None
     new, old = new.movedim(axis.axis, 0), old.movedim(old_axis.axis, 0)
-    if new.shape[1:] != old.shape[1:]:
-        return 0
     theirs = {part.label: (part, start) for part, start in old_axis.offsets()}
-    count = 0
+    copies: list[tuple[Label, int]] = []
     for part, start in axis.offsets():
-        if (found := theirs.get(_renamed(part.label, columns))) is not None:
+        values = None
+        if (
+            new.shape[1:] == old.shape[1:]
+            and (found := theirs.get(_renamed(part.label, columns))) is not None
+        ):
             was, old_start = found
             values = _resized(old[old_start : old_start + was.size], was, part)
-            if values is not None:
-                new[start : start + len(values)].copy_(values)
-                count += values.numel()
-    return count
+        if values is not None:
+            new[start : start + len(values)].copy_(values)
+        copies.append((part.label, 0 if values is None else values.numel()))
+    return copies
 
 
 def _resized(old: Tensor, was: Part, part: Part) -> Tensor | None:
@@ -239,25 +262,23 @@ def _resampled(old: Tensor, grid: Sequence[int], new_grid: Sequence[int]) -> Ten
     return values.movedim(1, -1).reshape(math.prod(size), *old.shape[1:]).to(old)
 
 
-def _fresh_parts(weights: _Weights, taken: Mapping[str, bool]) -> list[str]:
+def _fresh_parts(keys: Mapping[str, Key], pieces: Sequence[_Piece]) -> list[str]:
     """The columns of which nothing was taken over, "parts of" others, and the outermost of the other parts."""
-    columns = {name: _columns_of(key, weights.axes.get(name)) for name, key in weights.keys.items()}
-    known = {column for name in columns if taken[name] for column in columns[name]}
-    used = {key[:i] for name, key in weights.keys.items() if taken[name] for i in range(len(key) + 1)}
+    taken = {p.weight for p in pieces if p.copied}
+    known = {p.column for p in pieces if p.copied}
+    used = {keys[name][:i] for name in taken for i in range(len(keys[name]) + 1)}
     fresh: dict[str, None] = {}
-    for name, key in weights.keys.items():
-        if not taken[name]:
+    for piece in pieces:
+        if piece.copied:
+            continue
+        if piece.column is not None:
+            column = piece.column.removeprefix(known_name(""))
+            fresh[f"parts of {column}" if {column, piece.column} & known else column] = None
+        elif piece.weight not in taken:
+            key = keys[piece.weight]
             outermost = next((i for i in range(len(key)) if key[: i + 1] not in used), len(key) - 1)
             names = [
                 a.name for a in key[: outermost + 1] if isinstance(a, Attribute) and not a.name.isdigit()
             ]
-            parts = [f"parts of {column}" if column in known else column for column in columns[name]]
-            fresh |= dict.fromkeys(parts or names[-1:])
+            fresh |= dict.fromkeys(names[-1:])
     return list(fresh)
-
-
-def _columns_of(key: Key, axis: Axis | None) -> list[str]:
-    """The columns in the place of a weight, else those of the parts of its axis."""
-    labels = [label for label in key if isinstance(label, str)]
-    labels = labels or [part.label for part in axis.parts if isinstance(part.label, str)] if axis else labels
-    return [label.removeprefix(known_name("")) for label in labels]
