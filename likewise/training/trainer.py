@@ -41,7 +41,7 @@ from likewise.training.checkpointing import (
     run_metadata,
 )
 from likewise.training.distributed import join_processes
-from likewise.training.loss import heldout_loss, split_batch
+from likewise.training.loss import heldout_loss, require_targets, split_batch
 from likewise.training.metrics import MetricsFile, Step
 from likewise.training.optim import ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
@@ -92,6 +92,7 @@ class Trainer:
             table.with_views(model.columns, model.formula),
             plan.resolved(model.family),
         )
+        require_targets(model, self.table)
         self.batch, world = plan.rows_per_step(model.family), self.processes.world
         if self.batch % world:
             raise ValueError(
@@ -281,6 +282,8 @@ class Trainer:
         self.step, self.elapsed = state["step"], state["elapsed"]
         if self.metrics:
             self.metrics.truncate(self.step)
+            if checkpoint.load_state(self.folder).get("step") != self.step:
+                self.save()  # it ended between the files of a checkpoint
 
     def _begin_again(self, folder: Path) -> None:
         """Begin a run that ended before its first checkpoint. Raises RunError if it is another run."""
