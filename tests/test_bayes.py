@@ -187,7 +187,7 @@ class TestRule:
             (lambda: Bayes(model()).probabilities([{"y": "a"}]), "a value of 'x'"),
             (lambda: Bayes(model()).probabilities([{"x": 1.0}], drwas=3), "did you mean 'draws'"),
             (lambda: Bayes(model()).log_prob([{"x": 1.0}]), "unknown class"),
-            (lambda: Bayes(model()).probabilities([{"x": 1.0}], draws=0), "at least 1"),
+            (lambda: Bayes(model()).probabilities([{"x": 1.0}], draws=0), "draws must be"),
         ],
     )
     def test_what_is_wrong_is_said(self, make: Any, says: str) -> None:
@@ -426,7 +426,7 @@ def test_a_comparison_is_a_table_a_picture_and_a_page(tmp_path: Any) -> None:
         ("image | label", {}, "is not a classifier"),
         ("label", {}, "is not a classifier"),
         ("label | image", {"methods": ["gan"]}, "unknown family to compare 'gan'"),
-        ("label | image", {"sizes": (1,)}, "at least 2"),
+        ("label | image", {"sizes": (1,)}, "each of sizes must be a whole number from 2"),
     ],
 )
 def test_what_cannot_be_compared_is_said(formula: str, options: Any, says: str, tmp_path: Any) -> None:

@@ -274,7 +274,7 @@ def test_the_draws_of_all_families_are_asked_alike(families, numbers, tmp_path: 
 def test_compare_says_what_it_cannot_do(families, numbers, tmp_path: Path) -> None:
     for more, expected in (
         ({"families": ["gaus"]}, "did you mean 'gauss'"),
-        ({"minutes": 0}, "minutes above 0"),
+        ({"minutes": 0}, "minutes must be a number above 0"),
         ({"formula": "nmber"}, "did you mean 'number'"),
         ({"seeds": ()}, "at least 1 seed"),
     ):

@@ -63,7 +63,7 @@ def test_a_grid_ends_at_data() -> None:
     family = Diffusion({"x": Spec((1,))}, {}, width=32, depth=1)
     times = family.grid(7)
     assert len(times) == 8 and times[-1] == 0 and times == sorted(times, reverse=True) and 0.99 < times[0] < 1
-    with pytest.raises(ValueError, match="steps must be at least 1"):
+    with pytest.raises(ValueError, match="steps must be a whole number from 1"):
         family.grid(0)
 
 

@@ -557,7 +557,7 @@ def test_what_is_not_measured_is_said(table, quick):
 
 
 def test_evaluate_says_what_it_cannot_do(table, quick):
-    with pytest.raises(ValueError, match="n of at least 2"):
+    with pytest.raises(ValueError, match="n must be a whole number from 2"):
         evaluate(Fake(table, "image | text", True), table, n=1)
     small = Table.from_rows([{"x": float(i), "label": "ab"[i % 2]} for i in range(8)])
     with pytest.raises(ValueError, match="larger holdout"):

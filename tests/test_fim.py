@@ -306,7 +306,7 @@ def test_what_cannot_be_filled_is_said(
         ValueError, match=r"the prompt has 16 tokens, and the model sees 16 at once.*give less of it"
     ):
         model.sample([{}], prompts=[("x" * 8, "y" * 8)])
-    with pytest.raises(ValueError, match="a share of the training rows"):
+    with pytest.raises(ValueError, match="fim must be a number from 0 to 1, not 2"):
         Model("text", table.columns, fim=2.0, **SMALL)
     with pytest.raises(ValueError, match="has no sentinel tokens; leave fim out"):
         Model("text", table.columns, fim=0.5, compat="llama", **SMALL)

@@ -147,7 +147,7 @@ def test_the_penalty_is_gamma_halves_of_both_gradients(penalty_fraction: float) 
 
 
 def test_a_share_of_rows_is_above_zero() -> None:
-    with pytest.raises(ValueError, match="penalty_fraction is a share"):
+    with pytest.raises(ValueError, match="penalty_fraction must be a number above 0 and at most 1, not 0"):
         GAN(PLANE, {}, penalty_fraction=0.0)
 
 

@@ -142,8 +142,8 @@ def test_time_grid(grid: Callable[..., list[float]]) -> None:
         times = grid(9, shift)
         assert times[0] == 1 and times[-1] == 0 and len(times) == 10 and times == sorted(times, reverse=True)
     assert grid(9, 4.0)[5] > grid(9)[5] > grid(9, 0.5)[5]
-    for wrong in ((0, 1.0), (3, 0.0)):
-        with pytest.raises(ValueError, match="steps must be at least 1"):
+    for wrong, reason in (((0, 1.0), "steps must be"), ((3, 0.0), "shift must be")):
+        with pytest.raises(ValueError, match=reason):
             grid(*wrong)
 
 

@@ -163,7 +163,6 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
         (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is for a picture, and none is named"),
         (["--known", "image=things/3.png"], "every target is known, so there is nothing to sample"),
         (["things/3.png", "--known", "image=things/3.png"], "unknown target 'image'"),
-        (["things/3.png", "--box", "0,0,1,1", "-n", "0"], "-n must be at least 1"),
     ],
 )
 def test_a_mistake_in_infilling(run: str, capsys, words: list[str], expected: str) -> None:
@@ -254,8 +253,6 @@ def test_a_target_may_be_held_while_another_varies(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["things/3.png", "--strength", "0"], "strength is in (0, 1], not 0"),
-        (["things/3.png", "--strength", "1.5"], "strength is in (0, 1], not 1.5"),
         ([], "name a picture: likewise vary r PICTURE"),
         (["none.png"], "none.png"),
     ],
@@ -333,7 +330,6 @@ def test_sources_of_both_ends(here: Path) -> None:
         (["red bar", "blue bar", "red ring"], "an interpolation has two ends; leave 'red ring' out"),
         (["red bar", "blue bar", "--seeds", "a"], "cannot read --seeds 'a'; write a whole number, or two"),
         (["red bar", "blue bar", "--seeds", "1,2,3"], "cannot read --seeds '1,2,3'"),
-        (["red bar", "blue bar", "-n", "1"], "at least 2 steps, not 1"),
         (
             ["--given", "text=red bar", "--to", "text=blue bar"],
             "--given is for both ends; leave --given text=...",

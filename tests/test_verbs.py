@@ -289,7 +289,7 @@ def test_noise_between_two_seeds_is_noise() -> None:
 
 
 def test_one_step_is_no_interpolation(world: Table) -> None:
-    with pytest.raises(ValueError, match="at least 2 steps, not 1"):
+    with pytest.raises(ValueError, match="n must be a whole number from 2 to 10,000, not 1"):
         shaken(world, "flow").interpolate({}, {}, 1)
 
 

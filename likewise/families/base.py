@@ -9,13 +9,14 @@ import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.device import preferred_dtype
+from likewise.core.options import validated
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
@@ -27,7 +28,7 @@ class Family(nn.Module, ABC):
 
     The keyword-only parameters of a subclass's `__init__` are its options, those of its `sample` and of
     `compute_copy` its sampling options: command line, checkpoints and server read them from the signatures.
-    `core.signatures.expand_dataclasses` groups them where there are many.
+    `core.signatures.expand_dataclasses` groups them where there are many. Numbers have a range (core/ranges.py).
 
     What a family can do beside learning, such as `sample` and `log_prob`, it has as the methods of the protocols in
     capabilities.py.
@@ -42,6 +43,13 @@ class Family(nn.Module, ABC):
     separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """The options of a subclass are checked where it is used without a Model, too."""
+        super().__init_subclass__(**options)
+        for name in ("__init__", "sample", "log_prob"):
+            if name in vars(cls):
+                setattr(cls, name, validated(vars(cls)[name]))
 
     def __init__(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from likewise.core.batch import Batch, Context
 from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.options import validated
 from likewise.core.ranges import Depth, Draws, NoiseLevel, SamplingSteps, Share, ShareBelowOne, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
@@ -142,7 +143,8 @@ class Diffusion(Family):
             source_noise=source_noise,
         )
 
-    def grid(self, steps: int) -> list[float]:
+    @validated
+    def grid(self, steps: SamplingSteps) -> list[float]:
         """Times from noise to 0, even in u."""
         u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
         return [*scheduled(self.schedule, u).tolist(), 0.0]

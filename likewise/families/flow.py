@@ -184,7 +184,7 @@ class Flow(Family):
             source_noise=source_noise,
         )
 
-    def grid(self, steps: int, shift: float = 1.0) -> list[float]:
+    def grid(self, steps: SamplingSteps, shift: Shift = 1.0) -> list[float]:
         """Times from noise to 0, even in log SNR where all columns predict x and none is categorical.
 
         Times near data, rare in training, would be wasted on the others.

@@ -63,8 +63,6 @@ class Denoiser(nn.Module):
         few_step: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= source_noise < 1:
-            raise ValueError(f"source_noise is in [0, 1), not {source_noise:g}")
         self.source_noise = source_noise
         self.noisy_sources = {n: s for n, s in sources.items() if s.sampled}
         if source_noise and not self.noisy_sources:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from likewise.core.options import validated
+from likewise.core.ranges import SamplingSteps, Shift
 from likewise.generation.denoising.paths import predicted_noise, velocity
 
 Denoise = Callable[[Tensor, float | Tensor], Tensor]
@@ -23,7 +25,8 @@ NOISE, DATA = 20.0, 0.005  # t / (1 - t) as good as pure noise, and where the la
 FEW = 8
 
 
-def time_grid(steps: int, shift: float = 1.0) -> list[float]:
+@validated
+def time_grid(steps: SamplingSteps, shift: Shift = 1.0) -> list[float]:
     """1 = t_0 > t_1 > ... > t_steps = 0, uniform where shift is 1; above 1 more steps are spent on noise.
 
     t' = shift t / (1 + (shift - 1) t) (Esser et al., 2024, eq. 23).
@@ -31,11 +34,11 @@ def time_grid(steps: int, shift: float = 1.0) -> list[float]:
     >>> time_grid(2), time_grid(2, shift=3.0)
     ([1.0, 0.5, 0.0], [1.0, 0.75, 0.0])
     """
-    _check(steps, shift)
     return [shift * t / (1 + (shift - 1) * t) for t in (1 - i / steps for i in range(steps + 1))]
 
 
-def log_snr_grid(steps: int, shift: float = 1.0) -> list[float]:
+@validated
+def log_snr_grid(steps: SamplingSteps, shift: Shift = 1.0) -> list[float]:
     """The same, even in log SNR: t / (1 - t), which shift multiplies, falls by one factor a step.
 
     For images: far from data a network predicts a blurred mean, and the last steps make it sharp. With more
@@ -44,16 +47,10 @@ def log_snr_grid(steps: int, shift: float = 1.0) -> list[float]:
     >>> [round(t, 3) for t in log_snr_grid(4)], log_snr_grid(1)
     ([1.0, 0.558, 0.074, 0.005, 0.0], [1.0, 0.0])
     """
-    _check(steps, shift)
     more = max(1.0, steps / FEW)
     high, low = shift * NOISE * more, shift * DATA / more
     ratios = (high * (low / high) ** (i / (steps - 1)) for i in range(1, steps))
     return [1.0, *(ratio / (1 + ratio) for ratio in ratios), 0.0]
-
-
-def _check(steps: int, shift: float) -> None:
-    if steps < 1 or shift <= 0:
-        raise ValueError(f"steps must be at least 1 and shift above 0, not {steps} and {shift}")
 
 
 def euler(denoise: Denoise, x: Tensor, times: list[float], noise: Noise, eta: float) -> Tensor:
