@@ -110,11 +110,15 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / MODEL).exists() and ((folder / WEIGHTS).exists() or (folder / RESUME).exists())
 
 
-def require_unused(folder: Path) -> None:
+def require_unused(folder: Path, data: str | Path | None = None) -> None:
     """Raise RunError unless a new model can be written to the folder without replacing anything.
+
+    data  what the model is trained on; in the folder of a run nothing is data
 
     A run that ended before its first checkpoint may be replaced.
     """
+    if data is not None and folder.resolve() == Path(data).expanduser().resolve():
+        raise RunError(f"{folder} is the folder of the data; give another --out for the run")
     if has_checkpoint(folder) or is_pipeline(folder):
         raise RunError(
             f"{folder} holds a model already; give another --out, or go on with likewise train --resume"

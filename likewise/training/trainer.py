@@ -219,7 +219,7 @@ class Trainer:
     def _begin(self) -> None:
         """Prepare the run folder, and the parameters that depend on data."""
         if self.folder and self.metrics:
-            checkpoint.require_unused(self.folder)
+            checkpoint.require_unused(self.folder, self.table.source)
             self.model.save_without_weights(self.folder, **self._metadata())
             self.metrics.clear()
         from_elsewhere = not self.model.untrained

@@ -32,6 +32,7 @@ from likewise.cli.tables import (
 from likewise.core.formula import Formula, distinct_columns, parse_name
 from likewise.data.datasets import DATASETS
 from likewise.data.matching import Reference
+from likewise.data.readers import DEFAULT_FORMAT
 from likewise.data.table import Table
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
@@ -49,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     parser, args = _parse(argv)
     folder = _run_folder(args)
     if not args.resume:
-        require_unused(folder)
+        require_unused(folder, args.data)
     model, table, plan = _resume(parser, args, folder) if args.resume else _begin(parser, args)
     result = train_with_progress(model, table, plan, folder, resume=args.resume)
     return print_result(result, model, table, folder)
@@ -242,7 +243,8 @@ def _own_data(parser: Parser, args: Namespace, state: Mapping[str, Any]) -> dict
     given = options.pop("options")
     data = training_table_options(args.first, state)
     of_data = given.keys() & parameters(DATASETS[data["source"]]) if data["source"] in DATASETS else set()
-    if any(options.values()) or of_data or args.map:
+    given_options = {name for name, value in options.items() if value or name in vars(DEFAULT_FORMAT)}
+    if given_options or of_data or args.map:
         raise ValueError("options of the data without the data: name it before the other options")
     settled = {name for kind in KINDS.values() for name in kind.settled}
     kept = {name: value for name, value in data["options"].items() if name not in settled}
@@ -305,8 +307,8 @@ def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], dat
     for name, value in options.pop("kinds").items():
         _check_same(folder, f"--kind of {name}", value, data["kinds"].get(name))
     for name, value in options.items():
-        if value is not None and value is not False:
-            _check_same(folder, flag(name), value, data.get(name))
+        if value is not None and (name, value) != ("skip_bad", False):
+            _check_same(folder, flag(name), value, data.get(name, getattr(DEFAULT_FORMAT, name, None)))
     if args.data:
         path = str(Path(args.data).expanduser().resolve())
         source = path if path == data["source"] else args.data
