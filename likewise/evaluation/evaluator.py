@@ -15,7 +15,7 @@ import torch
 
 from likewise.core.formula import Formula
 from likewise.core.options import validated
-from likewise.core.ranges import Draws, NonNegativeInt, PositiveInt, RowsToCompare, Seed
+from likewise.core.ranges import Draws, NonNegativeFloat, NonNegativeInt, PositiveInt, RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluators.base import MetricGroup
 from likewise.evaluation.evaluators.embedding import ClipScores, evaluate_embedding, overlap_notes
@@ -56,11 +56,7 @@ class Evaluator:
         concept: str = "concept",
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
-        if len(table.test) < 2:
-            raise ValueError(
-                f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
-                "open it with a larger holdout, or bring more rows"
-            )
+        table.require_heldout(2, "evaluation")
         self.formula, self.table, self.seed = formula, table, seed
         self.candidates, self.concept = candidates, concept
         self.reference = ReferenceSet.choose(table, formula, n, draws, seed)
@@ -103,7 +99,7 @@ class Evaluator:
         self,
         model: Distribution,
         samples: Sequence[Row],
-        seconds: float = 0.0,
+        seconds: NonNegativeFloat = 0.0,
         *,
         likelihood_rows: NonNegativeInt = 100,
         **sampling_options: Any,

@@ -14,7 +14,7 @@ from torch import nn
 from likewise.core.errors import RequestWarning
 from likewise.core.formula import Formula, FormulaError, quote_name
 from likewise.core.options import stored_values, validate_options, validated
-from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed
+from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed, Strength
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
@@ -151,7 +151,7 @@ class Model(ColumnEncoder):
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        init: tuple[Row, float] | None = None,
+        init: tuple[Row, Strength] | None = None,
         prompts: Sequence[TextPrompt] | None = None,
         stop: Sequence[str] = (),
         constraint: Mapping[str, Constraint] | None = None,

@@ -18,7 +18,7 @@ import torch
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula
 from likewise.core.options import validate_options, validated
-from likewise.core.ranges import InterpolationSteps, Seed
+from likewise.core.ranges import InterpolationSteps, Seed, Strength
 from likewise.core.rng import seed_of
 from likewise.families.registry import sampling_family_class
 from likewise.generation.sequence.constraints import Constraint
@@ -123,7 +123,7 @@ class Pipeline:
         indices: Sequence[int] | None = None,
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
-        init: tuple[Row, float] | None = None,
+        init: tuple[Row, Strength] | None = None,
         constraint: Mapping[str, Constraint] | None = None,
         **sampling_options: Any,
     ) -> list[Row]:

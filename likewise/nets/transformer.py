@@ -43,7 +43,7 @@ class Trunk(nn.Module):
         head_dim = width // default_heads(width)
         rotation = torch.cat([rotary_grid(grid, head_dim) for grid in grids], dim=1)
         self.register_buffer("rotation", rotation, persistent=False)
-        columns = torch.arange(len(grids)).repeat_interleave(torch.tensor(self.sizes))
+        columns = torch.cat([torch.full((size,), i) for i, size in enumerate(self.sizes)])
         self.register_buffer("columns", columns, persistent=False)
 
     def forward(

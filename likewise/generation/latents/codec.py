@@ -99,9 +99,10 @@ class Codec(nn.Module):
         h = norm(self.encoder(self.column_codes.encode(few))).flatten(0, 1).double()
         mean = h.mean(0)
         variance, axes = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))  # in increasing order
-        weight = (axes / variance.clamp(min=1e-8).sqrt())[:, -len(self.down.weight) :].T.flip(0)
-        self.down.weight.copy_(weight)
-        self.down.bias.copy_(-weight @ mean)
+        weight = (axes / variance.clamp(min=1e-8).sqrt()).T.flip(0)
+        n = min(len(weight), len(self.down.weight))  # a code may have more numbers than there are components
+        self.down.weight[:n] = weight[:n].to(self.down.weight)
+        self.down.bias[:n] = (-weight[:n] @ mean).to(self.down.bias)
 
     def loss(self, x: Batch, rng: Rng, frozen: bool = False) -> Tensor:
         """(2), (B,); with codes `frozen`, of the decoder alone, in a share of the rows."""
