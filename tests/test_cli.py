@@ -17,6 +17,7 @@ import toy
 from likewise.cli import progress
 from likewise.cli.commands import compare as compare_command
 from likewise.cli.main import COMMANDS, main
+from likewise.core.provenance import is_output
 from likewise.data.arrow import from_rows
 from likewise.data.datasets import DATASETS
 from likewise.data.table import Table
@@ -144,7 +145,7 @@ def test_compare(here: Path, capsys) -> None:
     assert "P(number | label)" in said.out and "bits/dim" in said.out and "\nflow " in said.out
     assert "report: runs/compare-things/report.html" in said.out and "flow: training" in said.err
     for name in ("report.html", "report.png", "report.json", "flow/model.json"):
-        assert Path("runs/compare-things", name).exists()
+        assert is_output(Path("runs/compare-things", name))
     assert main(["compare", "things", "number | label", *few]) == 0
     assert "training" not in capsys.readouterr().err
 

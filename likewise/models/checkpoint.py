@@ -117,7 +117,7 @@ def require_unused(folder: Path, data: str | Path | None = None) -> None:
 
     A run that ended before its first checkpoint may be replaced.
     """
-    if data is not None and folder.resolve() == Path(data).expanduser().resolve():
+    if data is not None and folder.is_dir() and folder.resolve() == Path(data).expanduser().resolve():
         raise RunError(f"{folder} is the folder of the data; give another --out for the run")
     if has_checkpoint(folder) or is_pipeline(folder):
         raise RunError(
