@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
+import json
 import math
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,7 @@ import likewise
 from likewise.cli.commands import train as train_command
 from likewise.cli.flags import Parser, parameters
 from likewise.cli.main import COMMANDS, main
+from likewise.cli.progress import is_first_process
 from likewise.core import options, ranges
 from likewise.core.formula import FormulaError, View
 from likewise.core.options import (
@@ -53,6 +56,7 @@ from likewise.generation.denoising.guidance import Guidance
 from likewise.interop.transformers_import import from_transformers
 from likewise.modalities import KINDS
 from likewise.models.bayes import Bayes, Posterior
+from likewise.models.checkpoint import RunError
 from likewise.models.conditional import Conditional
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
@@ -84,7 +88,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         for cls in (Model, Pipeline, Conditional, Bayes, Posterior)
         for name in (
             *("__init__", "sample", "stream", "interpolate", "interpolate_rows", "log_prob", "embed"),
-            *("likelihoods", "from_json", "load"),
+            *("likelihoods", "from_json", "load", "adapt"),
         )
         if hasattr(cls, name)
     },
@@ -530,6 +534,47 @@ def test_a_run_with_an_option_that_is_out_of_range_today_is_loaded(data: Table, 
     assert loaded.options["infill"] == 2.0 and loaded.sample([{}], seed=1) == model.sample([{}], seed=1)
     with pytest.raises(ValueError, match="^infill must be a number from 0 to 1, not 3"):
         Model.load(tmp_path, infill=3.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (("options", "t_mean"), math.nan, "t_mean must be a number from -10 to 10, not nan"),
+        (("options", "depth"), "two", "depth must be a whole number from 1 to 256, not 'two'"),
+        (("options", "depth"), 1.5, "depth must be a whole number"),
+        (("columns", "number", "mean"), math.nan, "mean must be a finite number, not nan"),
+        (("columns", "number", "std"), None, "std must be"),
+        (("columns", "image", "height"), math.inf, "height must be a whole number"),
+        (("columns", "image", "height"), 0, "height must be a whole number from 1 to 4,096, not 0"),
+        (("columns", "image", "channels"), 2, "channels must be one of 1, 3, not 2"),
+        (
+            ("default_guidance", "number"),
+            math.nan,
+            "guidance of number must be a number from 0 to 100, not nan",
+        ),
+    ],
+)
+def test_a_number_of_a_run_folder_that_cannot_be_is_named(
+    data: Table, tmp_path: Path, place: tuple[str, ...], value: Any, reason: str
+) -> None:
+    Model("number | image", data.columns, width=32, depth=1).save(tmp_path, data={}, plan={}, step=0)
+    state = json.loads((tmp_path / "model.json").read_text())
+    *path, last = place
+    inner = functools.reduce(lambda values, key: values[key], path, state)
+    assert last in inner
+    inner[last] = value
+    (tmp_path / "model.json").write_text(json.dumps(state))
+    with pytest.raises(RunError, match=rf"model.json is damaged \(.*{reason}.*\); train again or restore it"):
+        Model.load(tmp_path)
+
+
+def test_numbers_of_the_environment_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("first", "-1", "nan"):
+        monkeypatch.setenv("RANK", value)
+        with pytest.raises(ValueError, match=f"^RANK must be a whole number from 0 .*, not '?{value}"):
+            is_first_process()
+    monkeypatch.setenv("RANK", "1")
+    assert not is_first_process()
 
 
 def test_pydantic_reads_the_same_ranges() -> None:

@@ -6,13 +6,17 @@ import os
 
 import torch
 
+from likewise.core.options import parse_value
+from likewise.core.ranges import NonNegativeInt
+
 MIN_BF16_TOKENS = 64  # rows of fewer tokens stay in float32
 
 
 def default_device() -> torch.device:
     """The GPU of this process (by LOCAL_RANK), else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        rank = parse_value("LOCAL_RANK", os.environ.get("LOCAL_RANK", "0"), NonNegativeInt)
+        return torch.device("cuda", rank)
     return torch.device("cpu")
 
 

@@ -53,9 +53,9 @@ class Image(Modality):
     (torch.Size([4, 1]), tensor([1.]), 255)
     """
 
-    height: int
-    width: int
-    channels: int
+    height: ImageSize
+    width: ImageSize
+    channels: Literal[1, 3]
     resize: Resize = "crop"
     levels: Levels = DEFAULT_LEVELS
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.core.errors import did_you_mean
+from likewise.core.options import validate_fields
 from likewise.modalities.base import Modality
 from likewise.modalities.document import Document
 from likewise.modalities.image import Image
@@ -24,7 +25,8 @@ def register(kind: type[Modality]) -> type[Modality]:
 
 
 def modality_from_json(data: Mapping[str, Any]) -> Modality:
-    """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind.
+    """The inverse of `Modality.to_json`, after JSON too. Raises ValueError for an unknown kind, and a field of another
+    type.
 
     >>> modality_from_json(Label(("cat", "dog")).to_json())
     Label(classes=('cat', 'dog'))
@@ -33,4 +35,6 @@ def modality_from_json(data: Mapping[str, Any]) -> Modality:
     kind = fields.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(did_you_mean("kind of column", str(kind), KINDS))
-    return KINDS[kind](**fields)
+    modality = KINDS[kind](**fields)
+    validate_fields(modality)
+    return modality

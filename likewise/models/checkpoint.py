@@ -51,6 +51,11 @@ class RunError(ValueError):
     """A run folder that cannot be read or written; the message says what to do."""
 
 
+def damaged(path: Path, reason: object) -> RunError:
+    """The error for a file that no model can be made of."""
+    return RunError(f"{path} is damaged ({reason}); train again or restore it from a copy")
+
+
 def resolve_run(run: str | Path) -> Path:
     """The folder of a run, or of the pretrained model of that name where there is no such run.
 
@@ -192,17 +197,17 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
         state = json.loads(path.read_text())
         version = state["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); train again or restore it from a copy") from error
+        raise damaged(path, error) from error
     _check_format(path, version, state.get("likewise"))
     if lacks := [key for key in REQUIRED_KEYS[name] if key not in state]:
-        raise RunError(f"{path} is damaged (it lacks {lacks[0]!r}); train again or restore it from a copy")
+        raise damaged(path, f"it lacks {lacks[0]!r}")
     return state
 
 
 def _check_format(path: Path, version: Any, writer: str | None) -> None:
     """Raise RunError unless `version` is a format that can be read; `writer` is the version that wrote it."""
     if not isinstance(version, int) or version < 1:
-        raise RunError(f"{path} is damaged ({version!r} is no format); train again or restore it from a copy")
+        raise damaged(path, f"{version!r} is no format")
     if version > FORMAT:
         raise RunError(
             f"{path} was written in format {version}, and this version of likewise reads formats up to "

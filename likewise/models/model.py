@@ -13,8 +13,8 @@ from torch import nn
 
 from likewise.core.errors import RequestWarning
 from likewise.core.formula import Formula, FormulaError, quote_name
-from likewise.core.options import stored_values, validate_options, validated
-from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed, Strength
+from likewise.core.options import stored_values, validate_options, validate_value, validated
+from likewise.core.ranges import GuidanceScale, InterpolationSteps, PositiveInt, Seed, Strength
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
@@ -320,7 +320,10 @@ class Model(ColumnEncoder):
             )
         with stored_values():
             model = cls(formula, columns, state["family"], seed=seed, **state["options"])
-        before = state.get("default_guidance", model.family.default_guidance)
+        before = {
+            name: validate_value(f"the default guidance of {name}", scale, GuidanceScale)
+            for name, scale in state.get("default_guidance", model.family.default_guidance).items()
+        }
         if formula.sources and before != model.family.default_guidance:
             warnings.warn(
                 f"{str(formula)!r} was trained by an earlier version, whose default guidance is kept for it: "
@@ -359,13 +362,18 @@ class Model(ColumnEncoder):
         """
         folder = checkpoint.resolve_run(folder)
         state, weights = checkpoint.load_weights(folder)
-        model = cls.from_json(state, checkpoint.load_views(folder, state, cls.load))
+        views = checkpoint.load_views(folder, state, cls.load)
+        try:
+            model = cls.from_json(state, views)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise checkpoint.damaged(folder / checkpoint.MODEL, error) from error
         checkpoint.load_weights_into(model.family, weights, folder)
         model.fresh = frozenset()
         return model.adapt(**options) if options else model
 
     # ---- further training
 
+    @validated
     def adapt(
         self,
         table: Table | None = None,

@@ -26,10 +26,12 @@ from likewise.cli.tables import (
     add_views,
     open_table,
     print_notes,
+    print_summary,
     table_options,
     training_table_options,
 )
 from likewise.core.formula import Formula, distinct_columns, parse_name
+from likewise.core.options import stored_values
 from likewise.data.datasets import DATASETS
 from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT
@@ -211,7 +213,9 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     require_no_column_of_that_name(formula.target_names)
     table = add_views(open_table(args, parser, formula), formula, args.view)
     options = parser.values_of(args, "family")
-    return Model(formula, table.columns, args.family, seed=plan.seed, **options), table, plan
+    model = Model(formula, table.columns, args.family, seed=plan.seed, **options)
+    print_summary(table)
+    return model, table, plan
 
 
 def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
@@ -233,6 +237,8 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     table = _add_new_views(args, table, model, reference)
     adapted = model.adapt(table, wanted, names=names, seed=plan.seed, **parser.values_of(args, "family"))
     assert adapted.adaptation is not None
+    if args.data:
+        print_summary(table)
     print_notes(adapted.adaptation.lines(str(args.first)))
     return adapted, table.with_views(adapted.columns, adapted.formula), plan
 
@@ -297,7 +303,9 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
         _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _check_same(folder, "--family", args.family, state["family"])
     model = load_unfinished(folder)
-    return model, Table.open(**data).with_views(model.columns, model.formula), Plan(**plan)
+    table = Table.open(**data).with_views(model.columns, model.formula)
+    with stored_values():
+        return model, table, Plan(**plan)
 
 
 def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], data: dict[str, Any]) -> None:
