@@ -76,7 +76,15 @@ def classes_axis(classes: int) -> Axis:
     return Axis(0, (Part(0, classes, "append"),))
 
 
-class OptionalBuffers(nn.Module):
+class Adopting(nn.Module):
+    """A module that takes over more of an old network's than weights of the same name and shape."""
+
+    def adopt(self, old: nn.Module, columns: Columns) -> None:
+        """Take over what the module of an old network in the same place, of the same class, means for these columns."""
+        raise NotImplementedError
+
+
+class OptionalBuffers(Adopting):
     """A module some of whose buffers have a default, and are saved only where they have been set."""
 
     optional: tuple[str, ...] = ()
@@ -90,9 +98,6 @@ class OptionalBuffers(nn.Module):
             if prefix + name in state_dict:
                 self.register_buffer(name, getattr(self, name))  # persistent from now on
         super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[arg-type]
-
-    def adopt(self, old: OptionalBuffers, columns: Columns) -> None:
-        """Take over what the buffers of an old network's module mean for these columns."""
 
 
 @dataclass
@@ -155,7 +160,7 @@ def transfer_weights(new: nn.Module, old: nn.Module, columns: Columns) -> Transf
             pieces.append(_Piece(name, label if isinstance(label, str) else column, copied))
     for key, module in ours.modules.items():
         counterpart = theirs.modules.get(_renamed(key, columns))
-        if isinstance(module, OptionalBuffers) and isinstance(counterpart, type(module)):
+        if isinstance(module, Adopting) and isinstance(counterpart, type(module)):
             module.adopt(counterpart, columns)
     taken = {p.weight: False for p in pieces} | {p.weight: True for p in pieces if p.copied}
     matrices = [p for p in pieces if p.column is None and ours.tensors[p.weight].ndim > 1]

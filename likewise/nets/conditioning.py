@@ -76,7 +76,7 @@ class ContextEncoder(OptionalBuffers):
                 axes[f"embed.{i}.weight"] = classes_axis(spec.classes)
         return axes
 
-    def adopt(self, old: OptionalBuffers, columns: Columns) -> None:
+    def adopt(self, old: nn.Module, columns: Columns) -> None:
         assert isinstance(old, ContextEncoder)
         kept = {columns.get(name, name) for name in self.sources}
         dropped = [row for name, row in zip(old.sources, old.missing, strict=True) if name not in kept]

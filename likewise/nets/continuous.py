@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.core.batch import Batch
 from likewise.core.rng import seed_of
@@ -39,7 +39,7 @@ class ContinuousCodes(OptionalBuffers):
             self.register_buffer(f"code_{name}", codes, persistent=False)
         self.optional = tuple(f"code_{name}" for name in self.categorical)
 
-    def adopt(self, old: OptionalBuffers, columns: Columns) -> None:
+    def adopt(self, old: nn.Module, columns: Columns) -> None:
         """Classes that both have keep their codes, and further ones get others of the same norm."""
         assert isinstance(old, ContinuousCodes)
         for name in self.categorical:

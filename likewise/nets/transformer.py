@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
 from likewise.nets.attention import Block, default_heads, identity_rotation, rotary_grid
-from likewise.nets.column_weights import Axis, Part, by_column
+from likewise.nets.column_weights import Adopting, Axis, Columns, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
 from likewise.nets.layers import ModuleList, zero_init
 from likewise.nets.stems.base import MAX_GRID, stem_axes, value_channels
@@ -64,7 +64,7 @@ class Trunk(nn.Module):
         return h[:, : sum(self.sizes)].split(self.sizes, dim=1)
 
 
-class DenoisingTransformer(nn.Module):
+class DenoisingTransformer(Adopting):
     """Noisy target columns at their times, and sources in context -> a prediction for every target token.
 
     A source that is sampled along the same axes as a target (an image for an image) is resampled to the target's
@@ -110,6 +110,13 @@ class DenoisingTransformer(nn.Module):
         sources = [Part(n, s.width + 1) for n, s in self.aligned[name].items()]
         value = Part(0, floats, "inputs" if picture else "append")
         return [value, Part(1), *sources], [Part(0, outputs, "outputs" if picture else "append")]
+
+    def adopt(self, old: nn.Module, columns: Columns) -> None:
+        """Further conditions that this network lacks are 0 in it."""
+        assert isinstance(old, DenoisingTransformer)
+        bias = self.time[-1].bias
+        for embed in old.extra_conditions[len(self.extra_conditions) :]:
+            bias += embed(fourier_features(torch.zeros(1, device=bias.device)).to(bias))[0]
 
     def encode_sources(self, c: Context) -> EncodedContext:
         """Encode the sources once, for every t."""
