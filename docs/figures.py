@@ -184,7 +184,7 @@ def vae(name: str, model: Model, table: Table) -> None:
 def latent_map(table: Table, minutes: float = 1.0, side: int = 16) -> None:
     """P(image) with a z of two dimensions: decoder means over quantiles of N(0, I), and codes of digits."""
     folder = Path("runs/vae-2d")
-    if not (folder / "model.json").exists():
+    if not (folder / "weights.safetensors").exists():
         model = Model("image", table.columns, "vae", latent_dim=2, prior="standard")
         for _ in train(model, table, Plan(minutes=minutes), folder):
             pass

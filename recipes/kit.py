@@ -15,7 +15,8 @@ from likewise.evaluation.reference import encode_images
 from likewise.evaluation.report import Report
 from likewise.evaluation.tasks.variations import variations
 from likewise.modalities.base import Row
-from likewise.models.checkpoint import MODEL, resolve_run
+from likewise.models.checkpoint import has_checkpoint, resolve_run
+from likewise.models.io import load_unfinished
 from likewise.models.pipeline import Pipeline
 from likewise.viz import images
 
@@ -75,9 +76,9 @@ def train_or_load(
 
     With `from_run` the model of that run is trained further.
     """
-    exists = (folder / MODEL).exists()
+    exists = has_checkpoint(folder)
     if exists:
-        model = Model.load(folder)
+        model = load_unfinished(folder)
     elif from_run:
         model = Model.load(resolve_run(from_run), **options)
     else:
