@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from annotated_types import Interval
@@ -30,7 +31,7 @@ from likewise.core.formula import FormulaError, View
 from likewise.core.options import (
     OptionType,
     parameter_annotations,
-    parse_value,
+    parse_option,
     stored_values,
     validate_fields,
     validate_options,
@@ -483,9 +484,14 @@ def test_values_are_converted_as_their_type_says() -> None:
 
 
 def test_options_are_read_from_strings() -> None:
-    assert parse_value("n", "8", ranges.PositiveInt) == 8
-    assert [parse_value("x", word, bool) for word in ("yes", "no", "True", "0")] == [True, False, True, False]
-    assert parse_value("channels", "3", Literal[1, 3]) == 3
+    assert parse_option("n", "8", ranges.PositiveInt) == 8
+    assert [parse_option("x", word, bool) for word in ("yes", "no", "True", "0")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert parse_option("channels", "3", Literal[1, 3]) == 3
     for word, annotation in (
         ("8.0", int),
         ("", int),
@@ -495,7 +501,7 @@ def test_options_are_read_from_strings() -> None:
         ("2", Literal[1, 3]),
     ):
         with pytest.raises(ValueError, match=f"^x must be .*, not '?{word}'?$"):
-            parse_value("x", word, annotation)
+            parse_option("x", word, annotation)
 
 
 def test_options_of_names_and_values() -> None:
@@ -709,6 +715,11 @@ def test_a_number_out_of_range_is_one_sentence_with_status_2(
             "guidance_from=0.9 is above guidance_to=0.1",
         ),
         ("sample emoji apple --guidance-from .95", "guidance_from=0.95 is above guidance_to=0.9"),
+        ("infill emoji a.png --box 0,0,1,nan", "each number of --box must be a whole number from 0"),
+        (
+            "infill emoji a.png --pad 0,0,0,99999999",
+            "each number of --pad must be a whole number from 0 to 4,096",
+        ),
         ("interpolate emoji a b --seeds 0,-1", "--seeds must be a whole number from 0"),
         ("interpolate emoji a b --seeds nan", "--seeds must be a whole number from 0"),
         ("evaluate emoji --sweep guidance=1,nan", "guidance must be a number from 0 to 100, not nan"),
@@ -725,16 +736,18 @@ def test_other_numbers_are_one_sentence_with_status_1(
     here: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
     command: str,
     expected: str,
 ) -> None:
-    rows = toy_table(16)
+    rows, picture = toy_table(16), tmp_path_factory.mktemp("pictures") / "a.png"
+    PIL.Image.new("RGB", (32, 32)).save(picture)
     monkeypatch.setattr(
         Table,
         "open",
         lambda *_, **__: Table.from_rows([{"image": r["image"], "text": r["text"]} for r in rows]),
     )
-    assert main(command.split()) == 1
+    assert main(command.replace("a.png", str(picture)).split()) == 1
     err = capsys.readouterr().err
     assert expected in err and err.splitlines()[-1].startswith("likewise: ")
     assert not any(here.iterdir())

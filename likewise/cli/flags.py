@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import parse_name
-from likewise.core.options import OptionType, parameter_annotations, parse_value
+from likewise.core.options import OptionType, parameter_annotations, parse_option
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
@@ -221,7 +221,7 @@ def _value_reader(option: str, annotation: Any) -> Mapping[str, Any]:
 
     def read(text: str) -> Any:
         try:
-            return parse_value(option, text, annotation)
+            return parse_option(option, text, annotation)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 

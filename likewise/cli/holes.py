@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from likewise.core.errors import RequestWarning
+from likewise.core.options import parse_option
+from likewise.core.ranges import Padding, PixelIndex
 from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
 from likewise.modalities.latent import base_of
@@ -104,7 +107,7 @@ def _mask_hole(shape: Image, file: str, size: tuple[int, int]) -> np.ndarray:
 
 
 def _parse_box(text: str, width: int, height: int) -> list[int]:
-    x0, y0, x1, y1 = box = _parse_numbers("--box", text)
+    x0, y0, x1, y1 = box = _parse_numbers("--box", text, PixelIndex)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(
             f"--box {text} is no part of a picture of {width} x {height} pixels; write "
@@ -114,8 +117,8 @@ def _parse_box(text: str, width: int, height: int) -> list[int]:
 
 
 def _parse_pad(text: str) -> list[int]:
-    pad = _parse_numbers("--pad", text)
-    if min(pad) < 0 or not any(pad):
+    pad = _parse_numbers("--pad", text, Padding)
+    if not any(pad):
         raise ValueError(
             f"--pad {text}: write how many pixels to add on the left, at the top, on the "
             "right and at the bottom, such as --pad 8,8,8,8"
@@ -123,8 +126,8 @@ def _parse_pad(text: str) -> list[int]:
     return pad
 
 
-def _parse_numbers(option: str, text: str) -> list[int]:
+def _parse_numbers(option: str, text: str, annotation: Any) -> list[int]:
     words = text.split(",")
-    if len(words) != 4 or not all(word.strip().lstrip("-").isdecimal() for word in words):
+    if len(words) != 4:
         raise ValueError(f"cannot read {option} {text!r}; write four whole numbers with commas between them")
-    return [int(word) for word in words]
+    return [parse_option(f"each number of {option}", word.strip(), annotation) for word in words]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from likewise.cli.formatting import format_duration
 from likewise.core.interrupts import signal_of
-from likewise.core.options import parse_value
+from likewise.core.options import parse_option
 from likewise.core.ranges import NonNegativeInt, PositiveInt
 from likewise.data.table import Table
 from likewise.modalities.base import Row
@@ -120,7 +120,7 @@ def train_with_progress(
 
     Of several processes only the first shows anything. Raises what `train` raises, and NotEnoughMemory.
     """
-    processes = parse_value("WORLD_SIZE", os.environ.get("WORLD_SIZE", "1"), PositiveInt)
+    processes = parse_option("WORLD_SIZE", os.environ.get("WORLD_SIZE", "1"), PositiveInt)
     check_memory(model, plan, processes)
     rows = source_rows(model, table) if rows is None else rows
     display = Display(model, folder, rows, across) if is_first_process() else None
@@ -159,4 +159,4 @@ def last_saved_step(folder: Path) -> int | None:
 
 def is_first_process() -> bool:
     """Whether this process prints and writes files, of those that torchrun may have started."""
-    return parse_value("RANK", os.environ.get("RANK", "0"), NonNegativeInt) == 0
+    return parse_option("RANK", os.environ.get("RANK", "0"), NonNegativeInt) == 0

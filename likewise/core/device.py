@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from likewise.core.options import parse_value
+from likewise.core.options import parse_option
 from likewise.core.ranges import NonNegativeInt
 
 MIN_BF16_TOKENS = 64  # rows of fewer tokens stay in float32
@@ -15,7 +15,7 @@ MIN_BF16_TOKENS = 64  # rows of fewer tokens stay in float32
 def default_device() -> torch.device:
     """The GPU of this process (by LOCAL_RANK), else the CPU."""
     if torch.cuda.is_available():
-        rank = parse_value("LOCAL_RANK", os.environ.get("LOCAL_RANK", "0"), NonNegativeInt)
+        rank = parse_option("LOCAL_RANK", os.environ.get("LOCAL_RANK", "0"), NonNegativeInt)
         return torch.device("cuda", rank)
     return torch.device("cpu")
 

@@ -135,10 +135,10 @@ def validate_value(name: str, value: Any, annotation: Any) -> Any:
     raise ValueError(f"{name} must be {kind.description}, not {shown}") from None
 
 
-def parse_value(name: str, text: str, annotation: Any) -> Any:
+def parse_option(name: str, text: str, annotation: Any) -> Any:
     """The value that a string stands for, checked. Raises ValueError.
 
-    >>> parse_value("steps", "8", int), parse_value("zero_star", "no", bool)
+    >>> parse_option("steps", "8", int), parse_option("zero_star", "no", bool)
     (8, False)
     """
     kind = OptionType.of(annotation)

@@ -62,6 +62,8 @@ InterpolationSteps = Annotated[int, Interval(ge=2, le=10_000)]  # both ends incl
 
 # ---- data and evaluation
 ImageSize = Annotated[int, Interval(ge=1, le=4096)]  # pixels of a side
+PixelIndex = Annotated[int, Interval(ge=0, le=1_000_000)]
+Padding = Annotated[int, Interval(ge=0, le=4096)]  # pixels
 VocabularySize = Annotated[int, Interval(ge=257, le=2**20)]  # ids: the end, every byte, and merges
 TextLength = Annotated[int, Interval(ge=1, le=1_000_000)]  # tokens, or characters of a row
 WindowLength = Annotated[int, Interval(ge=2, le=1_000_000)]  # tokens of a document that are seen at once

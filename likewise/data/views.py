@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import FormulaError, View, quote_name
-from likewise.core.options import parse_value
+from likewise.core.options import parse_option
 from likewise.data.arrow import TableError
 from likewise.data.encoders import ENCODERS, load_encoder
 from likewise.data.validation import BadRow
@@ -58,7 +58,7 @@ def view_options(view: View, kind: str) -> dict[str, Any]:
         if name not in known:
             raise FormulaError(f"{view}: {did_you_mean(f'option of the kind {kind}', name, known)}")
     try:
-        return {name: parse_value(name, value, known[name].annotation) for name, value in view.options}
+        return {name: parse_option(name, value, known[name].annotation) for name, value in view.options}
     except ValueError as error:
         raise FormulaError(f"{view}: {error}") from None
 

@@ -9,7 +9,7 @@ from likewise.cli.destination import add_overwrite_option
 from likewise.cli.flags import parse_pairs
 from likewise.cli.output import Samples, output_path, write_samples
 from likewise.cli.requests import make_parser, parse_request
-from likewise.core.options import parse_value
+from likewise.core.options import parse_option
 from likewise.core.ranges import InterpolationSteps, Seed
 from likewise.models.requests import parse_prompts, parse_sources
 from likewise.viz import images
@@ -111,4 +111,4 @@ def _parse_seeds(text: str) -> tuple[int, int]:
         first, last = text.split(",") if "," in text else (text, text)
     except ValueError:
         raise ValueError(f"cannot read --seeds {text!r}; write a whole number, or two: --seeds 0,1") from None
-    return parse_value("--seeds", first, Seed), parse_value("--seeds", last, Seed)
+    return parse_option("--seeds", first, Seed), parse_option("--seeds", last, Seed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from likewise.core.errors import did_you_mean
-from likewise.core.options import OptionType, parse_value, validate_value, validated
+from likewise.core.options import OptionType, parse_option, validate_value, validated
 from likewise.core.ranges import RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import Evaluator
@@ -253,7 +253,7 @@ def parse_values(text: str, parameter: inspect.Parameter) -> list[Any]:
     [1.0, 2.5]
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
-    return [parse_value(parameter.name, word, parameter.annotation) for word in words]
+    return [parse_option(parameter.name, word, parameter.annotation) for word in words]
 
 
 def _select(results: Sequence[MetricResult]) -> dict[str, MetricResult]:
