@@ -107,18 +107,23 @@ def test_data(here: Path, capsys) -> None:
     assert main(["data", "things", "--preview", "look.png"]) == 0
     said = capsys.readouterr().out
     assert "things: 48 rows" in said and "held out" in said
-    assert "image   image   10 x 10 pixels, grey" in said and "label   label   4 classes: 0, 1, 2, 3" in said
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert "image image names of .png files 10 x 10 pixels, grey" in lines
+    assert "label label its name, and 4 different values 4 classes: 0, 1, 2, 3" in lines
     assert "red bar" in said and "likewise train things 'image | text'" in said
     assert PIL.Image.open("look.png").width > 8 * 12
 
 
 def test_data_names_bad_rows_and_can_skip_them(here: Path, capsys) -> None:
     Path("things/5.png").write_bytes(b"no picture")
-    assert main(["data", "things"]) == 1
-    assert "row 5, image: unreadable picture" in capsys.readouterr().err
+    assert main(["train", "things", "image | text", *TINY]) == 1
+    assert "row 5 (line 7), image: unreadable picture" in capsys.readouterr().err
+    assert main(["data", "things"]) == 0
+    said = capsys.readouterr().out
+    assert "47 rows" in said and "1 row: image: unreadable picture" in said and "(row 5 (line 7))" in said
+    assert "training stops at rows that cannot be used" in said
     assert main(["data", "things", "--skip-bad"]) == 0
-    said = capsys.readouterr()
-    assert "47 rows" in said.out and "1 rows are left out:\n  row 5, image" in said.err
+    assert "training stops" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("short_classifier")
@@ -303,7 +308,7 @@ def test_files_come_with_a_list(here: Path) -> None:
     lines = [json.loads(line) for line in Path("o/samples.jsonl").read_text().splitlines()]
     first, second = (line["likewise"] for line in lines)
     assert [about["file"] for about in (first, second)] == ["red-bar-seed0-0.png", "red-bar.2-seed0-0.png"]
-    assert second["sources"] == {"text": "red bar!"} and lines[0]["label"] in "0123"
+    assert second["sources"] == {"text": "red bar!"} and lines[0]["label"] in range(4)
     assert first["options"]["steps"] == 2 and first["seed"] == first["index"] == 0
     assert PIL.Image.open("o/red-bar-seed0-0.png").text["likewise:index"] == "0"
 
@@ -377,7 +382,7 @@ def test_values_are_printed(here: Path, capsys) -> None:
     made("label | text", "r")
     assert main(["sample", "r", "red bar", "-n", "2"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["likewise"]["index"] for line in lines] == [0, 1] and lines[0]["label"] in "0123"
+    assert [line["likewise"]["index"] for line in lines] == [0, 1] and lines[0]["label"] in range(4)
     assert main(["sample", "r", "red bar", "-n", "1", "--out", "o/"]) == 0
     assert Path("o/red-bar-seed0-0.txt").read_text() in "0123"
 
@@ -398,7 +403,11 @@ def test_a_model_without_sources(here: Path) -> None:
         ("train things image|text --wdith 3", 2, "unknown option '--wdith': did you mean '--width'?"),
         ("sample r red --gudance 3", 2, "unknown option '--gudance': did you mean '--guidance'?"),
         ("data things things", 2, "unexpected argument 'things'"),
-        ("train things image|text --batch many", 2, "--batch must be a whole number from 1 to 65,536, not 'many'"),
+        (
+            "train things image|text --batch many",
+            2,
+            "--batch must be a whole number from 1 to 65,536, not 'many'",
+        ),
         ("train things image|text --stem konv", 2, "--stem must be one of conv, patch, not 'konv'"),
         ("train", 1, "name the data and write a formula"),
         ("train image|text", 1, "name the data before the formula"),
@@ -408,7 +417,11 @@ def test_a_model_without_sources(here: Path) -> None:
         ("train things sound|text", 1, "unknown column 'sound'. There are: image, text, label, number"),
         ("train things image|text|label", 1, "two bars"),
         ("train things image|text --family flwo", 1, "unknown family 'flwo': did you mean 'flow'?"),
-        ("train things image|text --steps 0", 2, "--steps must be a whole number from 1 to 1,000,000,000, not 0"),
+        (
+            "train things image|text --steps 0",
+            2,
+            "--steps must be a whole number from 1 to 1,000,000,000, not 0",
+        ),
         ("train things image|text --steps 1 --minutes 1", 1, "either minutes or steps"),
         ("train nothing image|text", 1, "'nothing'"),
         ("train things image|text --by colour", 1, "'colour'. There are: text, label"),

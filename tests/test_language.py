@@ -683,7 +683,7 @@ def test_columns_are_taken_for_what_the_model_took_them(
     (tmp_path / "t.csv").write_text("number,label,name,more\n1.2,1,b,\n1.3,0,a,\n")
     assert main(["score", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr()
-    assert "2 rows" in printed.out and "'more', which is not needed" in printed.err
+    assert "2 rows" in printed.out and "column 'more' is left out: it has no value" in printed.err
 
 
 def test_who_has_read_enough_gets_no_error(tmp_path: Path) -> None:

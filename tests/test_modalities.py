@@ -48,7 +48,9 @@ EXAMPLES: list[tuple[Modality, list[Any]]] = [
     (Image(5, 7, 3), [noise(5, 7, "RGB")]),
     (Text.fit(CAPTIONS), ["truck alert outline", "heart"]),
     (Label.fit(["cat", "dog", "cat"]), ["cat", "dog"]),
-    (Label.fit([10, 9, -1]), ["9", "-1"]),
+    (Label.fit([10, 9, -1]), [9, -1]),
+    (Label.fit(["10", "9"]), ["9"]),
+    (Label.fit([True, False]), [True, False]),
     (Number.fit([1, 5, 12]), [5, -40, 1000]),
     (Number.fit([0.5, 0.25]), [0.5, 0.25]),
 ]

@@ -93,14 +93,12 @@ def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) ->
     for name in "ac":
         (tmp_path / "set" / f"{name}.txt").write_text(f"picture {name}\n")
     with pytest.raises(TableError, match=r"1 of 3 rows .*\n  row 1, text: missing \(in b.png\)"):
-        Table.open(tmp_path / "set")
-    assert Table.open(tmp_path / "set", skip_bad=True).column("text") == ["picture a", "picture c"]
-    opened = Table.open(tmp_path / "set", columns=["image"])
-    assert (
-        list(opened.kinds) == ["image"]
-        and len(opened) == 3
-        and "'text', which is not needed" in opened.report.notes()[0]
-    )
+        Table.open(tmp_path / "set", complete=["text"])
+    skipped = Table.open(tmp_path / "set", complete=["text"], skip_bad=True)
+    assert skipped.column("text") == ["picture a", "picture c"]
+    opened = Table.open(tmp_path / "set")
+    assert opened.column("text") == ["picture a", None, "picture c"]
+    assert opened.report.gaps == ["text: 1 of 3 values are missing"]
 
 
 def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:
@@ -136,33 +134,37 @@ def test_gaps_among_numbers_are_missing(tmp_path: Path) -> None:
     values = ["NA", "n/a", "", *map(str, range(40))]
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{v},{i}.5\n" for i, v in enumerate(values)))
     with pytest.raises(
-        TableError, match="3 of 43 rows .*\n  row 0, x: missing\n  row 1, x: missing\n  row 2, x: missing"
+        TableError, match=r"3 of 43 rows .*\n  row 0 \(line 2\), x: missing\n  row 1 \(line 3\), x: missing\n"
     ):
-        Table.open(tmp_path / "t.csv")
-    opened = Table.open(tmp_path / "t.csv", skip_bad=True)
+        Table.open(tmp_path / "t.csv", complete=["x"])
+    opened = Table.open(tmp_path / "t.csv", complete=["x"], skip_bad=True)
     assert opened.kinds == {"x": "number", "y": "number"} and opened.column("x") == list(range(40))
     assert opened.row_numbers() == list(range(3, 43))
+    assert Table.open(tmp_path / "t.csv").column("x") == [None, None, None, *range(40)]
 
 
 def test_a_column_that_is_not_needed_does_no_harm(tmp_path: Path) -> None:
-    rows = [{"x": i / 4, "note": None if i == 3 else f"note {i}", "y": i / 2} for i in range(30)]
+    rows = [{"x": i / 4, "note": " " if i == 3 else f"note {i}", "y": i / 2} for i in range(30)]
     datasets.Dataset.from_list(rows).to_json(tmp_path / "t.jsonl")
-    with pytest.raises(TableError, match="row 3, note: missing"):
+    with pytest.raises(TableError, match=r"row 3 \(line 4\), note: empty"):
         Table.open(tmp_path / "t.jsonl")
-    with pytest.raises(TableError, match="row 3, note: missing"):
+    with pytest.raises(TableError, match=r"row 3 \(line 4\), note: empty"):
         Table.open(tmp_path / "t.jsonl", columns=["note", "x"])
     opened = Table.open(tmp_path / "t.jsonl", columns=["x", "y"])
     assert list(opened.kinds) == ["x", "y"] and len(opened) == 30
-    assert opened.report.notes()[0].startswith("column 'note', which is not needed, is left out")
+    assert opened.report.notes()[0].startswith("column 'note' is left out: it is not needed, and has values")
     assert list(Table.open(**opened.reopen_args()).kinds) == ["x", "y"]
 
 
 def test_bad_rows_with_documents_are_named_by_their_numbers(tmp_path: Path) -> None:
     rows = [{"text": f"line {i} of a long text. " * 400, "year": None if i == 4 else i} for i in range(6)]
     datasets.Dataset.from_list(rows).to_json(tmp_path / "t.jsonl")
-    with pytest.raises(TableError, match="^1 of 6 rows cannot be used.*\n  row 4, year: missing$"):
-        Table.open(tmp_path / "t.jsonl")
-    assert {*Table.open(tmp_path / "t.jsonl", skip_bad=True).row_numbers()} == {0, 1, 2, 3, 5}
+    with pytest.raises(
+        TableError, match=r"^1 of 6 rows cannot be used.*\n  row 4 \(line 5\), year: missing$"
+    ):
+        Table.open(tmp_path / "t.jsonl", complete=["year"])
+    skipped = Table.open(tmp_path / "t.jsonl", complete=["year"], skip_bad=True)
+    assert {*skipped.row_numbers()} == {0, 1, 2, 3, 5}
 
 
 def test_csv_jsonl_and_parquet_are_the_same_table(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     [
         ("icon", "did you mean 'icons'"),
         ("nowhere/at/all.csv", "there is no folder or file 'nowhere/at/all.csv'"),
-        ("{tmp}/notes.doc", "ends in .csv, .jsonl, .parquet"),
+        ("{tmp}/notes.doc", "ends in .csv, .tsv"),
         ("{tmp}/broken.parquet", "cannot read"),
         ("{tmp}/broken.csv", "cannot read"),
         ("{tmp}/none.csv", "it has no rows"),
@@ -265,7 +267,7 @@ def test_options_go_to_the_modalities_and_unknown_ones_are_refused() -> None:
         Table.from_rows([{"x": 0.5}, {"x": 1.5}], options={"size": 4})
     with pytest.raises(TableError, match="did you mean 'text'"):
         Table.from_rows(captioned(), by="txet")
-    with pytest.raises(ValueError, match="holdout must be a number from 0 to below 1, not 1.0"):
+    with pytest.raises(ValueError, match="holdout must be a number from 0 to below 1, not 1"):
         Table.from_rows(captioned(), holdout=1.0)
 
 
@@ -275,9 +277,9 @@ def test_kinds_are_inferred_from_all_values_and_can_be_overruled() -> None:
         for i in range(70)
     ]
     kinds = Table.from_rows(rows, skip_bad=True).kinds
-    assert kinds == {"few": "label", "many": "number", "word": "label", "gap": "label", "text": "text"}
-    told = Table.from_rows(rows, {"few": "number", "word": "text", "many": "text"}, skip_bad=True)
-    assert (told.kinds["few"], told.kinds["word"], told[0]["many"]) == ("number", "text", "0")
+    assert kinds == {"few": "number", "many": "number", "word": "label", "gap": "number", "text": "text"}
+    told = Table.from_rows(rows, {"few": "label", "word": "text", "many": "text"}, skip_bad=True)
+    assert (told.kinds["few"], told.kinds["word"], told[0]["many"]) == ("label", "text", "0")
     wrong = {
         "cannot be taken for image": {"few": "image"},
         "did you mean 'few'": {"fwe": "label"},
@@ -304,15 +306,15 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
     lines[16] = f"15.png,{'bell ' * 60},7.5"
     (folder / "metadata.csv").write_text("\n".join(lines))
     with pytest.raises(TableError) as told:
-        Table.open(folder, options={"length": 100})
+        Table.open(folder, options={"length": 100}, complete=["text", "price"])
     reasons = {
-        "row 3, image": "unreadable",
-        "row 5, image": "No such file",
-        "row 7, image": "unreadable",
-        "row 9, text": "missing",
-        "row 11, price": "missing",
-        "row 13, price": "not a finite number",
-        "row 15, text": "train with --length",
+        "row 3 (line 5), image": "unreadable",
+        "row 5 (line 7), image": "No such file",
+        "row 7 (line 9), image": "unreadable",
+        "row 9 (line 11), text": "missing",
+        "row 11 (line 13), price": "missing",
+        "row 13 (line 15), price": "not a finite number",
+        "row 15 (line 17), text": "train with --length",
     }
     message = str(told.value).splitlines()
     assert "7 of 20 rows" in message[0]
@@ -320,7 +322,7 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
     for line, (place, reason) in zip(message[1:], reasons.items(), strict=True):
         assert line.strip().startswith(place)
         assert reason in line
-    opened = Table.open(folder, options={"length": 100}, skip_bad=True)
+    opened = Table.open(folder, options={"length": 100}, complete=["text", "price"], skip_bad=True)
     assert len(opened) == 13
     assert [bad.row for bad in opened.report.skipped] == [3, 5, 7, 9, 11, 13, 15]
     assert opened.check() == []

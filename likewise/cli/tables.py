@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import sys
 from argparse import Namespace
@@ -17,6 +18,7 @@ from likewise.core.ranges import ShareBelowOne
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
 from likewise.data.matching import Reference
+from likewise.data.readers import FileFormat
 from likewise.data.table import Table
 from likewise.data.views import Viewer
 from likewise.families.registry import family_class
@@ -34,7 +36,8 @@ from likewise.models.model import Model
 
 DATA = (
     f"a built-in data set ({', '.join(DATASETS)}), a folder of pictures or texts, a .txt or other text file, "
-    "a .csv, .jsonl or .parquet file, or the name of a data set on the Hugging Face hub"
+    "a .csv, .tsv, .xlsx, .jsonl, .json, .parquet, .arrow or .feather file, or the name of a data set on the "
+    "Hugging Face hub"
 )
 
 
@@ -60,7 +63,12 @@ def add_table_options(parser: Parser) -> None:
         help="hold out pairs of a value of --by and one of this column; each of the two stays in training "
         "with others (tests new combinations, such as things x styles)",
     )
-    parser.add_argument("--encoding", metavar="NAME", help="of text files and .csv (default UTF-8)")
+    parser.add_argument(
+        "--near-copies",
+        action=argparse.BooleanOptionalAction,
+        help="hold out near copies of a picture, such as others of its sizes, together (default: yes, except in the "
+        "built-in data sets)",
+    )
     parser.add_argument(
         "--kind",
         action="append",
@@ -73,6 +81,11 @@ def add_table_options(parser: Parser) -> None:
         [*((name, kind.fit) for name, kind in KINDS.items()), *DATASETS.items()],
         about="How columns of a kind are read, and options of the built-in data sets.",
     )
+    parser.add_signature_options(
+        "format",
+        [("FileFormat", FileFormat)],
+        about="How text and table files are written; what is not given is found in the file, and said.",
+    )
 
 
 def table_options(args: Namespace, parser: Parser) -> dict[str, Any]:
@@ -84,7 +97,8 @@ def table_options(args: Namespace, parser: Parser) -> dict[str, Any]:
         "holdout": args.holdout,
         "by": args.by and parse_name(args.by),
         "pairs": args.pairs and parse_name(args.pairs),
-        "encoding": args.encoding,
+        "near_copies": args.near_copies,
+        **parser.values_of(args, "format"),
     }
 
 
@@ -94,21 +108,24 @@ def open_table(
     formula: Formula | None = None,
     like: Mapping[str, Modality] | Reference | None = None,
 ) -> Table:
-    """The table that the command line names; warnings about it go to stderr.
+    """The table that the command line names.
 
-    It must have the columns of the formula. Columns that `like` has are read as they are there, or extend them.
+    It must have the columns of the formula, and each row the targets. Columns that `like` has are read as they are
+    there, or extend them.
     """
-    required = [view.column for view in formula.views] if formula else None
+    options = table_options(args, parser)
+    if formula is not None:
+        options["columns"] = [view.column for view in formula.views]
+        options["complete"] = [view.column for view in formula.targets]
     if formula and isinstance(like, Mapping):
         like = {formula.view(name).column: column for name, column in like.items()}
-    table = Table.open(args.data, **table_options(args, parser), columns=required, like=like)
-    print_notes(table.report.notes())
-    return table
+    return Table.open(args.data, **options, like=like)
 
 
 def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `Table.open` that a run was trained with. Raises RunError if there are none."""
     data = {name: value for name, value in state["data"].items() if name != "fingerprint"}
+    data.setdefault("complete", data.get("columns") or [])  # in earlier versions a missing value was an error
     if data["source"] is None:
         raise RunError(
             f"{run} was trained on rows in memory, or imported without --data; name the data, or "
@@ -126,7 +143,8 @@ def open_training_table(run: Path) -> Table:
     if table.fingerprint != fingerprint:
         raise RunError(
             f"{options['source']} is not what {run} was trained on (fingerprint {fingerprint}, now "
-            f"{table.fingerprint}), so its held-out rows are unknown; restore it, or train again"
+            f"{table.fingerprint}), or was read otherwise by an earlier version, so its held-out rows are unknown; "
+            "restore it, or train again"
         )
     return table
 
@@ -186,6 +204,12 @@ def add_views(
         if spec.windowed
     )
     return table
+
+
+def print_summary(table: Table) -> None:
+    """Print the report of a table in three lines to stderr, once where there are several processes."""
+    for line in table.report.summary() if is_first_process() else ():
+        print(line, file=sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -17,6 +17,24 @@ from likewise.core.spec import Spec
 Batch = dict[str, Tensor]  # column -> (B, T, C) float32, or (B, T) int64
 
 
+class EncodedRows(Batch):
+    """A batch of rows of a table, in which values may be missing; their tokens are blank.
+
+    present  column -> (B,) bool, whether the row has a value; of columns without missing values nothing
+    """
+
+    def __init__(self, columns: Batch, present: Batch) -> None:
+        super().__init__(columns)
+        self.present = present
+
+    def slice(self, start: int, end: int) -> EncodedRows:
+        """The rows from `start` to before `end`."""
+        part = slice(start, end)
+        return EncodedRows(
+            {n: v[part] for n, v in self.items()}, {n: v[part] for n, v in self.present.items()}
+        )
+
+
 class Layout:
     """Float columns packed into (B, N), N = sum of tokens x width, in the order of `specs`.
 

@@ -22,6 +22,18 @@ from likewise.modalities.base import Modality
 
 
 @dataclass(frozen=True)
+class RequiredColumns:
+    """What is needed of a table.
+
+    columns   those that are needed; others are left out if they have values that cannot be used
+    complete  those of them without which a row is a bad row, such as targets; other values may be missing
+    """
+
+    columns: Sequence[str] | None = None
+    complete: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class TableArguments:
     """The arguments of `Table.open`; `source` is None for rows in memory.
 
@@ -39,7 +51,7 @@ class TableArguments:
     skip_bad: bool = False
     holdout: Holdout = field(default_factory=Holdout)
     fmt: FileFormat = DEFAULT_FORMAT
-    columns: Sequence[str] | None = None
+    required: RequiredColumns = field(default_factory=RequiredColumns)
     fixed: Mapping[str, Modality] = field(default_factory=dict)
     learned: Mapping[str, Modality] = field(default_factory=dict)
     reference: Reference | None = None
@@ -54,10 +66,13 @@ class TableArguments:
         return keyword_parameters(DATASETS[self.source]) if self.source in DATASETS else {}
 
     def resolved(self, kinds: Mapping[str, str]) -> Self:
-        """The same with an absolute path, and with `kinds` for columns that have none here."""
+        """The same with an absolute path and what depends on the source, and with `kinds` for columns that have none here."""
         name, path = self.source or "", Path(self.source or "").expanduser()
         source = str(path.resolve()) if name not in DATASETS and path.exists() else name
-        return replace(self, source=source, kinds={**kinds, **self.kinds})
+        holdout = self.holdout
+        if holdout.near_copies is None:  # the split of a built-in data set stays as it is
+            holdout = replace(holdout, near_copies=name not in DATASETS)
+        return replace(self, source=source, kinds={**kinds, **self.kinds}, holdout=holdout)
 
     def matched(self, kinds: Mapping[str, str]) -> Self:
         """The same for a table of these kinds, with its columns that stand for those of the reference."""
@@ -66,8 +81,10 @@ class TableArguments:
         matching, theirs = self.reference.match(kinds), self.reference.columns
         views = [view for view in matching.formula.views if view.name in matching.views]
         learned = {v.column: theirs[matching.views[v.name]] for v in views if v.name == v.column}
-        columns = [view.column for view in matching.formula.views]
-        return replace(self, columns=columns, learned=learned, reference=None)
+        required = RequiredColumns(
+            [view.column for view in matching.formula.views], [v.column for v in matching.formula.targets]
+        )
+        return replace(self, required=required, learned=learned, reference=None)
 
     def validate(self, kinds: Mapping[str, str]) -> None:
         """Raise TableError for options and columns that a table of these kinds does not have, ValueError for
@@ -84,9 +101,16 @@ class TableArguments:
 
     def requires(self, column: str) -> bool:
         """Whether a column is needed, so that its bad values are errors."""
-        if self.columns is None:
-            return True
-        return column in (*self.columns, self.holdout.by, self.holdout.pairs)
+        return self.required.columns is None or self.names(column)
+
+    def names(self, column: str) -> bool:
+        """Whether a column is needed by name."""
+        needed = (*(self.required.columns or ()), *self.required.complete)
+        return column in (*needed, self.holdout.by, self.holdout.pairs)
+
+    def completes(self, column: str) -> bool:
+        """Whether a row without a value in this column is a bad row."""
+        return column in (*self.required.complete, self.holdout.by, self.holdout.pairs)
 
     def to_json(self) -> dict[str, Any]:
         """The keyword arguments of `Table.open`, as JSON values."""
@@ -95,9 +119,8 @@ class TableArguments:
             "options": dict(self.options),
             "kinds": dict(self.kinds),
             "skip_bad": self.skip_bad,
-            "holdout": self.holdout.share,
-            "by": self.holdout.by,
-            "pairs": self.holdout.pairs,
+            **dataclasses.asdict(self.holdout),
             **dataclasses.asdict(self.fmt),
-            "columns": None if self.columns is None else list(self.columns),
+            "columns": None if self.required.columns is None else list(self.required.columns),
+            "complete": list(self.required.complete),
         }

@@ -1,28 +1,30 @@
-"""Shared by the readers: rows in memory, numbers in text files, hidden columns, silenced libraries."""
+"""Shared by the readers: rows in memory, hidden columns, silenced libraries."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from likewise.modalities import KINDS, Modality
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
+
 FILE_TYPES = ("image", "audio", "video")  # features of data sets that are files
 DEFAULT_FILE_TYPE = "image"  # of files whose type is not known
 PASSAGE_COLUMN = "text"  # the column of texts of a folder or file
 # hidden columns, with the noncharacter that Unicode keeps for internal use
 PASSAGE = "\ufdd0passage"  # document * 2^32 + the number of its passages that follow
 FILE = "\ufdd0file"  # the file of a folder that a row is from
+ROW = "\ufdd0row"  # the number of a row in its source, from 0
+PART = "\ufdd0part"  # the part of a given split that a row is in: "train", "test", ...
+LINE = "\ufdd0line"  # the line of the file in which a row begins, from 1
+HIDDEN = (PASSAGE, FILE, ROW, LINE, PART)
 TEMPORARY = "\ufdd0other"  # a column until it has replaced another
-NUMBER = re.compile(r"[+-]?((?!0\d)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE)  # not 007
-INTEGER = re.compile(r"[+-]?\d+")
-MAX_DIGITS = 18  # of an integer; longer ones are names
-MISSING = {"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"}  # among numbers
 
 
 class TableError(ValueError):
@@ -73,22 +75,12 @@ def _kind_of_values(values: Sequence[Any]) -> type[Modality] | None:
     return next((kind for kind, t in types if t is not None and any(isinstance(v, t) for v in values)), None)
 
 
-def parse_numbers(values: Sequence[str | None]) -> tuple[str, list[Any]] | None:
-    """The dtype and the values of a column that has only numbers, or only booleans; None for another."""
-    values = [None if v is None or v.strip() in MISSING else v.strip() for v in values]
-    words = {v for v in values if v is not None}
-    parse: Callable[[str], Any]
-    if all(word.lower() in ("true", "false") for word in words):
-        dtype, parse = "bool", lambda word: word.lower() == "true"
-    elif not all(map(NUMBER.fullmatch, words)):
-        return None
-    elif all(map(INTEGER.fullmatch, words)):
-        dtype, parse = "int64", int
-        if any(len(word.lstrip("+-")) > MAX_DIGITS for word in words):
-            return None
-    else:
-        dtype, parse = "float64", float
-    return (dtype, [None if v is None else parse(v) for v in values]) if words else None
+def to_dataset(table: pa.Table) -> Dataset:
+    """A table as a data set, without a copy, and without the hash of its content that `datasets` would compute."""
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    return Dataset(InMemoryTable(table), fingerprint=uuid.uuid4().hex)
 
 
 def replace_column(data: Dataset, name: str, values: Sequence[Any], feature: Any) -> Dataset:

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Batch
+from likewise.core.batch import EncodedRows
 from likewise.core.known import blank_values
 from likewise.core.rng import seed_of
 from likewise.data.storage import RowStore
@@ -41,7 +41,7 @@ class EncodedColumn:
 
     @cached_property
     def all(self) -> Tensor:
-        """Every row, encoded once."""
+        """Every row, encoded once; blank tokens where a value is missing."""
         return self.encode_rows(range(len(self.rows)))
 
     def at(self, rows: Sequence[int]) -> Tensor:
@@ -54,7 +54,20 @@ class EncodedColumn:
             return blank_values(self.modality.spec, 0, torch.device("cpu"))
         if self.windowed:
             return self.windows(rows, [0.0] * len(rows))
-        return self.modality.encode_all(self.rows.select(rows).column(self.name))
+        if self.present is None:
+            return self.modality.encode_all(self.rows.select(rows).column(self.name))
+        mask = self.present[torch.tensor(rows, dtype=torch.int64)]
+        tokens = blank_values(self.modality.spec, len(rows), torch.device("cpu"))
+        if mask.any():
+            known = [row for row, present in zip(rows, mask.tolist(), strict=True) if present]
+            tokens[mask] = self.modality.encode_all(self.rows.select(known).column(self.name))
+        return tokens
+
+    @cached_property
+    def present(self) -> Tensor | None:
+        """Which rows have a value, (N,) bool; None if all have."""
+        present = self.rows.present(self.name)
+        return None if present is None else torch.from_numpy(present)
 
     def windows(self, rows: Sequence[int], shares: Sequence[float]) -> Tensor:
         """Of a windowed column, a window for each passage, which begins at that share of the passage."""
@@ -65,9 +78,16 @@ class EncodedColumn:
         return TokenStream.build(self.modality, self.rows.cells(self.name), self.rows.passage_keys)
 
 
+def encode(columns: Mapping[str, EncodedColumn], rows: Sequence[int]) -> EncodedRows:
+    """Some rows of columns, by their numbers."""
+    index = torch.tensor(rows, dtype=torch.int64)
+    present = {name: column.present[index] for name, column in columns.items() if column.present is not None}
+    return EncodedRows({name: column.at(rows) for name, column in columns.items()}, present)
+
+
 def iterate_batches(
     columns: Mapping[str, EncodedColumn], size: int, *, seed: int, start: int, rank: int, world: int
-) -> Iterator[Batch]:
+) -> Iterator[EncodedRows]:
     """Endless batches of columns of the same rows; see Table.batches."""
     count = len(next(iter(columns.values())).rows)
     in_memory = sum(column.bytes for column in columns.values()) <= MAX_BYTES_IN_MEMORY
@@ -86,7 +106,8 @@ def iterate_batches(
         if windowed:
             generator = torch.Generator().manual_seed(seed_of("window", seed, step))  # one for all processes
             shares = torch.rand(size, generator=generator)[rank::world].tolist()
-        yield {
+        index = torch.tensor(rows, dtype=torch.int64)
+        tokens = {
             name: column.windows(rows, shares)
             if column.windowed
             else column.at(rows)
@@ -94,3 +115,4 @@ def iterate_batches(
             else column.encode_rows(rows)
             for name, column in columns.items()
         }
+        yield EncodedRows(tokens, {n: c.present[index] for n, c in columns.items() if c.present is not None})

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import did_you_mean
 from likewise.data.arrow import (
     DEFAULT_FILE_TYPE,
-    FILE,
+    HIDDEN,
     PASSAGE,
     PASSAGE_COLUMN,
+    ROW,
     TableError,
     file_feature,
     file_type_of,
@@ -27,58 +29,127 @@ from likewise.modalities.files import file_cell
 if TYPE_CHECKING:
     from datasets import Dataset
 
+NO_VALUE = "it has no value in any row"
+
+
+@dataclass
+class Schema:
+    """A data set with columns that a modality can read.
+
+    rows      with hidden columns, among them ROW
+    kinds     column -> kind
+    reasons   column -> why it is of that kind
+    left_out  column -> why it is not in `rows`
+    notes     columns that are read otherwise than they are stored
+    """
+
+    rows: Dataset
+    kinds: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
 
 @quiet()
-def infer_schema(data: Dataset, kinds: Mapping[str, str]) -> tuple[Dataset, dict[str, str], list[str]]:
-    """The data set with the columns that a modality can read, their kinds, and warnings about the others.
+def infer_schema(
+    data: Dataset,
+    kinds: Mapping[str, str],
+    left_out: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> Schema:
+    """The kinds of the columns; a column that no modality can read, or without a value, is left out.
 
-    `kinds` overrides the inferred ones. Raises TableError for an unknown kind or column, or without any column.
+    kinds     column -> kind, which overrides the inferred one
+    left_out  column -> why a reader has left it out
+    reasons   column -> why its values are of their type
+
+    Raises TableError for an unknown kind or column, or without any column.
     """
-    names = [name for name in data.column_names if name not in (PASSAGE, FILE)]
+    names = [name for name in data.column_names if name not in HIDDEN]
+    schema = Schema(data, left_out=dict(left_out or {}))
     for name, kind in kinds.items():
+        if name in schema.left_out:
+            raise TableError(f"column {name!r} is left out: {schema.left_out[name]}")
         if name not in names:
             raise TableError(did_you_mean("column", name, names))
         if kind not in KINDS:
             raise TableError(did_you_mean("kind of column", kind, KINDS))
     if not len(data):
         raise TableError("there are no rows")
-    schema: dict[str, str] = {}
-    warnings: list[str] = []
+    if ROW not in data.column_names:
+        schema.rows = data.add_column(ROW, range(len(data)))
     for name in names:
-        data = _normalize(data, name)
-        summary = summarize_column(data, name)
-        is_passages = PASSAGE in data.column_names and name == PASSAGE_COLUMN
-        kind = kinds.get(name, _passage_kind() if is_passages else _infer_kind(summary))
-        if not kind:
-            warnings.append(f"column {name!r} is left out: no modality reads {data.features[name]}")
-            continue
-        if summary.dtype not in KINDS[kind].dtypes:
-            raise TableError(f"column {name!r} cannot be taken for {kind}: it holds {data.features[name]}")
-        schema[name] = kind
-        if KINDS[kind].as_string:
-            data = _as_strings(data, name)
-    if not schema:
-        raise TableError("there is no column to learn from; " + "; ".join(warnings))
-    documents = [name for name, kind in schema.items() if KINDS[kind].passages]
+        _add_column(schema, name, kinds.get(name), (reasons or {}).get(name, ""))
+    if not schema.kinds:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in schema.left_out.items())
+        raise TableError(f"there is no column to learn from; {reasons}")
+    _split_documents(schema)
+    hidden = [name for name in HIDDEN if name in schema.rows.column_names]
+    schema.rows = schema.rows.select_columns([*schema.kinds, *hidden])
+    return schema
+
+
+def _add_column(schema: Schema, name: str, requested: str | None, reason: str) -> None:
+    """Add a column to the kinds, or to those that are left out; `reason` says why its values are of their type."""
+    if schema.rows.data.column(name).null_count == len(schema.rows.data):
+        schema.left_out[name] = NO_VALUE
+        return
+    _normalize(schema, name)
+    summary = summarize_column(schema.rows, name)
+    is_passages = PASSAGE in schema.rows.column_names and name == PASSAGE_COLUMN
+    kind = requested or (_passage_kind() if is_passages else _infer_kind(summary))
+    if not kind:
+        schema.left_out[name] = f"no modality reads {_type_name(schema.rows, name)}"
+        return
+    if summary.dtype not in KINDS[kind].dtypes:
+        raise TableError(
+            f"column {name!r} cannot be taken for {kind}: it holds {_type_name(schema.rows, name)}"
+        )
+    schema.kinds[name] = kind
+    of_type = reason if KINDS[kind].numeric or summary.dtype not in ("int", "float") else ""
+    of_kind = "as requested" if requested else KINDS[kind].reason(summary)
+    schema.reasons[name] = ", ".join(filter(None, [of_type, of_kind]))
+    if KINDS[kind].as_string:
+        _as_strings(schema, name)
+
+
+def _type_name(data: Dataset, name: str) -> str:
+    """What a column holds, in a few words: "lists", "objects", or the name of the type."""
+    import pyarrow as pa
+
+    dtype = data.data.column(name).type
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        return "lists"
+    if pa.types.is_struct(dtype):
+        keys = ", ".join(dtype.field(i).name for i in range(min(3, dtype.num_fields)))
+        return f"objects with the keys {keys}" + (", ..." if dtype.num_fields > 3 else "")
+    return str(dtype)
+
+
+# ---- documents
+
+
+def _split_documents(schema: Schema) -> None:
+    """Split the rows into passages of the document, if there is one."""
+    documents = [name for name, kind in schema.kinds.items() if KINDS[kind].passages]
+    is_split = PASSAGE in schema.rows.column_names
     if len(documents) > 1:
         raise TableError(
             f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
             f"leave one of them out, or give --kind {documents[1]}=text if it is short"
         )
-    if PASSAGE in data.column_names and not documents:
+    if is_split and not documents:
         raise TableError(f"a text has more than {MIN_DOCUMENT:,} bytes; leave --kind out: it is a document")
-    if documents and PASSAGE not in data.column_names:
-        data = data.map(
+    if documents and not is_split:
+        schema.rows = schema.rows.map(
             _split_document,
             fn_kwargs={"name": documents[0]},
             with_indices=True,
             batched=True,
             batch_size=1,
-            remove_columns=data.column_names,
+            remove_columns=schema.rows.column_names,
             load_from_cache_file=False,
         )
-    hidden = [name for name in (PASSAGE, FILE) if name in data.column_names]
-    return data.select_columns([*schema, *hidden]), schema, warnings
 
 
 def _split_document(rows: dict[str, list[Any]], numbers: Sequence[int], name: str) -> dict[str, list[Any]]:
@@ -90,27 +161,46 @@ def _split_document(rows: dict[str, list[Any]], numbers: Sequence[int], name: st
     }
 
 
-def _normalize(data: Dataset, name: str) -> Dataset:
-    """The data set with files, class names and integers of the column in their usual form."""
+# ---- stored types
+
+
+def _normalize(schema: Schema, name: str) -> None:
+    """Bring files, class names, dates and numbers of a column into their usual form."""
     import datasets
     import pyarrow as pa
 
-    feature = data.features[name]
+    data = schema.rows
+    feature, stored = data.features[name], data.data.column(name)
     dtype = getattr(feature, "dtype", "")
     if (file_type := file_type_of(feature)) is not None:
-        return data.cast_column(name, file_feature(file_type))
-    if (isinstance(feature, dict) and set(feature) == {"bytes", "path"}) or dtype.endswith("binary"):
-        return replace_column(
-            data, name, list(map(file_cell, data[name][:])), file_feature(DEFAULT_FILE_TYPE)
-        )
-    if isinstance(feature, datasets.ClassLabel):
+        schema.rows = data.cast_column(name, file_feature(file_type))
+    elif (isinstance(feature, dict) and set(feature) == {"bytes", "path"}) or dtype.endswith("binary"):
+        files = list(map(file_cell, data[name][:]))
+        schema.rows = replace_column(data, name, files, file_feature(DEFAULT_FILE_TYPE))
+    elif isinstance(feature, datasets.ClassLabel):
         classes = [None if i is None or i < 0 else feature.names[i] for i in data[name][:]]
-        return replace_column(data, name, classes, datasets.Value("string"))
-    if dtype.startswith("float"):  # integers with a missing value are read as floats
+        schema.rows = replace_column(data, name, classes, datasets.Value("string"))
+    elif dtype.startswith("float"):  # integers with a missing value are read as floats
         with contextlib.suppress(pa.ArrowInvalid):
-            integers = data.data.column(name).cast("int64").to_pylist()
-            return replace_column(data, name, integers, datasets.Value("int64"))
-    return data
+            integers = stored.cast("int64").to_pylist()
+            schema.rows = replace_column(data, name, integers, datasets.Value("int64"))
+    elif pa.types.is_decimal(stored.type):
+        schema.rows = replace_column(
+            data, name, stored.cast("float64").to_pylist(), datasets.Value("float64")
+        )
+        schema.notes.append(f"{name}: {stored.type} is read as numbers of 15 digits")
+    elif pa.types.is_temporal(stored.type):
+        texts = _iso_texts(data[name][:] if not pa.types.is_duration(stored.type) else stored.to_pylist())
+        schema.rows = replace_column(data, name, texts, datasets.Value("string"))
+        example = next(text for text in texts if text is not None)
+        schema.notes.append(
+            f"{name}: there is no kind for dates and times yet; they are read as texts such as {example!r}"
+        )
+
+
+def _iso_texts(values: Sequence[Any]) -> list[str | None]:
+    """Dates and times as ISO 8601 writes them; other values as Python does."""
+    return [None if v is None else v.isoformat() if hasattr(v, "isoformat") else str(v) for v in values]
 
 
 def summarize_column(data: Dataset, name: str) -> ColumnSummary:
@@ -127,7 +217,10 @@ def summarize_column(data: Dataset, name: str) -> ColumnSummary:
         is_list = isinstance(feature, datasets.List | datasets.LargeList)
         dtype = file_type_of(feature) or ("list" if is_list else str(feature))
     length = (pc.max(pc.utf8_length(values)).as_py() or 0) if dtype == "string" else 0
-    return ColumnSummary(name, dtype, len(data), lambda: pc.count_distinct(values).as_py(), length)
+    count = len(values) - values.null_count
+    return ColumnSummary(
+        name, dtype, count, lambda: pc.count_distinct(values, mode="only_valid").as_py(), length
+    )
 
 
 def _infer_kind(column: ColumnSummary) -> str:
@@ -141,10 +234,11 @@ def _passage_kind() -> str:
     return next(name for name, kind in KINDS.items() if kind.passages)
 
 
-def _as_strings(data: Dataset, name: str) -> Dataset:
-    """The data set with the column as strings."""
+def _as_strings(schema: Schema, name: str) -> None:
+    """Store the values of a column as strings."""
     from datasets import Value
 
-    if data.features[name].dtype == "string":
-        return data
-    return replace_column(data, name, [None if v is None else str(v) for v in data[name][:]], Value("string"))
+    data = schema.rows
+    if data.features[name].dtype != "string":
+        values = [None if v is None else str(v) for v in data[name][:]]
+        schema.rows = replace_column(data, name, values, Value("string"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-from likewise.data.arrow import FILE, PASSAGE
-from likewise.data.validation import ValidationReport, validate
+from likewise.data.arrow import FILE, LINE, PART, PASSAGE, ROW
+from likewise.data.validation import BadRow, ValidationReport, validate
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
 
@@ -34,12 +34,14 @@ class RowStore:
     def __getitem__(self, row: int) -> Row:
         """The values of one row; large ones are read here."""
         cells = self.data[range(len(self))[row]]
-        return {name: KINDS[kind].from_cell(cells[name]) for name, kind in self.kinds.items()}
+        return {name: _value(cells[name], KINDS[kind].from_cell) for name, kind in self.kinds.items()}
 
     def column(self, name: str) -> Sequence[Any]:
-        """The values of a column, read one by one if they may be large."""
+        """The values of a column, None where they are missing; read one by one if they may be large."""
         kind = KINDS[self.kinds[name]]
-        return LazyColumn(self, name, kind) if kind.lazy else list(map(kind.from_cell, self.cells(name)))
+        if kind.lazy:
+            return LazyColumn(self, name, kind)
+        return [_value(cell, kind.from_cell) for cell in self.cells(name)]
 
     def cell(self, name: str, row: int) -> Any:
         """A value in its stored form, a picture as {bytes, path}."""
@@ -53,6 +55,36 @@ class RowStore:
         """The stored values of a column."""
         batches = self.data.select_columns(name).with_format("arrow").iter(1000)
         return (cell for batch in batches for cell in batch.column(0).to_pylist())
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The number of each row in its source, (N,) int64; of a passage, that of its document."""
+        return self.data.select_columns(ROW).with_format("arrow")[:][ROW].to_numpy()
+
+    def bad_row(self, position: int, column: str, reason: str) -> BadRow:
+        """A value that cannot be used, by the position of its row here."""
+        line = self.cell(LINE, position) if LINE in self.data.column_names else None
+        return BadRow(int(self.numbers[position]), column, reason, self.file(position), line)
+
+    def without(self, bad: Sequence[BadRow]) -> RowStore:
+        """The rows that have no bad value."""
+        excluded = {b.row for b in bad}
+        if not excluded:
+            return self
+        return self.select([i for i, number in enumerate(self.numbers.tolist()) if number not in excluded])
+
+    def present(self, name: str, rows: Sequence[int] | None = None) -> np.ndarray | None:
+        """Which of the rows have a value in a column, (N,) bool; None if all have."""
+        if not self.data.data.column(name).null_count:
+            return None
+        data = self.data if rows is None else self.data.select(rows)
+        is_valid = data.select_columns(name).with_format("arrow")[:][name].is_valid().to_numpy()
+        return None if is_valid.all() else is_valid
+
+    def known(self, name: str) -> RowStore:
+        """The rows that have a value in a column."""
+        present = self.present(name)
+        return self if present is None else self.select(present.nonzero()[0].tolist())
 
     def select(self, rows: Sequence[int]) -> RowStore:
         """Some of the rows, by their numbers."""
@@ -70,9 +102,29 @@ class RowStore:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the columns and of every row's content, the same in every process."""
-        schema = json.dumps(self.kinds).encode()
-        return hashlib.sha256(schema + b"".join(self.report.digests)).hexdigest()[:16]
+        """A hash of the columns and of every row's content and part, the same in every process."""
+        schema, parts = (
+            json.dumps(self.kinds).encode(),
+            json.dumps(self.parts).encode() if self.parts else b"",
+        )
+        return hashlib.sha256(schema + parts + b"".join(self.report.digests)).hexdigest()[:16]
+
+    @cached_property
+    def parts(self) -> list[str] | None:
+        """The part of a given split that each row is in, None without one."""
+        if PART not in self.data.column_names:
+            return None
+        return self.data.select_columns(PART).with_format("arrow")[:][PART].to_pylist()
+
+    @cached_property
+    def near_copies(self) -> list[Hashable] | None:
+        """A key for each row; rows that are nearly the same in every column of a kind that has near copies have the
+        same key. None without such a column."""
+        columns = []
+        for name, signatures in self.report.signatures.items():
+            keys = iter(KINDS[self.kinds[name]].group_near_copies([s for s in signatures if s is not None]))
+            columns.append([("missing", i) if s is None else next(keys) for i, s in enumerate(signatures)])
+        return list(zip(*columns, strict=True)) if columns else None
 
     # ---- rows that are passages of documents
 
@@ -120,7 +172,12 @@ class LazyColumn(Sequence[Any]):
     def __getitem__(self, row: int | slice) -> Any:
         if isinstance(row, slice):
             return [self[i] for i in range(len(self))[row]]
-        return self._kind.peek_cell(self._rows.cell(self._name, row))
+        return _value(self._rows.cell(self._name, row), self._kind.peek_cell)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self._kind.peek_cell, self._rows.cells(self._name))
+        return (_value(cell, self._kind.peek_cell) for cell in self._rows.cells(self._name))
+
+
+def _value(cell: Any, read: Callable[[Any], Any]) -> Any:
+    """A stored value as people see it, None for a missing one."""
+    return None if cell is None else read(cell)

@@ -10,28 +10,44 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from likewise.core.batch import Batch
+from likewise.core.batch import EncodedRows
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, unknown_column
 from likewise.core.options import validated
-from likewise.core.ranges import ShareBelowOne
+from likewise.core.ranges import NonNegativeInt, PositiveInt, Seed
 from likewise.core.signatures import expand_dataclasses
 from likewise.data import views
-from likewise.data.arguments import TableArguments
+from likewise.data.arguments import RequiredColumns, TableArguments
 from likewise.data.arrow import TableError, from_rows
-from likewise.data.loader import EncodedColumn, iterate_batches
+from likewise.data.loader import EncodedColumn, encode, iterate_batches
 from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT, FileFormat, Reading, read_source
-from likewise.data.report import ColumnReport, TableReport
+from likewise.data.report import (
+    Account,
+    TableReport,
+    column_reports,
+    find_oddities,
+)
 from likewise.data.schema import infer_schema
-from likewise.data.split import Holdout, grouping_column, split_rows
+from likewise.data.split import (
+    DEFAULT_HOLDOUT,
+    Holdout,
+    Split,
+    advise,
+    grouping_column,
+    near_copy_notes,
+    split_rows,
+)
 from likewise.data.storage import RowStore
-from likewise.data.validation import BadRow, format_bad_rows
+from likewise.data.usable import find_bad, usable_rows
+from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
-from likewise.modalities.columns import ColumnValues
+
+ALL_COLUMNS = RequiredColumns()
 
 
 class Table:
@@ -51,8 +67,7 @@ class Table:
         self.views: dict[str, Modality] = {}
         self._stored: dict[str, str] = {}  # the column of each of these
         self.skipped: list[BadRow] = []  # the bad rows that were left out
-        self.read: list[str] = []  # see TableReport
-        self.unused: list[str] = []
+        self.account = Account()
         self.arguments = arguments
         self._rows = rows
         self._whole = whole  # the table that this one is a part of
@@ -68,17 +83,16 @@ class Table:
         options: Mapping[str, Any] | None = None,
         kinds: Mapping[str, str] | None = None,
         skip_bad: bool = False,
-        holdout: ShareBelowOne | None = None,
-        by: str | None = None,
-        pairs: str | None = None,
+        split: Holdout = DEFAULT_HOLDOUT,
         fmt: FileFormat = DEFAULT_FORMAT,
-        columns: Sequence[str] | None = None,
+        required: RequiredColumns = ALL_COLUMNS,
         like: Mapping[str, Modality] | Reference | None = None,
     ) -> Table:
         """The rows of a data set by name, a folder, a text or table file, or a hub data set.
 
-        A table file ends in .csv, .jsonl or .parquet. Long texts are documents, whose rows are passages; they
-        are held out as whole documents if there are 20, else as the last part of each.
+        A table file ends in .csv, .tsv, .jsonl, .ndjson, .json, .parquet, .arrow, .feather or .xlsx; it may be
+        compressed (.gz, .zip). Long texts are documents, whose rows are passages; they are held out as whole
+        documents if there are 20, else as the last part of each.
 
         options   keywords of the data set and of the `fit` of the columns' modalities
         kinds     column -> kind, where the inferred one is to be overridden
@@ -87,8 +101,15 @@ class Table:
         by        a column (default: "concept", else the first text)
         pairs     a column: half of the held-out rows are pairs of `by` and this column, each of which training
                   rows have with others, such as a thing and a style
-        encoding  of text files and .csv (default: UTF-8)
+        near_copies  whether near copies of a picture, such as others of its sizes, are held out together (default:
+                  yes, except in the built-in data sets, whose held-out rows are always the same)
+        encoding  of text files, .csv and .tsv (default: found in the file, mostly UTF-8)
+        separator  of the cells of a .csv or .tsv, one character or "tab" (default: found in the file)
+        decimal   the decimal mark of numbers in cells of text (default: found in the file)
+        thousands  what separates groups of three digits in them (default: found in the file)
+        header    whether the first row names the columns; else they are column_1, column_2 ...
         columns   those that are needed; others are left out if they have values that cannot be used
+        complete  those of them without which a row is a bad row, such as targets; other values may be missing
         like      column -> its modality in a model, as which it is read; or a model that is to learn this table:
                   columns that stand for its own extend these
 
@@ -100,9 +121,9 @@ class Table:
             options=dict(options or {}),
             kinds=dict(kinds or {}),
             skip_bad=skip_bad,
-            holdout=Holdout(holdout, by, pairs),
+            holdout=split,
             fmt=fmt,
-            columns=columns,
+            required=required,
         )
         if isinstance(like, Reference):
             arguments, model_kinds = replace(arguments, reference=like), like.kinds_by_name()
@@ -117,6 +138,7 @@ class Table:
 
     @classmethod
     @validated
+    @expand_dataclasses
     def from_rows(
         cls,
         rows: Sequence[Row],
@@ -124,39 +146,40 @@ class Table:
         *,
         options: Mapping[str, Any] | None = None,
         skip_bad: bool = False,
-        holdout: ShareBelowOne | None = None,
-        by: str | None = None,
-        pairs: str | None = None,
+        split: Holdout = DEFAULT_HOLDOUT,
     ) -> Table:
         """Rows in memory as a table; see `open`."""
         arguments = TableArguments(
             options=dict(options or {}),
             kinds=dict(kinds or {}),
             skip_bad=skip_bad,
-            holdout=Holdout(holdout, by, pairs),
+            holdout=split,
         )
         return cls._validated(Reading(from_rows(rows)), arguments)
 
     @classmethod
     def _validated(cls, reading: Reading, arguments: TableArguments) -> Table:
         """The table of what was read, checked as `open` documents."""
-        data, kinds, warnings = infer_schema(reading.rows, arguments.kinds)
-        arguments.validate(kinds)
-        arguments = arguments.matched(kinds)
-        table = cls(RowStore(data, kinds), arguments)
-        bad = table.check()
-        if dropped := {b.column: b for b in reversed(bad) if not arguments.requires(b.column)}:
-            warnings += [
-                f"column {name!r}, which is not needed, is left out, as there are values that "
-                f"cannot be used; the first: {first}"
-                for name, first in dropped.items()
-            ]
-            kinds = {name: kind for name, kind in kinds.items() if name not in dropped}
-            table = cls(RowStore(data, kinds), arguments)
-            bad = table.check()
-        if bad:
-            table = table._without_bad_rows(bad)
-        table.read, table.unused = reading.read, [*reading.unused, *warnings]
+        schema = infer_schema(reading.rows, arguments.kinds, reading.left_out, reading.reasons)
+        arguments.validate(schema.kinds)
+        arguments = arguments.matched(schema.kinds)
+        tables: dict[int, Table] = {}
+
+        def fit(rows: RowStore) -> Mapping[str, Modality]:
+            table = tables[id(rows)] = cls(rows, arguments)
+            return table.columns
+
+        rows = RowStore(schema.rows, schema.kinds)
+        usable = usable_rows(rows, arguments, reading.bad, schema.left_out, fit)
+        table = tables.get(id(usable.rows)) or cls(usable.rows, arguments)
+        table.skipped = usable.skipped
+        table.account = Account(
+            reading.read,
+            [*reading.unused, *(f"column {n!r} is left out: {why}" for n, why in usable.left_out.items())],
+            [*reading.notes, *schema.notes],
+            schema.reasons,
+            usable.left_out,
+        )
         return table
 
     @property
@@ -167,38 +190,16 @@ class Table:
             rows=len(self),
             train=len(self.train),
             test=len(self.test),
-            heldout="",
-            read=self.read,
-            unused=self.unused,
+            heldout=self._split.how,
+            account=self.account,
             skipped=self.skipped,
-            columns=[ColumnReport(n, c.kind, "", c.describe()) for n, c in self.columns.items()],
-            findings=self._findings(),
+            columns=column_reports(self._rows, self.columns, self.account.reasons),
+            findings=[
+                *self._split.notes,
+                *find_oddities(self._rows, self.columns),
+                *near_copy_notes(self._rows, self._split),
+            ],
         )
-
-    def _findings(self) -> list[str]:
-        """What is odd about the rows, and no error."""
-        validation, rows = self._rows.report, [f"row {number}" for number in self.row_numbers()]
-        copies = (
-            [f"{validation.copies} of {len(self)} rows are copies of others"] if validation.copies else []
-        )
-        columns = (
-            ColumnValues(name, self.column(name), rows, validation.traits[name]) for name in self._rows.kinds
-        )
-        return copies + [line for column in columns for line in self.columns[column.name].findings(column)]
-
-    def _without_bad_rows(self, bad: Sequence[BadRow]) -> Table:
-        """A table of the other rows. Raises TableError without any, and unless bad rows are skipped."""
-        numbers = self.row_numbers()
-        skipped = [*dict.fromkeys(replace(b, row=numbers[b.row]) for b in bad)]
-        if not self.arguments.skip_bad:
-            count = f"{len({b.row for b in skipped})} of {len({*numbers})} rows"
-            message = f"{count} cannot be used; correct them, or leave them out with --skip-bad"
-            raise TableError(format_bad_rows(message, skipped))
-        table = self._without(bad)
-        if not len(table):
-            raise TableError(f"no row can be used; the first: {skipped[0]}")
-        table.skipped = skipped
-        return table
 
     def add_views(self, formula: str | Formula, **runs: views.Viewer) -> Table:
         """The same rows with a further column for every view of the formula.
@@ -215,7 +216,7 @@ class Table:
         for view in formula.views:
             name = view.column
             if view.through:
-                train, test = self.train.column(name), self.test.column(name)
+                train, test = self.train._known_values(name), self.test._known_values(name)
                 new[view.name] = views.fit_view(view, kinds[name], runs, train, test)
             elif view.options:
                 options = views.view_options(view, kinds[name])
@@ -259,6 +260,10 @@ class Table:
         """Raise FormulaError for a view of a column that is not stored, or with the name of one that is."""
         kinds = self._rows.kinds
         for view in formula.views:
+            if view.column in self.account.left_out:
+                raise FormulaError(
+                    f"column {view.column!r} is left out: {self.account.left_out[view.column]}"
+                )
             if view.column not in kinds:
                 raise unknown_column(view.column, kinds)
             if view.name != view.column and view.name in kinds:
@@ -339,8 +344,20 @@ class Table:
     @cached_property
     def _parts(self) -> tuple[Table, Table]:
         """Training and held-out rows."""
-        heldout = split_rows(self._rows, self.arguments.holdout)
+        heldout = self._split.heldout
         return self._part(self._rows.complement(heldout)), self._part(heldout)
+
+    @cached_property
+    def _split(self) -> Split:
+        return split_rows(self._rows, self.arguments.holdout)
+
+    def require_heldout(self, minimum: int, purpose: str) -> None:
+        """Raise TableError, with what to do, if fewer rows are held out than something needs."""
+        if len(self.test) < minimum:
+            raise TableError(
+                f"the table holds out {len(self.test)} of {len(self)} rows and {purpose} needs at least {minimum}; "
+                f"{advise(self._rows, self.arguments.holdout, minimum)}"
+            )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -353,34 +370,22 @@ class Table:
         Columns and held-out rows are the same. It has no source to be opened from.
         """
         table = Table(self._rows, replace(self.arguments, source=None), self)
-        table.views, table._stored = self.views, self._stored
+        table.views, table._stored, table.account = self.views, self._stored, self.account
         table._parts = self.train._part(rows), self.test
         table.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
         return table
 
     def row_numbers(self) -> list[int]:
         """The number of each row of a whole table in its source; of a passage, that of its document."""
-        if self._rows.has_passages:
-            return (self._rows.passage_keys >> 32).tolist()
-        skipped = {bad.row for bad in self.skipped}
-        return [i for i in range(len(self) + len(skipped)) if i not in skipped]
+        return self._rows.numbers.tolist()
 
     def check(self) -> list[BadRow]:
-        """Every row that cannot be used: missing, empty, NaN, an unreadable picture, a text that is too long."""
-        invalid = self._rows.report.bad
-        rest = self._without(invalid) if invalid else self
-        numbers = self._rows.complement([bad.row for bad in invalid])
-        misfits = [
-            BadRow(numbers[i], name, reason)
-            for name, kind in self._rows.kinds.items()
-            if not KINDS[kind].accepts_all and len(rest)
-            for i, value in enumerate(rest.column(name))
-            if (reason := rest.columns[name].check(value))
-        ]
-        return [
-            replace(bad, file=self._rows.file(bad.row))
-            for bad in sorted(invalid + misfits, key=lambda bad: bad.row)
-        ]
+        """Every row that cannot be used: empty, NaN, an unreadable picture, a text that is too long."""
+        return find_bad(self._rows, self.arguments, [], lambda rows: Table(rows, self.arguments).columns)
+
+    def present(self, name: str, rows: Sequence[int] | None = None) -> np.ndarray | None:
+        """Which rows have a value in a column, (N,) bool, of all or of some rows; None if all have."""
+        return self._rows.present(self._stored_name(name), rows)
 
     def documents(self, name: str) -> list[Row]:
         """A row for each document of a column, with the passages that follow each other in this table."""
@@ -394,9 +399,17 @@ class Table:
         column = self._encoded_column(name)
         return column.all if rows is None else column.at(rows)
 
+    @validated
     def batches(
-        self, names: Sequence[str], size: int, *, seed: int = 0, start: int = 0, rank: int = 0, world: int = 1
-    ) -> Iterator[Batch]:
+        self,
+        names: Sequence[str],
+        size: PositiveInt,
+        *,
+        seed: Seed = 0,
+        start: NonNegativeInt = 0,
+        rank: NonNegativeInt = 0,
+        world: PositiveInt = 1,
+    ) -> Iterator[EncodedRows]:
         """Endless batches from step `start`, in epochs whose order depends on (seed, epoch).
 
         The `size` rows of a step depend on nothing else, so a resumed run reads the same ones; process `rank`
@@ -406,6 +419,10 @@ class Table:
             raise TableError("there are no rows to make batches of")
         columns = {name: self._encoded_column(name) for name in names}
         return iterate_batches(columns, size, seed=seed, start=start, rank=rank, world=world)
+
+    def encoded_rows(self, names: Sequence[str], rows: Sequence[int]) -> EncodedRows:
+        """Some rows of these columns, encoded."""
+        return encode({name: self._encoded_column(name) for name in names}, rows)
 
     def _encoded_column(self, name: str) -> EncodedColumn:
         """The column's tokens, one object per column. Raises TableError for an unknown one."""
@@ -427,20 +444,22 @@ class Table:
             raise TableError(
                 f"{name} has the {settled[0]} of the trained model, which weights depend on; leave --{settled[0]} out"
             )
-        modality = (learned.refit if learned else kind.fit)(rows.column(name), **options)
-        return modality if "length" in options else modality.grow_to_fit(self.test.column(name))
+        values = rows._known_values(name)
+        if not len(values):
+            raise TableError(f"{name} has no value in the training rows, of which it could be learned")
+        modality = (learned.refit if learned else kind.fit)(values, **options)
+        return modality if "length" in options else modality.grow_to_fit(self.test._known_values(name))
+
+    def _known_values(self, name: str) -> Sequence[Any]:
+        """The values of a column that are not missing."""
+        return self._rows.known(name).column(name)
 
     def _part(self, rows: Sequence[int]) -> Table:
         """Some of the rows, with the modalities of the whole table."""
         whole = self if self._whole is None else self._whole
         part = Table(self._rows.select(rows), self.arguments, whole)
-        part.views, part._stored = self.views, self._stored
+        part.views, part._stored, part.account = self.views, self._stored, self.account
         return part
-
-    def _without(self, bad: Sequence[BadRow]) -> Table:
-        """An independent table of the other rows."""
-        rows = self._rows.complement([b.row for b in bad])
-        return Table(self._rows.select(rows), self.arguments)
 
     def _stored_name(self, name: str) -> str:
         """The stored column of a view; a column itself. Raises TableError for an unknown one."""

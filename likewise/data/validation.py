@@ -15,15 +15,30 @@ MAX_LISTED = 10  # bad rows in a message
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used, the reason, and the file that it is from, if that is known."""
+    """A row that cannot be used, by the number of its source, and the reason.
+
+    column  that has the value; "" if the row has no columns, as it cannot be split
+    file    that the row is from, if it is from a folder
+    line    of the file in which it begins, if it is from a table in a file
+
+    >>> str(BadRow(7, "age", "'unknown' is not a number", line=9))
+    "row 7 (line 9), age: 'unknown' is not a number"
+    """
 
     row: int
     column: str
     reason: str
     file: str | None = None
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The row in a message."""
+        return f"row {self.row}" + (f" (line {self.line})" if self.line else "")
 
     def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: {self.reason}" + (f" (in {self.file})" if self.file else "")
+        column, file = f", {self.column}" if self.column else "", f" (in {self.file})" if self.file else ""
+        return f"{self.place}{column}: {self.reason}{file}"
 
 
 def format_bad_rows(message: str, bad: Sequence[BadRow]) -> str:
@@ -37,13 +52,17 @@ class ValidationReport:
     """The result of `validate`.
 
     digests  a hash of each row's content
-    bad      the values that cannot be used, whatever the modalities learn
+    bad      the values that cannot be used, whatever the modalities learn; `row` is the position
+    missing  column -> the positions of its missing values
     traits   column -> trait -> the number of values that have it, see CellCheck
+    signatures  of columns of kinds that have near copies: that of each value, None for a missing one
     """
 
     digests: list[bytes]
     bad: list[BadRow]
+    missing: Mapping[str, list[int]]
     traits: Mapping[str, Counter[str]]
+    signatures: Mapping[str, list[bytes | None]]
 
     @property
     def copies(self) -> int:
@@ -56,12 +75,18 @@ def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterabl
     hashes = [hashlib.sha256() for _ in range(rows)]
     bad: list[BadRow] = []
     traits: dict[str, Counter[str]] = {name: Counter() for name in kinds}
+    missing: dict[str, list[int]] = {name: [] for name in kinds}
+    signatures: dict[str, list[bytes | None]] = {name: [None] * rows for name in kinds}
     for name, kind in kinds.items():
         for row, cell in enumerate(cells(name)):
             check = KINDS[kind].check_cell(cell)
-            if check.problem:
+            if cell is None:
+                missing[name].append(row)
+            elif check.problem:
                 bad.append(BadRow(row, name, check.problem))
             else:
                 traits[name].update(check.traits)
+                signatures[name][row] = check.signature
             hashes[row].update(b"%s %d " % (name.encode(), len(check.content)) + check.content)
-    return ValidationReport([h.digest() for h in hashes], bad, traits)
+    signatures = {name: found for name, found in signatures.items() if any(found)}
+    return ValidationReport([h.digest() for h in hashes], bad, missing, traits, signatures)

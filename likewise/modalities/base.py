@@ -114,6 +114,11 @@ class Modality(ABC):
         return 0
 
     @classmethod
+    def reason(cls, column: ColumnSummary) -> str:
+        """Why a column is taken for this kind, in a few words: "6 different values"; "" where its type says so."""
+        return ""
+
+    @classmethod
     def to_cell(cls, value: Any) -> Any:
         """A value in memory -> its stored form; called for values of `value_type` only."""
         return value

@@ -69,6 +69,10 @@ class Document(Text):
         return 4 if column.dtype == "string" and column.max_length > MIN_DOCUMENT else 0
 
     @classmethod
+    def reason(cls, column: ColumnSummary) -> str:
+        return f"a text of {column.max_length:,} characters" if column.max_length > MIN_DOCUMENT else "passages"
+
+    @classmethod
     def check_cell(cls, cell: Any) -> CellCheck:
         """A passage of spaces alone is valid; an empty document is not."""
         check = super().check_cell(cell)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.columns import ColumnSummary
 
 NAME = "label"  # a column of this name has labels, however many there are
+NAMES = (NAME, "labels", "class", "category", "target", "species")  # integers in other columns are numbers
 MAX_STRINGS, MAX_NUMBERS = 256, 32  # distinct values of a column of labels, each twice on average
 MAX_LISTED = 10  # classes in a description
 
@@ -24,12 +25,15 @@ MAX_LISTED = 10  # classes in a description
 class Label(Modality):
     """One of `classes`: one id on the grid (1,). Values are compared as strings, so 7 and "7" are one class.
 
+    type  of the values that are decoded, as those of the data
+
     >>> label = Label.fit([10, 9, 9])
-    >>> label.classes, label.encode(10), label.decode(torch.tensor([0]))
-    (('9', '10'), tensor([1]), '9')
+    >>> label.classes, label.encode("10"), label.decode(torch.tensor([0]))
+    (('9', '10'), tensor([1]), 9)
     """
 
     classes: tuple[str, ...]
+    type: Literal["string", "int", "bool"] = "string"
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     role = "class"
@@ -48,23 +52,31 @@ class Label(Modality):
         """The distinct values, in numeric order if all are integers, else in alphabetic order."""
         names = {str(value) for value in values}
         integers = all(name.removeprefix("-").isdecimal() for name in names)
-        return cls(tuple(sorted(names, key=int if integers else None)))
+        return cls(tuple(sorted(names, key=int if integers else None)), _type_of(values))
 
     def refit(self, values: Sequence[Any]) -> Self:
         """The same classes with the same ids, and then those that are new."""
-        return type(self)((*self.classes, *(c for c in self.fit(values).classes if c not in self._ids)))
+        fitted = self.fit(values)
+        return replace(fitted, classes=(*self.classes, *(c for c in fitted.classes if c not in self._ids)))
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
-        """A column of the name "label", booleans, and few distinct strings or integers."""
+        """A column of the name "label", booleans, few distinct strings, and few integers in a column of such a name."""
         if column.dtype not in ("string", "int", "bool"):
             return 0
         if column.name == NAME and column.dtype != "bool":
             return 3
         if column.dtype == "bool":
             return 2
-        most = MAX_STRINGS if column.dtype == "string" else MAX_NUMBERS
+        most = MAX_STRINGS if column.dtype == "string" else MAX_NUMBERS if column.name.lower() in NAMES else 0
         return 2 if column.unique <= most and 2 * column.unique <= column.rows else 0
+
+    @classmethod
+    def reason(cls, column: ColumnSummary) -> str:
+        if column.dtype == "bool":
+            return "true or false"
+        named = "its name, and " if column.name.lower() in NAMES and column.dtype == "int" else ""
+        return f"{named}{column.unique:,} different value{'s' if column.unique != 1 else ''}"
 
     def describe(self) -> str:
         """
@@ -87,14 +99,19 @@ class Label(Modality):
             raise ValueError(reason)
         return torch.tensor([self._ids[str(value)]])
 
-    def decode(self, tokens: Tensor) -> str:
-        return self.classes[int(tokens)]
+    def decode(self, tokens: Tensor) -> str | int | bool:
+        return self._typed(self.classes[int(tokens)])
 
-    def load(self, data: bytes) -> str:
+    def _typed(self, name: str) -> str | int | bool:
+        return int(name) if self.type == "int" else name == "True" if self.type == "bool" else name
+
+    def load(self, data: bytes) -> str | int | bool:
         name = data.decode(errors="replace").strip()
+        if self.type == "bool" and name not in self._ids:
+            name = name.capitalize()  # as JSON writes it
         if reason := self.check(name):
             raise ValueError(reason)
-        return name
+        return self._typed(name)
 
     def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
         return str(value).encode()
@@ -102,3 +119,12 @@ class Label(Modality):
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
+
+
+def _type_of(values: Sequence[Any]) -> Literal["string", "int", "bool"]:
+    """The type that all values have; that of a string, if they have several."""
+    if all(isinstance(value, bool) for value in values):
+        return "bool"
+    return (
+        "int" if all(isinstance(value, int) and not isinstance(value, bool) for value in values) else "string"
+    )

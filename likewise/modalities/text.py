@@ -123,6 +123,10 @@ class Text(Modality):
             articles=tuple(word for word in ARTICLES if word in {*self.articles, *_articles(values)}),
         )
 
+    @classmethod
+    def reason(cls, column: ColumnSummary) -> str:
+        return "its name" if column.name in NAMES else f"{column.unique:,} different values"
+
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.num_tokens, values)]))
 

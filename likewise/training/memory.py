@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from likewise.core.batch import EncodedRows
 from likewise.core.rng import Rng
 from likewise.models.model import Model
 from likewise.training.loss import split_batch
@@ -51,7 +52,8 @@ def saved_bytes(model: Model) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    x, c = split_batch(model, {name: _blank_row(model, name) for name in model.formula.columns})
+    blank = {name: _blank_row(model, name) for name in model.formula.columns}
+    x, c = split_batch(model, EncodedRows(blank, {}))
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             family.loss(x, c, family.phases[0], Rng([0], "memory", device=model.device))

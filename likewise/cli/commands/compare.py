@@ -10,7 +10,14 @@ from pathlib import Path
 
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import format_duration
-from likewise.cli.tables import DATA, add_table_options, add_view_option, add_views, open_table
+from likewise.cli.tables import (
+    DATA,
+    add_table_options,
+    add_view_option,
+    add_views,
+    open_table,
+    print_notes,
+)
 from likewise.core.formula import Formula
 from likewise.core.ranges import Copies, Draws, Minutes, NonNegativeInt, RowsToCompare, Seed
 from likewise.data.table import Table
@@ -35,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
     formula = Formula.parse(args.formula)
     folder = args.out or Path("runs") / f"compare-{Path(args.data).stem or 'data'}"
     table = add_views(open_table(args, parser, formula), formula, args.view)
+    print_notes(table.report.notes())
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     result: Comparison | ClassifierComparison
     if is_classification(formula, table):

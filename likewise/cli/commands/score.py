@@ -13,7 +13,7 @@ from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
 from likewise.cli.formatting import align_columns
 from likewise.cli.requests import RUN
-from likewise.cli.tables import DATA, add_table_options, open_table
+from likewise.cli.tables import DATA, add_table_options, open_table, print_notes
 from likewise.core.files import atomic_write
 from likewise.core.provenance import KEY, provenance
 from likewise.core.ranges import Seed
@@ -52,6 +52,7 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
     model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
+    print_notes(table.report.notes())
     if missing := [v.column for v in model.formula.targets if v.column not in table.kinds]:
         raise ValueError(
             f"{args.data} has no column {missing[0]!r}, which is a target of the model; "

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from likewise.data.arrow import TableError
+from likewise.data.arrow import LINE, ROW, TableError
+from likewise.data.validation import BadRow
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,12 +20,35 @@ BYTE_ORDER_MARK = "\ufeff"  # with which some files begin
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How text and table files are written.
+    """How text and table files are written; what is not given is found in the file, and said.
 
-    encoding  of text files and .csv (default: UTF-8)
+    encoding   of text files, .csv and .tsv (default: by a byte order mark, else UTF-8, else cp1252 if it looks so)
+    separator  of the cells of a .csv or .tsv, one character or "tab"
+    decimal    the decimal mark of numbers in cells of text
+    thousands  what separates groups of three digits in them
+    header     whether the first row names the columns; else they are column_1, column_2 ...
     """
 
     encoding: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    header: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise TableError for marks that are not one character each, or the same."""
+        if self.separator in ("tab", "\\t"):
+            object.__setattr__(self, "separator", "\t")
+        for name in ("separator", "decimal", "thousands"):
+            mark = getattr(self, name)
+            if mark is not None and (len(mark) != 1 or mark.isalnum() or mark in '"\n\r'):
+                raise TableError(f"{name}={mark!r}: write one character, such as ',' or ';'")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise TableError(f"decimal and thousands are both {self.decimal!r}; they differ")
+
+    def given(self) -> list[str]:
+        """The names of what is given."""
+        return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
 
 
 DEFAULT_FORMAT = FileFormat()
@@ -33,13 +59,41 @@ class Reading:
     """The rows of a source, and what a reader has to say about them, a line each.
 
     rows    the data set
-    read    what was read, and as what: "20 .png files", "metadata.csv: separator ';', encoding cp1252"
-    unused  what was there and was not used, with the reason: "3 .tga files: no picture format"
+    read     what was read, and as what: "20 .png files", "metadata.csv: separator ';', encoding cp1252"
+    unused   what was there and was not used, with the reason: "3 .tga files: no picture format"
+    notes    what was read otherwise than it looks: "price: the unit $ is left out"
+    bad      rows of the source that are not in `rows`, and cells that are missing there as they cannot be used, by
+             the numbers of the source; the hidden column ROW of `rows` has them
+    reasons  column -> why its values have their type: "300 of 300 cells are numbers"
+    left_out  column -> why it is not in `rows`
     """
 
     rows: Dataset
     read: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def format_flag(name: str) -> str:
+    """The option of the command line that gives a field of FileFormat."""
+    return "--no-header" if name == "header" else f"--{name}"
+
+
+def bad_cells(rows: Dataset, column: str, reasons: Mapping[int, str]) -> list[BadRow]:
+    """Cells that cannot be used, by their position in `rows`, as bad rows of the source."""
+    hidden = {name: rows.data.column(name) for name in (ROW, LINE) if name in rows.column_names}
+    return [
+        BadRow(
+            hidden[ROW][i].as_py() if ROW in hidden else i,
+            column,
+            reason,
+            line=hidden[LINE][i].as_py() if LINE in hidden else None,
+        )
+        for i, reason in reasons.items()
+    ]
 
 
 def decode_text(path: Path, encoding: str | None) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from likewise.core.errors import did_you_mean
 from likewise.data.arrow import TableError, first_line, quiet
 from likewise.data.datasets import DATASETS
-from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading
+from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading, format_flag
 from likewise.data.readers.folder import read_folder
-from likewise.data.readers.table_file import TABLES, read_table_file
+from likewise.data.readers.table_file import TABLES, UNREADABLE, is_table, read_table_file
 from likewise.data.readers.text_files import TEXTS, read_text_file
 
 
@@ -29,8 +29,11 @@ def read_source(
     kinds     columns of a .csv whose kind is not numeric keep their strings
     """
     path, name = Path(source).expanduser(), str(source)
-    if fmt != DEFAULT_FORMAT and not (path.is_dir() or path.suffix.lower() in (".csv", *TEXTS)):
-        raise TableError(f"{source}: only texts and .csv have an encoding; leave --encoding out")
+    if fmt.given() and not (path.is_dir() or is_table(path) or path.suffix.lower() in TEXTS):
+        raise TableError(
+            f"{source} is no text or table file, and has no {fmt.given()[0]} to choose; leave "
+            f"{format_flag(fmt.given()[0])} out"
+        )
     with quiet():
         if name in DATASETS:
             return Reading(DATASETS[name](**(options or {})), [f"the data set {name}"])
@@ -38,7 +41,7 @@ def read_source(
             return read_folder(path, fmt, kinds or {})
         if path.is_file():
             return _read_file(path, fmt, kinds or {})
-        if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and path.suffix not in (*TABLES, *TEXTS):
+        if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not (is_table(path) or path.suffix in TEXTS):
             return _read_hub(name)
     if path.suffix or len(path.parts) > 1:
         raise TableError(
@@ -52,8 +55,10 @@ def _read_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading
     """A text file or a table file. Raises TableError for another one."""
     if path.suffix.lower() in TEXTS:
         return read_text_file(path, fmt)
-    if path.suffix.lower() in TABLES:
+    if is_table(path):
         return read_table_file(path, fmt, kinds)
+    if (advice := UNREADABLE.get(path.suffix.lower())) is not None:
+        raise TableError(f"cannot read {str(path)!r}: {advice}")
     raise TableError(
         f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
         f"ends in {', '.join(TABLES)} or .txt"

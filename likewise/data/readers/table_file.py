@@ -1,70 +1,163 @@
-"""Table files: .csv, .jsonl, .parquet."""
+"""Table files: delimited text, spreadsheets, records of JSON, and files of Arrow, also compressed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from likewise.data.arrow import TableError, file_feature_of, first_line, parse_numbers, replace_column
-from likewise.data.readers.base import FileFormat, Reading
-from likewise.modalities import KINDS, Modality
+from likewise.data.arrow import HIDDEN, TableError, first_line, to_dataset
+from likewise.data.cells import CellColumn, read_cells
+from likewise.data.readers.base import FileFormat, Reading, bad_cells, format_flag
+from likewise.data.readers.data_file import DataFile
+from likewise.data.readers.delimited import DELIMITED, read_delimited
+from likewise.data.readers.file_names import with_files
+from likewise.data.readers.json_records import JSON, read_json
+from likewise.data.readers.spreadsheet import read_spreadsheet
+from likewise.data.styles import parse_written, styles_with
+from likewise.modalities import KINDS
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    import pyarrow as pa
 
-TABLES = (".csv", ".jsonl", ".parquet")
+SPREADSHEETS = (".xlsx", ".xlsm")
+ARROW = (".parquet", ".arrow", ".feather")
+TABLES = (*DELIMITED, *JSON, *ARROW, *SPREADSHEETS)
+COMPRESSED = (".gz", ".zip")
+UNREADABLE = {  # of table files: what to do instead
+    ".xls": "save it as .xlsx",
+    ".ods": "save it as .xlsx or .csv",
+    ".sav": "save it as .csv",
+    ".dta": "save it as .csv",
+    ".sas7bdat": "save it as .csv",
+}
+OPTIONS_OF = {  # the options of FileFormat that a file takes, by its ending
+    **dict.fromkeys(DELIMITED, ("encoding", "separator", "decimal", "thousands", "header")),
+    **dict.fromkeys(SPREADSHEETS, ("decimal", "thousands", "header")),
+    **dict.fromkeys(JSON, ("decimal", "thousands")),
+}
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of a file is that of a table, which may be compressed."""
+    suffix = path.suffix.lower()
+    inner = path.with_suffix("").suffix.lower()
+    return suffix in TABLES or suffix == ".zip" or (suffix in COMPRESSED and inner in TABLES)
 
 
 def read_table_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
-    """The rows of a table file; a column of names of files becomes these files."""
+    """The rows of a table file; a column of names of files becomes these files.
+
+    kinds  column -> kind; columns of text cells are read as numbers if that is numeric, and stay as written if not
+
+    Raises TableError for a file that cannot be read.
+    """
+    file = DataFile.at(path)
+    if file.suffix not in TABLES:
+        raise TableError(f"cannot read {str(path)!r}: it holds no {', '.join(TABLES)}")
+    for name in fmt.given():
+        if name not in OPTIONS_OF.get(file.suffix, ()):
+            raise TableError(
+                f"{path}: a {file.suffix} file has no {name} to choose; leave {format_flag(name)} out"
+            )
+    try:
+        reading = _read(file, fmt, kinds)
+    except TableError:
+        raise
+    except Exception as error:  # pyarrow, openpyxl and datasets have no common one
+        raise TableError(f"cannot read {str(path)!r}: {first_line(error)}") from error
+    if not len(reading.rows):
+        raise TableError(f"cannot read {str(path)!r}: it has no rows")
+    return with_files(reading, path.parent, kinds)
+
+
+def _read(file: DataFile, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
+    if file.suffix in JSON:
+        return _json_reading(file, fmt, kinds)
+    if file.suffix in ARROW:
+        return Reading(_arrow_dataset(file), [file.path.name])
+    read = read_spreadsheet if file.suffix in SPREADSHEETS else read_delimited
+    cells, account, how = read(file, fmt)
+    names = [name for name in cells.column_names if name not in HIDDEN]
+    columns = read_cells({name: cells[name] for name in names}, _numeric(kinds), _styles(fmt))
+    notes = _header_notes(account.header, names, columns) if fmt.header else []
+    reading = _typed(cells, columns)
+    reading.read.append(": ".join([file.path.name, *filter(None, [", ".join(how)])]))
+    reading.unused.extend(account.notes)
+    reading.notes.extend(notes)
+    reading.bad[:0] = account.bad
+    return reading
+
+
+def _json_reading(file: DataFile, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
+    """Records of JSON: texts are no numbers, unless a column has both, or is to be read as numbers."""
+    table = read_json(file)
+    numeric = {name for name, is_number in _numeric(kinds).items() if is_number}
+    strings = [f.name for f in table.rows.schema if f.type == "string" and f.name in {*numeric, *table.mixed}]
+    columns = read_cells({name: table.rows[name] for name in strings}, _numeric(kinds), _styles(fmt))
+    reading = _typed(table.rows, columns)
+    reading.read.append(file.path.name)
+    reading.bad[:0] = table.bad
+    for name, types in table.mixed.items():
+        if name in columns and columns[name].style is None and not columns[name].notes:
+            reading.notes.append(f"{name}: the values are {types}, and are all read as texts")
+    return reading
+
+
+def _numeric(kinds: Mapping[str, str]) -> dict[str, bool]:
+    """Whether columns are to be read as numbers, of those whose kind is given."""
+    return {name: KINDS[kind].numeric for name, kind in kinds.items() if kind in KINDS}
+
+
+def _styles(fmt: FileFormat) -> Sequence:
+    return styles_with(fmt.decimal, fmt.thousands)
+
+
+def _typed(table: pa.Table, columns: Mapping[str, CellColumn]) -> Reading:
+    """The rows with these columns in place of their strings."""
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column.cells)
+    rows = to_dataset(table)
+    bad = [bad for name, column in columns.items() for bad in bad_cells(rows, name, column.bad)]
+    return Reading(
+        rows,
+        notes=[note for column in columns.values() for note in column.notes],
+        bad=sorted(bad, key=lambda bad: bad.row),
+        reasons={name: column.reason for name, column in columns.items() if column.reason},
+    )
+
+
+def _header_notes(
+    header: Sequence[str], names: Sequence[str], columns: Mapping[str, CellColumn]
+) -> list[str]:
+    """A note if the first row looks like the others: a number above all numbers, or a value of its column."""
+    import pyarrow.compute as pc
+
+    numbers = [name for name in names if columns[name].style is not None]
+    if any(parse_written(name) is None for name in numbers):
+        return []
+    values = [name for name in names if columns[name].style is None and columns[name].cells.type == "string"]
+    repeated = [name for name in values if pc.any(pc.equal(columns[name].cells, name)).as_py()]
+    if not repeated and not numbers:
+        return []
+    return [
+        f"the first row, {', '.join(header)!r}, is read as the names of the columns, and looks like the other rows; "
+        "if it is one, give --no-header"
+    ]
+
+
+def _arrow_dataset(file: DataFile) -> pa.Table:
+    """The rows of a .parquet, .arrow or .feather file."""
+    import pyarrow as pa
     from datasets import Dataset
 
-    readers = {
-        ".csv": partial(_csv, encoding=fmt.encoding, kinds=kinds),
-        ".jsonl": Dataset.from_json,
-        ".parquet": Dataset.from_parquet,
-    }
+    if file.suffix != file.path.suffix.lower():
+        raise TableError(f"cannot read {str(file.path)!r}: unpack it, as {file.suffix} is compressed already")
+    if file.suffix == ".parquet":
+        return Dataset.from_parquet(str(file.path))
+    stream = pa.memory_map(str(file.path))
     try:
-        data = readers[path.suffix.lower()](str(path))
-    except Exception as error:  # pyarrow, pandas and datasets have no common one
-        reason = "it has no rows" if "corresponds to no data" in str(error) else first_line(error)
-        raise TableError(f"cannot read {str(path)!r}: {reason}") from error
-    for name, feature in data.features.items():
-        values = data[name][:] if getattr(feature, "dtype", "").endswith("string") else []
-        kind = _kind_of_names([value for value in values if value])
-        if kind is not None:
-            cells = [value and {"bytes": None, "path": str(path.parent / value)} for value in values]
-            data = replace_column(data, name, cells, file_feature_of(kind))
-            if name == "file_name" and kind.kind not in data.column_names:
-                data = data.rename_column(name, kind.kind)
-    return Reading(data, [path.name])
-
-
-def _kind_of_names(names: Sequence[str]) -> type[Modality] | None:
-    """The kind whose `file_suffixes` all of these names have, None without one or without names."""
-    suffixes = {Path(name).suffix.lower() for name in names}
-    kinds = (kind for kind in KINDS.values() if suffixes and suffixes.issubset(kind.file_suffixes))
-    return next(kinds, None)
-
-
-def _csv(path: str, encoding: str | None, kinds: Mapping[str, str]) -> Dataset:
-    """A .csv: columns that are numbers or booleans throughout are parsed, other values stay strings."""
-    import pandas
-    from datasets import Dataset, Features, Value
-
-    names = pandas.read_csv(path, nrows=0, encoding=encoding).columns
-    data = Dataset.from_csv(
-        path,
-        features=Features({name: Value("string") for name in names}),
-        keep_default_na=False,
-        na_values=[""],
-        encoding=encoding,
-    )
-    for name in names:
-        numeric = name not in kinds or getattr(KINDS.get(kinds[name]), "numeric", False)
-        if numeric and (column := parse_numbers(data[name][:])):
-            dtype, values = column
-            data = replace_column(data, name, values, Value(dtype))
-    return data
+        return to_dataset(pa.ipc.open_file(stream).read_all())
+    except pa.ArrowInvalid:
+        stream.seek(0)
+        return to_dataset(pa.ipc.open_stream(stream).read_all())

@@ -1,0 +1,124 @@
+"""How people write numbers: decimal marks, thousands separators, currencies, percent."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from dataclasses import dataclass, replace
+from functools import cache
+
+CURRENCIES = (
+    "EUR",
+    "USD",
+    "GBP",
+    "CHF",
+    "JPY",
+    "CNY",
+    "INR",
+    "CAD",
+    "AUD",
+    "SEK",
+    "NOK",
+    "DKK",
+    "PLN",
+    "CZK",
+)
+SPACES = str.maketrans(
+    {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "−": "-"}
+)  # to those of NumberStyle
+
+
+@dataclass(frozen=True)
+class NumberStyle:
+    """How numbers are written, such as "$1,234.50" with the decimal mark ".", thousands "," and the unit "$".
+
+    >>> NumberStyle(",", ".").value(parse_written("1.234,5")), NumberStyle(".", ",").value(parse_written("1.234,5"))
+    (1234.5, None)
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    def with_unit(self, unit: str) -> NumberStyle:
+        """The same marks with a unit."""
+        return replace(self, unit=unit)
+
+    def value(self, written: WrittenNumber) -> int | float | None:
+        """The value in this style, whatever its unit; None if it is no number in it."""
+        if _pattern(self.decimal, self.thousands).fullmatch(written.digits) is None:
+            return None
+        digits = written.digits.replace(self.thousands, "") if self.thousands else written.digits
+        text = written.sign + digits.replace(self.decimal, ".")
+        return float(text) if set(text) & set(".eE") else int(text)
+
+    def describe(self) -> str:
+        """
+        >>> NumberStyle(",", ".").describe()
+        "decimal ',', thousands '.'"
+        """
+        return f"decimal {self.decimal!r}" + (f", thousands {self.thousands!r}" if self.thousands else "")
+
+
+STYLES = tuple(  # the plainest first
+    NumberStyle(decimal, thousands)
+    for decimal in ".,"
+    for thousands in ("", "," if decimal == "." else ".", " ", "'")
+)
+PLAIN = STYLES[0]
+
+
+@dataclass(frozen=True)
+class WrittenNumber:
+    """What may be a number: its sign, the digits with all marks between them, and its unit.
+
+    >>> parse_written("-$1,234.50"), parse_written("two")
+    (WrittenNumber(sign='-', digits='1,234.50', unit='$'), None)
+    """
+
+    sign: str
+    digits: str
+    unit: str
+
+
+def parse_written(text: str) -> WrittenNumber | None:
+    """What may be a number in some style, None for another text."""
+    match = _shape().fullmatch(text.translate(SPACES).strip())
+    if match is None or (match["before"] and match["after"]) or (match["outer"] and match["inner"]):
+        return None
+    unit = match["before"] or match["after"] or ""
+    return WrittenNumber(match["outer"] or match["inner"] or "", match["digits"], unit)
+
+
+def styles_with(decimal: str | None, thousands: str | None) -> tuple[NumberStyle, ...]:
+    """The styles in which a file can be, where these marks are given.
+
+    >>> [style.describe() for style in styles_with(",", None)][:2]
+    ["decimal ','", "decimal ',', thousands '.'"]
+    """
+    if thousands is not None:
+        thousands = thousands.translate(SPACES)
+        decimals = [decimal] if decimal else [mark for mark in ".," if mark != thousands]
+        return tuple(NumberStyle(mark, t) for mark in decimals for t in dict.fromkeys(("", thousands)))
+    if decimal in (None, ".", ","):
+        return tuple(style for style in STYLES if decimal in (None, style.decimal))
+    return tuple(NumberStyle(str(decimal), t) for t in ("", ",", ".", " ", "'") if t != decimal)
+
+
+@cache
+def _shape() -> re.Pattern[str]:
+    symbols = "".join(c for c in map(chr, range(sys.maxunicode)) if unicodedata.category(c) == "Sc")
+    unit = rf"[{re.escape(symbols)}%‰]|{'|'.join(CURRENCIES)}"
+    return re.compile(
+        rf"(?P<outer>[+-]?)(?:(?P<before>{unit}) ?)?(?P<inner>[+-]?)"
+        r"(?P<digits>[0-9.,][0-9., ']*?(?:[eE][+-]?[0-9]+)?)"
+        rf"(?: ?(?P<after>{unit}))?"
+    )
+
+
+@cache
+def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
+    mark, group = re.escape(decimal), re.escape(thousands)
+    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|" if thousands else ""
+    return re.compile(rf"(?:(?:{grouped}[0-9]+)(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?")

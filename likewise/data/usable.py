@@ -1,0 +1,109 @@
+"""Which rows and columns of a source can be used: missing, empty and broken values, and rows that are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from likewise.data.arguments import TableArguments
+from likewise.data.arrow import TableError
+from likewise.data.storage import RowStore
+from likewise.data.validation import BadRow, format_bad_rows
+from likewise.modalities import KINDS
+from likewise.modalities.base import Modality
+
+Fit = Callable[[RowStore], Mapping[str, Modality]]  # rows -> the modalities of their columns
+
+
+@dataclass
+class Usable:
+    """The rows that can be used.
+
+    left_out  column -> why it is not among them
+    skipped   the bad rows
+    """
+
+    rows: RowStore
+    left_out: dict[str, str] = field(default_factory=dict)
+    skipped: list[BadRow] = field(default_factory=list)
+
+
+def usable_rows(
+    rows: RowStore, arguments: TableArguments, broken: Sequence[BadRow], left_out: Mapping[str, str], fit: Fit
+) -> Usable:
+    """The rows and columns without bad values.
+
+    broken    rows and cells that the reader could not use
+    left_out  column -> why there is none of that name
+
+    A column without any usable value is left out if bad rows are skipped, and one with bad values if it is not
+    needed. Raises TableError if a needed column is left out, for bad rows unless they are skipped, and if no row is
+    left.
+    """
+    usable = Usable(rows, dict(left_out))
+    while True:
+        bad = find_bad(usable.rows, arguments, broken, fit)
+        unusable = _unusable_columns(usable.rows, arguments, bad)
+        usable.left_out |= unusable
+        for name, reason in usable.left_out.items():
+            if arguments.names(name):
+                raise TableError(f"column {name!r} is left out: {reason}")
+        if not unusable:
+            break
+        kinds = {name: kind for name, kind in usable.rows.kinds.items() if name not in unusable}
+        if not kinds:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in usable.left_out.items())
+            raise TableError(f"no row can be used; {reasons}")
+        usable.rows = RowStore(usable.rows.data, kinds)
+    if bad and not arguments.skip_bad:
+        total = len({*usable.rows.numbers.tolist()} | {b.row for b in bad})
+        message = f"{len({b.row for b in bad})} of {total} rows cannot be used; correct them, or leave them out with --skip-bad"
+        raise TableError(format_bad_rows(message, bad))
+    usable.rows, usable.skipped = usable.rows.without(bad), bad
+    if not len(usable.rows):
+        raise TableError(f"no row can be used; the first: {bad[0]}")
+    return usable
+
+
+def find_bad(rows: RowStore, arguments: TableArguments, broken: Sequence[BadRow], fit: Fit) -> list[BadRow]:
+    """Every row that cannot be used: no row at all, a missing value that is needed, an empty one, NaN, an unreadable
+    picture, a text that is too long."""
+    broken = [bad for bad in broken if not bad.column or bad.column in rows.kinds]
+    known = {(bad.row, bad.column) for bad in broken}
+    problems = [(cell.row, cell.column, cell.reason) for cell in rows.report.bad]
+    problems += [
+        (position, name, "missing")
+        for name, kind in rows.kinds.items()
+        if arguments.completes(name) or KINDS[kind].passages
+        for position in rows.report.missing[name]
+    ]
+    invalid = [rows.bad_row(*problem) for problem in problems]
+    bad = [*broken, *(cell for cell in invalid if (cell.row, cell.column) not in known)]
+    bad += _misfits(rows.without(bad), fit)
+    return sorted(dict.fromkeys(bad), key=lambda b: b.row)
+
+
+def _misfits(rows: RowStore, fit: Fit) -> Iterator[BadRow]:
+    """Values that are valid, and that the modality cannot encode, as it has learned others."""
+    names = [name for name, kind in rows.kinds.items() if not KINDS[kind].accepts_all]
+    if not names or any(len(rows.report.missing[name]) == len(rows) for name in rows.kinds):
+        return
+    columns = fit(rows)
+    for name in names:
+        for position, value in enumerate(rows.column(name)):
+            if value is not None and (reason := columns[name].check(value)):
+                yield rows.bad_row(position, name, reason)
+
+
+def _unusable_columns(rows: RowStore, arguments: TableArguments, bad: Sequence[BadRow]) -> dict[str, str]:
+    """Columns that are left out, with the reason."""
+    first = {b.column: b for b in reversed(bad) if b.column}
+    counts = Counter(name for _, name in {(b.row, b.column) for b in bad})
+    reasons = {}
+    for name, example in first.items():
+        if not arguments.requires(name):
+            reasons[name] = f"it is not needed, and has values that cannot be used; the first: {example}"
+        elif arguments.skip_bad and counts[name] + len(rows.report.missing[name]) >= len(rows):
+            reasons[name] = f"no value of it can be used; the first: {example}"
+    return reasons
