@@ -239,7 +239,7 @@ class Table:
 
     def fitted(self, name: str) -> Modality:
         """The modality of a stored column by itself, however a model reads it."""
-        return self._fit(name, self.arguments.options)
+        return (self if self._whole is None else self._whole)._fit(name, self.arguments.options)
 
     def refit(self, learned: Mapping[str, Modality], formula: Formula) -> Table:
         """The same rows, in which these views of a formula extend those that a trained model has learned.
@@ -247,13 +247,14 @@ class Table:
         See `Modality.refit`. Raises FormulaError for a column that is missing.
         """
         views_of = Formula(tuple(map(formula.view, learned)))
+        whole = self if self._whole is None else self._whole
         self._check_views(views_of)
         new: dict[str, Modality] = {}
         for view in views_of.views:
             options = views.view_options(view, self._rows.kinds[view.column])
             options = {n: v for n, v in options.items() if n not in learned[view.name].settled}
             given = {} if view.through else {**self.arguments.options, **options}
-            new[view.name] = self._fit(view.column, given, learned[view.name])
+            new[view.name] = whole._fit(view.column, given, learned[view.name])
         return self._replace_columns(new, formula)
 
     def _check_views(self, formula: Formula) -> None:
