@@ -22,14 +22,18 @@ MAX_LEVELS, MAX_CHROMA = 20, 12  # difference of any of their pixels, of 255
 MAX_ASPECT = 2  # difference of their shapes, in steps of 1 / 32 of a factor of 2
 MIN_STD = 1.5  # levels; flatter pictures are near copies only if their thumbnails are equal
 COMPONENTS, NEIGHBOURS = 12, 16
+GREY_CHROMA = bytes([128]) * (2 * CHROMA_SIDE**2)
 
 
 def signature(image: PIL.Image.Image) -> bytes:
-    """What near copies of an "RGB" picture are found by: thumbnails of its lightness and colour, and its shape."""
-    colour = image.resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC, reducing_gap=3).convert("YCbCr")
-    chroma = np.asarray(colour.resize((CHROMA_SIDE, CHROMA_SIDE), PIL.Image.Resampling.BOX))[..., 1:]
-    aspect = min(255, max(0, 128 + round(32 * math.log2(image.height / image.width))))
-    return np.asarray(colour)[..., 0].tobytes() + chroma.tobytes() + bytes([aspect])
+    """What near copies of an "L" or "RGB" picture are found by: thumbnails of lightness and colour, and its shape."""
+    aspect = bytes([min(255, max(0, 128 + round(32 * math.log2(image.height / image.width))))])
+    small = image.resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC, reducing_gap=3)
+    if small.mode == "L":
+        return small.tobytes() + GREY_CHROMA + aspect
+    light, blue, red = small.convert("YCbCr").split()
+    chroma = [c.resize((CHROMA_SIDE, CHROMA_SIDE), PIL.Image.Resampling.BOX).tobytes() for c in (blue, red)]
+    return light.tobytes() + b"".join(chroma) + aspect
 
 
 def group_signatures(signatures: Sequence[bytes]) -> list[Hashable]:

@@ -25,16 +25,16 @@ MIN_LOSS = 0.02  # of the area of a picture that is cropped; less is not reporte
 
 
 def inspect(image: PIL.Image.Image) -> tuple[tuple[str, ...], PIL.Image.Image]:
-    """The traits of a picture, and its upright pixels in "RGB". Raises ValueError for an unreadable one."""
+    """The traits of a picture, and its upright pixels, "L" or "RGB". Raises ValueError for an unreadable one."""
     traits = [FRAMES] if has_frames(image) else []
     image = upright(load_pixels(image))
-    pixels = flatten(image, "RGB")
+    pixels = flatten(image, "L" if has_grey_mode(image) else "RGB")
     traits.append(f"{SIZE} {image.height} {image.width}")
     if has_grey_mode(image):
         traits.append(GREY_MODE)
     elif is_grey(pixels):
         traits.append(GREY_PIXELS)
-    if all(low == high for low, high in pixels.getextrema()):  # type: ignore[misc]
+    if all(low == high for low, high in (band.getextrema() for band in pixels.split())):
         traits.append(PLAIN)
     if (deep := deep_range(image)) is not None:
         white = smallest_white(deep.high, FLOAT_WHITES if deep.is_float else INTEGER_WHITES)

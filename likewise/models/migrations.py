@@ -135,12 +135,13 @@ def rename_weights(weights: Weights, patterns: Mapping[str, str]) -> Weights:
 
 
 def upgrade_2_to_3(state: State, weights: Weights) -> tuple[State, Weights]:
-    """Format 2 to 3: the columns in `data` are those of the table, and no views of them."""
+    """Format 2 to 3: the columns in `data` are those of the table, and no views of them; near copies of rows were held
+    out apart from them."""
     data = state.get("data") or {}
-    if not data.get("columns"):
+    if not data:
         return state, weights
-    columns = list(dict.fromkeys(View.parse(name).column for name in data["columns"]))
-    return {**state, "data": {**data, "columns": columns}}, weights
+    columns = data.get("columns") and list(dict.fromkeys(View.parse(name).column for name in data["columns"]))
+    return {**state, "data": {**data, "columns": columns, "near_copies": False}}, weights
 
 
 # ---- 3 to 4: the default guidance is that of the run's targets, and stored

@@ -45,26 +45,34 @@ def read_text_file(path: Path, fmt: FileFormat) -> Reading:
     return Reading(data, [path.name])
 
 
-def read_texts(files: Sequence[Path], folder: Path, encoding: str | None) -> Dataset:
-    """Text files: a row each if all are short, else a row per passage; a label where all are in subfolders."""
+def read_texts(
+    files: Sequence[Path],
+    folder: Path,
+    encoding: str | None,
+    columns: Mapping[str, Sequence[str]] | None = None,
+) -> Dataset:
+    """Text files: a row each if all are short, else a row per passage.
+
+    columns  further ones, with a value for each file
+    """
     from datasets import Dataset, concatenate_datasets
 
-    has_labels, size, parts = all(p.parent != folder for p in files), 0, []
-    columns: dict[str, list[Any]] = {}
+    size, parts = 0, []
+    rows: dict[str, list[Any]] = {}
     short = all(p.stat().st_size <= MIN_DOCUMENT for p in files)
     for i, path in enumerate(files):
         text = decode_text(path, encoding)
         passages = [text] if short else list(split_passages(text)) or [text]  # an empty file is a bad row
-        columns.setdefault("text", []).extend(passages)
-        columns.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(passages))
-        if has_labels:
-            columns.setdefault("label", []).extend([path.parent.name] * len(passages))
+        rows.setdefault("text", []).extend(passages)
+        rows.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(passages))
+        for name, values in (columns or {}).items():
+            rows.setdefault(name, []).extend([values[i]] * len(passages))
         if not short:
-            columns.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(passages))))
+            rows.setdefault(PASSAGE, []).extend((i << 32) + k for k in reversed(range(len(passages))))
         size += len(text)
         if size > MAX_CHARS_IN_MEMORY or path is files[-1]:  # Arrow limits the size of a column
-            parts.append(_memory_map(columns) if size > MAX_CHARS_IN_MEMORY else Dataset.from_dict(columns))
-            columns, size = {}, 0
+            parts.append(_memory_map(rows) if size > MAX_CHARS_IN_MEMORY else Dataset.from_dict(rows))
+            rows, size = {}, 0
     return concatenate_datasets(parts)
 
 

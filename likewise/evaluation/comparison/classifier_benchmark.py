@@ -66,11 +66,7 @@ class ClassifierBenchmark:
         self.label, self.sources, self.table = label, list(sources), table
         self.plan, self.folder = plan, folder
         available = len(table.test)
-        if available < MIN_ROWS:
-            raise ValueError(
-                f"the table holds out {available} rows and this needs at least {MIN_ROWS}; open it with a "
-                "larger holdout, or bring more rows"
-            )
+        table.require_heldout(MIN_ROWS, "the benchmark")
         order = rng_of("held out", plan.seed).permutation(available).tolist()
         calibration = min(plan.calibration, available // 4)
         self.calibration_rows = [table.test[i] for i in order[:calibration]]

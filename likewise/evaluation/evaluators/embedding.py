@@ -31,11 +31,7 @@ def evaluate_embedding(
     Rows of the same `concept`, where the table has such a column, are relevant to one another. Raises
     ValueError if fewer than 2 rows are held out.
     """
-    if len(table.test) < 2:
-        raise ValueError(
-            f"the table holds out {len(table.test)} rows and evaluation needs at least 2; "
-            "open it with a larger holdout, or bring more rows"
-        )
+    table.require_heldout(2, "evaluation")
     reference = ReferenceSet.choose(table, model.formula, n, 1, seed)
     values = {c: reference.test_values(c) for c in model.targets}
     concepts = np.array(reference.test_values(concept)) if concept in table.kinds else None

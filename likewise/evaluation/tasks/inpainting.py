@@ -92,11 +92,9 @@ class InpaintingTask:
         """
         for name in (image, text):
             table.column(name)
-        if min(n, len(table.test)) < 4:
-            raise ValueError(
-                f"the table holds out {len(table.test)} rows, n={n}, and holes need at least 4; "
-                "open it with a larger holdout, or bring more rows"
-            )
+        if n < 4:
+            raise ValueError(f"n={n}: an evaluation of holes needs at least 4 rows")
+        table.require_heldout(4, "an evaluation of holes")
         test = np.sort(rng_of("rows", seed).permutation(len(table.test))[:n])
         self.table, self.image, self.seed = table, image, seed
         self.rows: list[Row] = [table.test[int(i)] for i in test]
