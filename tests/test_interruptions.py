@@ -27,6 +27,7 @@ from likewise.core import files
 from likewise.core.errors import RequestWarning
 from likewise.core.files import atomic_write, remove_leftovers
 from likewise.core.interrupts import Terminated, defer_interrupts, signal_of, signals_as_exceptions
+from likewise.data.datasets.download import cached_dataset
 from likewise.data.table import Table
 from likewise.models import checkpoint
 from likewise.models.checkpoint import RunError
@@ -477,3 +478,13 @@ def test_files_have_ordinary_modes(table: Table, tmp_path: Path, umask: int) -> 
     assert modes == dict.fromkeys(
         ["model.json", "metrics.jsonl", checkpoint.WEIGHTS, checkpoint.RESUME], 0o666 & ~umask
     )
+
+
+def test_a_data_set_in_the_cache_can_be_read_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
+    assert cached_dataset("toy", {}, [], lambda: {"x": [1, 2]})["x"][:] == [1, 2]
+    [folder] = (tmp_path / "demos").iterdir()
+    (tmp_path / "new").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "new").stat().st_mode

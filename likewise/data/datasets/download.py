@@ -12,13 +12,13 @@ import fnmatch
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,12 +151,11 @@ def cached_dataset(
             features["image"] = Image(decode=False)
         data = Dataset.from_dict(columns, features=Features(features))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent))
-        data.save_to_disk(partial)
-        try:
-            partial.rename(folder)  # at once, so that no process reads an incomplete one
-        except OSError:  # another process was first
-            shutil.rmtree(partial)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            partial = Path(temporary) / folder.name  # of ordinary modes, so that other users can read it
+            data.save_to_disk(partial)
+            with suppress(OSError):  # another process was first
+                partial.rename(folder)  # at once, so that no process reads an incomplete one
     return load_from_disk(folder)
 
 
