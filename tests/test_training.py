@@ -28,7 +28,7 @@ from likewise.models.checkpoint import RunError
 from likewise.models.model import Model
 from likewise.training.loss import heldout_loss
 from likewise.training.metrics import Step
-from likewise.training.optim import ema_gamma, make_optimizers, update_average
+from likewise.training.optim import Muon, ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
 from likewise.training.trainer import Trainer, train
 
@@ -507,3 +507,25 @@ def test_the_rate_rises_and_falls(table: Table) -> None:
     assert rates == [
         pytest.approx([r] * len(rates[0])) for r in (0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)
     ]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_muon_is_that_of_pytorch_whatever_the_processor(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where bf16 is slow it iterates in float32, with the same steps but for rounding."""
+    monkeypatch.setattr("likewise.training.optim.supports_bf16", lambda device: fast)
+    updated = []
+    for cls in (torch.optim.Muon, Muon):
+        draw = torch.Generator().manual_seed(0)
+        parameters = [
+            torch.nn.Parameter(torch.randn(shape, generator=draw)) for shape in ((48, 16), (16, 40))
+        ]
+        start = [p.detach().clone() for p in parameters]
+        optimizer = cls(parameters, lr=0.02, weight_decay=0.1, adjust_lr_fn="original")
+        for _ in range(3):
+            for p in parameters:
+                p.grad = torch.randn(p.shape, generator=draw)
+            optimizer.step()
+        updated.append([p.detach() - q for p, q in zip(parameters, start, strict=True)])
+        assert list(optimizer.state_dict()["state"][0]) == ["momentum_buffer"]
+    for ours, theirs in zip(*updated, strict=True):
+        assert float((ours - theirs).norm()) <= (0 if fast else 0.02) * float(theirs.norm())

@@ -20,10 +20,11 @@ def default_device() -> torch.device:
     return torch.device("cpu")
 
 
+def supports_bf16(device: torch.device) -> bool:
+    """Whether products of matrices in bf16 are fast: elsewhere they take far longer than in float32."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+
+
 def preferred_dtype(tokens: int, device: torch.device) -> torch.dtype:
     """The fastest type for a network: bf16 if the device supports it and a row has enough `tokens`."""
-    if device.type == "cuda":
-        supported = torch.cuda.is_bf16_supported()
-    else:
-        supported = torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if supported and tokens >= MIN_BF16_TOKENS else torch.float32
+    return torch.bfloat16 if supports_bf16(device) and tokens >= MIN_BF16_TOKENS else torch.float32
