@@ -222,7 +222,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("{tmp}/broken.parquet", "cannot read"),
         ("{tmp}/broken.csv", "cannot read"),
         ("{tmp}/none.csv", "it has no rows"),
-        ("{tmp}", "has no pictures"),
+        ("{tmp}", "could be the table; give one by its name"),
     ],
 )
 def test_a_source_that_cannot_be_read(tmp_path: Path, source: str, said: str) -> None:
