@@ -17,6 +17,7 @@ TRAINING_PARTS = frozenset({"train", "training"})  # names of parts of a given s
 HELDOUT_PARTS = frozenset(
     {"test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "heldout", "held_out"}
 )
+NOTHING = "no rows are held out"
 LARGER_SHARES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # that are advised where too few rows are held out
 
 
@@ -27,7 +28,8 @@ class Holdout:
     holdout      the fraction of rows; None: 0.1, at most 1,000 rows
     by           rows with equal values of this column stay together; None: the column "concept", else the first text
     pairs        half of the held-out rows are pairs of `by` and this column, which training rows have with others
-    near_copies  whether rows that are near copies of each other stay together; None: yes
+    near_copies  whether rows that are near copies of each other stay together; None: yes. False is the rule of runs
+                 of earlier versions, which held out nothing where no group could be held out
 
     Parts that a source has, such as folders train and test, are the split, unless one of the first three is given.
     """
@@ -108,10 +110,12 @@ def _split_by_values(rows: RowStore, holdout: Holdout) -> Split:
         f"all rows have the same {by}" if len({*keys}) == 1 else f"no group of rows with the same {by} can be"
     )
     if by is None or by == holdout.by:
-        return Split([], how, (f"no rows are held out: {reason if by else _why_none(rows)}",))
+        return Split([], how, (f"{NOTHING}: {reason if by else _why_none(rows)}",))
+    if near is None and holdout.near_copies is False:
+        return Split([], how, (f"{NOTHING}: {reason}; with near_copies they are, one by one",))
     heldout = choose_heldout(digests, _classes(rows, None), holdout.holdout, None, near)
     if not heldout:
-        return Split([], how, (f"no rows are held out: {_why_none(rows)}",))
+        return Split([], how, (f"{NOTHING}: {_why_none(rows)}",))
     return Split(heldout, f"row by row, as {reason}", (f"rows are held out one by one, as {reason}",))
 
 
@@ -121,7 +125,7 @@ def _why_none(rows: RowStore) -> str:
         return "all rows are the same"
     labels = [name for name, kind in rows.kinds.items() if KINDS[kind].role == "class"]
     if labels:
-        return f"training rows would have none of some value of {' or '.join(labels)}"
+        return f"each value of {' and '.join(labels)} needs a training row"
     return "all rows are copies, or near copies, of each other"
 
 
@@ -166,8 +170,8 @@ def advise(rows: RowStore, holdout: Holdout, minimum: int) -> str:
     if rows.parts and not holdout.given():
         return f"add rows to {split.how}, or give a holdout, such as 0.2"
     for share in LARGER_SHARES:
-        larger = replace(holdout, holdout=share)
-        if share > (holdout.holdout or 0) and len(split_rows(rows, larger).heldout) >= minimum:
+        split = split_rows(rows, replace(holdout, holdout=share))
+        if share > (holdout.holdout or 0) and len(split.heldout) >= minimum:
             return f"open it with a holdout of {share} (--holdout {share}, in training too)"
-    reasons = "; ".join(note for note in split.notes if note.startswith("no rows"))
+    reasons = "; ".join(note for note in split.notes if note.startswith(NOTHING))
     return f"bring more rows{f' ({reasons})' if reasons else ''}"

@@ -32,6 +32,7 @@ def evaluate_embedding(
     ValueError if fewer than 2 rows are held out.
     """
     table.require_heldout(2, "evaluation")
+    table = table.without_gaps(model.formula.columns)
     reference = ReferenceSet.choose(table, model.formula, n, 1, seed)
     values = {c: reference.test_values(c) for c in model.targets}
     concepts = np.array(reference.test_values(concept)) if concept in table.kinds else None
@@ -202,7 +203,7 @@ class ClipScores:
 def overlap_notes(clip: Mapping[str, Any], table: Table) -> list[str]:
     """Notes on whether a clip model may have been trained on test rows, by the `data` of its run."""
     data = {**(table.reopen_args() if table.source else {"source": None}), "fingerprint": table.fingerprint}
-    for name in ("source", "fingerprint", "holdout", "by", "pairs"):
+    for name in ("source", "fingerprint", "holdout", "by", "pairs", "near_copies"):
         if clip.get(name) != data.get(name):
             return [
                 f"the clip model was trained with {name} {clip.get(name)} and the rows here have "
