@@ -60,8 +60,8 @@ def defer_interrupts() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(pending):
-            signal.raise_signal(number)
+        for caught in dict.fromkeys(pending):
+            signal.raise_signal(caught)
 
 
 def _signals() -> list[signal.Signals]:

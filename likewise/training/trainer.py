@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import inspect
 import math
 import sys
 import time
@@ -72,7 +73,7 @@ _open: WeakSet[Generator[Step, None, None]] = WeakSet()
 def _close_open() -> None:
     """Save what is still open when Python ends; in a thread that is within a step there is nothing to save."""
     for steps in list(_open):
-        if not steps.gi_running:
+        if inspect.getgeneratorstate(steps) != inspect.GEN_RUNNING:
             try:
                 steps.close()
             except (OSError, ValueError) as error:

@@ -18,7 +18,6 @@ import PIL.ImageFont
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Font = PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont
 LAST_RESORT = "Last Resort"  # its glyphs are boxes with the name of the script
 
 
@@ -26,7 +25,7 @@ class _File(NamedTuple):
     """The file of a font: its path, the number of the font in it, and the name of its family."""
 
     path: str
-    index: int
+    face: int
     family: str
 
 
@@ -114,7 +113,7 @@ def font_files() -> tuple[_File, ...]:
     return tuple(_File(entry.fname, entry.index, entry.name) for entry in entries)
 
 
-def _runs(text: str, size: int) -> Iterator[tuple[str, Font]]:
+def _runs(text: str, size: int) -> Iterator[tuple[str, PIL.ImageFont.FreeTypeFont]]:
     """Parts of a text, each with its font; spaces and punctuation stay with what precedes them."""
     if text.replace("…", "").isascii():  # what Pillow's font has, with an ellipsis
         yield text, _default_font(size)
@@ -128,13 +127,15 @@ def _runs(text: str, size: int) -> Iterator[tuple[str, Font]]:
 
 
 @lru_cache(maxsize=64)
-def _default_font(size: int) -> Font:
-    return PIL.ImageFont.load_default(size)
+def _default_font(size: int) -> PIL.ImageFont.FreeTypeFont:
+    font = PIL.ImageFont.load_default(size)
+    assert isinstance(font, PIL.ImageFont.FreeTypeFont)
+    return font
 
 
 @lru_cache(maxsize=64)
 def _load(file: _File, size: int) -> PIL.ImageFont.FreeTypeFont:
-    return PIL.ImageFont.truetype(file.path, size, index=file.index)
+    return PIL.ImageFont.truetype(file.path, size, index=file.face)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -148,7 +149,7 @@ def _characters(file: _File) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     try:
-        return frozenset(FT2Font(file.path, face_index=file.index).get_charmap())
+        return frozenset(FT2Font(file.path, face_index=file.face).get_charmap())
     except (OSError, RuntimeError, ValueError):  # a damaged file, or one that was removed
         return frozenset()
 
