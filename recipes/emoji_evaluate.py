@@ -170,7 +170,7 @@ def probes(model: Model, seed: int, sampling_options: dict[str, Any]) -> PIL.Ima
     texts, column, rows = [text for line in PROBES.values() for text in line], model.columns["text"], []
     assert isinstance(column, Text)
     for text in texts:
-        plain, labels = prompts.split_labels(text, model.columns, model.sources)
+        plain, labels = prompts.split_labels(text, model.columns, model.sources, [column])
         rows.append({"text": prompts.normalize_prompt(plain, column), "style": "twemoji", **labels})
     samples = model.sample(rows, seed=seed, indices=[0] * len(rows), **sampling_options)
     return image_grid([row["image"] for row in samples], columns=8, captions=texts)

@@ -92,7 +92,7 @@ def test_knobs_are_for_all_links_or_for_one(cascade: Pipeline) -> None:
     assert toy.agreement([1] * 8, "image", drawn) == 1
     with pytest.raises(ValueError, match="unknown target 'imgae': did you mean 'image'"):
         cascade.sample(rows, known={"imgae": square})
-    with pytest.raises(ValueError, match="unknown source 'lable': did you mean 'label'"):
+    with pytest.raises(ValueError, match="unknown column 'lable': did you mean 'label'"):
         cascade.given(lable="2")
 
 

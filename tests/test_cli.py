@@ -335,8 +335,6 @@ def test_a_prompt_is_read_as_the_texts_are_written(here: Path, capsys) -> None:
     assert (
         "label is given twice, in 'red bar, 2 label' and by itself; give it once" in capsys.readouterr().err
     )
-    assert main(["sample", "r", "red bar, 9 label"]) == 1
-    assert "unknown label '9'. There are: 0, 1, 2, 3" in capsys.readouterr().err
 
 
 def test_endings_of_a_prompt_are_label_sources() -> None:
@@ -349,8 +347,7 @@ def test_endings_of_a_prompt_are_label_sources() -> None:
     for text in ("flat style", "ring, style", "ring, flat", "ring, flat Style here", "ring flat style"):
         assert prompts.split_labels(text, columns, known) == (text, {})
     assert prompts.split_labels("ring, flat style", columns, ["text", "size"]) == ("ring, flat style", {})
-    with pytest.raises(ValueError, match="did you mean 'flat'"):
-        prompts.split_labels("ring, flta style", columns, known)
+    assert prompts.split_labels("ring, flat style", columns, []) == ("ring, flat style", {})
     with pytest.raises(ValueError, match="gives style twice"):
         prompts.split_labels("ring, flat style, flat style", columns, known)
 
@@ -448,13 +445,12 @@ def test_a_mistake_is_one_sentence(here: Path, capsys, command: str, status: int
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--given", "txt=a"], "unknown source 'txt': did you mean 'text'?"),
+        (["--given", "txt=a"], "unknown column 'txt': did you mean 'text'?"),
         (["--given", "text"], "write --given name=value"),
         (["--given", "text=red", "--given", "text=blue"], "names 'text' twice"),
-        (["red", "--given", "text=red"], "has no text source that is not given already"),
+        (["red", "--given", "text=red"], "the text of 'image | text' is given already; leave 'red' out"),
         (["red", "--out", "o.jpg"], "ends in .png"),
         (["red", "--out", "o.jsonl"], "all targets of 'image | text' are pictures"),
-        (["red " * 50], "--length"),
     ],
 )
 def test_a_mistake_in_sampling(here: Path, capsys, words: list[str], expected: str) -> None:
@@ -468,11 +464,11 @@ def test_a_mistake_in_sampling(here: Path, capsys, words: list[str], expected: s
         (
             "image | label",
             ["7"],
-            "no text source, so it is not clear what '7' is for; give it --given label=...",
+            "no text that '7' could be; leave it out, or give values by name: --given label=...",
         ),
-        ("image", ["7"], "give it nothing, it has no sources"),
+        ("image", ["7"], "'image' has no text that '7' could be; leave it out"),
         ("label | image", ["--out", "o.png"], "has no target that is a picture"),
-        ("image | label", ["--given", "label=9"], "unknown class '9'"),
+        ("image | label", ["--given", "label=9"], "label: unknown class '9'"),
         ("label | image", ["--given", "image=no.png"], "no.png"),
     ],
 )

@@ -263,7 +263,7 @@ def test_errors_name_the_nearest(family: str) -> None:
             lambda: Model("grey", COLUMNS, family, **{option + "z": 1}),
             f"option .*{option}z.* did you mean '{option}'",
         ),
-        (lambda: model.given(kidn="a"), "unknown source 'kidn': did you mean 'kind'"),
+        (lambda: model.given(kidn="a"), "unknown column 'kidn': did you mean 'kind'"),
         (lambda: model.given(kind="c"), "kind: unknown class 'c'"),
         (
             lambda: model.given().sample(1, known={"lable": "cat"}),

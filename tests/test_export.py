@@ -127,6 +127,28 @@ def test_greedy_texts_are_the_same(pair) -> None:
         assert [i for i in found[0].tolist() if i] == own
 
 
+def test_a_batch_gives_the_texts_of_its_prompts_by_themselves(pair) -> None:
+    """Padded prompts of different lengths, also where the end is a prompt's last token."""
+    model, folder = pair
+    other, tokenizer = theirs(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.pad_token_id == 0 and tokenizer.padding_side == "left"
+    prompts = ["", "The", "The red king of", "日本", "x"]
+    how = {"do_sample": False, "max_new_tokens": 12}
+    inputs = tokenizer(prompts, padding=True, return_tensors="pt")
+    assert set(inputs) == {"input_ids", "attention_mask"}  # what generate takes
+    together = tokenizer.batch_decode(other.generate(**inputs, **how), skip_special_tokens=True)
+    alone = [
+        tokenizer.decode(
+            other.generate(**tokenizer(prompt, return_tensors="pt"), **how)[0], skip_special_tokens=True
+        )
+        for prompt in prompts
+    ]
+    assert together == alone and len(set(alone)) == len(alone)
+    for text, prompt in zip(alone, prompts, strict=True):  # and likewise's own
+        own = model.sample([{}], prompts=[prompt], temperature=0.0, tokens=12)[0]["text"]
+        assert text.startswith(prompt) and (text.startswith(own) or own.startswith(text))
+
+
 def test_an_export_comes_back(pair) -> None:
     model, folder = pair
     again = from_transformers(folder)

@@ -161,8 +161,14 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
         ([], "name a picture: likewise infill r PICTURE"),
         (["--known", "text=red"], "unknown target 'text'"),
         (["--box", "0,0,1,1", "--known", "image=things/3.png"], "--box is for a picture, and none is named"),
-        (["--known", "image=things/3.png"], "every target is known, so there is nothing to sample"),
-        (["things/3.png", "--known", "image=things/3.png"], "unknown target 'image'"),
+        (
+            ["--known", "image=things/3.png"],
+            "every target of 'image | text' is given, so there is nothing to sample",
+        ),
+        (
+            ["things/3.png", "--known", "image=things/3.png"],
+            "is what is known of image; leave --known image=... out",
+        ),
     ],
 )
 def test_a_mistake_in_infilling(run: str, capsys, words: list[str], expected: str) -> None:
@@ -334,7 +340,7 @@ def test_sources_of_both_ends(here: Path) -> None:
             ["--given", "text=red bar", "--to", "text=blue bar"],
             "--given is for both ends; leave --given text=...",
         ),
-        (["--from", "txt=red bar", "--to", "text=blue bar"], "unknown source 'txt': did you mean 'text'?"),
+        (["--from", "txt=red bar", "--to", "text=blue bar"], "unknown column 'txt': did you mean 'text'?"),
         (["red bar", "blue bar", "--out", "o.mp4"], "write a name that ends in .png or .jsonl or .gif"),
     ],
 )

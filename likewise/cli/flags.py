@@ -171,6 +171,21 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def is_pair(word: str, names: Container[str]) -> bool:
+    """Whether a word is name=value, with one of `names` or what looks like a name, and not a text with a sign in it.
+
+    >>> [is_pair(word, ["rate %"]) for word in ("rate %=3", "label=7", '"a b"=1', "is 1 + 1 = 2?")]
+    [True, True, True, False]
+    """
+    match = _PAIR.fullmatch(word)
+    if match is None:
+        return False
+    return (
+        parse_name(match[1]) in names
+        or re.fullmatch(r'[\w.@-]+(\[[^\]]*\])?|".*', match[1], re.DOTALL) is not None
+    )
+
+
 def parse_pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """Words `name=value` as a dictionary. Raises ValueError for a word without "=", or a name given twice.
 

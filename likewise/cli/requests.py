@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 import time
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from likewise.cli.destination import add_overwrite_option
-from likewise.cli.flags import Parser, parse_pairs
+from likewise.cli.flags import Parser, is_pair, parse_pairs
 from likewise.core.provenance import provenance
 from likewise.core.ranges import NumSamples, Seed
 from likewise.core.spec import IMAGE
@@ -19,8 +19,8 @@ from likewise.modalities.base import Row
 from likewise.modalities.latent import base_of
 from likewise.models.base import TypedDistribution
 from likewise.models.io import load
-from likewise.models.prompts import SourceStrings
-from likewise.models.requests import check_names, parse_sources, parse_value, text_sources
+from likewise.models.prompts import Strings
+from likewise.models.requests import check_names, parse_sources, text_columns
 from likewise.viz import images
 
 TEXTS = (
@@ -32,40 +32,48 @@ RUN = "the folder of a run, or emoji, the model that comes with likewise"
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed command line: sources of --given, the sampling options, and the model that it names."""
+    """A parsed command line, and the model that it names.
+
+    given  the values of --given and --known: sources, and targets, which are known
+    """
 
     args: Namespace
-    given: SourceStrings
+    given: Strings
     sampling_options: Row
     model: TypedDistribution
     load_seconds: float
 
     @property
+    def known(self) -> list[str]:
+        """The targets that are given."""
+        return [name for name in self.given if name in self.model.target_columns]
+
+    @property
     def negative(self) -> Row | None:
-        """The sources that guidance leads away from."""
-        pairs: list[str] = []
+        """The sources that guidance leads away from: pairs NAME=VALUE, and texts."""
+        strings: Strings = {}
         for word in self.args.negative:
-            if re.match(r"[\w.@-]+(\[[^\]]*\])?=", word):
-                pairs.append(word)
-            else:
-                pairs += [f"{name}={word}" for name in text_sources(self.model, word, {})]
-        return parse_sources(self.model, parse_pairs(pairs, "--negative")) if pairs else None
+            pair = is_pair(word, self.model.sources)
+            names = [] if pair else text_columns(self.model, word)
+            if any(name not in self.model.sources for name in names):
+                raise ValueError(
+                    f"a negative is made of sources, and {str(self.model.formula)!r} has no text source; leave "
+                    f"--negative {shlex.quote(word)} out"
+                )
+            new = parse_pairs([word], "--negative") if pair else dict.fromkeys(names, word)
+            if twice := strings.keys() & new:
+                raise ValueError(f"--negative names {min(twice)!r} twice; give it once")
+            strings |= new
+        return parse_sources(self.model, strings) if strings else None
 
-    def known(self, exclude: Collection[str] = ()) -> Row:
-        """The targets that --known gives. Raises ValueError for a name that is no target, or is excluded."""
-        columns = self.model.target_columns
-        names = [name for name in columns if name not in exclude]
-        strings = check_names(parse_pairs(self.args.known, "--known"), "target", names)
-        return {name: parse_value(columns[name], string) for name, string in strings.items()}
-
-    def provenance(self, index: int, sources: SourceStrings, **details: Any) -> Row:
-        """How sample `index` of its prompt was made, as JSON values; details that are None are left out."""
-        known = parse_pairs(getattr(self.args, "known", []), "--known")
+    def provenance(self, index: int, strings: Strings, **details: Any) -> Row:
+        """How sample `index` of a prompt was made, as JSON values; details that are None are left out."""
+        known = {name: string for name, string in strings.items() if name in self.model.target_columns}
         defaults = {name: p.default for name, p in self.model.sampling_options().items()}
         return {
             **provenance(model=str(self.args.run)),
             "formula": str(self.model.formula),
-            "sources": sources,
+            "sources": {name: string for name, string in strings.items() if name not in known},
             **{n: v for n, v in {"negative": self.args.negative, "known": known}.items() if v},
             **{n: v for n, v in details.items() if v is not None},
             "index": index,
@@ -87,7 +95,8 @@ def make_parser(command: str, description: str | None, usage: str, argv: Sequenc
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the value of a source, of a picture its file; may be given several times",
+        help="the value of a source, or of a target, which is known then; of a picture its file; may be given several "
+        "times",
     )
     parser.add_argument(
         "--negative",
@@ -126,13 +135,13 @@ def add_stop_option(parser: Parser) -> None:
 
 
 def add_known_option(parser: Parser) -> None:
-    """Add the option that fixes targets."""
+    """Add the option that gives targets."""
     parser.add_argument(
         "--known",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the value of a target, which is kept as it is; may be given several times",
+        help="the value of a target, which is kept as it is, as --given NAME=VALUE; may be given several times",
     )
 
 
@@ -141,8 +150,11 @@ def parse_request(parser: Parser, argv: Sequence[str]) -> Request:
     args, start = parser.parse(argv), time.perf_counter()
     model = load(args.run)
     seconds = time.perf_counter() - start
+    known = check_names(parse_pairs(getattr(args, "known", []), "--known"), "target", model.target_columns)
     given = parse_pairs(args.given, "--given")
-    return Request(args, given, parser.values_of(args, "sampling"), model, seconds)
+    if twice := given.keys() & known:
+        raise ValueError(f"{min(twice)} is given twice, by --given and --known; give it once")
+    return Request(args, given | known, parser.values_of(args, "sampling"), model, seconds)
 
 
 def image_targets(model: TypedDistribution) -> list[str]:

@@ -105,11 +105,17 @@ def generation_config_json(column: Text) -> dict[str, Any]:
 
 
 def tokenizer_config_json(column: Text, end: str) -> dict[str, Any]:
-    """The class of the tokenizer, and its token that ends a text."""
+    """The class of the tokenizer, and its token that ends a text, which also pads.
+
+    Padding is on the left, so that what is generated follows each prompt of a batch.
+    """
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": end,
         "eos_token": end,
+        "pad_token": end,
+        "padding_side": "left",
+        "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
         "model_max_length": column.length,
     }
@@ -184,16 +190,17 @@ pipeline_tag: text-generation
 
 # {name}
 
-A {backbone.name_map.display_name} of {count:,} parameters that generates `{model.targets[0]}`, trained and exported by likewise.
+A {backbone.name_map.display_name} of {count:,} parameters that generates `{model.formula}`, trained and exported by likewise.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = (cls.from_pretrained("FOLDER") for cls in (AutoModelForCausalLM, AutoTokenizer))
-inputs = tokenizer("", return_tensors="pt", return_token_type_ids=False)
-print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+inputs = tokenizer(["", "It was"], padding=True, return_tensors="pt")
+texts = model.generate(**inputs, max_new_tokens={max(1, column.length // 2)})
+print(tokenizer.batch_decode(texts, skip_special_tokens=True))
 ```
 
-Id 0 ends a text, and stands before each: the tokenizer puts it there. The model was trained on windows of
-{column.length} tokens.{prefix}
+Id 0 ends a text, pads a batch on the left, and stands before each text: the tokenizer puts it there. The model was trained on
+windows of {column.length} tokens.{prefix}
 """

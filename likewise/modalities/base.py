@@ -165,6 +165,10 @@ class Modality(ABC):
         """The values of a column of one categorical token, in the order of their ids; none for floats."""
         return [str(self.decode(torch.tensor([k]))) for k in range(self.spec.classes)]
 
+    def truncate(self, value: Any, tokens: int | None = None) -> Any:
+        """The beginning of a value for which there is room, of `tokens` if they are given; itself if it fits."""
+        return value
+
     def num_tokens(self, value: Any) -> int:
         """The number of tokens of a value, whether or not there is room for them."""
         return self.spec.tokens

@@ -117,6 +117,9 @@ class Latent(Modality):
             return f"an array of {value.shape} instead of a vector of {size} numbers"
         return None if np.isfinite(value).all() else "a vector with a number that is not finite"
 
+    def truncate(self, value: Any, tokens: int | None = None) -> Any:
+        return self.base.truncate(value, self.length if tokens is None else tokens)
+
     def encode(self, value: Any) -> Tensor:
         return self.encode_all([value])[0]
 

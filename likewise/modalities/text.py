@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,10 @@ MIN_BYTES = 10_000  # of training texts from which merges are learned
 BYTES_PER_MERGE = 32  # of training texts, by default
 MAX_LENGTH = 1024  # tokens of a text, unless the option `length` allows more
 MAX_WORDS = 20_000  # words of the training texts that are stored
+MAX_CLAUSES, MAX_CLAUSE = (
+    1_000,
+    60,
+)  # what follows a comma in training texts: how many are stored, of so many characters
 ARTICLES = ("a", "an", "the")
 ARTICLE_SHARE = 0.01  # of the training texts; articles that begin fewer are not listed
 NAMES = ("text", "caption", "prompt")  # columns of these names are texts even with few distinct values
@@ -37,6 +42,7 @@ class Text(Modality):
     words      those of the training texts, None for too many
     lower      whether the training texts have no capitals
     articles   those that training texts begin with
+    clauses    what follows a comma in them, the most frequent: a prompt that ends so is all text
     end        see ByteBPE
 
     >>> text = Text.fit(["red circle", "blue square"])
@@ -50,6 +56,7 @@ class Text(Modality):
     lower: bool = False
     articles: tuple[str, ...] = ARTICLES
     end: int | None = None
+    clauses: tuple[str, ...] = ()
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     as_string = True
@@ -100,6 +107,7 @@ class Text(Modality):
             tuple(sorted(words)) if len(words) <= MAX_WORDS else None,
             lower=all(value == value.lower() for value in values),
             articles=_articles(values),
+            clauses=_clauses(values),
         )
 
     @classmethod
@@ -121,6 +129,7 @@ class Text(Modality):
             words=tuple(sorted(words)) if words is not None and len(words) <= MAX_WORDS else None,
             lower=self.lower and all(value == value.lower() for value in values),
             articles=tuple(word for word in ARTICLES if word in {*self.articles, *_articles(values)}),
+            clauses=tuple(dict.fromkeys((*_clauses(values), *self.clauses)))[:MAX_CLAUSES],
         )
 
     @classmethod
@@ -162,6 +171,21 @@ class Text(Modality):
         if (tokens := self.num_tokens(value)) > self.length:
             return f"{tokens} tokens and room for {self.length}; shorten it, or train with --length {tokens}"
         return None
+
+    def truncate(self, value: str, tokens: int | None = None) -> str:
+        """The beginning of a text with at most `tokens` (default: `length`), if possible up to the end of a word.
+
+        >>> Text.fit(["red circle", "blue square"]).truncate("a large red circle")
+        'a large red'
+        """
+        room = self.length if tokens is None else tokens
+        if self.invalid_reason(value) or self.num_tokens(value) <= room:
+            return value
+        end = bisect_right(range(len(value)), room, key=lambda n: self.num_tokens(value[: n + 1]))
+        while self.num_tokens(value[:end]) > room and end:  # counts may fall where a longer text merges more
+            end -= 1
+        words = re.fullmatch(r"(.*\S)\s+\S*", value[: end + 1], re.DOTALL)
+        return words[1] if words and len(words[1]) > end // 2 else value[:end]
 
     def ids(self, value: str) -> Tensor:
         """The ids of a text of any length, (n,) int64, without an end."""
@@ -206,6 +230,23 @@ def _articles(texts: Sequence[str]) -> tuple[str, ...]:
     """The articles that begin more than a small share of the texts."""
     first_words = Counter(text.lower().partition(" ")[0] for text in texts)
     return tuple(word for word in ARTICLES if first_words[word] > ARTICLE_SHARE * len(texts))
+
+
+def clauses_of(text: str) -> list[str]:
+    """What follows each comma of a text, in lower case, with single spaces.
+
+    >>> clauses_of("A cat,  in flat style, at Night")
+    ['in flat style', 'at night']
+    """
+    return [" ".join(part.lower().split()) for part in text.split(",")[1:]]
+
+
+def _clauses(values: Sequence[str]) -> tuple[str, ...]:
+    """The most frequent clauses of texts."""
+    counts = Counter(
+        clause for value in values for clause in clauses_of(value) if 0 < len(clause) <= MAX_CLAUSE
+    )
+    return tuple(clause for clause, _ in counts.most_common(MAX_CLAUSES))
 
 
 def _words(text: str) -> list[str]:

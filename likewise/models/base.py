@@ -55,7 +55,10 @@ class TypedDistribution(Distribution, Protocol):
         """The options of `sample` that depend on the family, with types and defaults."""
 
     def validate_sources(self, sources: Row) -> Row:
-        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
+        """The sources as they are read; see `Model.validate_sources`."""
+
+    def validate_values(self, values: Row) -> Row:
+        """The same for values of sources and targets."""
 
     def interpolate(self, first: Row, last: Row, n: int = 7, **options: Any) -> list[Row]:
         """n samples from P(targets | first) to P(targets | last); see `Model.interpolate`."""

@@ -132,15 +132,23 @@ class Model(ColumnEncoder):
         return options
 
     def validate_sources(self, sources: Row) -> Row:
-        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
+        """The sources as they are read: texts are cut to the room that there is, which a RequestWarning says.
+
+        Raises ValueError for a name that is no source, and for a value that cannot be encoded.
+        """
         return self.processor.validate_sources(sources)
 
-    def given(self, **sources: Any) -> Conditional:
-        """P(targets | these sources): any subset of the sources, the others are not given.
+    def validate_values(self, values: Row) -> Row:
+        """The same for values of sources and targets."""
+        return self.processor.validate_values(values)
 
-        Raises ValueError for a name that is no source, and for a value that its modality cannot encode.
+    def given(self, /, **values: Any) -> Conditional:
+        """P(other targets | these values), of any subset of the sources and targets; the other sources are absent.
+
+        A source that is too long is cut, see `validate_sources`. Raises ValueError for a name that is neither a source
+        nor a target, and for a value that cannot be encoded.
         """
-        return Conditional(self, self.validate_sources(sources))
+        return Conditional(self, self.validate_values(values))
 
     @validated
     def sample(
@@ -158,7 +166,10 @@ class Model(ColumnEncoder):
         batch: PositiveInt = 64,
         **sampling_options: Any,
     ) -> list[Row]:
-        """One sample of the targets for each row; a row has values of any subset of the sources.
+        """One sample of the targets for each row; a row has values of any subset of the sources and targets.
+
+        The targets that a row has are known, and the others are sampled given them. A text among the sources that is
+        longer than any in training is cut to the room that there is, which a RequestWarning says.
 
         seed, indices  sample i depends on (seed, indices[i]) only, not on the other rows, up to rounding, which
                        in bfloat16 may change a token and the text after it: the option precision="float32"
@@ -259,7 +270,7 @@ class Model(ColumnEncoder):
 
         seed, indices  noise of row i depends on (seed, indices[i]) only: rows that share an index share their
                        noise, which cancels in differences of their scores
-        observed    target -> mask of bool over its grid: log P of the parts where it is True, for families that
+        observed    target -> mask of bool over its grid, or a bool: log P of the parts where it is True, for families that
                     can marginalise the others
         batch       rows that are scored at once
 

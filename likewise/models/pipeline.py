@@ -104,15 +104,23 @@ class Pipeline:
         return {n: p for link in reversed(self.links.values()) for n, p in link.sampling_options().items()}
 
     def validate_sources(self, sources: Row) -> Row:
-        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
+        """The sources as the links read them; see `Model.validate_sources`."""
         self._check_names("source", sources, self.sources)
         for link in self.links.values():
-            link.validate_sources({n: v for n, v in sources.items() if n in link.sources})
+            sources = sources | link.validate_sources({n: sources[n] for n in link.sources if n in sources})
         return sources
 
-    def given(self, **sources: Any) -> Conditional:
-        """P(targets | these sources); see `Model.given`."""
-        return Conditional(self, self.validate_sources(sources))
+    def validate_values(self, values: Row) -> Row:
+        """The same for values of sources, and of targets of any link."""
+        self._check_names("column", values, [*self.sources, *self.target_columns])
+        for name, value in values.items():
+            if name in self.target_columns and (reason := self.target_columns[name].check(value)):
+                raise ValueError(f"{name}: {reason}")
+        return values | self.validate_sources({n: v for n, v in values.items() if n in self.sources})
+
+    def given(self, /, **values: Any) -> Conditional:
+        """P(other targets | these values); see `Model.given`. Targets may be those of any link."""
+        return Conditional(self, self.validate_values(values))
 
     @validated
     def sample(
@@ -129,7 +137,8 @@ class Pipeline:
     ) -> list[Row]:
         """One sample for each row, by (1): the row with the targets of all links; see `Model.sample`.
 
-        A sampling option holds for every link that has it; the name of a link as a keyword, with a dictionary,
+        A row may also have values of targets of any link, which are known. A sampling option holds for every link
+        that has it; the name of a link as a keyword, with a dictionary,
         gives options of that link only. `known` and `constraint` may name targets of any link, and `negative`
         holds for every link with such a source. `init` has values of targets of the pipeline: every link that
         samples the same column starts there, so in a cascade a small image and a large one; an embedding of
@@ -193,14 +202,12 @@ class Pipeline:
         self._check_names("target", known, self.target_columns)
         options_of = self._options_of_links(sampling_options)
         for i, (name, link) in enumerate(self.links.items()):
-            connections = self.connections[name]
+            if all(row.get(n) is not None for rows in ends for row in rows for n in link.targets):
+                continue  # known
             samples = sample_link(
                 link,
                 i,
-                *(
-                    [{s: row.get(connections.get(s, s)) for s in link.sources} for row in rows]
-                    for rows in ends
-                ),
+                *([self._link_row(name, row) for row in rows] for rows in ends),
                 known={n: v for n, v in known.items() if n in link.targets},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
                 **options_of[name],
@@ -210,6 +217,12 @@ class Pipeline:
                 for rows in ends
             ]
         return list(ends[0])
+
+    def _link_row(self, name: str, row: Row) -> Row:
+        """The sources of a link, and those of its targets that are known, from a row of sources and earlier targets."""
+        link, connections = self.links[name], self.connections[name]
+        sources = {s: row.get(connections.get(s, s)) for s in link.sources}
+        return sources | {n: row[n] for n in link.targets if row.get(n) is not None}
 
     def _options_of_links(self, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The sampling options of each link: those that it shares, and its own, which are under its name.

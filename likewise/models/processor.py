@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from likewise.core.batch import Batch, Context
-from likewise.core.errors import did_you_mean
+from likewise.core.errors import RequestWarning, did_you_mean
 from likewise.core.formula import Formula
 from likewise.core.known import KnownParts, blank_values
 from likewise.core.rng import Rng
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.latent import base_of
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,42 @@ class RowProcessor:
         return self.columns[name]
 
     def validate_sources(self, sources: Row) -> Row:
-        """The same sources. Raises ValueError for a name that is no source, and for a value that does not fit."""
-        for name, value in sources.items():
-            if name not in self.formula.source_names:
-                raise ValueError(did_you_mean("source", name, self.formula.source_names))
+        """The sources as they are read, see `truncate_sources`.
+
+        Raises ValueError for a name that is no source, and for a value that cannot be encoded.
+        """
+        return self._validate(sources, "source", self.formula.source_names)
+
+    def validate_values(self, values: Row) -> Row:
+        """Values of sources as they are read, and of targets, which are known; the same errors."""
+        return self._validate(values, "column", [*self.formula.source_names, *self.formula.target_names])
+
+    def _validate(self, values: Row, what: str, names: Sequence[str]) -> Row:
+        for name in values:
+            if name not in names:
+                raise ValueError(did_you_mean(what, name, names))
+        [values] = self.truncate_sources([values])
+        for name, value in values.items():
             self.check(name, value)
-        return sources
+        return values
+
+    def truncate_sources(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with texts among the sources cut to the room that there is, which a RequestWarning says.
+
+        A model has room for its longest training text.
+        """
+        rows = list(rows)
+        for name in self.formula.source_names:
+            column = self.columns[name]
+            texts = dict.fromkeys(row[name] for row in rows if isinstance(row.get(name), str))
+            cut = {text: short for text in texts if (short := column.truncate(text)) != text}
+            if cut:
+                warnings.warn(_truncation(name, column, cut), RequestWarning, stacklevel=3)
+                rows = [
+                    {**row, name: cut.get(row[name], row[name])} if isinstance(row.get(name), str) else row
+                    for row in rows
+                ]
+        return rows
 
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError for a value that the column cannot encode."""
@@ -83,21 +115,38 @@ class RowProcessor:
             for name, column in self.target_columns.items()
         }
 
-    def known(self, known: Mapping[str, Any], rows: int) -> KnownParts | None:
-        """Target -> its value, or (value, mask), repeated for `rows` rows; None where nothing is known."""
+    def known(self, known: Mapping[str, Any], rows: Sequence[Row]) -> KnownParts | None:
+        """What is known of the targets: in all rows, and the values that rows have; None where nothing is.
+
+        known  target -> its value, or (value, mask)
+
+        Raises ValueError for a target that is known in both ways.
+        """
         values, masks = {}, {}
         for name, part in known.items():
             value, mask = self._value_and_mask(name, part)
             tokens = self.encode(name, [value])
-            masks[name] = self.mask(name, mask).expand(rows, -1)
-            values[name] = tokens.expand(rows, *tokens.shape[1:])
+            masks[name] = self.mask(name, mask).expand(len(rows), -1)
+            values[name] = tokens.expand(len(rows), *tokens.shape[1:])
+        for name, column in self.target_columns.items():
+            given = [i for i, row in enumerate(rows) if row.get(name) is not None]
+            if given and name in known:
+                raise ValueError(f"{name} is given twice, as known and in the rows; give it once")
+            if given:
+                values[name] = blank_values(column.spec, len(rows), self.device)
+                values[name][given] = self.encode(name, [rows[i][name] for i in given])
+                masks[name] = torch.zeros(len(rows), column.spec.tokens, dtype=torch.bool, device=self.device)
+                masks[name][given] = True
         return KnownParts(values, masks) if values else None
 
     def mask(self, name: str, mask: Any) -> Tensor:
-        """A mask over the grid of a target -> (T,) bool. Raises ValueError for a mask of another size."""
-        column = self.target(name)
+        """A mask over the grid of a target, or one bool for all of it -> (T,) bool.
+
+        Raises ValueError for a mask of another size.
+        """
+        column, mask = self.target(name), torch.as_tensor(mask).bool()
         try:
-            return column.token_mask(torch.as_tensor(mask).bool()).to(self.device)
+            return column.token_mask(mask if mask.ndim else mask.expand(column.spec.tokens)).to(self.device)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
@@ -110,11 +159,30 @@ class RowProcessor:
     # ---- tensors -> values
 
     def decode_rows(self, rows: Sequence[Row], samples: Batch, known: Mapping[str, Any]) -> list[Row]:
-        """The rows with the samples of their targets, in which the `known` parts have their values."""
+        """The rows with the samples of their targets, in which parts that are known have their values."""
         values = {
             name: column.decode_all(samples[name].cpu()) for name, column in self.target_columns.items()
         }
         for name, part in known.items():
             value, mask = self._value_and_mask(name, part)
             values[name] = [self.columns[name].restore_known(v, value, mask) for v in values[name]]
+        for name in values.keys() - known.keys():
+            column, whole = self.columns[name], self._value_and_mask(name, None)[1]
+            values[name] = [
+                v if row.get(name) is None else column.restore_known(v, row[name], whole)
+                for v, row in zip(values[name], rows, strict=True)
+            ]
         return [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]
+
+
+def _truncation(name: str, column: Modality, cut: Mapping[str, str]) -> str:
+    """The message for texts of a column that were cut: text -> what is read of it."""
+    base = base_of(column)
+    text = max(cut, key=base.num_tokens)
+    tokens, room = base.num_tokens(text), column.spec.tokens
+    texts = "the text has" if len(cut) == 1 else f"{len(cut)} texts are too long; the longest has"
+    advice = f"; train with --length {tokens} for all of it" if "length" in column.options() else ""
+    return (
+        f"{name}: {texts} {tokens:,} tokens and there is room for {room:,}, so only its beginning is read: "
+        f"{base.summarize(cut[text])!r}{advice}"
+    )

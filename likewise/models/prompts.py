@@ -1,44 +1,107 @@
-"""Prompts: one line of text -> the sources of a model.
+"""Prompts: one line of text -> the values of a model's columns.
 
     red apple, flat style      text: red apple; style: flat
 
-An ending ", VALUE COLUMN" gives the label source COLUMN, in any case; there may be several. The rest is the text.
+An ending ", VALUE COLUMN" gives the class VALUE of a label COLUMN, in any case; there may be several. The rest is the
+text. An ending is a part of the text if COLUMN has no such class, or if training texts have that ending.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import difflib
+import re
+import shlex
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from likewise.core.errors import did_you_mean
+from likewise.core.errors import RequestWarning
+from likewise.core.formula import quote_name
 from likewise.modalities.base import Modality
-from likewise.modalities.text import ARTICLES, Text
+from likewise.modalities.text import ARTICLES, Text, clauses_of
 
-SourceStrings = dict[str, str]  # source -> its value as a string
+Strings = dict[str, str]  # column -> its value as a string
+
+
+class _Ending(NamedTuple):
+    """An ending ", VALUE COLUMN" of a prompt: where it begins, and the class, None if COLUMN has no such class."""
+
+    start: int
+    column: str
+    value: str
+    label: str | None
 
 
 def split_labels(
-    text: str, columns: Mapping[str, Modality], sources: Collection[str]
-) -> tuple[str, SourceStrings]:
-    """A prompt -> its text, and the label sources that its endings give.
+    text: str, columns: Mapping[str, Modality], names: Iterable[str], texts: Iterable[Modality] = ()
+) -> tuple[str, Strings]:
+    """A prompt -> its text, and the labels that its endings give.
 
-    Raises ValueError for an unknown class, with the nearest one, and for a source that is given twice.
+    names  the columns that may be given
+    texts  columns of texts that the prompt may be for, whose training texts may have such endings
+
+    An ending that is a part of the text is reported by a RequestWarning. Raises ValueError for a label that is given
+    twice.
 
     >>> from likewise.modalities import Label
     >>> split_labels("red apple, Flat style", {"style": Label(("flat", "noto"))}, ["style"])
     ('red apple', {'style': 'flat'})
     """
-    names = {name.lower(): name for name in sources if columns[name].role == "class"}
-    labels: SourceStrings = {}
-    while True:
-        rest, comma, ending = text.rpartition(",")
-        value, _, column = ending.strip().rpartition(" ")
-        if not (comma and value and column.lower() in names):
-            return text, labels
-        name = names[column.lower()]
-        if name in labels:
-            raise ValueError(f"{text!r} gives {name} twice; give it once")
-        labels[name] = _match_class(name, value.strip(), columns[name].class_names())
-        text = rest.rstrip()
+    labels: Strings = {}
+    learned = {clause for column in texts if isinstance(column, Text) for clause in column.clauses}
+    classes = {name: columns[name] for name in names if columns[name].role == "class"}
+    rest = text
+    while (ending := _find_ending(rest, classes)) is not None:
+        clauses = clauses_of(rest[ending.start :])
+        if ending.label is None or not learned.isdisjoint(clauses):
+            _warn_of_clause(", ".join(clauses), ending, classes[ending.column])
+            break
+        if ending.column in labels:
+            raise ValueError(f"{text!r} gives {ending.column} twice; give it once")
+        labels[ending.column] = ending.label
+        rest = rest[: ending.start].rstrip()
+    return rest, labels
+
+
+def _find_ending(text: str, classes: Mapping[str, Modality]) -> _Ending | None:
+    """The ending of a text, one with a class if there is any; of a class with a comma in its name all of it."""
+    found: list[_Ending] = []
+    for name, column in classes.items():
+        for written in {name, quote_name(name)}:
+            ending = re.search(rf"\s{re.escape(written)}\s*\Z", text, re.IGNORECASE)
+            commas = [i for i, c in enumerate(text[: ending.start()]) if c == ","] if ending else []
+            for start in commas if ending else ():
+                value = text[start + 1 : ending.start()].strip()
+                label = match_class(value, column)
+                if value and (label is not None or start == commas[-1]):
+                    found.append(_Ending(start, name, value, label))
+    return min(found, key=lambda e: (e.label is None, -len(e.column), e.start), default=None)
+
+
+def match_class(value: str, column: Modality) -> str | None:
+    """The class that a string names, in any case if one alone has that name; None without one."""
+    names = column.class_names()
+    same = [value] if value in names else [name for name in names if name.lower() == value.lower()]
+    return same[0] if len(same) == 1 else None
+
+
+def _warn_of_clause(clause: str, ending: _Ending, column: Modality) -> None:
+    """Report an ending that is read as a part of the text, and how to give the label."""
+    if ending.label is not None:
+        reason, label = "as in training texts", ending.label
+    else:
+        near = difflib.get_close_matches(ending.value.lower(), column.class_names(), n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        reason, label = (
+            f"as {ending.column} has no class {ending.value!r}{hint}",
+            near[0] if near else "CLASS",
+        )
+    warnings.warn(
+        f"{clause!r} is read as a part of the text, {reason}; "
+        f"--given {shlex.quote(f'{quote_name(ending.column)}={label}')} gives the label",
+        RequestWarning,
+        stacklevel=3,
+    )
 
 
 def normalize_prompt(text: str, column: Text) -> str:
@@ -51,13 +114,3 @@ def normalize_prompt(text: str, column: Text) -> str:
     article, _, rest = text.partition(" ")
     unusual = article.lower() in ARTICLES and article.lower() not in column.articles
     return rest.strip() if unusual and rest.strip() else text
-
-
-def _match_class(name: str, value: str, classes: Sequence[str]) -> str:
-    """The class with this name, in any case. Raises ValueError."""
-    if value in classes:
-        return value
-    by_lower_case = {c.lower(): c for c in classes}
-    if value.lower() not in by_lower_case:
-        raise ValueError(did_you_mean(name, value, classes))
-    return by_lower_case[value.lower()]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from likewise.core.errors import RequestWarning
+from likewise.core.known import KnownParts
 from likewise.core.options import validate_options
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
@@ -71,8 +74,11 @@ class Sampler:
             )
         if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
             raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
+        for name in constraint:
+            if name in self.known or any(row.get(name) is not None for row in rows):
+                raise ValueError(f"{name} is known and constrained; leave out one of the two")
         controls = self._constraint_controls(constraint) if constraint else {}
-        samples: list[Row] = []
+        rows, samples = self.processor.truncate_sources(rows), []
         for start in range(0, len(rows), batch):
             part = slice(start, start + batch)
             rng = Rng(indices[part], "sample", seed, device=self.processor.device)
@@ -88,12 +94,10 @@ class Sampler:
 
     def stream(self, sources: Row, prompt: TextPrompt, stop: Sequence[str], seed: int) -> Iterator[str]:
         """See `Model.stream`."""
-        texts, rng = (
-            self._text_prompts([prompt], stop),
-            Rng([0], "sample", seed, device=self.processor.device),
-        )
+        rows, texts = self.processor.truncate_sources([sources]), self._text_prompts([prompt], stop)
+        rng = Rng([0], "sample", seed, device=self.processor.device)
         return stream_text(
-            texts, lambda stop_fn: self._sample_batch([sources], rng, {**texts.controls, "stop_fn": stop_fn})
+            texts, lambda stop_fn: self._sample_batch(rows, rng, {**texts.controls, "stop_fn": stop_fn})
         )
 
     def interpolate_rows(
@@ -103,8 +107,15 @@ class Sampler:
         n, device = len(first), self.processor.device
         if n < 2:
             raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
+        first, last = self.processor.truncate_sources(first), self.processor.truncate_sources(last)
+        for name in self.processor.formula.target_names:
+            if any(_differ(a, b, [name]) for a, b in zip(first, last, strict=True)):
+                raise ValueError(
+                    f"{name} is known, and an interpolation is between sources; give it the same value"
+                )
         weight, controls = torch.linspace(0, 1, n, dtype=torch.float64), {}
-        if any(map(_differ, first, last)):
+        sources = self.processor.formula.source_names
+        if any(_differ(a, b, sources) for a, b in zip(first, last, strict=True)):
             self._require("interpolate_to")
             controls["interpolate_to"] = InterpolateTo(
                 self.processor.context(last), weight.float()[:, None].to(device)
@@ -116,8 +127,9 @@ class Sampler:
     def _sample_batch(self, rows: Sequence[Row], rng: Rng, controls: Mapping[str, Any]) -> list[Row]:
         """Sample the targets of all rows at once."""
         assert isinstance(self.family, CanSample)  # __init__ has checked its class
-        c, known = self.processor.context(rows), self.processor.known(self.known, len(rows))
-        controls = {**self._row_controls(len(rows)), **controls}
+        c, known = self.processor.context(rows), self.processor.known(self.known, rows)
+        self._warn_of_known(known)
+        controls = {**self._row_controls(len(rows), known), **controls}
         samples = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
         decoded = self.processor.decode_rows(rows, samples, self.known)
         return decoded if self.init is None else self._restore_residuals(decoded, *self.init)
@@ -133,6 +145,19 @@ class Sampler:
         }
         return [row | {n: values[n][i] for n in values} for i, row in enumerate(rows)]
 
+    def _warn_of_known(self, known: KnownParts | None) -> None:
+        """Report known parts of a model that has not learned to sample the rest of the targets given them."""
+        if known is None or self.family.infill != 0:
+            return
+        masks = [known.masks.get(name) for name in self.processor.formula.target_names]
+        if any(mask is None or not mask.all() for mask in masks):
+            warnings.warn(
+                "this model was trained without known parts (infill 0): what is known is kept, and the rest is not, or "
+                "only loosely, sampled given it; train one with infill, such as --infill 0.5",
+                RequestWarning,
+                stacklevel=2,
+            )
+
     # ---- controls
 
     def _require(self, control: str) -> None:
@@ -143,8 +168,8 @@ class Sampler:
                 f"the family {self.name} cannot {SAMPLING_CONTROLS[control]}; those that can: {', '.join(able)}"
             )
 
-    def _row_controls(self, rows: int) -> dict[str, Any]:
-        """The controls `negative` and `init`, for so many rows."""
+    def _row_controls(self, rows: int, known: KnownParts | None) -> dict[str, Any]:
+        """The controls `negative` and `init`, for so many rows, of which this is known."""
         controls: dict[str, Any] = {}
         if self.negative is not None:
             self._require("negative")
@@ -153,9 +178,10 @@ class Sampler:
         if self.init is not None:
             self._require("init")
             row, strength = self.init
-            whole = {n: v for n, v in self.known.items() if not isinstance(v, tuple)}
-            start = self.processor.known({**whole, **row}, rows)
+            start = self.processor.known(row, [{}] * rows)
             values = {} if start is None else start.values
+            if known is not None:
+                values = {n: v for n, v in known.values.items() if known.masks[n].all()} | values
             for name in self.processor.formula.target_names:
                 if name not in values:
                     raise ValueError(
@@ -179,8 +205,6 @@ class Sampler:
                 raise ValueError(
                     f"{name} is a column of the kind {column.kind}, and a constraint is for a text"
                 )
-            if name in self.known:
-                raise ValueError(f"{name} is known and constrained; leave out one of the two")
             try:
                 token_constraints[name] = texts.bind(
                     column.vocabulary.token_bytes, column.length, column.prefix.encode()
@@ -190,8 +214,10 @@ class Sampler:
         return {"constraint": token_constraints}
 
 
-def _differ(a: Row, b: Row) -> bool:
-    """Whether two rows have different sources; vectors are compared by their numbers."""
-    return a.keys() != b.keys() or any(
-        not np.array_equal(a[n], b[n]) if isinstance(a[n], np.ndarray) else a[n] != b[n] for n in a
+def _differ(a: Row, b: Row, names: Sequence[str]) -> bool:
+    """Whether two rows have different values of these columns; vectors are compared by their numbers."""
+    pairs = [(a.get(n), b.get(n)) for n in names]
+    vectors = (isinstance(x, np.ndarray) or isinstance(y, np.ndarray) for x, y in pairs)
+    return any(
+        not np.array_equal(x, y) if vector else x != y for (x, y), vector in zip(pairs, vectors, strict=True)
     )

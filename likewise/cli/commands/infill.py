@@ -20,8 +20,9 @@ from likewise.cli.requests import (
 )
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
+from likewise.models.base import TypedDistribution
 from likewise.models.pipeline import Pipeline
-from likewise.models.requests import parse_value
+from likewise.models.requests import given_option, parse_value
 from likewise.models.text_prompt import is_single_text
 
 OUT = "infilled.png"
@@ -81,12 +82,14 @@ def _infill_image(request: Request) -> int:
     options = HoleOptions(args.mask, args.box, args.pad)
     picture = parse_value(model.columns[name], file)
     fitted, mask = known_pixels(image_shape(model.columns[name]), picture, options)
-    known = _known_views(request, name, picture, options) | request.known(exclude=[name])
+    if name in request.known:
+        raise ValueError(f"{file} is what is known of {name}; leave {_known_option(model, name)} out")
+    known = _known_views(request, name, picture, options)
     if mask.all():
         known[name] = fitted
-        if set(known) >= set(model.targets):
+        if {*known, *request.known} >= set(model.targets):
             raise ValueError(f"{file} has no hole; {HOW_TO}")
-    elif not (mask.any() or known):
+    elif not (mask.any() or known or request.known):
         raise ValueError(f"the hole is all of {file}, so nothing is known: use likewise sample")
     else:
         known[name] = fitted, mask
@@ -110,6 +113,10 @@ def _known_views(request: Request, name: str, picture: PIL.Image.Image, options:
     return known
 
 
+def _known_option(model: TypedDistribution, name: str) -> str:
+    return given_option(model, name, option="--known")
+
+
 def _infill_text(request: Request) -> int:
     """Sample the text between --prefix and --suffix."""
     model, args = request.model, request.args
@@ -130,16 +137,12 @@ def _infill_text(request: Request) -> int:
 
 def _infill_row(request: Request) -> int:
     """Sample the targets that are not known."""
-    names, known = request.model.targets, request.known()
-    if not known and is_single_text(request.model.target_columns):
+    model = request.model
+    if not request.known and is_single_text(model.target_columns):
         raise ValueError("nothing is known: give the text around the gap, --prefix ... --suffix ...")
-    if not known:
+    if not request.known:
         raise ValueError(
-            f"nothing is known: {str(request.model.formula)!r} has no target that is a picture, so give "
-            f"{' or '.join(f'--known {n}=...' for n in names)}"
+            f"nothing is known: {str(model.formula)!r} has no target that is a picture, so give "
+            f"{' or '.join(_known_option(model, n) for n in model.targets)}"
         )
-    if set(known) >= set(names):
-        raise ValueError(
-            f"every target is known, so there is nothing to sample; leave --known {names[-1]} out"
-        )
-    return sample_rows(request, request.args.words, OUT, known=known)
+    return sample_rows(request, request.args.words, OUT)

@@ -11,7 +11,7 @@ from likewise.cli.output import Samples, output_path, write_samples
 from likewise.cli.requests import make_parser, parse_request
 from likewise.core.options import parse_option
 from likewise.core.ranges import InterpolationSteps, Seed
-from likewise.models.requests import parse_prompts, parse_sources
+from likewise.models.requests import parse_prompts, require_unknown
 from likewise.viz import images
 
 OUT = "strip.png"
@@ -75,20 +75,23 @@ def run(argv: Sequence[str]) -> int:
     first, last = (
         parse_prompts(model, texts[i : i + 1], request.given | end)[0] for i, end in enumerate(ends)
     )
-    if first == last and seeds[0] == seeds[1]:
+    require_unknown(model, first.values)
+    if first.strings == last.strings and seeds[0] == seeds[1]:
         raise ValueError(
             "both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
             "two seeds: --seeds 0,1"
         )
     provenance = [
-        request.provenance(i, first, to=last, share=round(i / max(1, args.n - 1), 6), seeds=seeds)
+        request.provenance(
+            i, first.strings, to=last.strings, share=round(i / max(1, args.n - 1), 6), seeds=seeds
+        )
         for i in range(args.n)
     ]
     out = output_path(request, OUT, provenance, ".gif")
     began = time.perf_counter()
     rows = model.interpolate(
-        parse_sources(model, first),
-        parse_sources(model, last),
+        first.values,
+        last.values,
         args.n,
         seeds=seeds,
         negative=request.negative,
@@ -96,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
     )
     seconds = time.perf_counter() - began
     captions = [""] * args.n
-    captions[0], captions[-1] = (images.caption(end, model.formula.sources) for end in (first, last))
+    captions[0], captions[-1] = (images.caption(end.strings, model.formula.sources) for end in (first, last))
     summary = {name: value for name, value in provenance[0].items() if name != "share"}
     write_samples(request, Samples(rows, provenance, captions, summary, seconds), out)
     return 0

@@ -29,7 +29,7 @@ from likewise.modalities.base import Row
 from likewise.models.base import TypedDistribution
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
-from likewise.models.requests import parse_prompts, parse_sources
+from likewise.models.requests import parse_prompts, require_unknown
 from likewise.models.text_prompt import TextPrompt, is_single_text
 from likewise.viz import images
 
@@ -70,6 +70,7 @@ def sample_rows(
     *,
     start: PIL.Image.Image | None = None,
     details: Mapping[str, Any] | None = None,
+    known: Row | None = None,
     **options: Any,
 ) -> int:
     """Sample -n rows for each prompt and write them.
@@ -77,23 +78,27 @@ def sample_rows(
     default  the file, unless --out names another
     start    the image that the samples start from
     details  further provenance of the samples
+    known    pictures that are known in part, or as a whole; values of other targets are given by the request
     options  keywords of Model.sample
     """
     model, args = request.model, request.args
     prompts = parse_prompts(model, texts, request.given)
-    sources = [parse_sources(model, prompt) for prompt in prompts]
+    require_unknown(
+        model, [*prompts[0].values, *(n for n, v in (known or {}).items() if not isinstance(v, tuple))]
+    )
     provenance = [
-        request.provenance(i, prompt, seed=args.seed, **(details or {}))
+        request.provenance(i, prompt.strings, seed=args.seed, **(details or {}))
         for prompt in prompts
         for i in range(args.n)
     ]
     out = output_path(request, default, provenance)
     began = time.perf_counter()
     rows = model.sample(
-        [row for row in sources for _ in range(args.n)],
+        [prompt.values for prompt in prompts for _ in range(args.n)],
         seed=args.seed,
         indices=list(range(args.n)) * len(prompts),  # seeds a sample by its place in its prompt
         negative=request.negative,
+        known=known,
         **options,
         **request.sampling_options,
     )
@@ -102,7 +107,7 @@ def sample_rows(
         images.caption(about["sources"], model.formula.sources) if about["index"] == 0 else ""
         for about in provenance
     ]
-    summary = {**provenance[0], "sources": prompts}
+    summary = {**provenance[0], "sources": [about["sources"] for about in provenance[:: args.n]]}
     write_samples(request, Samples(rows, provenance, captions, summary, seconds, len(prompts), start), out)
     return 0
 
@@ -118,12 +123,14 @@ def sample_texts(
 ) -> int:
     """Sample -n texts for each prompt: a single one is printed while it is sampled, others are when all are done."""
     model, args = request.model, request.args
-    sources = parse_sources(model, request.given)
+    [prompt] = parse_prompts(model, [], request.given)
+    require_unknown(model, prompt.values)
+    sources, strings = prompt.values, prompt.strings
     lines = max(1, len(prompts))
     expanded = [prompt for prompt in prompts for _ in range(args.n)]
     details = {"seed": args.seed, "stop": args.stop or None, **constraint_details(constraints)}
     provenance = [
-        request.provenance(i % args.n, request.given, prompt=prompt or None, **details)
+        request.provenance(i % args.n, strings, prompt=prompt or None, **details)
         for i, prompt in enumerate(expanded or [""] * args.n)
     ]
     out = output_path(request, OUT, provenance)

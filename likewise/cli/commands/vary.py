@@ -15,10 +15,9 @@ from likewise.cli.requests import (
     split_image_words,
 )
 from likewise.core.ranges import Strength
-from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.pipeline import Pipeline
-from likewise.models.requests import parse_prompts, parse_value
+from likewise.models.requests import given_option, parse_prompts, parse_value
 
 OUT, STRENGTH = "variations.png", 0.5
 
@@ -43,8 +42,9 @@ def run(argv: Sequence[str]) -> int:
     request = parse_request(parser, argv)
     model, args = request.model, request.args
     name, file, texts = split_image_words(request, "vary", "Model.sample(init=...) varies any target")
-    column, known = model.columns[name], request.known(exclude=[name])
-    picture = parse_value(column, file)
+    column, picture = model.columns[name], parse_value(model.columns[name], file)
+    if name in request.known:
+        raise ValueError(f"{file} is what {name} begins with; leave {given_option(model, name)} out")
     # sources that are views of the same column are given by the picture too
     column_name = model.formula.view(name).column
     views = [view.name for view in model.formula.sources if view.column == column_name]
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     embedded = any(is_embedding(model.columns[n]) for n in views)
     if isinstance(model, Pipeline):
         embeddings = model.embed_targets({name: picture})
-        _check_sources_matter(request, model, texts, {**embeddings, **known})
+        _check_sources_matter(request, model, texts, [*embeddings, *request.known])
         embedded |= bool(embeddings)
     strength = args.strength if args.strength is not None else 1.0 if embedded else STRENGTH
     return sample_rows(
@@ -62,15 +62,16 @@ def run(argv: Sequence[str]) -> int:
         OUT,
         start=column.decode(column.encode(picture)),
         details={"picture": file, "strength": strength},
-        known=known,
         init=({name: picture}, strength),
     )
 
 
-def _check_sources_matter(request: Request, model: Pipeline, texts: Sequence[str], known: Row) -> None:
+def _check_sources_matter(
+    request: Request, model: Pipeline, texts: Sequence[str], known: Sequence[str]
+) -> None:
     """Raise ValueError for a source that is read only to sample what is known here."""
-    names = {name for prompt in parse_prompts(model, texts, request.given) for name in prompt}
-    names |= set(request.negative or {})
+    names = {name for prompt in parse_prompts(model, texts, request.given) for name in prompt.values}
+    names = (names - {*model.target_columns}) | set(request.negative or {})
     if idle := sorted(names - set(model.sources_from_known(known))):
         raise ValueError(
             f"{idle[0]} has no effect on a variation: it is read to sample {', '.join(known)}, which is known "
