@@ -252,11 +252,13 @@ def test_demo(here: Path, capsys, monkeypatch) -> None:
     rows = [{"image": row["image"], "label": row["label"]} for row in toy.rows(40)]
     monkeypatch.setitem(DATASETS, "digits", lambda: from_rows(rows))
     Path("runs/digits").mkdir(parents=True)
+    Path("runs/emoji.png").write_text("of the demo before")
     assert main(["demo", "--minutes", "0.002"]) == 0
     said = capsys.readouterr().out
     assert "runs/digits-2/samples.png" in said and "\n  sampled digits  " in said
     assert said.count("\n  likewise ") == 4
-    assert PIL.Image.open("runs/emoji.png").width > 100
+    assert PIL.Image.open("runs/emoji-2.png").width > 100 and "runs/emoji-2.png" in said
+    assert Path("runs/emoji.png").read_text() == "of the demo before"
     assert PIL.Image.open("runs/digits-2/samples.png").width > 100
 
 
