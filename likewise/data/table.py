@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from likewise.data.split import (
     Split,
     advise,
     grouping_column,
-    near_copy_notes,
+    copy_notes,
     split_rows,
 )
 from likewise.data.storage import RowStore
@@ -197,7 +197,7 @@ class Table:
             findings=[
                 *self._split.notes,
                 *find_oddities(self._rows, self.columns),
-                *near_copy_notes(self._rows, self._split),
+                *copy_notes(self._rows, self._split),
             ],
         )
 
@@ -374,6 +374,21 @@ class Table:
         table.views, table._stored, table.account = self.views, self._stored, self.account
         table._parts = self.train._part(rows), self.test
         table.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
+        return table
+
+    def without_gaps(self, names: Iterable[str]) -> Table:
+        """The same table without training and held-out rows that lack a value of one of these columns.
+
+        The columns are the same.
+        """
+        parts = []
+        for part in (self.train, self.test):
+            masks = [mask for name in names if (mask := part.present(name)) is not None]
+            parts.append(part._part(np.logical_and.reduce(masks).nonzero()[0].tolist()) if masks else part)
+        if all(new is old for new, old in zip(parts, self._parts, strict=True)):
+            return self
+        table = copy.copy(self)
+        table._parts = parts[0], parts[1]
         return table
 
     def row_numbers(self) -> list[int]:

@@ -56,6 +56,8 @@ class Evaluator:
         concept: str = "concept",
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
+        available, table = len(table.test), table.without_gaps(formula.columns)
+        self.left_out = available - len(table.test)  # held-out rows that lack a value
         table.require_heldout(2, "evaluation")
         self.formula, self.table, self.seed = formula, table, seed
         self.candidates, self.concept = candidates, concept
@@ -72,7 +74,8 @@ class Evaluator:
     @property
     def notes(self) -> list[str]:
         """Notes of all metrics."""
-        return [*(note for group in self.metric_groups for note in group.notes), *self._metrics[2]]
+        gaps = [f"{self.left_out:,} held-out rows lack a value and are not compared"] if self.left_out else []
+        return [*gaps, *(note for group in self.metric_groups for note in group.notes), *self._metrics[2]]
 
     @cached_property
     def _metrics(self) -> tuple[list[MetricGroup], list[TextMetrics], list[str]]:

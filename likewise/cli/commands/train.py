@@ -86,7 +86,8 @@ def print_result(result: TrainingResult, model: Model, table: Table, folder: Pat
 
 def example_sources(model: Model, table: Table) -> str:
     """Arguments of `likewise sample RUN` that give the sources of the first held-out row."""
-    row = (table.test if len(table.test) else table.train)[0]
+    whole = table.without_gaps(model.formula.columns)
+    row = next(part[0] for part in (whole.test, whole.train, table.test, table.train) if len(part))
     columns = {n: model.columns[n] for n in distinct_columns(model.formula.sources)}
     texts = [n for n, column in columns.items() if column.role == "prompt"]
     if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):

@@ -77,6 +77,7 @@ class DataFile:
         if error is None:
             return encoding or "utf-8", None
         if encoding is None and (example := self._western_example()) is not None:
+            self._check(WESTERN)
             return WESTERN, f"encoding {WESTERN}, as in {example!r}; --encoding says if it is another one"
         raise error
 

@@ -63,6 +63,7 @@ class ClassifierBenchmark:
         self, label: str, sources: Sequence[str], table: Table, plan: ClassifierPlan, folder: Path
     ) -> None:
         """Runs are written to `folder`. Raises ValueError if the table holds out too few rows."""
+        table = table.without_gaps([label, *sources])
         self.label, self.sources, self.table = label, list(sources), table
         self.plan, self.folder = plan, folder
         available = len(table.test)
