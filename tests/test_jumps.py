@@ -208,8 +208,8 @@ def test_the_command_begins_from_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     for argv, words in (
         (["--from", first], "--out"),
         (["--from", first, "--holdout", "0.5", "--out", f"{second}2"], "name it before"),
-        ([str(data), "--from", first, "--length", "9", "--out", f"{second}2"], "leave --length out"),
-        ([str(data), "kind | price", "--from", first, "--out", f"{second}2"], "'price | kind'"),
+        ([str(data), "--from", first, "--length", "9", "--out", f"{second}2"], "'length'. There are: none"),
+        ([str(data), "kind | prize", "--from", first, "--out", f"{second}2"], "did you mean 'price'"),
         (["--resume", "--from", first, "--out", second], "leave --from out"),
     ):
         assert main(["train", *argv, "--steps", "3"]) == 1

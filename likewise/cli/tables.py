@@ -17,7 +17,7 @@ from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
 from likewise.core.ranges import ShareBelowOne
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
-from likewise.data.matching import Reference
+from likewise.data.matching import Reference, RunColumns
 from likewise.data.readers import FileFormat
 from likewise.data.table import Table
 from likewise.data.views import Viewer
@@ -131,7 +131,7 @@ def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any
             f"{run} was trained on rows in memory, or imported without --data; name the data, or "
             "use likewise.train and likewise.evaluate with the table"
         )
-    return {**data, "like": stored_columns(state)}
+    return {**data, "like": RunColumns(stored_columns(state))}
 
 
 def open_training_table(run: Path) -> Table:

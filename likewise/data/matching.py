@@ -34,6 +34,16 @@ class Matching:
 
 
 @dataclass(frozen=True)
+class RunColumns:
+    """The stored columns of a run, by name, for the table that it was trained on: they are not fitted again.
+
+    Their kinds are those that the arguments of the table give, as when the run was trained.
+    """
+
+    columns: Mapping[str, Modality]
+
+
+@dataclass(frozen=True)
 class Reference:
     """A trained model, whose columns those of a table are to stand for.
 

@@ -23,7 +23,7 @@ from likewise.data import views
 from likewise.data.arguments import RequiredColumns, TableArguments
 from likewise.data.arrow import TableError, from_rows
 from likewise.data.loader import EncodedColumn, encode, iterate_batches
-from likewise.data.matching import Reference
+from likewise.data.matching import Reference, RunColumns
 from likewise.data.readers import DEFAULT_FORMAT, FileFormat, Reading, read_source
 from likewise.data.report import (
     Account,
@@ -86,7 +86,7 @@ class Table:
         split: Holdout = DEFAULT_HOLDOUT,
         fmt: FileFormat = DEFAULT_FORMAT,
         required: RequiredColumns = ALL_COLUMNS,
-        like: Mapping[str, Modality] | Reference | None = None,
+        like: Mapping[str, Modality] | RunColumns | Reference | None = None,
     ) -> Table:
         """The rows of a data set by name, a folder, a text or table file, or a hub data set.
 
@@ -110,8 +110,8 @@ class Table:
         header    whether the first row names the columns; else they are column_1, column_2 ...
         columns   those that are needed; others are left out if they have values that cannot be used
         complete  those of them without which a row is a bad row, such as targets; other values may be missing
-        like      column -> its modality in a model, as which it is read; or a model that is to learn this table:
-                  columns that stand for its own extend these
+        like      column -> its modality in a model, as which it is read; the columns of the run whose table this is;
+                  or a model that is to learn this table: columns that stand for its own extend these
 
         Raises TableError for a source that cannot be read, unknown names, pairs that cannot be held out, and,
         unless `skip_bad`, bad rows.
@@ -125,13 +125,14 @@ class Table:
             fmt=fmt,
             required=required,
         )
+        model_kinds: Mapping[str, str] = {}
         if isinstance(like, Reference):
             arguments, model_kinds = replace(arguments, reference=like), like.kinds_by_name()
-        else:
-            arguments = replace(arguments, fixed=dict(like or {}))
-            model_kinds = {
-                name: column.kind for name, column in arguments.fixed.items() if column.kind in KINDS
-            }
+        elif isinstance(like, RunColumns):
+            arguments = replace(arguments, fixed=like.columns)
+        elif like:
+            arguments = replace(arguments, fixed=like)
+            model_kinds = {name: column.kind for name, column in like.items() if column.kind in KINDS}
         reading = read_source(source, arguments.dataset_options, fmt, {**model_kinds, **arguments.kinds})
         model_kinds = {name: kind for name, kind in model_kinds.items() if name in reading.rows.column_names}
         return cls._validated(reading, arguments.resolved(model_kinds))
