@@ -187,7 +187,7 @@ def test_sweep(here: Path, capsys) -> None:
     ("words", "expected"),
     [
         (["--sweep", "gudance"], "unknown sampling option 'gudance': did you mean 'guidance'?"),
-        (["--sweep", "guidance=a"], "cannot read 'a' as values of guidance"),
+        (["--sweep", "guidance=a"], "guidance must be a number from 0 to 100, not 'a'"),
         (["--sweep", "guidance", "--guidance", "2"], "--sweep guidance and --guidance contradict each other"),
         (["--sweep", "guidance", "--draws", "2"], "leave --draws out"),
     ],
