@@ -425,6 +425,18 @@ def test_a_model_is_not_replaced_by_another(runs: Path, capsys: pytest.CaptureFi
     assert files("r") == before
 
 
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_model_is_not_saved_over_files_of_others(runs: Path, name: str) -> None:
+    model = Model.load("r")
+    Path("project").mkdir()
+    Path("project", name).write_text("{}")
+    with pytest.raises(checkpoint.RunError, match=f"project/{name} is no part of a run"):
+        model.save("project")
+    assert files("project") == {f"project/{name}": b"{}"}
+    model.save("r", step=2, plan={}, data={"source": None})  # its own files are replaced
+    assert checkpoint.load_state(Path("r"))["step"] == 2
+
+
 def test_an_export_does_not_replace_a_readme(here: Path) -> None:
     table = Table.from_rows([{"text": "one two " * 20}] * 8, {"text": "document"})
     model = Model("text", table.columns, "autoregressive", width=32, depth=1, compat="llama")

@@ -31,7 +31,7 @@ from torch.optim import Optimizer
 
 from likewise.core.files import atomic_write, check_writable
 from likewise.core.formula import Formula
-from likewise.core.provenance import RUN_FILES, is_output
+from likewise.core.provenance import RUN_FILES, is_output, is_run_folder
 from likewise.data.encoders import reload_encoder
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality
@@ -74,6 +74,8 @@ def resolve_run(run: str | Path) -> Path:
 
 def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write model.json and weights.safetensors. Raises RunError if they cannot be written; old files stay."""
+    _require_own(folder / WEIGHTS)
+    _require_own(folder / MODEL)
     weights = {k: v.contiguous() for k, v in weights.items()}
     _write(folder / WEIGHTS, lambda path: save_file(weights, path))
     save_state(folder, state)
@@ -81,8 +83,15 @@ def save_weights(folder: Path, state: Mapping[str, Any], weights: Mapping[str, T
 
 def save_state(folder: Path, state: Mapping[str, Any], name: str = MODEL) -> None:
     """Write model.json, or chain.json. Raises RunError if it cannot be written."""
+    _require_own(folder / name)
     text = json.dumps({"format": FORMAT, **state}, indent=1, ensure_ascii=False) + "\n"
     _write(folder / name, text.encode())
+
+
+def _require_own(path: Path) -> None:
+    """Raise RunError if there is a file of this name that is no part of a run."""
+    if path.exists() and not is_run_folder(path.parent):
+        raise RunError(f"{path} is no part of a run and would be replaced; give another folder")
 
 
 def load_pipeline_state(folder: Path) -> dict[str, Any]:
