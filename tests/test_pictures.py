@@ -364,7 +364,7 @@ def test_near_copies_are_on_one_side_and_counted() -> None:
     held = {row // len(QUALITIES) for row in table._split.heldout}
     assert len(table.test) == 10 and len(held) == 2
     assert (
-        "100 of 100 rows are near copies, in 20 groups of nearly the same picture; they are held out together"
+        "100 of 100 rows are near copies, in 20 groups of nearly the same picture, each on one side of the split"
         in (table.report.findings)
     )
     apart = Table.from_rows(rows, near_copies=False)

@@ -145,23 +145,30 @@ def grouping_column(kinds: Mapping[str, str], by: str | None = None) -> str | No
     return by or ("concept" if "concept" in kinds else next(iter(texts), None))
 
 
-def near_copy_notes(rows: RowStore, split: Split) -> list[str]:
-    """How many rows are near copies of others, and how many held-out ones of training rows."""
+def copy_notes(rows: RowStore, split: Split) -> list[str]:
+    """How many rows are near copies of others, and how many held-out ones are copies, or near copies, of training
+    rows."""
+    digests, heldout = rows.report.digests, set(split.heldout)
+    training = {digest for row, digest in enumerate(digests) if row not in heldout}
+    copies = sum(digests[row] in training for row in heldout)
+    lines = [f"{copies:,} of {len(heldout):,} held-out rows are copies of training rows"] if copies else []
     groups: dict[object, list[int]] = {}
     for row, key in enumerate(rows.near_copies or ()):
         groups.setdefault(key, []).append(row)
-    digests, heldout = rows.report.digests, set(split.heldout)
     near = [group for group in groups.values() if len({digests[row] for row in group}) > 1]
     if not near:
-        return []
+        return lines
     leaks = sum(len(heldout.intersection(group)) for group in near if not heldout.issuperset(group))
     end = (
         f"{leaks:,} of them are held out while another is a training row"
         if leaks
-        else "they are held out together"
+        else "each on one side of the split"
     )
-    count, groups = sum(map(len, near)), "1 group" if len(near) == 1 else f"{len(near):,} groups"
-    return [f"{count:,} of {len(rows):,} rows are near copies, in {groups} of nearly the same picture; {end}"]
+    count, where = sum(map(len, near)), "1 group" if len(near) == 1 else f"{len(near):,} groups"
+    return [
+        *lines,
+        f"{count:,} of {len(rows):,} rows are near copies, in {where} of nearly the same picture, {end}",
+    ]
 
 
 def advise(rows: RowStore, holdout: Holdout, minimum: int) -> str:

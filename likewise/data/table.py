@@ -37,8 +37,8 @@ from likewise.data.split import (
     Holdout,
     Split,
     advise,
-    grouping_column,
     copy_notes,
+    grouping_column,
     split_rows,
 )
 from likewise.data.storage import RowStore

@@ -10,7 +10,7 @@ from typing import Any
 
 from likewise.data.arrow import FILE, PART, TableError, file_feature_of
 from likewise.data.readers.base import FileFormat, Reading, decode_text
-from likewise.data.readers.folder_tables import FolderTable, Values, find_tables, is_folder_table, read_tables
+from likewise.data.readers.folder_tables import FoundTables, Values, find_tables, is_folder_table, read_tables
 from likewise.data.readers.layout import Layout, find_labels, find_layout
 from likewise.data.readers.listing import Listing, count_endings, list_folder
 from likewise.data.readers.text_files import TEXTS, read_texts
@@ -47,9 +47,9 @@ def read_folder(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Readin
         texts = [file for file in texts if not _ABOUT.match(file.name)]
     layout = find_layout(path, [*files, *tables] if files else texts or tables)
     values = Values(kind.kind if kind else None, files)
-    found = [] if texts and not files else find_tables(layout, listing, tables, values, fmt, kinds)
-    if found:
-        reading, used = read_tables(found, layout, listing, files)
+    found = FoundTables() if texts and not files else find_tables(layout, listing, tables, values, fmt, kinds)
+    if found.tables:
+        reading, used = read_tables(found.tables, layout, listing, files)
     elif kind is not None:
         reading, used = _read_values(kind, files, texts, layout, listing, fmt)
     elif texts:
@@ -58,26 +58,33 @@ def read_folder(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Readin
         raise TableError(_nothing(listing))
     rest = [file for file in listing.files if file not in used]
     idle = [file for file in tables if file in rest]
+    hidden = f"{listing.hidden:,} hidden files or folders passed over"
     return replace(
         reading,
-        read=[
-            *reading.read,
-            *([f"{listing.hidden:,} hidden files or folders passed over"] if listing.hidden else []),
-        ],
+        read=[*reading.read, *([hidden] if listing.hidden else [])],
         unused=[
             *reading.unused,
-            *([f"{listing.names(idle)}: {_idle_reason(found, listing)}; not used"] if idle else []),
+            *_idle_lines(idle, found, listing),
             *_rest_lines([file for file in rest if file not in idle]),
             *listing.unused(),
         ],
     )
 
 
-def _idle_reason(found: Sequence[FolderTable], listing: Listing) -> str:
+def _idle_lines(tables: Sequence[Path], found: FoundTables, listing: Listing) -> list[str]:
     """Why tables are not used."""
-    if found:
-        return f"beside {', '.join(listing.name(table.file) for table in found)}"
-    return "no column of it names files in the folder"
+    lines = [
+        f"{listing.name(file)}: not used; {found.unreadable[file]}"
+        for file in tables
+        if file in found.unreadable
+    ]
+    others = [file for file in tables if file not in found.unreadable]
+    if others and found.tables:
+        used = ", ".join(listing.name(table.file) for table in found.tables)
+        lines.append(f"{listing.names(others)}: not used, beside {used}")
+    elif others:
+        lines.append(f"{listing.names(others)}: not used; no column names files in the folder")
+    return lines
 
 
 def _read_values(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,14 @@ class FolderTable:
 
 
 @dataclass(frozen=True)
+class FoundTables:
+    """The tables to read, and others that could not be read, with the reason."""
+
+    tables: Sequence[FolderTable] = ()
+    unreadable: Mapping[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Values:
     """The files of a folder that hold a value each, and their kind; None without any."""
 
@@ -56,25 +64,29 @@ def find_tables(
     values: Values,
     fmt: FileFormat,
     kinds: Mapping[str, str],
-) -> list[FolderTable]:
+) -> FoundTables:
     """The tables to read: one of the folder, or one of each part; none if none has names of files.
 
     Raises TableError where two tables could be meant, or only some parts have one.
     """
-    search = _Search(listing, tables, values, fmt, kinds)
-    if found := search.find(listing.folder):
+    search = _Search(listing, tables, values, fmt, kinds, {})
+    return FoundTables(_find(search, layout), search.unreadable)
+
+
+def _find(search: _Search, layout: Layout) -> list[FolderTable]:
+    if found := search.find(search.listing.folder):
         return found
     if layout.parts:
         in_parts = {root: search.find(root) for root in layout.roots}
         missing = [root for root, found in in_parts.items() if not found]
         if 0 < len(missing) < len(in_parts):
             raise TableError(
-                f"{', '.join(map(listing.name, missing))} has no table of its files, and the other parts of "
+                f"{', '.join(map(search.listing.name, missing))} has no table of its files, and the other parts of "
                 f"{str(layout.base)!r} have one; add one, or remove the others"
             )
         if not missing:
             return [replace(t, part=layout.parts[r.name]) for r, found in in_parts.items() for t in found]
-    below = {table.parent for table in tables if not values.files or table.stem.lower() == METADATA}
+    below = {t.parent for t in search.tables if not search.values.files or t.stem.lower() == METADATA}
     return [table for folder in sorted(below) for table in search.find(folder)]
 
 
@@ -98,13 +110,14 @@ def read_tables(
 
 @dataclass(frozen=True)
 class _Search:
-    """Looks for the table of a folder. The fields are the arguments of `find_tables`."""
+    """Looks for the table of a folder. The fields are the arguments of `find_tables`, and why tables were no use."""
 
     listing: Listing
     tables: Sequence[Path]
     values: Values
     fmt: FileFormat
     kinds: Mapping[str, str]
+    unreadable: dict[Path, str]
 
     def find(self, folder: Path) -> list[FolderTable]:
         """The table of the files in a folder, or tables for each part. Raises TableError for several others."""
@@ -132,25 +145,25 @@ class _Search:
 
     def _about_files(self, table: Path) -> Reading | None:
         """The rows of a table if one of its columns has names of files, with an ending or not; else None."""
-        fmt = self.fmt
-        files = {os.path.normpath(file) for file in self.values.files}
-        stems = {file.stem for file in self.values.files if file.parent == table.parent}
         try:
-            reading = read_table_file(table, fmt, self.kinds)
+            reading = self._read(table)
+            files = {os.path.normpath(file) for file in self.values.files}
             if any(_share(_paths(reading, name), files) >= MIN_NAMES for name in _file_columns(reading.rows)):
                 return reading
-            for name in filter(
-                _ID.fullmatch, reading.rows.column_names if stems and self.values.kind else ()
-            ):
-                cells = [str(cell) for cell in reading.rows.data.column(name).to_pylist()]
-                if (
-                    name not in (*HIDDEN, *self.kinds)
-                    and len({*cells}) == len(cells)
-                    and _share(cells, stems) >= MIN_NAMES
-                ):
-                    return read_table_file(table, fmt, {**self.kinds, name: self.values.kind})
-        except TableError:
-            pass  # it is named as not used
+            if (name := self._column_of_stems(table, reading.rows)) is not None:
+                return read_table_file(table, self.fmt, {**self.kinds, name: self.values.kind or ""})
+        except TableError as error:
+            self.unreadable[table] = str(error)
+        return None
+
+    def _column_of_stems(self, table: Path, rows: Dataset) -> str | None:
+        """A column of different names, or numbers, most of which are those of the files beside a table."""
+        stems = {file.stem for file in self.values.files if file.parent == table.parent}
+        for name in filter(_ID.fullmatch, rows.column_names if stems else ()):
+            cells = [str(cell) for cell in rows.data.column(name).to_pylist()]
+            unique = len({*cells}) == len(cells)
+            if unique and name not in self.kinds and _share(cells, stems) >= MIN_NAMES:
+                return name
         return None
 
 
