@@ -16,6 +16,7 @@ import toy
 from likewise.cli.flags import parse_pairs
 from likewise.cli.main import main
 from likewise.core.errors import RequestWarning
+from likewise.data.arrow import TableError
 from likewise.data.table import Table
 from likewise.modalities.label import Label
 from likewise.modalities.text import Text
@@ -416,3 +417,75 @@ def test_a_source_that_is_no_picture(
     assert main(["sample", "r", "--given", f"image={value}", *FEW]) == 1
     shown = capsys.readouterr()
     assert message in shown.err and len(shown.err) < 500
+
+
+# ---- rows that a model cannot encode
+
+
+def csv_of(path: Path, rows: Sequence[Sequence[Any]]) -> str:
+    path.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    return str(path)
+
+
+CITIES = ("Oslo", "Rome", "Bonn")
+KNOWN_ROWS = [("age", "city", "note"), *((20 + i % 30, CITIES[i % 3], f"note {i % 9}") for i in range(60))]
+OTHER_ROWS = [
+    ("age", "city", "note"),
+    (25, "Oslo", "note 1"),
+    (30, "Paris", "note 2"),
+    (31, "Rome", "a note that is longer than any of those of the training rows"),
+    (40, "Bonn", "note 4"),
+    (41, "Oslo", ""),  # a source may be missing
+]
+
+
+def test_rows_that_the_model_cannot_encode_are_not_scored(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --skip-bad row, column and value are named; with it they are counted, and have a line without scores."""
+    data, other = csv_of(here / "data.csv", KNOWN_ROWS), csv_of(here / "other.csv", OTHER_ROWS)
+    words = ["--family", "mixture", "--steps", "3", "--kind", "note=text", "--components", "3", "--out", "r"]
+    assert main(["train", data, "age, city | note", *words]) == 0
+    capsys.readouterr()
+    assert main(["score", "r", other]) == 1
+    said = capsys.readouterr().err
+    assert "2 of 5 rows cannot be used" in said and "--skip-bad" in said
+    assert "row 1 (line 3), city: unknown class 'Paris'" in said and "row 2 (line 4), note: 61 tokens" in said
+    assert main(["score", "r", other, "--skip-bad", "--out", "s.jsonl"]) == 0
+    shown = capsys.readouterr()
+    assert (
+        "3 rows" in shown.out
+        and "None" not in shown.out
+        and "1 row: city: unknown class 'Paris'" in shown.err
+    )
+    lines = [json.loads(line) for line in Path("s.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == [0, 1, 2, 3, 4]
+    assert ["log p" in line for line in lines] == [True, False, False, True, True]
+    assert (
+        lines[1]["skipped"].startswith("city: unknown class 'Paris'") and "61 tokens" in lines[2]["skipped"]
+    )
+    assert (
+        main(["score", "r", csv_of(here / "none.csv", OTHER_ROWS[:1] + OTHER_ROWS[2:3]), "--skip-bad"]) == 1
+    )
+    assert "Paris" in capsys.readouterr().err
+
+
+def test_rows_that_a_view_cannot_encode(world: Table) -> None:
+    """In Python too, of views as well as of columns; what remains is the table of the source."""
+    codes = Model("text", world.columns, "vae", **SMALL)
+    table = world.add_views("number | text@codes", codes=codes)
+    model = Model("number | text@codes", table.columns, **SMALL)
+    rows = [*toy.rows(8), toy.rows(1)[0] | {"text": "a text that is too long for the encoder"}]
+    kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
+    with pytest.raises(
+        TableError, match=r"1 of 9 rows cannot be encoded by the model.*\n  row 8, text: \d+ tokens"
+    ):
+        Table.from_rows(rows, kinds, holdout=0.0).with_views(model.columns, model.formula)
+    skipping = Table.from_rows(rows, kinds, holdout=0.0, skip_bad=True)
+    seen = skipping.with_views(model.columns, model.formula)
+    assert (
+        len(seen) == 8 and [bad.row for bad in seen.skipped] == [8] and seen.row_numbers() == list(range(8))
+    )
+    assert seen.fingerprint == skipping.fingerprint and "text: " in " ".join(seen.report.notes())
+    assert seen.with_views(model.columns, model.formula) is seen
+    assert model.log_prob([seen[0]]).nats.isfinite()

@@ -42,7 +42,7 @@ from likewise.data.split import (
     split_rows,
 )
 from likewise.data.storage import RowStore
-from likewise.data.usable import find_bad, usable_rows
+from likewise.data.usable import find_bad, misfits, usable_rows, without_bad
 from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
@@ -227,16 +227,32 @@ class Table:
     def with_views(self, columns: Mapping[str, Modality], formula: Formula) -> Table:
         """The same rows as a trained model of `formula` reads them: with its views, and its modalities.
 
-        Raises FormulaError for a column that is missing, TableError for values that these modalities cannot encode.
+        Rows with values that these modalities cannot encode are left out if bad rows are skipped. Raises FormulaError
+        for a column that is missing, TableError for such rows where they are not skipped.
         """
-        kinds, new = self._rows.kinds, {}
+        kinds = self._rows.kinds
         self._check_views(Formula(tuple(map(formula.view, columns))))
-        for name, column in columns.items():
-            if name in kinds and column != self.columns[name]:
-                views.check_compatible(name, kinds[name], self._rows.column(name), column)
-            if name not in kinds or column != self.columns[name]:
-                new[name] = column
-        return self._replace_columns(new, formula)
+        new = {name: c for name, c in columns.items() if self.columns.get(name) != c}
+        bad: list[BadRow] = []
+        for name, column in new.items():
+            if name in kinds:
+                views.require_kind(name, kinds[name], column)
+            if not column.accepts_all:
+                bad += misfits(self._rows, formula.view(name).column, column)
+        table = self._without(list(dict.fromkeys(bad))) if bad else self
+        return table._replace_columns(new, formula)
+
+    def _without(self, bad: Sequence[BadRow]) -> Table:
+        """The rows that a trained model can encode, split anew. Raises TableError unless bad rows are skipped."""
+        skip_bad = self.arguments.skip_bad and self._whole is None
+        rows = without_bad(
+            self._rows, bad, skip_bad, "cannot be encoded by the model, which was trained on others"
+        )
+        table = Table(rows, self.arguments)
+        table.views, table._stored, table.account = self.views, self._stored, self.account
+        table.skipped = sorted([*self.skipped, *bad], key=lambda b: b.row)
+        table.fingerprint = self.fingerprint  # of the source, by which a run knows it
+        return table
 
     def fitted(self, name: str) -> Modality:
         """The modality of a stored column by itself, however a model reads it."""

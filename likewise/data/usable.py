@@ -56,14 +56,22 @@ def usable_rows(
             reasons = "; ".join(f"{name}: {reason}" for name, reason in usable.left_out.items())
             raise TableError(f"no row can be used; {reasons}")
         usable.rows = RowStore(usable.rows.data, kinds)
-    if bad and not arguments.skip_bad:
-        total = len({*usable.rows.numbers.tolist()} | {b.row for b in bad})
-        message = f"{len({b.row for b in bad})} of {total} rows cannot be used; correct them, or leave them out with --skip-bad"
-        raise TableError(format_bad_rows(message, bad))
-    usable.rows, usable.skipped = usable.rows.without(bad), bad
-    if not len(usable.rows):
-        raise TableError(f"no row can be used; the first: {bad[0]}")
+    usable.rows, usable.skipped = without_bad(usable.rows, bad, arguments.skip_bad), bad
     return usable
+
+
+def without_bad(
+    rows: RowStore, bad: Sequence[BadRow], skip_bad: bool, why: str = "cannot be used"
+) -> RowStore:
+    """The rows that have no bad value. Raises TableError for bad rows unless they are skipped, and if none is left."""
+    if bad and not skip_bad:
+        total = len({*rows.numbers.tolist()} | {b.row for b in bad})
+        message = f"{len({b.row for b in bad})} of {total} rows {why}; correct them, or leave them out with --skip-bad"
+        raise TableError(format_bad_rows(message, bad))
+    rows = rows.without(bad)
+    if not len(rows):
+        raise TableError(f"no row can be used; the first: {bad[0]}")
+    return rows
 
 
 def find_bad(rows: RowStore, arguments: TableArguments, broken: Sequence[BadRow], fit: Fit) -> list[BadRow]:
@@ -91,9 +99,14 @@ def _misfits(rows: RowStore, fit: Fit) -> Iterator[BadRow]:
         return
     columns = fit(rows)
     for name in names:
-        for position, value in enumerate(rows.column(name)):
-            if value is not None and (reason := columns[name].check(value)):
-                yield rows.bad_row(position, name, reason)
+        yield from misfits(rows, name, columns[name])
+
+
+def misfits(rows: RowStore, name: str, column: Modality) -> Iterator[BadRow]:
+    """The values of a stored column that a modality cannot encode."""
+    for position, value in enumerate(rows.column(name)):
+        if value is not None and (reason := column.check(value)):
+            yield rows.bad_row(position, name, reason)
 
 
 def _unusable_columns(rows: RowStore, arguments: TableArguments, bad: Sequence[BadRow]) -> dict[str, str]:

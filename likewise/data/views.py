@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from likewise.core.errors import did_you_mean
@@ -10,7 +10,6 @@ from likewise.core.formula import FormulaError, View, quote_name
 from likewise.core.options import parse_option
 from likewise.data.arrow import TableError
 from likewise.data.encoders import ENCODERS, load_encoder
-from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality
 from likewise.modalities.latent import is_embedding
@@ -63,14 +62,10 @@ def view_options(view: View, kind: str) -> dict[str, Any]:
         raise FormulaError(f"{view}: {error}") from None
 
 
-def check_compatible(name: str, kind: str, values: Iterable[Any], column: Modality) -> None:
-    """Raise TableError unless a model's `column` can encode every value of a column of that kind."""
+def require_kind(name: str, kind: str, column: Modality) -> None:
+    """Raise TableError unless a model's `column` is of the kind of the table's."""
     if kind != column.kind:
         raise TableError(
             f"{name} is of the kind {kind} here, and {column.kind} in the model; "
-            f"open the data with --kind {name}={column.kind}"
+            f"open the data with --kind {quote_name(name)}={column.kind}"
         )
-    if not column.accepts_all:
-        for row, value in enumerate(values):
-            if reason := column.check(value):
-                raise TableError(f"{BadRow(row, name, reason)}; the model was trained on other values")

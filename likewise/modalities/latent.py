@@ -77,6 +77,7 @@ class Latent(Modality):
         self.suffix = ".json" if self.vectors else self.base.suffix
         self.visual, self.role = self.base.visual and not self.vectors, self.base.role
         self.target_rank = self.base.target_rank
+        self.accepts_all = self.base.accepts_all and length is None
 
     @classmethod
     def fit(cls, values: Sequence[Any], *, coder: Coder, column: str) -> Self:

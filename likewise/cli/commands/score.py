@@ -52,12 +52,13 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
     model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
-    print_notes(table.report.notes())
     if missing := [v.column for v in model.formula.targets if v.column not in table.kinds]:
         raise ValueError(
             f"{args.data} has no column {missing[0]!r}, which is a target of the model; "
             f"it has {', '.join(table.kinds)}"
         )
+    table = table_to_score(model, table)
+    print_notes(table.report.notes())
     rows, numbers = rows_to_score(model, table)
     scores, kind = score_rows(model, rows, args.seed)
     for name in dict.fromkeys(view.column for view in model.formula.sources):
@@ -71,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
         [
             str(numbers[i]),
             *(f"{value:.4g}" for value in scores[i].values()),
-            *(model.columns[n].summarize(rows[i][n]) if n in rows[i] else "" for n in names),
+            *(model.columns[n].summarize(v) if (v := rows[i].get(n)) is not None else "" for n in names),
         ]
         for i in sorted(range(len(rows)), key=lambda i: -scores[i][unit])[:NUM_ROWS]
     ]
@@ -79,24 +80,36 @@ def run(argv: Sequence[str]) -> int:
     print(align_columns([["row", *scores[0], *names], *lines]))
     if args.out:
         about = {KEY: provenance(model=str(args.run), data=args.data, seed=args.seed)}
+        results: dict[int, Row] = dict(zip(numbers, scores, strict=True))
+        lines_of = results | skipped_rows(table)
         text = "".join(
-            json.dumps({**about, "row": i, **s}, ensure_ascii=False) + "\n"
-            for i, s in zip(numbers, scores, strict=True)
+            json.dumps({**about, "row": i, **lines_of[i]}, ensure_ascii=False) + "\n"
+            for i in sorted(lines_of)
         )
         atomic_write(args.out, text.encode())
         print(f"\nall rows: {args.out}")
     return 0
 
 
+def table_to_score(model: Model, table: Table) -> Table:
+    """The table as the model reads it, without the rows that it cannot encode if these are skipped."""
+    columns = {n: c for n, c in model.columns.items() if model.formula.view(n).column in table.kinds}
+    return table.with_views(columns, model.formula)
+
+
 def rows_to_score(model: Model, table: Table) -> tuple[list[Row], list[int]]:
     """The rows of a table, of documents as a whole, and their numbers."""
-    columns = {n: c for n, c in model.columns.items() if model.formula.view(n).column in table.kinds}
-    table = table.with_views(columns, model.formula)
+    numbers = list(dict.fromkeys(table.row_numbers()))
     documents = [name for name in model.targets if model.columns[name].spec.windowed]
-    if documents:
-        rows = table.documents(documents[0])
-        return rows, list(range(len(rows)))
-    return [table[i] for i in range(len(table))], list(table.row_numbers())
+    return table.documents(documents[0]) if documents else [table[i] for i in range(len(table))], numbers
+
+
+def skipped_rows(table: Table) -> dict[int, Row]:
+    """The number of each row that was left out, and the reason, in place of its scores."""
+    reasons: dict[int, list[str]] = {}
+    for bad in table.skipped:
+        reasons.setdefault(bad.row, []).append(f"{bad.column}: {bad.reason}" if bad.column else bad.reason)
+    return {row: {"skipped": "; ".join(parts)} for row, parts in reasons.items()}
 
 
 def score_rows(model: Model, rows: Sequence[Row], seed: int = 0) -> tuple[list[dict[str, float]], str]:
