@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 import warnings
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import toy
 
+from likewise.cli.commands.train import example_sources
 from likewise.cli.flags import parse_pairs
 from likewise.cli.main import main
 from likewise.core.errors import RequestWarning
+from likewise.core.formula import Formula, View, quote_name
 from likewise.data.arrow import TableError
 from likewise.data.table import Table
 from likewise.modalities.label import Label
@@ -489,3 +492,133 @@ def test_rows_that_a_view_cannot_encode(world: Table) -> None:
     assert seen.fingerprint == skipping.fingerprint and "text: " in " ".join(seen.report.notes())
     assert seen.with_views(model.columns, model.formula) is seen
     assert model.log_prob([seen[0]]).nats.isfinite()
+
+
+# ---- names of columns
+
+
+NAMES = (
+    "Age (years)",
+    "known x",
+    "a,b",
+    "p|q",
+    "e@mail",
+    "t[x=1]",
+    'say "hi"',
+    "a = b",
+    "größe",
+    "two\nlines",
+    "../up",
+)
+
+
+def named_csv(path: Path, columns: Sequence[str] = NAMES) -> str:
+    """Rows of numbers and classes in turn."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for i in range(60):
+            writer.writerow(
+                [f"{k + i % 7 / 8}" if k % 2 == 0 else "uvw"[i // (k + 1) % 3] for k in range(len(columns))]
+            )
+    return str(path)
+
+
+def pasted(out: str, command: str) -> list[str]:
+    """The words of the command that the output advises last, as a shell reads them."""
+    return shlex.split(out[out.rindex(f"\n  likewise {command}") :])[1:]
+
+
+def test_columns_of_any_name_from_data_to_samples(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command that is printed can be pasted; every name can be written wherever a name is."""
+    data = named_csv(here / "data.csv")
+    assert main(["data", data]) == 0
+    advice = pasted(capsys.readouterr().out, "train")
+    assert Formula.parse(advice[2]).check(NAMES) is None
+    formula = Formula(tuple(map(View, NAMES[:6])), tuple(map(View, NAMES[6:])))
+    options = ["--family", "mixture", "--components", "2", "--steps", "2", "--out", "r"]
+    kinds = ["--kind", '"a = b"=label', "--kind", "two\nlines=label", "--by", '"known x"', "--pairs", "p|q"]
+    assert main(["train", data, str(formula), *options, *kinds]) == 0
+    command = pasted(capsys.readouterr().out, "sample")
+    lines, notes = printed(capsys, command)
+    assert len(lines) == 8 and not notes and set(lines[0]["likewise"]["sources"]) == set(NAMES[6:])
+    assert set(lines[0]) == {"likewise", *NAMES[:6]} and lines[0]["likewise"]["formula"] == str(formula)
+    values = {name: "0.5" if k % 2 == 0 else "v" for k, name in enumerate(NAMES)} | {
+        "a = b": "v",
+        "a,b": "2.5",
+    }
+    known = [word for name in NAMES[:5] for word in ("--known", f"{quote_name(name)}={values[name]}")]
+    lines, _ = printed(capsys, ["infill", "r", *known, "--given", '"../up"=10.5', "-n", "1"])
+    assert (
+        lines[0]["e@mail"] == 0.5
+        and lines[0]["p|q"] == "v"
+        and lines[0]["likewise"]["known"] == {name: values[name] for name in NAMES[:5]}
+    )
+    assert main(["score", "r", data]) == 0
+    assert '"say ""hi"""' in capsys.readouterr().out
+    model = Model.load("r")
+    assert str(model.formula) == str(formula) and list(model.columns) == list(NAMES)
+    row = model.given(**{"Age (years)": 0.5, "known x": "v"}).sample(1)[0]
+    assert row["known x"] == "v" and row["Age (years)"] == pytest.approx(0.5)
+    assert main(["train", "--resume", "--out", "r", "--steps", "3"]) == 0
+    assert main(["train", data, "--from", "r", "--out", "other", "--steps", "1", *kinds]) == 0
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("Age (years) | a", 'write "Age (years)" in quotes'),
+        ("p|q|a", 'a name that has a bar in double quotes: "a|b"'),
+        ("a,b | größe", "unknown column 'a'"),
+        ("e@mail | größe", 'or write "e@mail" in quotes, a column'),
+        ("t[x] | größe", 'or "t[x]" in quotes if that is the name of a column'),
+        ('"Age (yrs)" | größe', "did you mean '\"Age (years)\"'?"),
+    ],
+)
+def test_a_name_without_its_quotes(
+    here: Path, capsys: pytest.CaptureFixture[str], formula: str, message: str
+) -> None:
+    assert main(["train", named_csv(here / "data.csv"), formula, "--out", "r"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_target_and_a_source_that_is_called_known() -> None:
+    """A source `known x` is another one than the known part of the target x."""
+    columns = {"x": Label(("0", "1")), "y": Label(("0", "1")), "known x": Label(tuple("abcdefgh"))}
+    for family in ("autoregressive", "gan", "autoencoder"):
+        options = {"width": 32} if family == "autoencoder" else SMALL
+        model = Model('x, y | "known x"', columns, family, **options)
+        rows = model.given(**{"known x": "h", "x": "1"}).sample(2)
+        assert [row["x"] for row in rows] == ["1", "1"] and rows[0]["known x"] == "h"
+
+
+def test_a_column_and_a_view_of_one_name() -> None:
+    """Rows have one value of a name, so they cannot be told apart."""
+    table = Table.from_rows(
+        [{"text": "ab", "text[length=5]": "c"} for _ in range(4)], {"text": "text"}, holdout=0.0
+    )
+    with pytest.raises(ValueError, match="the table has a column of that name as well; rename the column"):
+        table.add_views("text[length=5]")
+    assert Formula.parse('"text[length=5]"').check(table.kinds) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "arguments"),
+    [
+        ("a cat", "flat", "'a cat, flat style'"),
+        (
+            "a cat, flat style",
+            "flat",
+            "--given 'text=a cat, flat style' --given style=flat",
+        ),  # it would be all text
+        ("a cat, in flat style", "flat", "'a cat, in flat style, flat style'"),
+    ],
+)
+def test_the_advised_prompt_is_read_as_the_row(text: str, label: str, arguments: str) -> None:
+    table = Table.from_rows([{"number": i / 3, "text": text, "style": label} for i in range(12)], holdout=0.0)
+    model = Model("number | text, style", table.columns, **SMALL)
+    assert example_sources(model, table).strip() == arguments
+    words = shlex.split(arguments)
+    given = parse_pairs([word for word in words if "=" in word], "--given")
+    [prompt] = parse_prompts(model, [word for word in words if "=" not in word and word != "--given"], given)
+    assert prompt.strings == {"text": text, "style": label}

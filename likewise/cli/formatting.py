@@ -1,30 +1,8 @@
-"""Tables, times and values as text for a terminal."""
+"""Times and values as text for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-
-def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """
-    >>> print(align_columns([("a", "b"), ("long", "c")]))
-    a     b
-    long  c
-    """
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
-    return "\n".join("  ".join(line).rstrip() for line in lines)
-
-
-def printable(text: str) -> str:
-    """The text with escapes for characters that would move the cursor, such as a newline.
-
-    >>> printable("two\\nlines")
-    'two\\\\nlines'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def format_duration(seconds: float) -> str:

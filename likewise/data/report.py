@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from likewise.core.formula import quote_name
+from likewise.core.printing import align_columns
 from likewise.data.storage import RowStore
 from likewise.data.validation import BadRow
 from likewise.modalities.base import Modality
@@ -107,7 +109,7 @@ class TableReport:
         """All of it."""
         parts = [f"{self.source or 'rows in memory'}: {self._size}"]
         parts += [f"  {line}" for line in self.account.read]
-        parts += ["", *_aligned([("column", "kind", "why", "read as"), *map(_cells, self.columns)])]
+        parts += ["", align_columns([("column", "kind", "why", "read as"), *map(_cells, self.columns)])]
         sections = {
             "not used": self.account.unused,
             "read otherwise than written": self.account.notes,
@@ -182,12 +184,4 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _cells(column: ColumnReport) -> tuple[str, str, str, str]:
-    return column.name, column.kind, column.reason, column.description
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, in columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return quote_name(column.name), column.kind, column.reason, column.description

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
-from likewise.cli.formatting import align_columns
 from likewise.cli.tables import DATA, add_table_options, table_options
 from likewise.core.formula import View, quote_name
+from likewise.core.printing import align_columns
 from likewise.data.table import Table
 from likewise.modalities import KINDS
 from likewise.viz import images
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
         ["" if value is None else table.columns[name].summarize(value) for name, value in row.items()]
         for row in images.evenly_spaced(table, NUM_ROWS)
     ]
-    print(align_columns([list(table.kinds), *examples]) + "\n")
+    print(align_columns([[*map(quote_name, table.kinds)], *examples]) + "\n")
     if names := images.visual_columns(table.columns, list(table.kinds)):
         rows = [
             row for row in images.evenly_spaced(table, NUM_IMAGES) if all(row[n] is not None for n in names)

@@ -11,10 +11,10 @@ import numpy as np
 
 from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
-from likewise.cli.formatting import align_columns
 from likewise.cli.requests import RUN
 from likewise.cli.tables import DATA, add_table_options, open_table, print_notes
 from likewise.core.files import atomic_write
+from likewise.core.printing import align_columns
 from likewise.core.provenance import KEY, provenance
 from likewise.core.ranges import Seed
 from likewise.data.table import Table
@@ -77,7 +77,7 @@ def run(argv: Sequence[str]) -> int:
         for i in sorted(range(len(rows)), key=lambda i: -scores[i][unit])[:NUM_ROWS]
     ]
     print("least likely:")
-    print(align_columns([["row", *scores[0], *names], *lines]))
+    print(align_columns([["row", *scores[0], *map(str, model.formula.views)], *lines]))
     if args.out:
         about = {KEY: provenance(model=str(args.run), data=args.data, seed=args.seed)}
         results: dict[int, Row] = dict(zip(numbers, scores, strict=True))

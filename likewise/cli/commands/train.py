@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from likewise.cli.tables import (
     table_options,
     training_table_options,
 )
+from likewise.core.errors import RequestWarning
 from likewise.core.formula import Formula, distinct_columns, parse_name
 from likewise.core.options import stored_values
 from likewise.data.datasets import DATASETS
@@ -42,6 +44,7 @@ from likewise.modalities.latent import base_of
 from likewise.models.checkpoint import RunError, load_state, require_unused, resolve_run
 from likewise.models.io import load_unfinished
 from likewise.models.model import Model
+from likewise.models.prompts import split_labels
 from likewise.training.plan import Plan
 
 MINUTES = 10.0  # without --minutes and --steps
@@ -88,11 +91,16 @@ def example_sources(model: Model, table: Table) -> str:
     """Arguments of `likewise sample RUN` that give the sources of the first held-out row."""
     whole = table.without_gaps(model.formula.columns)
     row = next(part[0] for part in (whole.test, whole.train, table.test, table.train) if len(part))
-    columns = {n: model.columns[n] for n in distinct_columns(model.formula.sources)}
+    columns = {n: model.columns[n] for n in distinct_columns(model.formula.sources) if row.get(n) is not None}
     texts = [n for n, column in columns.items() if column.role == "prompt"]
     if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):
-        endings = "".join(f", {row[n]} {n}" for n, column in columns.items() if column.role == "class")
-        return " " + shlex.quote(row[texts[0]] + endings)
+        labels = {n: str(row[n]) for n in columns if n not in texts}
+        prompt = row[texts[0]] + "".join(f", {label} {name}" for name, label in labels.items())
+        with warnings.catch_warnings():  # of endings that are read as text
+            warnings.simplefilter("ignore", RequestWarning)
+            read = split_labels(prompt, columns, columns, columns.values())
+        if read == (row[texts[0]], labels):
+            return " " + shlex.quote(prompt)
     words = []
     for name, column in columns.items():
         base = base_of(
