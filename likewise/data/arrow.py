@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from likewise.modalities import KINDS, Modality
 
 if TYPE_CHECKING:
@@ -81,6 +83,25 @@ def to_dataset(table: pa.Table) -> Dataset:
     from datasets.table import InMemoryTable
 
     return Dataset(InMemoryTable(table), fingerprint=uuid.uuid4().hex)
+
+
+def take(column: pa.ChunkedArray, places: np.ndarray) -> pa.ChunkedArray:
+    """Some values of a column; chunks without any are not touched, as Arrow would join all of them."""
+    import pyarrow as pa
+
+    if not len(places):
+        return column.slice(0, 0)
+    offsets = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    chunks = np.searchsorted(offsets, places, side="right") - 1
+    order = np.argsort(chunks, kind="stable")
+    numbers, starts = np.unique(chunks[order], return_index=True)
+    parts = [
+        column.chunk(int(number)).take(pa.array(places[group] - offsets[number]))
+        for number, group in zip(numbers, np.split(order, starts[1:]), strict=True)
+    ]
+    taken = pa.chunked_array(parts, column.type)
+    in_order = bool((order[1:] > order[:-1]).all())
+    return taken if in_order else taken.take(pa.array(np.argsort(order)))
 
 
 def replace_column(data: Dataset, name: str, values: Sequence[Any], feature: Any) -> Dataset:

@@ -84,6 +84,8 @@ def infer_schema(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in schema.left_out.items())
         raise TableError(f"there is no column to learn from; {reasons}")
     _split_documents(schema)
+    if getattr(schema.rows, "_indices", None) is not None:
+        schema.rows = schema.rows.flatten_indices()  # so that rows are where their numbers say
     hidden = [name for name in HIDDEN if name in schema.rows.column_names]
     schema.rows = schema.rows.select_columns([*schema.kinds, *hidden])
     return schema

@@ -9,32 +9,48 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-from likewise.data.arrow import FILE, LINE, PART, PASSAGE, ROW
+import numpy as np
+
+from likewise.data.arrow import FILE, LINE, PART, PASSAGE, ROW, take
 from likewise.data.validation import BadRow, ValidationReport, validate
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality, Row
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pyarrow as pa
     from datasets import Dataset
+
+ROWS, LAZY_ROWS = 100_000, 1_000  # that are read at a time, of small values and of large ones
 
 
 class RowStore:
     """Rows of a data set, which may be larger than memory.
 
+    data   the data set, with its rows in their stored order
     kinds  column -> kind; other columns of the data set are hidden
+    index  the places of the rows in `data`, None for all
     """
 
-    def __init__(self, data: Dataset, kinds: Mapping[str, str]) -> None:
-        self.data, self.kinds = data, dict(kinds)
+    def __init__(self, data: Dataset, kinds: Mapping[str, str], index: np.ndarray | None = None) -> None:
+        self.data, self.kinds, self.index = data, dict(kinds), index
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.data) if self.index is None else len(self.index)
+
+    def with_kinds(self, kinds: Mapping[str, str]) -> RowStore:
+        """The same rows with other columns."""
+        return RowStore(self.data, kinds, self.index)
+
+    def _place(self, row: int) -> int:
+        """The place of a row in the data set. Raises IndexError without such a row."""
+        row = range(len(self))[row]
+        return row if self.index is None else int(self.index[row])
 
     def __getitem__(self, row: int) -> Row:
         """The values of one row; large ones are read here."""
-        cells = self.data[range(len(self))[row]]
-        return {name: _value(cells[name], KINDS[kind].from_cell) for name, kind in self.kinds.items()}
+        return {
+            name: _value(self.cell(name, row), KINDS[kind].from_cell) for name, kind in self.kinds.items()
+        }
 
     def column(self, name: str) -> Sequence[Any]:
         """The values of a column, None where they are missing; read one by one if they may be large."""
@@ -45,7 +61,7 @@ class RowStore:
 
     def cell(self, name: str, row: int) -> Any:
         """A value in its stored form, a picture as {bytes, path}."""
-        return self.data[range(len(self))[row]][name]
+        return self.data.data.column(name)[self._place(row)].as_py()
 
     def file(self, row: int) -> str | None:
         """The file of a folder that a row is from, None for other rows."""
@@ -53,13 +69,24 @@ class RowStore:
 
     def cells(self, name: str) -> Iterator[Any]:
         """The stored values of a column."""
-        batches = self.data.select_columns(name).with_format("arrow").iter(1000)
-        return (cell for batch in batches for cell in batch.column(0).to_pylist())
+        size = LAZY_ROWS if name in self.kinds and KINDS[self.kinds[name]].lazy else ROWS
+        for start in range(0, len(self), size):
+            yield from self.arrow(name, range(start, min(start + size, len(self)))).to_pylist()
+
+    def arrow(self, name: str, rows: Sequence[int] | np.ndarray | None = None) -> pa.ChunkedArray:
+        """A stored column, of all or of some rows."""
+        column = self.data.data.column(name)
+        if rows is None:
+            return column if self.index is None else take(column, self.index)
+        if isinstance(rows, range) and rows.step == 1 and self.index is None:
+            return column.slice(rows.start, len(rows))
+        places = np.asarray(rows, dtype=np.int64)
+        return take(column, places if self.index is None else self.index[places])
 
     @cached_property
     def numbers(self) -> np.ndarray:
         """The number of each row in its source, (N,) int64; of a passage, that of its document."""
-        return self.data.select_columns(ROW).with_format("arrow")[:][ROW].to_numpy()
+        return self.arrow(ROW).to_numpy()
 
     def bad_row(self, position: int, column: str, reason: str) -> BadRow:
         """A value that cannot be used, by the position of its row here."""
@@ -71,24 +98,24 @@ class RowStore:
         excluded = {b.row for b in bad}
         if not excluded:
             return self
-        return self.select([i for i, number in enumerate(self.numbers.tolist()) if number not in excluded])
+        return self.select(np.flatnonzero(~np.isin(self.numbers, list(excluded))))
 
     def present(self, name: str, rows: Sequence[int] | None = None) -> np.ndarray | None:
         """Which of the rows have a value in a column, (N,) bool; None if all have."""
         if not self.data.data.column(name).null_count:
             return None
-        data = self.data if rows is None else self.data.select(rows)
-        is_valid = data.select_columns(name).with_format("arrow")[:][name].is_valid().to_numpy()
+        is_valid = self.arrow(name, rows).is_valid().to_numpy()
         return None if is_valid.all() else is_valid
 
     def known(self, name: str) -> RowStore:
         """The rows that have a value in a column."""
         present = self.present(name)
-        return self if present is None else self.select(present.nonzero()[0].tolist())
+        return self if present is None else self.select(np.flatnonzero(present))
 
-    def select(self, rows: Sequence[int]) -> RowStore:
+    def select(self, rows: Sequence[int] | np.ndarray) -> RowStore:
         """Some of the rows, by their numbers."""
-        return RowStore(self.data.select(rows), self.kinds)
+        places = np.asarray(rows, dtype=np.int64)
+        return RowStore(self.data, self.kinds, places if self.index is None else self.index[places])
 
     def complement(self, rows: Sequence[int]) -> list[int]:
         """The numbers of all other rows."""
@@ -114,7 +141,7 @@ class RowStore:
         """The part of a given split that each row is in, None without one."""
         if PART not in self.data.column_names:
             return None
-        return self.data.select_columns(PART).with_format("arrow")[:][PART].to_pylist()
+        return self.arrow(PART).to_pylist()
 
     @cached_property
     def near_copies(self) -> list[Hashable] | None:
@@ -136,7 +163,7 @@ class RowStore:
     @property
     def passage_keys(self) -> np.ndarray:
         """The place of each row, (N,) int64: document * 2^32 + the number of its passages that follow."""
-        return self.data.select_columns(PASSAGE).with_format("arrow")[:][PASSAGE].to_numpy()
+        return self.arrow(PASSAGE).to_numpy()
 
     def documents(self, name: str) -> Iterator[tuple[int, str]]:
         """The first row and the text of each document; passages are joined where the next one follows."""

@@ -55,7 +55,7 @@ def usable_rows(
         if not kinds:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in usable.left_out.items())
             raise TableError(f"no row can be used; {reasons}")
-        usable.rows = RowStore(usable.rows.data, kinds)
+        usable.rows = usable.rows.with_kinds(kinds)
     usable.rows, usable.skipped = without_bad(usable.rows, bad, arguments.skip_bad), bad
     return usable
 
@@ -88,13 +88,21 @@ def find_bad(rows: RowStore, arguments: TableArguments, broken: Sequence[BadRow]
     ]
     invalid = [rows.bad_row(*problem) for problem in problems]
     bad = [*broken, *(cell for cell in invalid if (cell.row, cell.column) not in known)]
-    bad += _misfits(rows.without(bad), fit)
+    bad += _misfits(rows.without(bad), arguments, fit)
     return sorted(dict.fromkeys(bad), key=lambda b: b.row)
 
 
-def _misfits(rows: RowStore, fit: Fit) -> Iterator[BadRow]:
+def _fits_all(rows: RowStore, name: str, arguments: TableArguments) -> bool:
+    """Whether the modality of a column encodes every valid value: any, or as it has grown to fit all of these."""
+    kind = KINDS[rows.kinds[name]]
+    grows = kind.grow_to_fit is not Modality.grow_to_fit
+    is_fitted = name not in arguments.fixed and "length" not in arguments.options
+    return kind.accepts_all or (grows and is_fitted)
+
+
+def _misfits(rows: RowStore, arguments: TableArguments, fit: Fit) -> Iterator[BadRow]:
     """Values that are valid, and that the modality cannot encode, as it has learned others."""
-    names = [name for name, kind in rows.kinds.items() if not KINDS[kind].accepts_all]
+    names = [name for name in rows.kinds if not _fits_all(rows, name, arguments)]
     if not names or any(len(rows.report.missing[name]) == len(rows) for name in rows.kinds):
         return
     columns = fit(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from likewise.modalities import KINDS
 
 MAX_LISTED = 10  # bad rows in a message
+ROWS = 1_000  # that are checked at a time
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,28 @@ class ValidationReport:
 
 def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterable[Any]]) -> ValidationReport:
     """Check the stored values, `cells(column)`, of every column."""
-    hashes = [hashlib.sha256() for _ in range(rows)]
+    digests: list[bytes] = []
     bad: list[BadRow] = []
     traits: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     missing: dict[str, list[int]] = {name: [] for name in kinds}
     signatures: dict[str, list[bytes | None]] = {name: [None] * rows for name in kinds}
-    for name, kind in kinds.items():
-        for row, cell in enumerate(cells(name)):
-            check = KINDS[kind].check_cell(cell)
-            if cell is None:
-                missing[name].append(row)
-            elif check.problem:
-                bad.append(BadRow(row, name, check.problem))
-            else:
-                traits[name].update(check.traits)
-                signatures[name][row] = check.signature
-            hashes[row].update(b"%s %d " % (name.encode(), len(check.content)) + check.content)
+    columns = {name: iter(cells(name)) for name in kinds}
+    for start in range(0, rows, ROWS):
+        contents = []
+        for name, column in columns.items():
+            part = list(itertools.islice(column, ROWS))
+            checks = list(map(KINDS[kinds[name]].check_cell, part))
+            for row, (cell, check) in enumerate(zip(part, checks, strict=True), start):
+                if cell is None:
+                    missing[name].append(row)
+                elif check.problem:
+                    bad.append(BadRow(row, name, check.problem))
+                elif check.traits or check.signature:
+                    traits[name].update(check.traits)
+                    signatures[name][row] = check.signature
+            prefix = name.encode().replace(b"%", b"%%") + b" %d "
+            contents.append([prefix % len(check.content) + check.content for check in checks])
+        digests += [hashlib.sha256(b"".join(row)).digest() for row in zip(*contents, strict=True)]
+    bad.sort(key=lambda b: list(kinds).index(b.column))
     signatures = {name: found for name, found in signatures.items() if any(found)}
-    return ValidationReport([h.digest() for h in hashes], bad, missing, traits, signatures)
+    return ValidationReport(digests, bad, missing, traits, signatures)

@@ -31,7 +31,7 @@ class ColumnSummary:
         return self.count_unique()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # there is one for each value of a table
 class CellCheck:
     """One stored value.
 

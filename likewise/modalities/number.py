@@ -57,6 +57,7 @@ class Number(Modality):
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     numeric = True
+    accepts_all = True
     target_rank = 40
 
     kind = "number"
