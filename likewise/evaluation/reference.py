@@ -73,13 +73,26 @@ class ReferenceSet:
 
     def test_values(self, column: str) -> list[Any]:
         """The values of the test rows."""
-        values = self.table.test.column(column)
-        return [values[int(i)] for i in self.test_indices]
+        return self._values(column, self.table.test, self.test_indices)
 
     def train_values(self, column: str) -> list[Any]:
         """The values of the training rows."""
-        values = self.table.train.column(column)
-        return [values[int(i)] for i in self.train_indices]
+        return self._values(column, self.table.train, self.train_indices)
+
+    def _values(self, column: str, rows: Table, indices: np.ndarray) -> list[Any]:
+        """The values of some rows; small ones are read once."""
+        key = column, rows is self.table.test
+        if key in self._read:
+            return self._read[key]
+        values = rows.column(column)
+        chosen = [values[int(i)] for i in indices]
+        if not base_of(self.table.columns[column]).lazy:
+            self._read[key] = chosen
+        return chosen
+
+    @cached_property
+    def _read(self) -> dict[tuple[str, bool], list[Any]]:
+        return {}
 
     def rng(self, *key: int | str) -> np.random.Generator:
         return rng_of(*key, self.seed)
@@ -96,7 +109,6 @@ class FeatureSpace:
         """`name` seeds the metrics; features (M, F) of the training rows and (N, F) of the test rows."""
         self.name, self.reference, self.train, self.test = name, reference, train, test
         self.train_subset = train[self._rng("others").permutation(len(train))[: len(test)]]
-        self._c2st: Estimate | None = None
 
     def kid(self, x: np.ndarray) -> ValueAndReference:
         """Against test rows."""
@@ -106,16 +118,10 @@ class FeatureSpace:
         """Against training rows: there are more, and samples are not conditioned on their sources."""
         return fd_infinity(self.reduced(x), self.reduced(self.train), rng=self._rng("fd")), self._fd
 
-    def c2st(self, x: np.ndarray, reduce: bool = True) -> ValueAndReference:
-        """Against test rows, on reduced features or on all."""
-
-        def features(v: np.ndarray) -> np.ndarray:
-            return self.reduced(v) if reduce else v
-
-        test = features(self.test)
-        if self._c2st is None:
-            self._c2st = c2st(features(self.train_subset), test, rng=self._rng("c2st", "floor"))
-        return c2st(features(x), test, rng=self._rng("c2st"), paired=self.reference.paired), self._c2st
+    def c2st(self, x: np.ndarray) -> ValueAndReference:
+        """Against test rows, on reduced features."""
+        test = self.reduced(self.test)
+        return c2st(self.reduced(x), test, rng=self._rng("c2st"), paired=self.reference.paired), self._c2st
 
     def density_coverage(self, x: np.ndarray) -> tuple[ValueAndReference, ValueAndReference]:
         """Density and coverage, against test rows."""
@@ -127,8 +133,13 @@ class FeatureSpace:
 
     @cached_property
     def reduced(self) -> Reduced:
-        """The map to at most 64 dimensions, fewer than half the smallest subset of `fd_infinity`."""
-        return Reduced(self.train, min(64, max(2, len(self.test) // 8)))
+        """The map to at most `max_features`."""
+        return Reduced(self.train, self.max_features)
+
+    @property
+    def max_features(self) -> int:
+        """64 at most, fewer than half the smallest subset of `fd_infinity`."""
+        return min(64, max(2, len(self.test) // 8))
 
     @cached_property
     def has_neighbourhoods(self) -> bool:
@@ -142,6 +153,10 @@ class FeatureSpace:
     @cached_property
     def _fd(self) -> Estimate:
         return fd_infinity(self.reduced(self.test), self.reduced(self.train), rng=self._rng("fd", "floor"))
+
+    @cached_property
+    def _c2st(self) -> Estimate:
+        return c2st(self.reduced(self.train_subset), self.reduced(self.test), rng=self._rng("c2st", "floor"))
 
     @cached_property
     def _density_coverage(self) -> tuple[Estimate, Estimate]:
@@ -161,10 +176,17 @@ def encode_images(table: Table, column: str, values: Sequence[Any]) -> np.ndarra
     return modality.encode_all(values).unflatten(1, modality.spec.grid).numpy()
 
 
+def is_class(column: Modality) -> bool:
+    """Whether a value is one of a fixed set of classes."""
+    spec = base_of(column).spec
+    return spec.categorical and spec.tokens == 1
+
+
 def class_ids(column: Modality, values: Sequence[Any]) -> np.ndarray:
     """Values of a column of classes -> their ids, (N,) int."""
     base = base_of(column)
-    return np.array([int(base.encode(value)) for value in values])
+    ids = {key: int(base.encode(key[1])) for key in {(type(value), value) for value in values}}
+    return np.array([ids[type(value), value] for value in values], dtype=np.int64)
 
 
 def class_names(column: Modality) -> list[Any]:

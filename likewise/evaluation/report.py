@@ -10,6 +10,7 @@ from typing import Any, Literal
 from likewise.evaluation.metrics.estimate import Estimate, short
 
 Better = Literal["lower", "higher", "as real"]
+MAX_COLUMNS = 10  # of the data, whose own metrics are shown
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class MetricResult:
     baseline  that of a simple method; chance: its expectation for random samples
     kind      of a likelihood: exact, bound or estimate
     heading   of its column in a table of several models; "" if it is not in such a table
+    column    of the data, if it is a metric of this column alone, named COLUMN: METRIC
     """
 
     name: str
@@ -31,6 +33,7 @@ class MetricResult:
     note: str = ""
     kind: str = ""
     heading: str = ""
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,45 @@ class Report:
             f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} held-out rows, "
             + ", ".join(f"{name} {value}" for name, value in options.items())
         )
-        rows = [("", "model", "real rows", "baseline", "chance", "better")]
-        for r in self.results:
+        rows = [["", "model", "real rows", "baseline", "chance", "better"]]
+        for r in (r for r in self.results if not r.column):
             real, baseline = ("" if e is None else str(e) for e in (r.real, r.baseline))
             chance = "" if r.chance is None else short(r.chance)
-            rows.append((r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better))
-        columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-        padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
-        table = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
-        notes = [*(f"{r.name}: {r.note}" for r in self.results if r.note), *self.notes]
-        notes = [textwrap.fill(note, 110, subsequent_indent="    ") for note in notes]
-        return "\n".join([title, "", *table, "", *notes])
+            rows.append([r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better])
+        notes = [*(f"{r.name}: {r.note}" for r in self.results if r.note and not r.column), *self.notes]
+        lines = [title, "", *_aligned(rows), *self._column_lines(), ""]
+        return "\n".join([*lines, *(textwrap.fill(note, 110, subsequent_indent="    ") for note in notes)])
+
+    def _column_lines(self) -> list[str]:
+        """The columns that differ most from real rows, a line for each; what the metrics are; none without any."""
+        columns: dict[str, dict[str, MetricResult]] = {}
+        for r in self.results:
+            if r.column:
+                columns.setdefault(r.column, {})[r.name.removeprefix(f"{r.column}: ")] = r
+        if not columns:
+            return []
+        metrics = {m: r.note for results in columns.values() for m, r in results.items()}
+        worst = sorted(columns, key=lambda c: -max(_excess(r) for r in columns[c].values()))[:MAX_COLUMNS]
+        few = f", the {MAX_COLUMNS} of {len(columns)} that differ most" if len(columns) > MAX_COLUMNS else ""
+        rows = [["", *(text for m in metrics for text in (m, "real rows"))]]
+        for name in worst:
+            found = (columns[name].get(m) for m in metrics)
+            cells = (
+                ("", "") if r is None else (str(r.value), short(r.real.value) if r.real else "")
+                for r in found
+            )
+            rows.append([name, *(text for pair in cells for text in pair)])
+        notes = (f"{m}: {note}" for m, note in metrics.items())
+        return ["", f"each column on its own{few}:", "", *_aligned(rows), "", *notes]
+
+
+def _excess(result: MetricResult) -> float:
+    """By how much a metric whose best value is 0 is above that of real rows."""
+    return result.value.value - (result.real.value if result.real else 0.0)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """The lines of a table, without the columns that are empty below the heading."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]

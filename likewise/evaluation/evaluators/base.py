@@ -13,6 +13,8 @@ from likewise.evaluation.reference import FeatureSpace, ValueAndReference
 from likewise.evaluation.report import MetricResult
 from likewise.modalities.base import Row
 
+MAX_NAMES = 10  # columns in the name of a metric
+
 
 class MetricGroup(Protocol):
     """The metrics of some columns, prepared once on real rows for any number of models."""
@@ -28,6 +30,17 @@ class MetricGroup(Protocol):
 
     def results(self, samples: Sequence[Row]) -> list[MetricResult]:
         """The metrics of samples: `draws` for each test row, those of one row in succession."""
+
+
+def name_columns(columns: Sequence[str]) -> str:
+    """The names of columns in the name of a metric.
+
+    >>> name_columns(["a", "b"]), name_columns([f"x{i}" for i in range(300)])
+    ('a, b', 'x0, x1, ... (300 columns)')
+    """
+    if len(columns) <= MAX_NAMES:
+        return ", ".join(columns)
+    return f"{columns[0]}, {columns[1]}, ... ({len(columns)} columns)"
 
 
 def distance_results(

@@ -1,4 +1,4 @@
-"""TableMetrics: all targets without an evaluator of their own, as one vector of features."""
+"""TableMetrics: all targets without an evaluator of their own, together and each on its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from likewise.evaluation.evaluators.base import (
     copy_results,
     density_coverage_results,
     distance_results,
+    name_columns,
 )
+from likewise.evaluation.evaluators.column import ColumnMetrics
+from likewise.evaluation.evaluators.two_sample import TwoSampleTest
 from likewise.evaluation.features.values import copy_distance, features_of
 from likewise.evaluation.reference import FeatureSpace, ReferenceSet
 from likewise.evaluation.report import MetricResult
@@ -19,18 +22,20 @@ from likewise.modalities.base import Row
 
 
 class TableMetrics:
-    """The metrics of targets such as labels, numbers and texts, their features concatenated."""
+    """The metrics of targets such as labels, numbers and texts, their features concatenated, and of each target."""
 
     def __init__(self, reference: ReferenceSet, columns: Sequence[str], *, main: bool, alone: bool) -> None:
         """`main`: its results have headings; `alone`: its C2ST has one too, as there is no joint one."""
         self.reference, self.columns, self.main, self.alone = reference, list(columns), main, alone
         self.notes: list[str] = []
-        self.name = ", ".join(columns)
+        self.name = name_columns(columns)
         train, test = (
             self._features({c: values_of(c) for c in columns})
             for values_of in (reference.train_values, reference.test_values)
         )
         self.space = FeatureSpace(self.name, reference, train, test)
+        self.two_sample_test = TwoSampleTest(reference, columns, self.name, self.space.max_features)
+        self.each = [ColumnMetrics(reference, c, alone=len(columns) == 1) for c in columns]
         if not self.space.has_neighbourhoods:
             self.notes.append(
                 f"of {self.name} density, coverage and copies are not measured, as most rows have duplicates"
@@ -44,16 +49,17 @@ class TableMetrics:
         return self._features({c: [row[c] for row in samples] for c in self.columns})
 
     def results(self, samples: Sequence[Row]) -> list[MetricResult]:
-        x, name, main = self.features(samples[:: self.reference.draws]), self.name, self.main
+        samples = samples[:: self.reference.draws]
+        x, name, main = self.features(samples), self.name, self.main
         results = distance_results(self.space, x, name, main)
         if self.space.has_neighbourhoods:
             results += density_coverage_results(self.space, x, name, main)
-        results.append(c2st_result(self.space.c2st(x), name, main and self.alone))
+        results.append(c2st_result(self.two_sample_test(samples), name, main and self.alone))
         if self.space.has_neighbourhoods:
             single = self.reference.table.columns[name] if len(self.columns) == 1 else None
             results += copy_results(self.space, x, name, main, copy_distance(single))
-        return results
+        return results + [r for c in self.each for r in c.results([row[c.name] for row in samples])]
 
-    def _features(self, values: dict[str, list[object]]) -> np.ndarray:
+    def _features(self, values: dict[str, Sequence[object]]) -> np.ndarray:
         columns = self.reference.table.columns
         return np.concatenate([features_of(columns[c], v) for c, v in values.items()], 1)

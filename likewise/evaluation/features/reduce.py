@@ -17,6 +17,7 @@ class Reduced:
         self._pca = None
         if real.shape[1] > size:
             self._pca = PCA(min(size, len(real)), svd_solver="randomized", random_state=0).fit(real)
+        self.size = real.shape[1] if self._pca is None else self._pca.n_components_  # of what it returns, D
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return x if self._pca is None else self._pca.transform(x).astype(np.float32)

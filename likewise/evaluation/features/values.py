@@ -17,6 +17,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Latent
+from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
 
@@ -42,7 +43,8 @@ def _(column: Image, values: Sequence[Any]) -> np.ndarray:
 @features_of.register
 def _(column: Label, values: Sequence[Any]) -> np.ndarray:
     """One-hot."""
-    return np.eye(len(column.classes), dtype=np.float32)[[int(column.encode(v)) for v in values]]
+    ids = {name: int(column.encode(name)) for name in set(map(str, values))}
+    return np.eye(len(column.classes), dtype=np.float32)[[ids[str(value)] for value in values]]
 
 
 @features_of.register
@@ -56,6 +58,22 @@ def _(column: Latent, values: Sequence[Any]) -> np.ndarray:
     if column.vectors:
         raise ValueError(f"there are no features of {column.kind}s")
     return features_of(column.base, values)
+
+
+@singledispatch
+def numbers_of(column: Modality, values: Sequence[Any]) -> np.ndarray | None:
+    """Values that are numbers, (N,) float64; None of a column of others."""
+    return None
+
+
+@numbers_of.register
+def _(column: Number, values: Sequence[Any]) -> np.ndarray | None:
+    return np.asarray(values, dtype=np.float64)
+
+
+@numbers_of.register
+def _(column: Latent, values: Sequence[Any]) -> np.ndarray | None:
+    return numbers_of(column.base, values)
 
 
 def text_features(items: Sequence[str], *, size: int = 256) -> np.ndarray:

@@ -62,3 +62,30 @@ def share(hits: np.ndarray) -> Estimate:
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
     return Estimate(p, max(0.0, min(p, low)), min(1.0, max(p, high)), n)  # rounding may overstep 0, 1 and p
+
+
+def bootstrap_weights(
+    n: int, m: int, *, rng: np.random.Generator, paired: bool, repeats: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of n and of m rows in a statistic, (1 + repeats, n) and (1 + repeats, m), each adding up to 1.
+
+    The first ones are equal, the others those of bootstrap samples. `paired`: the same for both, n is m.
+    """
+
+    def weights(count: int) -> np.ndarray:
+        rows = rng.integers(count, size=(repeats, count)) + count * np.arange(repeats)[:, None]
+        resampled = np.bincount(rows.ravel(), minlength=repeats * count).reshape(repeats, count)
+        return np.concatenate([np.ones((1, count)), resampled]) / count
+
+    u = weights(n)
+    return u, u if paired else weights(m)
+
+
+def distance_estimate(distances: np.ndarray, n: int) -> Estimate:
+    """A distance from 0 to 1, the first of (1 + repeats,), and an interval with the spread of the others.
+
+    It is centred on the distance of the samples, as that of bootstrap samples is larger. Of equal distributions the
+    distance is above 0 too, by chance: real rows in place of samples show by how much.
+    """
+    value, spread = float(distances[0]), 1.96 * float(np.std(distances[1:]))
+    return Estimate(value, max(0.0, value - spread), min(1.0, value + spread), n)
