@@ -657,14 +657,16 @@ def test_compressed_files_and_files_of_other_programs(write: Write, tmp_path: Pa
 
 def test_options_of_a_format_that_a_file_does_not_have(write: Write, tmp_path: Path) -> None:
     write('{"a": 1}\n', "t.jsonl")
+    write("a text", "t.txt")
     for name, options, said in (
-        ("t.jsonl", {"separator": ";"}, "a .jsonl file has no separator to choose; leave --separator out"),
+        ("t.jsonl", {"separator": ";"}, "t.jsonl has no separator to choose; leave --separator out"),
         ("t.jsonl", {"encoding": "latin-1"}, "leave --encoding out"),
         ("t.jsonl", {"header": False}, "leave --no-header out"),
+        ("t.txt", {"decimal": ","}, "leave --decimal out"),
     ):
         with pytest.raises(TableError, match=said):
             Table.open(tmp_path / name, **options)
-    with pytest.raises(TableError, match="digits is no text or table file, and has no decimal to choose"):
+    with pytest.raises(TableError, match="digits has no decimal to choose; leave --decimal out"):
         Table.open("digits", decimal=",")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def spool(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches(parts, schema)
 
 
-def memory_map(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+def memory_map(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """The table of all batches in a temporary file."""
     import pyarrow as pa
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,12 @@ class FileFormat:
     def given(self) -> list[str]:
         """The names of what is given."""
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+
+    def require(self, source: str | Path, known: Collection[str]) -> None:
+        """Raise TableError for an option that a source does not have."""
+        for name in self.given():
+            if name not in known:
+                raise TableError(f"{source} has no {name} to choose; leave {format_flag(name)} out")
 
 
 DEFAULT_FORMAT = FileFormat()

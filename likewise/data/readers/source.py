@@ -10,7 +10,7 @@ from typing import Any
 from likewise.core.errors import did_you_mean
 from likewise.data.arrow import TableError, first_line, quiet
 from likewise.data.datasets import DATASETS
-from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading, format_flag
+from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading
 from likewise.data.readers.folder import read_folder
 from likewise.data.readers.table_file import TABLES, UNREADABLE, is_table, read_table_file
 from likewise.data.readers.text_files import TEXTS, read_text_file
@@ -29,11 +29,8 @@ def read_source(
     kinds     columns of a .csv whose kind is not numeric keep their strings
     """
     path, name = Path(source).expanduser(), str(source)
-    if fmt.given() and not (path.is_dir() or is_table(path) or path.suffix.lower() in TEXTS):
-        raise TableError(
-            f"{source} is no text or table file, and has no {fmt.given()[0]} to choose; leave "
-            f"{format_flag(fmt.given()[0])} out"
-        )
+    if not (path.is_dir() or is_table(path) or path.suffix.lower() in TEXTS):
+        fmt.require(source, ())
     with quiet():
         if name in DATASETS:
             return Reading(DATASETS[name](**(options or {})), [f"the data set {name}"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from likewise.data.arrow import HIDDEN, TableError, first_line, to_dataset
 from likewise.data.cells import CellColumn, read_cells
-from likewise.data.readers.base import FileFormat, Reading, bad_cells, format_flag
+from likewise.data.readers.base import FileFormat, Reading, bad_cells
 from likewise.data.readers.data_file import DataFile
 from likewise.data.readers.delimited import DELIMITED, read_delimited
 from likewise.data.readers.file_names import with_files
@@ -55,11 +55,7 @@ def read_table_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Re
     file = DataFile.at(path)
     if file.suffix not in TABLES:
         raise TableError(f"cannot read {str(path)!r}: it holds no {', '.join(TABLES)}")
-    for name in fmt.given():
-        if name not in OPTIONS_OF.get(file.suffix, ()):
-            raise TableError(
-                f"{path}: a {file.suffix} file has no {name} to choose; leave {format_flag(name)} out"
-            )
+    fmt.require(path, OPTIONS_OF.get(file.suffix, ()))
     try:
         reading = _read(file, fmt, kinds)
     except TableError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from likewise.data.arrow import FILE, PASSAGE, TableError
+from likewise.data.arrow import FILE, PASSAGE, TableError, to_dataset
 from likewise.data.readers.base import FileFormat, Reading, decode_text
+from likewise.data.spool import memory_map
 from likewise.modalities.document import MIN_DOCUMENT, split_passages
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ MAX_CHARS_IN_MEMORY = 2**26  # of texts; more go into memory-mapped files
 
 def read_text_file(path: Path, fmt: FileFormat) -> Reading:
     """One text. Raises TableError for an empty one."""
+    fmt.require(path, ("encoding",))
     data = read_texts([path], path.parent, fmt.encoding)
     if not any(text.strip() for text in data["text"]):
         raise TableError(f"{path} is empty")
@@ -79,11 +80,6 @@ def read_texts(
 def _memory_map(columns: Mapping[str, list[Any]]) -> Dataset:
     """Rows in a memory-mapped temporary file, which disappears with the data set."""
     import pyarrow as pa
-    from datasets import Dataset
 
     rows = pa.table(dict(columns))
-    with tempfile.NamedTemporaryFile(suffix=".arrow") as file:
-        with pa.ipc.new_stream(file, rows.schema) as writer:
-            writer.write_table(rows, max_chunksize=1000)
-        file.flush()
-        return Dataset.from_file(file.name)
+    return to_dataset(memory_map(rows.to_batches(max_chunksize=1000), rows.schema))
