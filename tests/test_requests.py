@@ -230,6 +230,13 @@ def test_a_model_that_has_not_learned_to_condition_says_so(world: Table, family:
         model.sample([{}])
 
 
+def test_rows_of_which_all_is_known_are_reported(world: Table) -> None:
+    model = Model("number, label", world.columns, **SMALL)
+    with noted("every target of 1 of 2 rows is known, so nothing is sampled in them"):
+        rows = model.sample([{"number": 0.5, "label": "2"}, {"label": "2"}])
+    assert rows[0]["number"] == 0.5 and str(rows[0]["label"]) == "2"
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
@@ -261,7 +268,13 @@ def test_targets_of_a_pipeline_are_known(world: Table) -> None:
     picture = toy.rows(2)[1]["image"]
     row = pipeline.given(label="1", number=0.5).sample(1, steps=2)[0]
     assert row["number"] == pytest.approx(0.5, abs=1e-4)
-    between = pipeline.given(**{"image[size=7]": picture}).sample(1, steps=2)[0]
+    with noted():
+        between = pipeline.given(**{"image[size=7]": picture}).sample(1, steps=2)[0]
+    assert pipeline.sample([{}], known={"image[size=7]": picture}, steps=2)[0]["image[size=7]"] is picture
+    with pytest.raises(ValueError, match="image\\[size=7\\]: str is not a picture"):
+        pipeline.sample([{}], known={"image[size=7]": "none"})
+    with pytest.raises(ValueError, match="is given twice, as known and in the rows"):
+        pipeline.sample([{"number": 1.0}], known={"number": 2.0})
     assert between["image[size=7]"] is picture and between["image"].size == (10, 10)
     with pytest.raises(ValueError, match="unknown column 'lable'"):
         pipeline.given(lable="1")
@@ -375,6 +388,17 @@ def test_an_odd_request_is_refused_in_a_sentence(
     assert main(["sample", "r", *words, *FEW]) == 1
     shown = capsys.readouterr()
     assert message in shown.err and "Traceback" not in shown.err and len(shown.err) < 1_000 and not shown.out
+
+
+def test_what_is_advised_for_a_label_that_is_given_twice(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_of("number | text, label")
+    assert main(["sample", "r", "box, 2 label", "--given", "label=2", *FEW]) == 1
+    said = capsys.readouterr().err
+    advice = shlex.split(said[said.index("--given") :])
+    lines, _ = printed(capsys, ["sample", "r", *advice, "--given", "label=2", *FEW])
+    assert lines[0]["likewise"]["sources"] == {"text": "box, 2", "label": "2"}  # there is room for so much
 
 
 @pytest.mark.parametrize(

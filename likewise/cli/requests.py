@@ -24,8 +24,8 @@ from likewise.models.requests import check_names, parse_sources, text_columns
 from likewise.viz import images
 
 TEXTS = (
-    "values of the model's text source; the ending ', VALUE COLUMN' gives a label source as well: "
-    "'red apple, flat style'"
+    "values of the model's text source, or if it has none of its text target; the ending ', VALUE COLUMN' gives a "
+    "label as well: 'red apple, flat style'"
 )
 RUN = "the folder of a run, or emoji, the model that comes with likewise"
 

@@ -137,9 +137,9 @@ class Pipeline:
     ) -> list[Row]:
         """One sample for each row, by (1): the row with the targets of all links; see `Model.sample`.
 
-        A row may also have values of targets of any link, which are known. A sampling option holds for every link
-        that has it; the name of a link as a keyword, with a dictionary,
-        gives options of that link only. `known` and `constraint` may name targets of any link, and `negative`
+        A row may also have values of targets of any link, which are known; a link of which all targets are is not
+        sampled. A sampling option holds for every link that has it; the name of a link as a keyword, with a
+        dictionary, gives options of that link only. `known` and `constraint` may name targets of any link, and `negative`
         holds for every link with such a source. `init` has values of targets of the pipeline: every link that
         samples the same column starts there, so in a cascade a small image and a large one; an embedding of
         it, which is computed from the value, is known. The first link is sampled with `seed`, as by itself.
@@ -150,7 +150,7 @@ class Pipeline:
         known = {**self.embed_targets(start), **(known or {})}
 
         def sample_link(link: Model, i: int, rows: Sequence[Row], **options: Any) -> list[Row]:
-            values = {n: v for n, v in self._views(start, link).items() if n not in options["known"]}
+            values = {n: v for n, v in self._views(start, link).items() if n not in known}
             return link.sample(
                 rows,
                 seed=_link_seed(i, seed),
@@ -200,15 +200,21 @@ class Pipeline:
         """Sample every link given the rows of each of `ends`, and add its samples to these: the rows of the first."""
         self._check_names("source", negative or {}, self.sources)
         self._check_names("target", known, self.target_columns)
+        whole = {n: v for n, v in known.items() if not isinstance(v, tuple)}
+        if twice := [n for n in whole for rows in ends for row in rows if row.get(n) is not None]:
+            raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
+        ends = [[{**row, **whole} for row in rows] for rows in ends]
         options_of = self._options_of_links(sampling_options)
         for i, (name, link) in enumerate(self.links.items()):
             if all(row.get(n) is not None for rows in ends for row in rows for n in link.targets):
-                continue  # known
+                for n in link.targets:
+                    link.processor.check_all(n, [row[n] for rows in ends for row in rows])
+                continue
             samples = sample_link(
                 link,
                 i,
                 *([self._link_row(name, row) for row in rows] for rows in ends),
-                known={n: v for n, v in known.items() if n in link.targets},
+                known={n: v for n, v in known.items() if n in link.targets and n not in whole},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
                 **options_of[name],
             )

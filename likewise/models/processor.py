@@ -86,12 +86,16 @@ class RowProcessor:
         if reason := self.columns[name].check(value):
             raise ValueError(f"{name}: {reason}")
 
+    def check_all(self, name: str, values: Sequence[Any]) -> None:
+        """The same for several values; one object is checked once."""
+        for value in {id(value): value for value in values}.values():
+            self.check(name, value)
+
     # ---- values -> tensors
 
     def encode(self, name: str, values: Sequence[Any]) -> Tensor:
         """Values of a column -> (B, T, C) or (B, T). Raises ValueError for one that it cannot encode."""
-        for value in values:
-            self.check(name, value)
+        self.check_all(name, values)
         return self.columns[name].encode_all(values).to(self.device)
 
     def context(self, rows: Sequence[Row]) -> Context:

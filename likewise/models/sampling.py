@@ -128,9 +128,9 @@ class Sampler:
         """Sample the targets of all rows at once."""
         assert isinstance(self.family, CanSample)  # __init__ has checked its class
         c, known = self.processor.context(rows), self.processor.known(self.known, rows)
-        self._warn_of_known(known)
         controls = {**self._row_controls(len(rows), known), **controls}
         samples = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
+        self._warn_of_known(known)
         decoded = self.processor.decode_rows(rows, samples, self.known)
         return decoded if self.init is None else self._restore_residuals(decoded, *self.init)
 
@@ -146,11 +146,21 @@ class Sampler:
         return [row | {n: values[n][i] for n in values} for i, row in enumerate(rows)]
 
     def _warn_of_known(self, known: KnownParts | None) -> None:
-        """Report known parts of a model that has not learned to sample the rest of the targets given them."""
-        if known is None or self.family.infill != 0:
+        """Report rows without an unknown target, and a model that has not learned to sample what is unknown given these."""
+        if known is None:
             return
-        masks = [known.masks.get(name) for name in self.processor.formula.target_names]
-        if any(mask is None or not mask.all() for mask in masks):
+        names = self.processor.formula.target_names
+        if known.masks.keys() >= set(names):
+            whole = torch.stack([known.masks[name].all(1) for name in names]).all(0)
+            if whole.any():
+                warnings.warn(
+                    f"every target of {int(whole.sum())} of {len(whole)} rows is known, so nothing is sampled in them",
+                    RequestWarning,
+                    stacklevel=2,
+                )
+            if whole.all():
+                return
+        if self.family.infill == 0:
             warnings.warn(
                 "this model was trained without known parts (infill 0): what is known is kept, and the rest is not, or "
                 "only loosely, sampled given it; train one with infill, such as --infill 0.5",

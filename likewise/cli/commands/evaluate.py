@@ -14,6 +14,7 @@ from likewise.cli.requests import RUN
 from likewise.cli.tables import open_training_table
 from likewise.core.errors import did_you_mean
 from likewise.core.files import atomic_write
+from likewise.core.formula import parse_name
 from likewise.core.provenance import KEY, provenance
 from likewise.evaluation.comparison.figures import sweep_figure
 from likewise.evaluation.comparison.sweep import parse_values, sweep
@@ -51,6 +52,8 @@ def _evaluate(args: Namespace, parser: Parser) -> int:
     out = file_to_write(args.out, report_folder(args.run) / REPORT, args.overwrite)
     table = open_training_table(args.run)
     options = parser.values_of(args, "evaluation") | parser.values_of(args, "sampling")
+    if "concept" in options:
+        options["concept"] = parse_name(options["concept"])
     report = evaluate(model, table, **options)
     _write_json(out, args.run, report.to_json())
     print(f"{report}\n\nreport: {out}")

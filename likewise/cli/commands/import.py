@@ -9,6 +9,7 @@ from typing import Any
 
 from likewise._version import __version__
 from likewise.cli.flags import Parser
+from likewise.core.formula import parse_name
 from likewise.core.ranges import WindowLength
 from likewise.data.table import Table
 from likewise.interop.transformers_import import from_transformers
@@ -43,14 +44,15 @@ def run(argv: Sequence[str]) -> int:
     )
     args = parser.parse(argv)
     require_unused(args.out)
-    model = from_transformers(args.folder, column=args.column, length=args.length)
+    column = parse_name(args.column)
+    model = from_transformers(args.folder, column=column, length=args.length)
     data: dict[str, Any] = {"source": None}
     if args.data:
-        table = Table.open(args.data, columns=[args.column], like=model.columns)
+        table = Table.open(args.data, columns=[column], like=model.columns)
         table = table.with_views(model.columns, model.formula)
         data = {**table.reopen_args(), "fingerprint": table.fingerprint}
     model.save(args.out, likewise=__version__, step=0, plan={}, data=data)
-    count, spec = sum(p.numel() for p in model.family.parameters()), model.columns[args.column].spec
+    count, spec = sum(p.numel() for p in model.family.parameters()), model.columns[column].spec
     run = shlex.quote(str(args.out))
     print(
         f"{args.out}: P({model.formula}), {count:,} parameters, vocabulary of {spec.classes:,}, context of "
