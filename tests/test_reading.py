@@ -363,7 +363,7 @@ def test_one_bad_cell_does_not_make_a_column_text() -> None:
         column(cells)
     values, said = column(cells, skip_bad=True)
     assert values == list(map(int, AGES)) and "40 of 41 cells are numbers" in said
-    assert "1 row: x: 'unknown' is not a number (row 7 (line 9)) are left out" in said
+    assert "left out: 1 row: x: 'unknown' is not a number (row 7 (line 9))" in said
     assert column(cells, kinds={"x": "label"})[0] == cells
     assert column(cells, kinds={"x": "number"}, skip_bad=True)[0] == list(map(int, AGES))
 

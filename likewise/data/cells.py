@@ -136,7 +136,7 @@ class _Cells:
     def styles(self) -> tuple[NumberStyle, ...]:
         """The styles in which most cells are numbers, one for each decimal mark; one if they read the same.
 
-        None for a column of texts.
+        () for a column of texts.
         """
         if self.plain is not None:
             return (PLAIN, GROUPED) if GROUPED in self.possible and self._has_groups_only() else (PLAIN,)

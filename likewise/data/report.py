@@ -78,7 +78,7 @@ class TableReport:
 
     def notes(self) -> list[str]:
         """What a user should know before training: all but what was read as expected."""
-        skipped = [f"{line} are left out" for line in skipped_by_reason(self.skipped)]
+        skipped = [f"left out: {line}" for line in skipped_by_reason(self.skipped)]
         return [*self.account.unused, *self.account.notes, *self.gaps, *self.findings, *skipped]
 
     @property

@@ -144,11 +144,12 @@ class Bayes:
             for row, name in zip(rows, self._sample_classes(probabilities, indices, seed), strict=True)
         ]
 
-    def _sample_classes(self, probabilities: np.ndarray, indices: Sequence[int], seed: int) -> list[str]:
+    def _sample_classes(self, probabilities: np.ndarray, indices: Sequence[int], seed: int) -> list[Any]:
         """Sample from probabilities (N, K), or (1, K) for all, by the inverse of their cumulative sums."""
         u = Rng(indices, "class", seed).uniform(1).double().numpy()  # (N, 1)
         numbers = (probabilities.cumsum(1) < u * probabilities.sum(1, keepdims=True)).sum(1)
-        return [self.classes[k] for k in numbers]
+        column = self.model.columns[self.labels]
+        return [column.decode(torch.tensor([k])) for k in numbers.tolist()]
 
     def calibrate(self, rows: Sequence[Row], **options: Any) -> Bayes:
         """The same with the temperature that has the least log-loss on these rows, which should be held out."""
