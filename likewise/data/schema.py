@@ -81,8 +81,8 @@ def infer_schema(
     for name in names:
         _add_column(schema, name, kinds.get(name), (reasons or {}).get(name, ""))
     if not schema.kinds:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in schema.left_out.items())
-        raise TableError(f"there is no column to learn from; {reasons}")
+        why = "; ".join(f"{name}: {reason}" for name, reason in schema.left_out.items())
+        raise TableError(f"there is no column to learn from; {why}")
     _split_documents(schema)
     if getattr(schema.rows, "_indices", None) is not None:
         schema.rows = schema.rows.flatten_indices()  # so that rows are where their numbers say

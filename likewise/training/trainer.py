@@ -24,7 +24,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from likewise.core.batch import Batch
+from likewise.core.batch import EncodedRows
 from likewise.core.device import default_device
 from likewise.core.errors import RequestWarning
 from likewise.core.files import remove_leftovers
@@ -175,7 +175,7 @@ class Trainer:
 
     # ---- one step
 
-    def _update(self, batch: Batch, progress: float) -> float:
+    def _update(self, batch: EncodedRows, progress: float) -> float:
         """One update of every phase. Returns the mean loss of a row over all processes, summed over phases."""
         x, c = split_batch(self.model, batch)
         rows = range(self.processes.rank, self.batch, self.processes.world)

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from likewise.data.arrow import TableError
 
@@ -45,7 +45,7 @@ class DataFile:
         """The file of a path. Raises TableError for a .zip with several files, or none."""
         suffix = path.suffix.lower()
         if suffix == ".gz":
-            return cls(path, path.with_suffix("").suffix.lower(), lambda: gzip.open(path))
+            return cls(path, path.with_suffix("").suffix.lower(), lambda: cast(IO[bytes], gzip.open(path)))
         if suffix == ".zip":
             member = _only_member(path)
             return cls(path, Path(member).suffix.lower(), lambda: zipfile.ZipFile(path).open(member))
