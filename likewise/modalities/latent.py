@@ -96,6 +96,10 @@ class Latent(Modality):
         mean, std = codes.mean(0).tolist(), codes.std(0).clamp(min=MIN_STD).tolist()
         return cls(coder, column, [*mean, 0.0], [*std, 1.0], length)
 
+    def refit(self, values: Sequence[Any], **options: Any) -> Self:
+        """The same encoder and scale, with room for these values."""
+        return self.grow_to_fit(values)
+
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
         if self.length is None or not len(values):
             return self

@@ -44,6 +44,7 @@ _SVG_FILE = re.compile(r"""\bhref\s*=\s*["'](?!\s*(?:\#|data:))([^"']+)""")
 
 def picture_suffixes() -> tuple[str, ...]:
     """The endings, with the dot and in small letters, of the files that can be read."""
+    PIL.Image.preinit()  # so that the common formats are tried first
     formats = PIL.Image.registered_extensions()
     known = {suffix for suffix, name in formats.items() if name in PIL.Image.OPEN or name == "MPO"}
     return tuple(sorted({suffix for suffix in known if formats[suffix] not in _NO_PICTURES} | {".svg"}))

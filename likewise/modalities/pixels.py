@@ -140,7 +140,13 @@ def is_grey(image: PIL.Image.Image) -> bool:
     """Whether a picture is grey: by its mode, or as its channels are equal in every pixel."""
     if has_grey_mode(image):
         return True
-    red, *others = flatten(image, "RGB").split()
+    image = flatten(image, "RGB")
+    sample = image.resize((8, 8), PIL.Image.Resampling.NEAREST)  # of most pictures in colour, some pixel here is
+    return all(_has_equal_channels(picture) for picture in (sample, image))
+
+
+def _has_equal_channels(image: PIL.Image.Image) -> bool:
+    red, *others = image.split()
     return all(PIL.ImageChops.difference(red, other).getbbox() is None for other in others)
 
 

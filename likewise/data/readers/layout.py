@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,11 @@ class Layout:
 
     def part(self, file: Path) -> str | None:
         """The part that a file is in, if there are parts."""
-        return self.parts.get(self._top(file))
+        return self.parts.get(self.top(file))
 
     def root(self, file: Path) -> Path:
         """The folder below which folders are labels: that of the part, if there are parts."""
-        return self.base / self._top(file) if self._top(file) in self.parts else self.base
+        return self.base / self.top(file) if self.top(file) in self.parts else self.base
 
     @property
     def roots(self) -> list[Path]:
@@ -43,20 +44,19 @@ class Layout:
             return f"{self.base.name}: {', '.join(self.parts)} is a part of a split, and no label"
         return f"{self.base.name}: {' and '.join(held)} held out, {' and '.join(rest)} for training"
 
-    def _top(self, file: Path) -> str:
+    def top(self, file: Path) -> str:
         """The first folder below the base on the way to a file, "" for one that is not below."""
-        try:
-            parts = file.relative_to(self.base).parts
-        except ValueError:
-            return ""
-        return parts[0] if len(parts) > 1 else ""
+        path, base = str(file), f"{self.base}{os.sep}"
+        top, separator, _ = path.removeprefix(base).partition(os.sep)
+        return top if separator and path.startswith(base) else ""
 
 
 def find_layout(folder: Path, files: Sequence[Path]) -> Layout:
     """The layout of these files of a folder. Raises TableError for parts beside other folders."""
     base = folder
     while True:
-        tops = sorted({file.relative_to(base).parts[0] for file in files if file.parent != base})
+        layout = Layout(base)
+        tops = sorted({layout.top(file) for file in files} - {""})
         training = [name for name in tops if name.lower() in TRAINING_PARTS]
         held = [name for name in tops if name.lower() in HELDOUT_PARTS]
         others = [name for name in tops if name not in (*training, *held)]
@@ -67,7 +67,7 @@ def find_layout(folder: Path, files: Sequence[Path]) -> Layout:
             )
         if (training or held) and not others:
             return Layout(base, {name: name.lower() for name in [*training, *held]})
-        if len(tops) != 1 or any(file.parent == base for file in files):
+        if len(tops) != 1 or any(not layout.top(file) for file in files):
             return Layout(folder)
         base = base / tops[0]
 
