@@ -250,7 +250,7 @@ def test_rows_of_which_all_is_known_are_reported(world: Table) -> None:
         (lambda m: m.sample([{"number": float("nan")}]), "number: nan is not a finite number"),
         (
             lambda m: m.interpolate({"label": "1"}, {"label": "2"}),
-            "label is known, and an interpolation is between",
+            "label is a target, and an interpolation is between",
         ),
     ],
 )
@@ -363,6 +363,14 @@ def test_a_joint_model_is_sampled_given_targets(here: Path, capsys: pytest.Captu
         {"text": "ring"},
     ]
     assert str(lines[0]["label"]) == "1"
+    lines, _ = printed(capsys, ["infill", "r", "box", *FEW])
+    assert lines[0]["text"] == "box" and lines[0]["likewise"]["known"] == {"text": "box"}
+    lines, _ = printed(
+        capsys, ["interpolate", "r", "--given", "label=2", "--seeds", "0,1", "-n", "3", "--steps", "1"]
+    )
+    assert [str(line["label"]) for line in lines] == ["2"] * 3 and lines[0]["number"] != lines[2]["number"]
+    assert main(["interpolate", "r", "--from", "label=2", "--to", "label=3"]) == 1
+    assert "label is a target, and an interpolation is between sources" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -604,6 +612,19 @@ def test_a_name_without_its_quotes(
 ) -> None:
     assert main(["train", named_csv(here / "data.csv"), formula, "--out", "r"]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_files_of_columns_of_any_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are in the folder, and all different."""
+    picture = toy.table(8).columns["image"]
+    names = ("../up", "..-up", "a/b", "two\nlines")
+    model = Model(Formula(tuple(map(View, names))), dict.fromkeys(names, picture), **SMALL)
+    model.save("r")
+    assert main(["sample", "r", *FEW, "--out", "o/"]) == 0
+    files = sorted(path.name for path in here.rglob("*.png"))
+    assert len(files) == 8 and all((here / "o" / file).is_file() for file in files)
+    lines = [json.loads(line)["likewise"] for line in Path("o/samples.jsonl").read_text().splitlines()]
+    assert {line["column"] for line in lines} == {*names} and sorted(line["file"] for line in lines) == files
 
 
 def test_a_target_and_a_source_that_is_called_known() -> None:

@@ -111,7 +111,7 @@ class Sampler:
         for name in self.processor.formula.target_names:
             if any(_differ(a, b, [name]) for a, b in zip(first, last, strict=True)):
                 raise ValueError(
-                    f"{name} is known, and an interpolation is between sources; give it the same value"
+                    f"{name} is a target, and an interpolation is between sources; give it one value"
                 )
         weight, controls = torch.linspace(0, 1, n, dtype=torch.float64), {}
         sources = self.processor.formula.source_names

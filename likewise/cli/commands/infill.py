@@ -22,7 +22,7 @@ from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.base import TypedDistribution
 from likewise.models.pipeline import Pipeline
-from likewise.models.requests import given_option, parse_value
+from likewise.models.requests import given_option, parse_prompts, parse_value
 from likewise.models.text_prompt import is_single_text
 
 OUT = "infilled.png"
@@ -140,7 +140,8 @@ def _infill_row(request: Request) -> int:
     model = request.model
     if not request.known and is_single_text(model.target_columns):
         raise ValueError("nothing is known: give the text around the gap, --prefix ... --suffix ...")
-    if not request.known:
+    prompts = parse_prompts(model, request.args.words, request.given)
+    if not all(prompt.values.keys() & model.target_columns for prompt in prompts):
         raise ValueError(
             f"nothing is known: {str(model.formula)!r} has no target that is a picture, so give "
             f"{' or '.join(_known_option(model, n) for n in model.targets)}"

@@ -81,10 +81,9 @@ def run(argv: Sequence[str]) -> int:
             "both ends are the same; give two texts, or --from NAME=VALUE --to NAME=VALUE, or "
             "two seeds: --seeds 0,1"
         )
+    to = {name: string for name, string in last.strings.items() if name in model.sources}
     provenance = [
-        request.provenance(
-            i, first.strings, to=last.strings, share=round(i / max(1, args.n - 1), 6), seeds=seeds
-        )
+        request.provenance(i, first.strings, to=to, share=round(i / max(1, args.n - 1), 6), seeds=seeds)
         for i in range(args.n)
     ]
     out = output_path(request, OUT, provenance, ".gif")
