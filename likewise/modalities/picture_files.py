@@ -86,9 +86,9 @@ def _decoding() -> Iterator[None]:
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             yield
     except BOMBS as error:
-        sizes = re.search(r"\((\d+) pixels\).*?(\d+) pixels", str(error))
-        size = f": {int(sizes[1]):,} pixels, and at most {int(sizes[2]):,} are read" if sizes else ""
-        raise ValueError(f"too large a picture{size}; make it smaller") from None
+        size, most = re.search(r"\d+", str(error)), PIL.Image.MAX_IMAGE_PIXELS or 0
+        pixels = f": {int(size[0]):,} pixels, and at most {most:,} are read" if size else ""
+        raise ValueError(f"too large a picture{pixels}; make it smaller") from None
     except PIL.UnidentifiedImageError:
         raise ValueError("unreadable picture: not of a known picture format") from None
     except MemoryError:
