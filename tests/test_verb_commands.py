@@ -269,7 +269,7 @@ def test_a_mistake_in_varying(run: str, capsys, words: list[str], expected: str)
 
 def test_every_target_has_a_start(here: Path, capsys) -> None:
     made("image, label", "r")
-    check_error(["vary", "r", "things/3.png"], 1, "'label' has none", capsys)
+    check_error(["vary", "r", "things/3.png"], 1, "and 'label' has none; give --known label=...", capsys)
 
 
 # ---- interpolate

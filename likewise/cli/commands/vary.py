@@ -44,12 +44,20 @@ def run(argv: Sequence[str]) -> int:
     name, file, texts = split_image_words(request, "vary", "Model.sample(init=...) varies any target")
     column, picture = model.columns[name], parse_value(model.columns[name], file)
     if name in request.known:
-        raise ValueError(f"{file} is what {name} begins with; leave {given_option(model, name)} out")
+        raise ValueError(
+            f"{file} is what {name} begins with; leave {given_option(model, name, option='--known')} out"
+        )
     # sources that are views of the same column are given by the picture too
     column_name = model.formula.view(name).column
     views = [view.name for view in model.formula.sources if view.column == column_name]
     given = request.given | {n: file for n in views if n not in request.given}
     request = dataclasses.replace(request, given=given)
+    for prompt in parse_prompts(model, texts, request.given):
+        if without := [n for n in model.targets if n != name and n not in prompt.values]:
+            raise ValueError(
+                f"a variation begins with a value of every target, and {without[0]!r} has none; give "
+                f"{given_option(model, without[0], option='--known')}"
+            )
     embedded = any(is_embedding(model.columns[n]) for n in views)
     if isinstance(model, Pipeline):
         embeddings = model.embed_targets({name: picture})
