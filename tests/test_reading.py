@@ -669,8 +669,10 @@ def test_options_of_a_format_that_a_file_does_not_have(write: Write, tmp_path: P
     ):
         with pytest.raises(TableError, match=said):
             Table.open(tmp_path / name, **options)
-    with pytest.raises(TableError, match="digits has no decimal to choose; leave --decimal out"):
-        Table.open("digits", decimal=",")
+    pictures(tmp_path / "pics")
+    for source in ("digits", tmp_path / "pics"):
+        with pytest.raises(TableError, match="has no decimal to choose; leave --decimal out"):
+            Table.open(source, decimal=",")
 
 
 # ---- names of files

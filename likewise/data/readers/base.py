@@ -46,6 +46,11 @@ class FileFormat:
         if self.decimal is not None and self.decimal == self.thousands:
             raise TableError(f"decimal and thousands are both {self.decimal!r}; they differ")
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all options."""
+        return [f.name for f in dataclasses.fields(cls)]
+
     def given(self) -> list[str]:
         """The names of what is given."""
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ def read_source(
     kinds     columns of a .csv whose kind is not numeric keep their strings
     """
     path, name = Path(source).expanduser(), str(source)
-    if not (path.is_dir() or is_table(path) or path.suffix.lower() in TEXTS):
-        fmt.require(source, ())
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not (is_table(path) or path.suffix in TEXTS)
+    if fmt.given() and (name in DATASETS or path.exists() or is_hub_name):
+        fmt.require(source, _format_options(path))
     with quiet():
         if name in DATASETS:
             return Reading(DATASETS[name](**(options or {})), [f"the data set {name}"])
@@ -38,7 +39,7 @@ def read_source(
             return read_folder(path, fmt, kinds or {})
         if path.is_file():
             return _read_file(path, fmt, kinds or {})
-        if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not (is_table(path) or path.suffix in TEXTS):
+        if is_hub_name:
             return _read_hub(name)
     if path.suffix or len(path.parts) > 1:
         raise TableError(
@@ -46,6 +47,13 @@ def read_source(
             f"likewise: {', '.join(DATASETS)}"
         )
     raise TableError(did_you_mean("folder, file or data set", name, DATASETS))
+
+
+def _format_options(path: Path) -> Collection[str]:
+    """The options of FileFormat that a file takes, or files of a folder, as far as their names tell."""
+    files = list(path.rglob("*")) if path.is_dir() else [path]
+    known = {"encoding"} if any(file.suffix.lower() in TEXTS for file in files) else set()
+    return known | ({*FileFormat.names()} if any(map(is_table, files)) else set())
 
 
 def _read_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
