@@ -15,7 +15,7 @@ from likewise.evaluation.reference import encode_images
 from likewise.evaluation.report import Report
 from likewise.evaluation.tasks.variations import variations
 from likewise.modalities.base import Row
-from likewise.models.checkpoint import has_checkpoint, resolve_run
+from likewise.models.checkpoint import has_checkpoint
 from likewise.models.io import load_unfinished
 from likewise.models.pipeline import Pipeline
 from likewise.viz import images
@@ -80,7 +80,7 @@ def train_or_load(
     if exists:
         model = load_unfinished(folder)
     elif from_run:
-        model = Model.load(resolve_run(from_run), **options)
+        model = Model.load(from_run).adapt(table, **options)
     else:
         model = Model(formula, table.columns, family, **options)
     print(f"P({model.formula}), {model.family_name}: {folder}", flush=True)
