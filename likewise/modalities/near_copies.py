@@ -2,9 +2,9 @@
 
 A picture is compared by a thumbnail, normalised to mean 0 and deviation 1 (Torralba, Fergus and Freeman, 2008, found
 near duplicates among 80 million tiny images by such). Candidates are nearest neighbours in the principal components
-of all thumbnails; what is a copy is then decided by the thumbnails themselves. The limits were set on pictures of 24
-pixels a side, where drawings differ least: of 5,000 digits no two are near copies, of 7,447 icons the identical ones
-and one in 200 others, and JPEG files of these at quality 75 and 90 are.
+of all thumbnails; what is a copy is then decided by the thumbnails themselves. The limits were set on drawings of 24
+pixels a side, which differ least: of 5,000 digits no two are near copies, and 63 of 7,447 icons are, 54 of them to the
+last pixel (`likewise data digits`, `likewise data icons`).
 """
 
 from __future__ import annotations

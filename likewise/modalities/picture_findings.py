@@ -56,11 +56,13 @@ def findings(column: ColumnValues, height: int, width: int, channels: int, *, cr
         *_levels(traits, FLOATS, "floats", count),
     ]
     if frames := traits[FRAMES]:
-        lines.append(f"{frames} of {count} pictures are animations or have several pages; the first is read")
-    if plain := traits[PLAIN]:
         lines.append(
-            f"{plain} of {count} pictures have one colour throughout (transparent pixels are white, and of 16 bits in "
-            "colour the upper 8 are read)"
+            f"{frames:,} of {count:,} pictures are animations or have several pages; the first is read"
+        )
+    if plain := traits[PLAIN]:
+        why = "; transparent pixels are white, and of 16 bits a channel in colour the upper 8 are read"
+        lines.append(
+            f"{plain:,} of {count:,} pictures have one colour throughout{why if plain > count / 2 else ''}"
         )
     return [f"{column.name}: {line}" for line in lines]
 
@@ -70,13 +72,13 @@ def _channels(traits: Counter[str], count: int, channels: int) -> list[str]:
     colour = count - grey - equal
     if channels == 1 and colour:
         return [
-            f"{colour} of {count} pictures are in colour and are read as grey; channels=3 keeps the colours"
+            f"{colour:,} of {count:,} pictures are in colour and are read as grey; channels=3 keeps the colours"
         ]
     if channels == 1 and equal:
-        return [f"{equal} of {count} pictures are stored in colour and are grey; they are read as grey"]
+        return [f"{equal:,} of {count:,} pictures are stored in colour and are grey; they are read as grey"]
     if grey and colour:
         return [
-            f"{grey} of {count} pictures are grey, the others in colour; choose channels=1 or channels=3 for all"
+            f"{grey:,} of {count:,} pictures are grey, the others in colour; choose channels=1 or channels=3 for all"
         ]
     return []
 
@@ -94,7 +96,7 @@ def _cropped(traits: Counter[str], count: int, height: int, width: int) -> list[
     cropped = sum(pictures for _, pictures in losses)
     mean = sum(loss * pictures for loss, pictures in losses) / cropped
     return [
-        f"{cropped} of {count} pictures are cropped to their middle, in the shape {height} x {width}, and lose "
+        f"{cropped:,} of {count:,} pictures are cropped to their middle, in the shape {height} x {width}, and lose "
         f"{mean:.0%} of their area{' on average' if len(losses) > 1 else ''}; fit=pad keeps all of it with white "
         "margins, fit=stretch changes the shape"
     ]
@@ -105,10 +107,10 @@ def _levels(traits: Counter[str], prefix: str, kind: str, count: int) -> list[st
     found = {trait.removeprefix(f"{prefix} "): n for trait, n in traits.items() if trait.startswith(prefix)}
     if not found:
         return []
-    line = f"{sum(found.values())} of {count} pictures are of {kind}"
+    line = f"{sum(found.values()):,} of {count:,} pictures are of {kind}"
     if "other" in found:
         return [f"{line}: their least value is read as black and their largest as white"]
     white = max(map(int, found))
     dark = [(int(w), n) for w, n in found.items() if int(w) <= white / 255]
-    others = "".join(f", and {n} with none above {w:,} as of 0 to {w:,}" for w, n in sorted(dark))
+    others = "".join(f", and {n:,} with none above {w:,} as of 0 to {w:,}" for w, n in sorted(dark))
     return [f"{line}: 0 is read as black and {white:,} as white{others}"]
