@@ -427,19 +427,19 @@ def columns_of_weights(s: Subject) -> Iterator[Condition]:
     targets, sources = s.case.targets, s.case.sources
     old_names = {f"other {n}": n for n in (*targets, *sources)}
     new_names = {old: new for new, old in old_names.items()}
-    renamed = s.like(_renamed(targets), _renamed(dict(reversed(sources.items()))))
+    renamed = s.like(_renamed(targets), _renamed(sources, list(sources)[::-1]))
     transfer = transfer_weights(renamed.family, s.family, old_names)
     yield transfer.complete, f"of renamed columns only {transfer} are taken over"
     x = {new_names[n]: v for n, v in s.x.items()}
     c = Context(
-        {new_names[n]: s.c.values[n] for n in reversed(sources)},
+        {new_names[n]: s.c.values[n] for n in list(sources)[::-1]},
         s.c.present[:, list(range(len(sources)))[::-1]],
     )
     for phase in s.cls.phases:
         losses = s.loss(phase).detach(), renamed.loss(phase, x=x, c=c).detach()
         apart = float((losses[0] - losses[1]).abs().max())
         yield apart < CLOSE, f"with renamed columns the loss of {phase} differs by {apart:.2g}"
-    reordered = s.like(_renamed(dict(reversed(targets.items()))), _renamed(sources))
+    reordered = s.like(_renamed(targets, list(targets)[::-1]), _renamed(sources))
     transfer_weights(reordered.family, s.family, old_names)
     back = s.make(2)
     transfer_weights(back, reordered.family, new_names)
@@ -448,8 +448,8 @@ def columns_of_weights(s: Subject) -> Iterator[Condition]:
     yield not moved, f"with the targets in another order and back, these weights differ: {', '.join(moved)}"
 
 
-def _renamed(specs: Mapping[str, Spec]) -> dict[str, Spec]:
-    return {f"other {name}": spec for name, spec in specs.items()}
+def _renamed(specs: Mapping[str, Spec], order: Iterable[str] | None = None) -> dict[str, Spec]:
+    return {f"other {name}": specs[name] for name in (specs if order is None else order)}
 
 
 def check_family(

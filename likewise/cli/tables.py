@@ -188,8 +188,8 @@ def add_views(
     for name, run in runs.items():
         if not run.is_dir():
             near = [f"; or write @{n}" for n in difflib.get_close_matches(name, ENCODERS, 1, 0.5)]
-            views = (str(view) for view in formula.views if view.through == name)
-            near += [f"; or write {quote_name(v)} in quotes, a column" for v in views if v in table.kinds]
+            seen = (str(view) for view in formula.views if view.through == name)
+            near += [f"; or write {quote_name(v)} in quotes, a column" for v in seen if v in table.kinds]
             raise FormulaError(
                 f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
                 f"as an autoencoder, or give its folder: --view {name}=RUN{''.join(near)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import FormulaError, View, quote_name
@@ -15,6 +15,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.latent import is_embedding
 
 
+@runtime_checkable
 class Viewer(Protocol):
     """A trained model, or anything else that a column can be seen through."""
 

@@ -22,7 +22,7 @@ from likewise.core.spec import IMAGE, Spec
 from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.layers import ModuleList, norm, norm_channels, to_channels_last, zero_init
-from likewise.nets.stems.base import Stem, stem_axes, value_channels
+from likewise.nets.stems.base import Channels, Stem, stem_axes, value_channels
 from likewise.nets.stems.patch import PatchStem
 from likewise.nets.transformer import Trunk
 
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         self.latent_condition = nn.Linear(latent_dim, width)
         self.condition = nn.Parameter(torch.randn(len(specs), width))
         tokens = tuple(Part(n, k * width) for n, k in zip(specs, self.trunk.sizes, strict=True))
-        channels = [
+        channels: list[Channels] = [
             ([], [Part(0, outputs[n], "outputs" if s.sampled else "append")]) for n, s in specs.items()
         ]
         self.column_axes = {

@@ -97,7 +97,7 @@ class OptionalBuffers(Adopting):
         for name in self.optional:
             if prefix + name in state_dict:
                 self.register_buffer(name, getattr(self, name))  # persistent from now on
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 @dataclass
@@ -151,7 +151,7 @@ def transfer_weights(new: nn.Module, old: nn.Module, columns: Columns) -> Transf
     ours, theirs = _Weights(new), _Weights(old)
     pieces: list[_Piece] = []
     for name, key in ours.keys.items():
-        other = theirs.names.get(_renamed(key, columns))
+        other = theirs.names.get(_renamed_key(key, columns))
         old_tensor, old_axis = (
             (None, None) if other is None else (theirs.tensors[other], theirs.axes.get(other))
         )
@@ -159,7 +159,7 @@ def transfer_weights(new: nn.Module, old: nn.Module, columns: Columns) -> Transf
         for label, copied in _copy(ours.tensors[name], old_tensor, ours.axes.get(name), old_axis, columns):
             pieces.append(_Piece(name, label if isinstance(label, str) else column, copied))
     for key, module in ours.modules.items():
-        counterpart = theirs.modules.get(_renamed(key, columns))
+        counterpart = theirs.modules.get(_renamed_key(key, columns))
         if isinstance(module, Adopting) and isinstance(counterpart, type(module)):
             module.adopt(counterpart, columns)
     taken = {p.weight: False for p in pieces} | {p.weight: True for p in pieces if p.copied}
@@ -207,12 +207,16 @@ class _Weights:
 
 
 def _renamed(label: Label, columns: Columns) -> Label:
-    """A label or key of the new network -> that of the old one, with None for columns that it lacks."""
+    """A label of the new network -> that of the old one, with None for columns that it lacks."""
     if isinstance(label, str):
         return columns.get(label, label)
     if isinstance(label, tuple):
         return tuple(_renamed(part, columns) for part in label)
     return frozenset(_renamed(part, columns) for part in label) if isinstance(label, frozenset) else label
+
+
+def _renamed_key(key: Key, columns: Columns) -> Key:
+    return tuple(_renamed(label, columns) for label in key)
 
 
 def _copy(

@@ -23,7 +23,7 @@ from likewise.nets.attention import Block, default_heads, identity_rotation, rot
 from likewise.nets.column_weights import Adopting, Axis, Columns, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
 from likewise.nets.layers import ModuleList, zero_init
-from likewise.nets.stems.base import MAX_GRID, stem_axes, value_channels
+from likewise.nets.stems.base import MAX_GRID, Channels, stem_axes, value_channels
 from likewise.nets.stems.registry import make_stem
 
 FEATURES = 256  # Fourier features of a time
@@ -114,9 +114,9 @@ class DenoisingTransformer(Adopting):
     def adopt(self, old: nn.Module, columns: Columns) -> None:
         """Further conditions that this network lacks are 0 in it."""
         assert isinstance(old, DenoisingTransformer)
-        bias = self.time[-1].bias
+        bias = self.get_parameter("time.2.bias")
         for embed in old.extra_conditions[len(self.extra_conditions) :]:
-            bias += embed(fourier_features(torch.zeros(1, device=bias.device)).to(bias))[0]
+            bias.add_(embed(fourier_features(torch.zeros(1, device=bias.device)).to(bias))[0])
 
     def encode_sources(self, c: Context) -> EncodedContext:
         """Encode the sources once, for every t."""
@@ -170,7 +170,7 @@ class Encoder(nn.Module):
         self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
         self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
-        channels = [([value_channels(s, "inputs")], []) for s in inputs.values()]
+        channels: list[Channels] = [([value_channels(s, "inputs")], []) for s in inputs.values()]
         self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
 
     def forward(self, x: Batch, context: EncodedContext | None = None) -> Tensor:
@@ -211,7 +211,7 @@ class Decoder(nn.Module):
         self.tokens = sum(self.trunk.sizes)  # n of all columns
         self.condition = nn.Parameter(torch.randn(len(self.names), width))
         out = [Part(0, outputs[n], "outputs" if s.sampled else "append") for n, s in inputs.items()]
-        channels = [([], [part]) for part in out]
+        channels: list[Channels] = [([], [part]) for part in out]
         self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
 
     def forward(self, h: Tensor, context: EncodedContext | None = None) -> Batch:

@@ -38,6 +38,7 @@ from likewise.data.datasets import DATASETS
 from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT
 from likewise.data.table import Table
+from likewise.data.views import Viewer
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
 from likewise.modalities.latent import base_of
@@ -268,7 +269,8 @@ def _own_data(parser: Parser, args: Namespace, state: Mapping[str, Any]) -> dict
 
 def _add_new_views(args: Namespace, table: Table, model: Model, reference: Reference) -> Table:
     """The table with the views of the new formula that the run does not have."""
-    matching, known = reference.match(table.stored_kinds), model.views
+    matching = reference.match(table.stored_kinds)
+    known = {name: view for name, view in model.views.items() if isinstance(view, Viewer)}
     for name in parse_pairs(args.view, "--view"):
         if name in known:
             raise RunError(

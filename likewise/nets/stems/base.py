@@ -10,6 +10,7 @@ from likewise.core.spec import Spec
 from likewise.nets.column_weights import Axis, Part, Resize
 
 MAX_GRID = 8  # tokens along a side of an image, at most, by default
+Channels = tuple[Sequence[Part], Sequence[Part]]  # of a stem, in and out
 MAX_TOKENS = 256  # tokens of any other column, at most
 
 
@@ -36,9 +37,7 @@ class Stem(nn.Module):
         return {}
 
 
-def stem_axes(
-    path: str, stems: Sequence[Stem], channels: Sequence[tuple[Sequence[Part], Sequence[Part]]]
-) -> dict[str, Axis]:
+def stem_axes(path: str, stems: Sequence[Stem], channels: Sequence[Channels]) -> dict[str, Axis]:
     """The axes of weights of several stems in the list `path`, by the parts of their channels in and out."""
     return {
         f"{path}.{i}.{name}": axis
