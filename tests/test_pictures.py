@@ -137,7 +137,9 @@ def test_what_was_decided_is_said_and_saved() -> None:
         "12 of 18 pictures are of 16 bits or more: 0 is read as black and 65,535 as white, and 6 with none"
         in said
     )
-    assert "6 of 18 pictures are of floats: 0 is read as black and 1 as white" in said
+    assert "6 of 18 pictures are of floats: 0 is read as black and " in said
+    signed = findings([{"image": deep(RAMP * 2 - 1 - i / 100, np.float32)} for i in range(3)])
+    assert "3 of 3 pictures are of floats: -1.02 is read as black and 1 as white" in signed
     image = Image.fit([deep(RAMP, np.float32)], fit="pad")
     assert modality_from_json(image.to_json()) == image
     old = {"kind": "image", "height": 4, "width": 4, "channels": 1}

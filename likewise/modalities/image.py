@@ -220,7 +220,7 @@ class Image(Modality):
 
     def findings(self, column: ColumnValues) -> list[str]:
         return picture_findings.findings(
-            column, self.height, self.width, self.channels, crop=self.resize == "crop"
+            column, self.height, self.width, self.channels, self.levels, crop=self.resize == "crop"
         )
 
     @classmethod

@@ -12,6 +12,7 @@ from likewise.modalities.picture_files import has_frames, load_pixels, upright
 from likewise.modalities.pixels import (
     FLOAT_WHITES,
     INTEGER_WHITES,
+    Levels,
     deep_range,
     flatten,
     has_grey_mode,
@@ -21,6 +22,7 @@ from likewise.modalities.pixels import (
 
 GREY_MODE, GREY_PIXELS, FRAMES, PLAIN = "grey", "grey pixels", "frames", "one colour"
 SIZE, INTEGERS, FLOATS = "size", "integers up to", "floats up to"  # followed by numbers
+OTHER = "other"  # values outside of the usual ranges
 MIN_LOSS = 0.02  # of the area of a picture that is cropped; less is not reported
 
 
@@ -39,12 +41,14 @@ def inspect(image: PIL.Image.Image) -> tuple[tuple[str, ...], PIL.Image.Image]:
     if (deep := deep_range(image)) is not None:
         white = smallest_white(deep.high, FLOAT_WHITES if deep.is_float else INTEGER_WHITES)
         known = white is not None and deep.low >= 0
-        traits.append(f"{FLOATS if deep.is_float else INTEGERS} {white if known else 'other'}")
+        traits.append(f"{FLOATS if deep.is_float else INTEGERS} {white if known else OTHER}")
     return tuple(traits), pixels
 
 
-def findings(column: ColumnValues, height: int, width: int, channels: int, *, crop: bool) -> list[str]:
-    """A line for each thing that a user should know of a column, which is read at this size.
+def findings(
+    column: ColumnValues, height: int, width: int, channels: int, levels: Levels, *, crop: bool
+) -> list[str]:
+    """A line for each thing that a user should know of a column, which is read at this size and with these levels.
 
     crop  whether pictures of another shape are cropped
     """
@@ -52,8 +56,8 @@ def findings(column: ColumnValues, height: int, width: int, channels: int, *, cr
     lines = [
         *_channels(traits, count, channels),
         *(_cropped(traits, count, height, width) if crop else []),
-        *_levels(traits, INTEGERS, "16 bits or more", count),
-        *_levels(traits, FLOATS, "floats", count),
+        *_levels(traits, INTEGERS, "16 bits or more", count, levels[:2]),
+        *_levels(traits, FLOATS, "floats", count, levels[2:]),
     ]
     if frames := traits[FRAMES]:
         lines.append(
@@ -102,15 +106,15 @@ def _cropped(traits: Counter[str], count: int, height: int, width: int) -> list[
     ]
 
 
-def _levels(traits: Counter[str], prefix: str, kind: str, count: int) -> list[str]:
+def _levels(traits: Counter[str], prefix: str, kind: str, count: int, levels: tuple[float, ...]) -> list[str]:
     """Which values of pictures of more than 8 bits are black and white."""
     found = {trait.removeprefix(f"{prefix} "): n for trait, n in traits.items() if trait.startswith(prefix)}
     if not found:
         return []
-    line = f"{sum(found.values()):,} of {count:,} pictures are of {kind}"
-    if "other" in found:
-        return [f"{line}: their least value is read as black and their largest as white"]
-    white = max(map(int, found))
-    dark = [(int(w), n) for w, n in found.items() if int(w) <= white / 255]
-    others = "".join(f", and {n:,} with none above {w:,} as of 0 to {w:,}" for w, n in sorted(dark))
-    return [f"{line}: 0 is read as black and {white:,} as white{others}"]
+    (black, white), total = levels, sum(found.values())
+    whites = sorted((int(w), n) for w, n in found.items() if w != OTHER)
+    dark = [(w, n) for w, n in whites if black == 0 and w <= white / 255]
+    others = "".join(f", and {n:,} with none above {w:,} as of 0 to {w:,}" for w, n in dark)
+    return [
+        f"{total:,} of {count:,} pictures are of {kind}: {black:,g} is read as black and {white:,g} as white{others}"
+    ]
