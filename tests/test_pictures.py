@@ -101,6 +101,15 @@ def test_floats_are_read_by_their_range(scale: float, shift: float, levels: tupl
     assert np.abs(levels_of(image, picture) - GREYS).max() <= 1
 
 
+def test_held_out_pictures_have_room() -> None:
+    rows = [{"image": deep(RAMP * 255, np.uint16), "part": "a"}] * 9 + [
+        {"image": deep(RAMP * 65535, np.uint16), "part": "b"}
+    ] * 3
+    column = Table.from_rows(rows, {"part": "text"}, by="part", holdout=0.25).columns["image"]
+    for row in (rows[0], rows[-1]):
+        assert np.abs(levels_of(column, row["image"]) - GREYS).max() <= 1
+
+
 def test_signed_and_32_bit_values_are_read_by_their_range() -> None:
     for values in (RAMP * 2_000_000, RAMP * 5000 - 2500):
         picture = deep(values, np.int32)

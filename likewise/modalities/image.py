@@ -108,6 +108,11 @@ class Image(Modality):
             height = width = size or min(MAX_SIDE, int(statistics.median(map(min, shapes))))
         return cls(height, width, 3 if colour else 1, fit, fit_levels(ranges))
 
+    def grow_to_fit(self, values: Iterable[PIL.Image.Image]) -> Self:
+        """The same with levels for the values of these pictures, so that none is cut off."""
+        ranges = [deep for image in values if (deep := deep_range(image)) is not None]
+        return replace(self, levels=fit_levels(ranges, self.levels)) if ranges else self
+
     def refit(self, values: Iterable[PIL.Image.Image], **options: Any) -> Self:
         """The same size and shape, unless their options are given, and colour if these or the others are in colour."""
         fitted = type(self).fit(values, **options)

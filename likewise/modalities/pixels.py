@@ -73,12 +73,14 @@ def deep_range(image: PIL.Image.Image) -> DeepRange | None:
     return DeepRange(is_float(image), *value_range(image))
 
 
-def fit_levels(ranges: Sequence[DeepRange]) -> Levels:
-    """The levels of a column, from the ranges of its deep pictures.
+def fit_levels(ranges: Sequence[DeepRange], known: Levels | None = None) -> Levels:
+    """The levels of a column, from the ranges of its deep pictures, and from those that are `known` already.
 
     Black is 0 and white the largest value of 8, 10, 12, 14 or 16 bits, of floats 1 or 255, that no value exceeds.
     Where some value lies outside of all these, the least value is black and the largest is white.
     """
+    if known is not None:
+        ranges = [*ranges, DeepRange(False, *known[:2]), DeepRange(True, *known[2:])]
     integers = _black_and_white([r for r in ranges if not r.is_float], INTEGER_WHITES)
     floats = _black_and_white([r for r in ranges if r.is_float], FLOAT_WHITES)
     return Levels(*(integers or Levels()[:2]), *(floats or Levels()[2:]))
@@ -141,7 +143,9 @@ def is_grey(image: PIL.Image.Image) -> bool:
     if has_grey_mode(image):
         return True
     image = flatten(image, "RGB")
-    sample = image.resize((8, 8), PIL.Image.Resampling.NEAREST)  # of most pictures in colour, some pixel here is
+    sample = image.resize(
+        (8, 8), PIL.Image.Resampling.NEAREST
+    )  # of most pictures in colour, some pixel here is
     return all(_has_equal_channels(picture) for picture in (sample, image))
 
 
