@@ -163,6 +163,19 @@ def test_tables_alone_may_be_parts(root: Path) -> None:
     assert (len(table.train), len(table.test)) == (6, 2) and table.test.column("y") == [2.5, 2.5]
 
 
+def test_shards_of_parts_are_put_together(root: Path) -> None:
+    """As data sets lie on the hub."""
+    (root / "data").mkdir()
+    (root / "README.md").write_text("# about the data")
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        rows = {"x": [i + 0.5 for i in range(4)], "name": [name] * 4}
+        datasets.Dataset.from_dict(rows).to_parquet(root / "data" / f"{name}.parquet")
+    table = Table.open(root, kinds={"name": "text"})
+    assert (len(table.train), len(table.test)) == (8, 4) and {*table.test.column("name")} == {
+        "test-00000-of-00001"
+    }
+
+
 def test_texts_have_parts_too(root: Path) -> None:
     for part in ("train", "test"):
         for kind in ("good", "bad"):
@@ -286,6 +299,10 @@ def test_names_of_all_kinds(root: Path) -> None:
     add(root, *names)
     table = Table.open(root)
     assert len(table) == len(names)
+    (root / "a\nb.png").write_bytes(b"?")
+    with pytest.raises(TableError, match=r"\(in a\\nb\.png\)"):
+        Table.open(root)
+    (root / "a\nb.png").unlink()
     (root / "notes\n.pdf").write_bytes(b"?")
     assert "not used: 1 .pdf" in unused(Table.open(root))
 

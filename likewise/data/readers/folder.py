@@ -112,7 +112,7 @@ def _read_values(
     rows = [file for file in files if file not in strays]
     columns: dict[str, list[Any]] = {
         kind.kind: [{"bytes": None, "path": str(file)} for file in rows],
-        FILE: [str(file.relative_to(listing.folder)) for file in rows],
+        FILE: [listing.name(file) for file in rows],
     }
     read = [f"{len(rows):,} files of the kind {kind.kind}: {count_endings(rows)}", *labels.read]
     unused = list(labels.unused)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from likewise.data.arrow import FILE, PASSAGE, TableError, to_dataset
 from likewise.data.readers.base import FileFormat, Reading, decode_text
+from likewise.data.readers.listing import escape
 from likewise.data.spool import memory_map
 from likewise.modalities.document import MIN_DOCUMENT, split_passages
 
@@ -65,7 +66,7 @@ def read_texts(
         text = decode_text(path, encoding)
         passages = [text] if short else list(split_passages(text)) or [text]  # an empty file is a bad row
         rows.setdefault("text", []).extend(passages)
-        rows.setdefault(FILE, []).extend([str(path.relative_to(folder))] * len(passages))
+        rows.setdefault(FILE, []).extend([escape(str(path.relative_to(folder)))] * len(passages))
         for name, values in (columns or {}).items():
             rows.setdefault(name, []).extend([values[i]] * len(passages))
         if not short:
