@@ -232,6 +232,15 @@ def test_words_of_both_tables_are_known() -> None:
     assert Document.fit(["a text of some length"]).refit(["another"], length=64).length == 64
 
 
+def test_classes_have_the_type_of_both_tables() -> None:
+    numbers, names = Label.fit([1, 2]), Label.fit(["a", "b"])
+    assert numbers.refit([7, 2]).class_names() == ["1", "2", "7"]
+    for one, other in ((numbers, names), (names, numbers)):
+        both = one.refit(other.classes)
+        assert [both.decode(torch.tensor([k])) for k in range(4)] == [*one.classes, *other.classes]
+    assert numbers.refit([7]).decode(torch.tensor([2])) == 7
+
+
 def test_numbers_keep_their_scale_unless_it_does_not_fit() -> None:
     old = Number.fit([1.5, 2.5, 3.5])
     near, far, wide = old.refit([2, 3, 4]), old.refit([1e6, 2e6]), old.refit([-40.0, 40.0])

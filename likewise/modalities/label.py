@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -57,7 +57,8 @@ class Label(Modality):
     def refit(self, values: Sequence[Any]) -> Self:
         """The same classes with the same ids, and then those that are new."""
         fitted = self.fit(values)
-        return replace(fitted, classes=(*self.classes, *(c for c in fitted.classes if c not in self._ids)))
+        new = (name for name in fitted.classes if name not in self._ids)
+        return type(self)((*self.classes, *new), self.type if self.type == fitted.type else "string")
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
