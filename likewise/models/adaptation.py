@@ -60,8 +60,10 @@ def resized(
     table: Table | None, columns: Mapping[str, Modality], matching: Matching
 ) -> dict[str, tuple[str, str]]:
     """The descriptions of signals, such as pictures, that are resampled to the grid of the trained model."""
-    stored = table.stored_kinds if table else {}
-    own = {n: table.fitted(n) for n in matching.views if table and n in stored and columns[n].spec.sampled}
+    if table is None:
+        return {}
+    stored = table.stored_kinds
+    own = {n: table.fitted(n) for n in matching.views if n in stored and columns[n].spec.sampled}
     return {n: (c.describe(), columns[n].describe()) for n, c in own.items() if c.spec != columns[n].spec}
 
 
