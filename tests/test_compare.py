@@ -344,7 +344,7 @@ def test_values_to_try(families) -> None:
         trial_values("odd", sampling_options["odd"])
     assert parse_values("1, 0.5", sampling_options["temperature"]) == [1.0, 0.5]
     assert parse_values("one,other", sampling_options["way"]) == ["one", "other"]
-    with pytest.raises(ValueError, match="cannot read 'cold' as values of temperature"):
+    with pytest.raises(ValueError, match="temperature must be a finite number, not 'cold'"):
         parse_values("cold", sampling_options["temperature"])
 
 

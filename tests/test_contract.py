@@ -283,9 +283,9 @@ def test_errors_name_the_nearest(family: str) -> None:
 
 
 def test_a_choice_is_checked_early() -> None:
-    with pytest.raises(ValueError, match="sampler is one of auto, euler.*not 'eulre'"):
+    with pytest.raises(ValueError, match="sampler must be one of auto, euler.*not 'eulre'"):
         Model("number", COLUMNS, **SMALL).given().sample(1, sampler="eulre")
-    with pytest.raises(ValueError, match="stem is one of conv, patch, not 'unet'"):
+    with pytest.raises(ValueError, match="stem must be one of conv, patch, not 'unet'"):
         Model("number", COLUMNS, stem="unet")
 
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_seen_through_it_is_said(package: Path) -> None:
     }.items():
         with pytest.raises(ValueError, match=reason):
             table.add_views(formula)
-    with pytest.raises(FormulaError, match="text@minilm can be a source only.* write 'text' for the target"):
+    with pytest.raises(FormulaError, match="text@minilm can be a source only.* write text for the target"):
         Model("text@minilm | image", table.add_views("text@minilm | image").columns)
     long = Table.from_rows([{"y": 1.0, "text": "red " * 12}] * 4, {"y": "number", "text": "text"})
     with pytest.raises(ValueError, match="14 tokens, and the encoder reads 12"):

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from likewise.cli.main import main
 from likewise.cli.tables import add_views
 from likewise.core.batch import Context
 from likewise.core.formula import Formula
-from likewise.data import token_stream
+from likewise.data import spool, token_stream
 from likewise.data.arrow import TableError
 from likewise.data.readers import text_files
 from likewise.data.table import Table
@@ -164,8 +165,15 @@ def test_large_folders_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             (tmp_path / name / f"{n}.txt").write_text(f"{name} {n}\n" + (VERSE if n else ""))
     plain = Table.open(tmp_path)
     monkeypatch.setattr(text_files, "MAX_CHARS_IN_MEMORY", 10_000)
+    mapped_tables = []
+
+    def memory_map(batches: Iterable[Any], schema: Any) -> Any:
+        mapped_tables.append(schema)
+        return spool.memory_map(batches, schema)
+
+    monkeypatch.setattr(text_files, "memory_map", memory_map)
     mapped = Table.open(tmp_path)
-    assert mapped._rows.data.cache_files and not plain._rows.data.cache_files
+    assert len(mapped_tables) > 1
     assert mapped.fingerprint == plain.fingerprint and mapped.documents("text") == plain.documents("text")
 
 
@@ -621,7 +629,8 @@ def test_a_text_with_a_text_source_has_a_beginning_too(
     asked = ["sample", run, "the number 7", "the number 8", "-n", "3", "--out", str(out)]
     assert main([*asked, "--prompt", "n7", "--stop", "a", "--stop", "e"]) == 0
     found = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(found) == 6 and {row["prompt"] for row in found} == {"n7"} and found[0]["stop"] == ["a", "e"]
+    assert len(found) == 6 and {row["likewise"]["prompt"] for row in found} == {"n7"}
+    assert found[0]["likewise"]["stop"] == ["a", "e"]
     assert all(row["text"].startswith("n7") and not set("ae") & set(row["text"]) for row in found)
     assert len({row["text"] for row in found}) > 1
     Model("text", table.columns, **SMALL).save(tmp_path / "alone", data={"source": None}, plan={}, step=1)
@@ -664,9 +673,9 @@ def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(
     )
     printed = capsys.readouterr()
     assert printed.out.splitlines()[4].split()[0] == "23" and "has no column 'label'" in printed.err
-    assert [json.loads(line)["row"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(
-        range(3, 24)
-    )
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == list(range(24))
+    assert [line["row"] for line in lines if line.get("skipped") == "number: missing"] == [0, 1, 2]
 
 
 def test_columns_are_taken_for_what_the_model_took_them(

@@ -79,7 +79,10 @@ def infer_schema(
     if not len(data):
         raise TableError("there are no rows")
     if ROW not in data.column_names:
-        schema.rows = data.add_column(ROW, range(len(data)))
+        # of passages, the number of their document
+        of_documents = PASSAGE in data.column_names
+        numbers = [key >> 32 for key in data[PASSAGE]] if of_documents else range(len(data))
+        schema.rows = data.add_column(ROW, numbers)
     for name in names:
         _add_column(schema, name, kinds.get(name), (reasons or {}).get(name, ""))
     if not schema.kinds:
