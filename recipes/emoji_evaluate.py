@@ -223,7 +223,9 @@ def main() -> None:
             name: {metric: asdict(e) for metric, e in values.items()} for name, values in metrics.items()
         }
         cells += [row["image"] for row in rows[:ACROSS]] + samples[:ACROSS]
-        captions += [""] * len(rows[:ACROSS]) + [images.caption(r, [View("text"), View("style")]) for r in rows[:ACROSS]]
+        captions += [""] * len(rows[:ACROSS]) + [
+            images.caption(r, [View("text"), View("style")]) for r in rows[:ACROSS]
+        ]
     state = {"run": str(args.run), "seed": args.seed, "options": sampling_options, "groups": groups}
     atomic_write(args.run / "heldout.json", (json.dumps(state, indent=1) + "\n").encode())
     images.save(image_grid(cells, columns=ACROSS, captions=captions), args.run / "heldout.png")

@@ -560,7 +560,10 @@ def test_evaluate_says_what_it_cannot_do(table, quick):
     with pytest.raises(ValueError, match="n must be a whole number from 2"):
         evaluate(Fake(table, "image | text", True), table, n=1)
     small = Table.from_rows([{"x": float(i), "label": "ab"[i % 2]} for i in range(8)])
-    with pytest.raises(ValueError, match=r"holds out 1 of 8 rows and evaluation needs at least 2; open it with a holdout of 0.2"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds out 1 of 8 rows and evaluation needs at least 2; open it with a holdout of 0.2",
+    ):
         evaluate(Fake(small, "label | x", True), small)
     with pytest.raises(TypeError, match="guidnce"):
         evaluate(Fake(table, "image | text", True), table, n=5, guidnce=2)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.figure import Figure
 
 from likewise.core.formula import Formula
 from likewise.data.table import Table
@@ -19,6 +20,8 @@ from likewise.evaluation.metrics.total_variation import total_variation
 from likewise.evaluation.reference import ReferenceSet
 from likewise.evaluation.report import Report
 from likewise.modalities.base import Row
+from likewise.modalities.number import Number
+from likewise.viz.panels import panel
 
 FORMULA = "price, score, kind, age, salary"
 ROWS = 200
@@ -277,3 +280,15 @@ def test_the_classifier_sees_dependence_on_a_class_in_any_order_of_the_ids() -> 
     assert value > 0.7 and value > c2st(pairs(0, True), pairs(1, False), rng=rng()).value + 0.02
     alike = c2st(pairs(2, False), pairs(3, False), rng=rng(), categorical=classes)
     assert alike.low < 0.5 < alike.high
+
+
+# ---- the chart of a column
+
+
+def test_a_far_value_leaves_the_bars_of_the_others_apart() -> None:
+    real = [*rng(0).normal(50, 10, 400).tolist(), 1e11]
+    axes = Figure().subplots()
+    panel(Number.fit(real), axes, real, real)
+    assert axes.get_xlim()[1] < 200
+    heights = [bar.get_height() for bar in axes.patches]
+    assert sum(h > 0 for h in heights) > 15

@@ -263,7 +263,7 @@ def test_all_formats_of_pillow_are_read_and_the_rest_is_counted(root: Path) -> N
     )
     assert "3 hidden files or folders passed over" in read(table)
     assert table.report.account.unused[:2] == [
-        "not used: 2 .pdf, 1 without an ending",
+        "2 .pdf, 1 without an ending: not used",
         "1 .heic: pictures that cannot be read here; convert them to .png",
     ]
 
@@ -304,7 +304,7 @@ def test_names_of_all_kinds(root: Path) -> None:
         Table.open(root)
     (root / "a\nb.png").unlink()
     (root / "notes\n.pdf").write_bytes(b"?")
-    assert "not used: 1 .pdf" in unused(Table.open(root))
+    assert "1 .pdf: not used" in unused(Table.open(root))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes only there")
@@ -428,7 +428,7 @@ def test_tables_that_are_about_something_else_are_named(root: Path) -> None:
     assert list(table.kinds) == ["image"]
     assert "prices.csv: not used; no column names files in the folder" in unused(table)
     assert "info.json: not used; " in unused(table) and "cannot read" in unused(table)
-    assert "not used: 1 .json" in unused(table)
+    assert "1 .json: not used" in unused(table)
 
 
 def test_two_tables_that_could_be_meant_are_an_error(root: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_readme_beside_a_table_is_no_text(root: Path) -> None:
     (root / "README.md").write_text("# about the data")
     add_table(root / "data" / "rows.csv", [{"x": i / 2, "y": i} for i in range(12)])
     table = Table.open(root)
-    assert list(table.kinds) == ["x", "y"] and "not used: 1 .md" in unused(table)
+    assert list(table.kinds) == ["x", "y"] and "1 .md: not used" in unused(table)
 
 
 # ---- captions and texts
@@ -500,5 +500,5 @@ def test_endings_that_are_no_texts_are_counted(root: Path) -> None:
     (root / "a.docx").write_bytes(b"?")
     (root / ".hidden.txt").write_text("x")
     table = Table.open(root)
-    assert len(table) == 3 and unused(table) == "not used: 1 .docx"
+    assert len(table) == 3 and unused(table) == "1 .docx: not used"
     assert "3 texts: 3 .txt" in read(table) and "1 hidden files" in read(table)

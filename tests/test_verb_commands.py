@@ -150,7 +150,10 @@ def test_a_whole_picture_is_known_beside_a_label(here: Path) -> None:
         (["things/3.png", "--box", "0,0,11,10"], "--box 0,0,11,10 is no part"),
         (["things/3.png", "--box", "0,0,3"], "cannot read --box '0,0,3'; write four whole numbers"),
         (["things/3.png", "--pad", "0,0,0,0"], "--pad 0,0,0,0: write how many pixels"),
-        (["things/3.png", "--pad=-1,0,0,0"], "each number of --pad must be a whole number from 0 to 4,096, not -1"),
+        (
+            ["things/3.png", "--pad=-1,0,0,0"],
+            "each number of --pad must be a whole number from 0 to 4,096, not -1",
+        ),
         (
             ["wide.png", "--box", "0,0,5,10"],
             "the hole lies outside the part of the picture that the model sees",
@@ -334,7 +337,10 @@ def test_sources_of_both_ends(here: Path) -> None:
         (["red bar"], "both ends are the same; give two texts"),
         (["red bar", "red bar", "--seeds", "3,3"], "both ends are the same"),
         (["red bar", "blue bar", "red ring"], "an interpolation has two ends; leave 'red ring' out"),
-        (["red bar", "blue bar", "--seeds", "a"], "--seeds must be a whole number from 0 to 2^63 - 1, not 'a'"),
+        (
+            ["red bar", "blue bar", "--seeds", "a"],
+            "--seeds must be a whole number from 0 to 2^63 - 1, not 'a'",
+        ),
         (["red bar", "blue bar", "--seeds", "1,2,3"], "cannot read --seeds '1,2,3'"),
         (
             ["--given", "text=red bar", "--to", "text=blue bar"],

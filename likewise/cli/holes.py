@@ -43,7 +43,7 @@ def image_shape(column: Modality) -> Image:
     if isinstance(base, Image):
         return base
     height, width = base.spec.grid
-    return Image(height, width, base.spec.width)
+    return Image(height, width, 1 if base.spec.width == 1 else 3)
 
 
 def known_pixels(

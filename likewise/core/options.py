@@ -167,7 +167,8 @@ def validate_options(options: Mapping[str, Any], known: Mapping[str, Any], what:
 
 def validate_fields(instance: Any) -> None:
     """Convert the fields of a dataclass as by `validate_value`; for its `__post_init__`. Raises ValueError."""
-    for name, annotation in _field_annotations(type(instance)).items():
+    cls: Any = type(instance)
+    for name, annotation in _field_annotations(cls).items():
         object.__setattr__(instance, name, validate_value(name, getattr(instance, name), annotation))
 
 
@@ -261,7 +262,8 @@ def _validate_elements(name: str, values: Any, element: Any) -> Any:
 def _violates(number: float, constraint: Any) -> bool:
     """Whether a number is outside of a constraint of annotated_types."""
     if isinstance(constraint, MultipleOf):
-        return number % constraint.multiple_of != 0
+        step: Any = constraint.multiple_of
+        return bool(number % step)
     tests: dict[str, Callable[[Any, Any], bool]] = {
         "ge": lambda x, bound: x < bound,
         "gt": lambda x, bound: x <= bound,

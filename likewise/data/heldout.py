@@ -47,10 +47,11 @@ def choose_heldout(
     order = sorted(groups, key=_hash)
     words = {key: set(re.findall(r"\w+", key.lower())) for key in dict.fromkeys(keys)}
     required: list[list[Requirement]] = [[(name, 1) for name in row] for row in classes]
-    with_words = [
-        row + [(f"word {word}", 2) for word in words[key]] for row, key in zip(required, keys, strict=True)
-    ]
     compositions = [key for key in order if all(len(words[keys[row]]) > 1 for row in groups[key])]
+    with_words = [
+        row + [(f"word {word}", 2) for word in words[key]]
+        for row, key in zip(required, keys if compositions else (), strict=bool(compositions))
+    ]
     most = quota if partners is None else quota // 2
     half = len(keys) // 2
     first = half if near is None else min(half, max(most, half // 2))
@@ -171,10 +172,13 @@ def _choose(
     left = Counter(name for row in required for name, _ in row)
     heldout: list[int] = []
     for key in order:
+        if heldout and len(heldout) >= quota:
+            break
         rows = groups[key]
+        if len(heldout) + len(rows) > (quota if heldout else quota and first):
+            continue
         removed = Counter(requirement for row in rows for requirement in required[row])
-        fits = len(heldout) + len(rows) <= (quota if heldout else quota and first)
-        if fits and all(left[name] - count >= least for (name, least), count in removed.items()):
+        if all(left[name] - count >= least for (name, least), count in removed.items()):
             heldout += rows
             left.subtract({name: count for (name, _), count in removed.items()})
     return sorted(heldout)

@@ -83,7 +83,7 @@ class GAN(Family):
         self.penalty, self.penalty_fraction = penalty, penalty_fraction
         self.column_codes = ContinuousCodes(targets)
         several = len(targets) > 1
-        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        self.infill: float = (0.5 if several else 0.1) if infill is None else infill
         # A single token is known as a whole: nothing is left to sample.
         partly = {n: s for n, s in self.column_codes.specs.items() if several or s.tokens > 1}
         self.known_columns = partly if self.infill else {}

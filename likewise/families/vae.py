@@ -116,7 +116,7 @@ class VAE(Family):
         self.latent_dim, self.kl_options = latent_dim, kl
         self.dims = sum(s.tokens * s.width for s in self.targets.values())
         several = len(self.targets) > 1
-        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        self.infill: float = (0.5 if several else 0.1) if infill is None else infill
         if not several and self.dims == 1:
             self.infill = 0.0  # if it is known, nothing is left to learn
         self.column_codes = ContinuousCodes(targets)

@@ -67,7 +67,7 @@ class Modality(ABC):
         """The same with room for these values; nothing else is learned from them."""
         return self
 
-    def refit(self, values: Sequence[Any], **options: Any) -> Self:
+    def refit(self, values: Sequence[Any], *args: Any, **options: Any) -> Self:
         """What `fit` learns from TRAINING values of another table, except for what the weights of a model depend on.
 
         That stays as it is here, or is extended: a model of this column begins to learn the other one with its

@@ -70,7 +70,9 @@ class Document(Text):
 
     @classmethod
     def reason(cls, column: ColumnSummary) -> str:
-        return f"a text of {column.max_length:,} characters" if column.max_length > MIN_DOCUMENT else "passages"
+        return (
+            f"a text of {column.max_length:,} characters" if column.max_length > MIN_DOCUMENT else "passages"
+        )
 
     @classmethod
     def check_cell(cls, cell: Any) -> CellCheck:

@@ -68,9 +68,10 @@ def _find_ending(text: str, classes: Mapping[str, Modality]) -> _Ending | None:
     found: list[_Ending] = []
     for name, column in classes.items():
         for written in {name, quote_name(name)}:
-            ending = re.search(rf"\s{re.escape(written)}\s*\Z", text, re.IGNORECASE)
-            commas = [i for i, c in enumerate(text[: ending.start()]) if c == ","] if ending else []
-            for start in commas if ending else ():
+            if (ending := re.search(rf"\s{re.escape(written)}\s*\Z", text, re.IGNORECASE)) is None:
+                continue
+            commas = [i for i, c in enumerate(text[: ending.start()]) if c == ","]
+            for start in commas:
                 value = text[start + 1 : ending.start()].strip()
                 label = match_class(value, column)
                 if value and (label is not None or start == commas[-1]):

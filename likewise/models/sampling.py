@@ -226,8 +226,8 @@ class Sampler:
 
 def _differ(a: Row, b: Row, names: Sequence[str]) -> bool:
     """Whether two rows have different values of these columns; vectors are compared by their numbers."""
-    pairs = [(a.get(n), b.get(n)) for n in names]
-    vectors = (isinstance(x, np.ndarray) or isinstance(y, np.ndarray) for x, y in pairs)
-    return any(
-        not np.array_equal(x, y) if vector else x != y for (x, y), vector in zip(pairs, vectors, strict=True)
-    )
+    return not all(_equal(a.get(n), b.get(n)) for n in names)
+
+
+def _equal(x: Any, y: Any) -> bool:
+    return bool(np.array_equal(x, y) if isinstance(x, np.ndarray) or isinstance(y, np.ndarray) else x == y)

@@ -44,7 +44,8 @@ def score_rows(
         if masks:
             options["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
         scores.append(family.log_prob(x, processor.context(part), rng=rng, **options))
-        log_scales.append(sum(_log_scale(c, x[n], masks.get(n)) for n, c in columns.items()))
+        of_columns = [_log_scale(c, x[n], masks.get(n)) for n, c in columns.items()]
+        log_scales.append(torch.stack(of_columns).sum(0))
     dims = {n: (int(masks[n].sum()) if masks else c.spec.tokens) * c.spec.width for n, c in columns.items()}
     nats = torch.cat([s.nats for s in scores])
     return Score(nats + torch.cat(log_scales).to(nats.dtype), scores[0].kind, sum(dims.values()))

@@ -21,7 +21,7 @@ class Muon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step, for the gradients that the parameters have."""
         if all(supports_bf16(p.device) for group in self.param_groups for p in group["params"]):
             return super().step(closure)

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from likewise.modalities.base import Modality
 from likewise.modalities.label import Label
 from likewise.modalities.number import Number
+from likewise.modalities.robust import is_usual
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#767676", "#d8d8d8", "#1f77b4"
 MAX_VALUES = 8  # values that are shown as text
@@ -36,9 +37,10 @@ def panel(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[A
 
 @panel.register
 def _(column: Number, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
-    """A histogram over the range of real values."""
+    """A histogram over the range of usual real values; its first and last bars have what lies beyond, too."""
     hide_frame(axes)
-    low, high = np.quantile(np.asarray(real, float), [0.001, 0.999])
+    numbers = np.asarray(real, float)
+    low, high = np.quantile(numbers[is_usual(numbers)], [0.001, 0.999])
     bins = np.linspace(low, high if high > low else low + 1, EDGES).tolist()
     axes.hist(np.clip(real, bins[0], bins[-1]), bins, density=True, color=RULE)
     if samples is not None:

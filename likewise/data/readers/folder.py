@@ -182,7 +182,7 @@ def _rest_lines(rest: Sequence[Path]) -> list[str]:
         else []
     )
     if rest := [file for file in rest if file not in others]:
-        lines.insert(0, f"not used: {count_endings(rest)}")
+        lines.insert(0, f"{count_endings(rest)}: not used")
     return lines
 
 

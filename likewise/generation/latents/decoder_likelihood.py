@@ -20,6 +20,7 @@ from likewise.core.batch import Batch
 from likewise.core.residual import shrink_residual
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
+from likewise.nets.column_weights import by_column
 from likewise.nets.continuous import ContinuousCodes
 
 RATE = 16.0  # log s^2 = 16 p: a variance falls by orders of magnitude while a weight moves by tenths
@@ -49,6 +50,7 @@ class DecoderLikelihood(nn.Module):
         self.raw_log_var = nn.Parameter(
             torch.full((len(self.gaussian),), INIT_LOG_VAR / RATE), requires_grad=some
         )
+        self.column_axes = {"raw_log_var": by_column(self.gaussian)}
 
     def log_var(self, name: str) -> Tensor:
         """log s^2 of (1) of a column, ()."""
