@@ -1,7 +1,8 @@
 """The values of pixels: a picture of any mode -> levels from 0 to 255, grey or in colour, on white.
 
 Modes of 8 bits say what is black and what is white. Those of more bits do not: a 16-bit file may hold values of 8 or
-of 12 bits, a file of floats those from 0 to 1 or from 0 to 255. `fit_levels` decides by all pictures of a column.
+of 12 bits, a file of floats those from 0 to 1 or from 0 to 255. `fit_levels` decides by all pictures of a column. The
+chunk sBIT of a PNG does not help: it counts significant bits of values that are scaled to the depth of the file.
 """
 
 from __future__ import annotations
