@@ -87,8 +87,8 @@ class RowProcessor:
             raise ValueError(f"{name}: {reason}")
 
     def check_all(self, name: str, values: Sequence[Any]) -> None:
-        """The same for several values; one object is checked once."""
-        for value in {id(value): value for value in values}.values():
+        """The same for several values."""
+        for value in values:
             self.check(name, value)
 
     # ---- values -> tensors
