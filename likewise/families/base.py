@@ -41,7 +41,9 @@ class Family(nn.Module, ABC):
     needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
     rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
     separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
-    infill: float | None = None  # share of training rows with known parts; None where these need no training
+    infill: float = (
+        1.0  # share of training rows with known parts; 1 where a family needs no training for them
+    )
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
 

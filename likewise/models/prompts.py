@@ -12,7 +12,7 @@ import difflib
 import re
 import shlex
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from likewise.core.errors import RequestWarning
@@ -70,10 +70,12 @@ def _find_ending(text: str, classes: Mapping[str, Modality]) -> _Ending | None:
         for written in {name, quote_name(name)}:
             if (ending := re.search(rf"\s{re.escape(written)}\s*\Z", text, re.IGNORECASE)) is None:
                 continue
-            commas = [i for i, c in enumerate(text[: ending.start()]) if c == ","]
-            for start in commas:
+            names = column.class_names()
+            commas = [match.start() for match in re.finditer(",", text[: ending.start()])]
+            most = 1 + max(name.count(",") for name in names)  # commas of an ending
+            for start in commas[-most:]:
                 value = text[start + 1 : ending.start()].strip()
-                label = match_class(value, column)
+                label = _match(value, names)
                 if value and (label is not None or start == commas[-1]):
                     found.append(_Ending(start, name, value, label))
     return min(found, key=lambda e: (e.label is None, -len(e.column), e.start), default=None)
@@ -81,7 +83,10 @@ def _find_ending(text: str, classes: Mapping[str, Modality]) -> _Ending | None:
 
 def match_class(value: str, column: Modality) -> str | None:
     """The class that a string names, in any case if one alone has that name; None without one."""
-    names = column.class_names()
+    return _match(value, column.class_names())
+
+
+def _match(value: str, names: Sequence[str]) -> str | None:
     same = [value] if value in names else [name for name in names if name.lower() == value.lower()]
     return same[0] if len(same) == 1 else None
 
