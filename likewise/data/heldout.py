@@ -48,14 +48,16 @@ def choose_heldout(
     words = {key: set(re.findall(r"\w+", key.lower())) for key in dict.fromkeys(keys)}
     required: list[list[Requirement]] = [[(name, 1) for name in row] for row in classes]
     compositions = [key for key in order if all(len(words[keys[row]]) > 1 for row in groups[key])]
-    with_words = [
-        row + [(f"word {word}", 2) for word in words[key]]
-        for row, key in zip(required, keys if compositions else (), strict=bool(compositions))
-    ]
     most = quota if partners is None else quota // 2
     half = len(keys) // 2
     first = half if near is None else min(half, max(most, half // 2))
-    heldout = _choose(compositions, groups, with_words, most, first)
+    heldout: list[int] = []
+    if compositions:
+        with_words = [
+            row + [(f"word {word}", 2) for word in words[key]]
+            for row, key in zip(required, keys, strict=True)
+        ]
+        heldout = _choose(compositions, groups, with_words, most, first)
     heldout = heldout or _choose(order, groups, required, most, first)
     if near is not None and most and not heldout:
         return choose_heldout(keys, classes, share, partners)
