@@ -42,6 +42,14 @@ TINY = ["--width", "32", "--depth", "1", "--batch", "4", "--steps", "4"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.fixture(autouse=True)
+def sigint() -> Iterator[None]:
+    """Ctrl-C has its handler, also where the tests run in the background of a shell, which ignores it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.fixture(scope="module")
 def table() -> Table:
     """Numbers and labels, some rows held out."""

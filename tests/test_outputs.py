@@ -22,7 +22,8 @@ from matrix import mainly
 from likewise.cli.main import describe_error, main
 from likewise.cli.output import column_stems
 from likewise.core.provenance import is_output, is_run_folder, manifest_lines
-from likewise.data.table import Table, TableError
+from likewise.data.arrow import TableError
+from likewise.data.table import Table
 from likewise.evaluation.comparison.figures.canvas import png
 from likewise.evaluation.comparison.save import save_report
 from likewise.evaluation.evaluator import evaluate
