@@ -178,5 +178,5 @@ def split_image_words(request: Request, command: str, advice: str) -> tuple[str,
             f"{'several targets that are' if names else 'no target that is'} one; {advice}"
         )
     if not request.args.words:
-        raise ValueError(f"name a picture: likewise {command} {request.args.run} PICTURE")
+        raise ValueError(f"name a picture: likewise {command} {shlex.quote(str(request.args.run))} PICTURE")
     return names[0], request.args.words[0], request.args.words[1:]

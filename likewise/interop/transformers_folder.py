@@ -5,7 +5,7 @@ Nothing of transformers is imported.
 
 from __future__ import annotations
 
-import json
+import shlex
 from typing import Any
 
 from likewise.modalities.text import Text
@@ -34,7 +34,7 @@ def language_model(model: Model) -> tuple[CompatBackbone, Text]:
     if not isinstance(backbone, CompatBackbone) or not isinstance(column, Text):
         raise ValueError(
             f"transformers has no equivalent of this backbone, compat={model.options['compat']}; train one "
-            f"that it has ({', '.join(COMPAT)}): likewise train DATA {json.dumps(str(model.formula))} "
+            f"that it has ({', '.join(COMPAT)}): likewise train DATA {shlex.quote(str(model.formula))} "
             "--compat llama"
         )
     return backbone, column

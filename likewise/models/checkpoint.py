@@ -18,6 +18,7 @@ stay as they are on disk.
 from __future__ import annotations
 
 import json
+import shlex
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -154,7 +155,7 @@ def load_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if state.get("step") == 0 and not (folder / WEIGHTS).exists():
         raise RunError(
             f"{folder} has no weights yet: its training ended before the first checkpoint; begin it again: "
-            f"likewise train --resume --out {folder}"
+            f"likewise train --resume --out {shlex.quote(str(folder))}"
         )
     return migrate(state, _read(folder / WEIGHTS)[0])
 

@@ -54,7 +54,8 @@ def run(argv: Sequence[str]) -> int:
     if continues_text(request.model):
         if args.prompt is not None:
             raise ValueError(
-                f"--prompt: write it as a word: likewise sample {args.run} {shlex.quote(args.prompt)}"
+                "--prompt: write it as a word: "
+                f"likewise sample {shlex.quote(str(args.run))} {shlex.quote(args.prompt)}"
             )
         return sample_texts(request, args.words, constraints)
     details = {**constraint_details(constraints), "prompt": args.prompt, "stop": args.stop or None}

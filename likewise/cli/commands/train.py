@@ -187,7 +187,9 @@ def _run_folder(args: Namespace) -> Path:
     if args.out:
         return Path(args.out)
     if args.first:
-        raise ValueError(f"give the folder of the new run: likewise train --from {args.first} --out RUN")
+        raise ValueError(
+            f"give the folder of the new run: likewise train --from {shlex.quote(str(args.first))} --out RUN"
+        )
     if args.resume and not args.data:
         raise ValueError("name the run to continue: likewise train --resume --out RUN")
     return Path("runs") / (Path(args.data).resolve().stem if args.data else "model")
@@ -297,7 +299,7 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
     if not state["plan"]:
         raise RunError(
             f"{folder} was not trained here, so there is nothing to continue; start from its "
-            f"weights: likewise train DATA --from {folder} --out RUN"
+            f"weights: likewise train DATA --from {shlex.quote(str(folder))} --out RUN"
         )
     if args.view:
         raise RunError(f"{folder} has the models that it sees columns through; leave --view out")
