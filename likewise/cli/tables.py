@@ -14,6 +14,7 @@ from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import is_first_process
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
+from likewise.core.options import stored_values
 from likewise.core.ranges import ShareBelowOne
 from likewise.data.datasets import DATASETS
 from likewise.data.encoders import ENCODERS
@@ -139,7 +140,8 @@ def open_training_table(run: Path) -> Table:
     folder = resolve_run(run)
     state = load_pipeline_state(folder) if is_pipeline(folder) else load_state(folder)
     options, fingerprint = training_table_options(run, state), state["data"]["fingerprint"]
-    table = Table.open(**options)
+    with stored_values():
+        table = Table.open(**options)
     if table.fingerprint != fingerprint:
         raise RunError(
             f"{options['source']} is not what {run} was trained on (fingerprint {fingerprint}, now "

@@ -13,7 +13,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -250,7 +250,7 @@ def _element(annotation: Any) -> Any:
 
 def _validate_elements(name: str, values: Any, element: Any) -> Any:
     """The same values. Raises ValueError for one that does not fit, and for no sequence."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if isinstance(values, str) or not isinstance(values, Collection):
         raise ValueError(
             f"{name} must be a list of numbers, each {OptionType.of(element).description}, not {values!r}"
         )

@@ -316,8 +316,8 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
         _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _check_same(folder, "--family", args.family, state["family"])
     model = load_unfinished(folder)
-    table = Table.open(**data).with_views(model.columns, model.formula)
     with stored_values():
+        table = Table.open(**data).with_views(model.columns, model.formula)
         return model, table, Plan(**plan)
 
 
