@@ -568,7 +568,7 @@ def test_a_draw_that_it_cannot_make_is_refused(world: Table) -> None:
 
 def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match='compat=none; .*llama, gpt2.*likewise train DATA text --compat llama'
+        ValueError, match="compat=none; .*llama, gpt2.*likewise train DATA text --compat llama"
     ):
         to_transformers(Model("text", world.columns, width=64, depth=1), tmp_path)
     with pytest.raises(ValueError, match="the family flow"):
