@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from likewise.data.arrow import TableError
 from likewise.data.styles import PLAIN, NumberStyle, WrittenNumber, parse_written
 
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ class _Cells:
         if self.total and (booleans := self._booleans()):
             return booleans
         if not self.total or not (styles := self.styles):
+            if self.numeric and self.total:
+                raise self._no_number()
             return CellColumn(self.written)
         if self.numeric is None and (code := self._code()):
             return CellColumn(self.written, f"codes such as {code!r}")
@@ -207,6 +210,12 @@ class _Cells:
         if self.plain is not None and styles[0] == PLAIN:
             return CellColumn(self.plain, _reason(self.total, self.total, PLAIN), style=PLAIN)
         return self._numbers(styles[0])
+
+    def _no_number(self) -> TableError:
+        example = next(iter(self.counts))
+        return TableError(
+            f"column {self.name!r} cannot be read as numbers: no cell is one, such as {example!r}"
+        )
 
     def _is_certain(self, style: NumberStyle) -> bool:
         """Whether spaces separate thousands: as said, or by decimals, or as they are those that do not break."""

@@ -126,15 +126,15 @@ def _typed(table: pa.Table, columns: Mapping[str, CellColumn]) -> Reading:
 def _header_notes(
     header: Sequence[str], names: Sequence[str], columns: Mapping[str, CellColumn]
 ) -> list[str]:
-    """A note if the first row looks like the others: a number above all numbers, or a value of its column."""
+    """A note if the first row looks like the others: a number above all numbers, a value of each column of few."""
     import pyarrow.compute as pc
 
     numbers = [name for name in names if columns[name].style is not None]
     if any(parse_written(name) is None for name in numbers):
         return []
-    values = [name for name in names if columns[name].style is None and columns[name].cells.type == "string"]
-    repeated = [name for name in values if pc.any(pc.equal(columns[name].cells, name)).as_py()]
-    if not repeated and not numbers:
+    texts = {name: columns[name].cells for name in names if columns[name].cells.type == "string"}
+    few = [name for name, cells in texts.items() if 2 * pc.count_distinct(cells).as_py() <= len(cells)]
+    if not (numbers or few) or not all(pc.any(pc.equal(texts[name], name)).as_py() for name in few):
         return []
     return [
         f"the first row, {', '.join(header)!r}, is read as the names of the columns, and looks like the other rows; "
