@@ -325,6 +325,8 @@ def test_numbers_of_earlier_runs_are_linear() -> None:
     assert number.limit is None and float(number.encode(2001.0)) == 1000
     assert number.decode(torch.tensor([[1000.0]])) == 2001.0
     assert number.findings(ColumnValues("x", [1e9], ["row 0"], Counter())) == []
+    refitted = number.refit([0.0, 1.0, 2.0, 5.0, -2.0, 1e11])  # the weights stay, a far value is tamed
+    assert (refitted.mean, refitted.std) == (1.0, 2.0) and refitted.encode(1e11).abs() < 50
 
 
 def test_a_whole_number_is_among_the_tokens_that_are_rounded_to_it() -> None:

@@ -79,7 +79,8 @@ class Number(Modality):
         shift, scale = abs(fitted.mean - self.mean) / self.std, fitted.std / self.std
         if shift > MAX_SHIFT or not 1 / MAX_SCALE <= scale <= MAX_SCALE:
             return fitted
-        return replace(fitted, mean=self.mean, std=self.std, limit=self.limit)
+        limit = fitted.limit if self.limit is None else self.limit
+        return replace(fitted, mean=self.mean, std=self.std, limit=limit)
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
