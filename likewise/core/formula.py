@@ -184,7 +184,13 @@ class Formula:
 
 def unknown_column(column: str, columns: Iterable[str]) -> FormulaError:
     """The error for a column that a formula names and a table does not have; names are as formulas write them."""
-    return FormulaError(did_you_mean("column", quote_name(column), map(quote_name, columns)))
+    columns = list(columns)
+    message = did_you_mean("column", quote_name(column), map(quote_name, columns))
+    matches = ((name, _VIEW.fullmatch(name)) for name in columns)
+    meant = [name for name, match in matches if match and match["column"] == column]  # e of the column e@mail
+    return FormulaError(
+        message + "".join(f"; write {quote_name(name)} in quotes for that column" for name in meant)
+    )
 
 
 def distinct_columns(views: Iterable[View]) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from likewise.core.errors import did_you_mean
+from likewise.core.formula import unknown_column
 from likewise.data.arguments import TableArguments
 from likewise.data.arrow import TableError
 from likewise.data.storage import RowStore
@@ -45,7 +45,7 @@ def usable_rows(
     usable = Usable(rows, dict(left_out))
     for name in () if arguments.fixed else arguments.required.complete:
         if name not in rows.kinds and name not in left_out:
-            raise TableError(did_you_mean("column", name, rows.kinds))
+            raise TableError(str(unknown_column(name, rows.kinds)))
     while True:
         bad = find_bad(usable.rows, arguments, broken, fit)
         unusable = _unusable_columns(usable.rows, arguments, bad)
