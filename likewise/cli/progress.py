@@ -18,6 +18,7 @@ from likewise.core.interrupts import signal_of
 from likewise.core.options import parse_option
 from likewise.core.ranges import NonNegativeInt, PositiveInt
 from likewise.data.table import Table
+from likewise.families.base import Family
 from likewise.modalities.base import Row
 from likewise.models import checkpoint
 from likewise.models.model import Model
@@ -32,6 +33,7 @@ from likewise.viz.curves import save_loss_curve
 NUM_SAMPLES, ACROSS = 32, 8  # samples on samples.png, and how many of them in a line
 DRAFT_STEPS = 8  # of a sampler that has steps: the samples shown during training should take little time
 CURVE, SAMPLES = "curve.png", "samples.png"
+MEASURED = 3.0  # seconds of steps after which their cost is printed
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,14 @@ class TrainingResult:
 
 @dataclass
 class Display:
-    """A progress bar, and files that show the progress: samples for the sources `rows`, with one seed, and losses."""
+    """A progress bar, and files that show the progress: samples for the sources `rows`, with one seed, and losses.
+
+    plan        of the run; table_rows: training rows, for what a step costs
+    """
 
     model: Model
+    plan: Plan
+    table_rows: int
     folder: Path
     rows: Sequence[Row]
     across: int = ACROSS
@@ -59,6 +66,8 @@ class Display:
     steps: int = 0
     saved: float = field(default_factory=time.perf_counter)  # when the files were written last
     bar: tqdm | None = None
+    first: float = 0.0  # when the first step ended
+    cost_printed: bool = False
 
     def update(self, step: Step) -> None:
         """Move the bar. Where it cannot be shown any more, as the terminal was closed, the training goes on."""
@@ -70,6 +79,7 @@ class Display:
                 delay=1e-3,
                 mininterval=0.2 if sys.stderr.isatty() else 30.0,
             )
+        self._print_cost(step)
         self.steps += 1
         weight = max(0.02, min(1.0, 3 / self.steps))  # larger at first, so that the first losses fade soon
         self.loss += weight * (step.loss - self.loss)
@@ -82,6 +92,20 @@ class Display:
         with suppress(OSError):
             self.bar.set_description_str(text, refresh=False)
             self.bar.update(100 * step.progress - self.bar.n)
+
+    def _print_cost(self, step: Step) -> None:
+        """Print once what a step costs, as soon as it has been measured."""
+        if self.cost_printed:
+            return
+        now = time.perf_counter()
+        self.first = self.first or now
+        seconds = now - self.first if self.steps else step.elapsed  # the first step includes the preparation
+        if seconds < MEASURED * (1 if self.steps else 3):
+            return
+        self.cost_printed = True
+        with suppress(OSError):
+            rate = max(1, self.steps) / seconds
+            tqdm.write(describe_cost(self.plan, rate, self.model.family, self.table_rows), file=sys.stderr)
 
     def close(self) -> None:
         """End the bar."""
@@ -104,6 +128,24 @@ class Display:
         self.saved = time.perf_counter()
 
 
+def describe_cost(plan: Plan, rate: float, family: Family, rows: int) -> str:
+    """What `rate` steps a second amount to: "3.1 steps/s: 10 minutes are 1,860 steps ...".
+
+    A note says so where not every training row is seen once.
+    """
+    batch = plan.rows_per_step(family)
+    steps = plan.steps if plan.minutes is None else max(1, round(60 * plan.minutes * rate))
+    assert steps is not None  # a plan has minutes or steps
+    speed = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
+    if plan.minutes is None:
+        length = f"{steps:,} steps of {batch} rows take {format_duration(steps / rate)}"
+    else:
+        length = f"{plan.minutes:g} minutes are about {steps:,} steps of {batch} rows"
+    passes = steps * batch / rows
+    text = f"{speed}: {length}, {passes:,.1f} passes through {rows:,} rows"
+    return text if passes >= 1 else f"{text}; for all rows to be seen give more time or a smaller --width"
+
+
 def train_with_progress(
     model: Model,
     table: Table,
@@ -123,7 +165,7 @@ def train_with_progress(
     processes = parse_option("WORLD_SIZE", os.environ.get("WORLD_SIZE", "1"), PositiveInt)
     check_memory(model, plan, processes)
     rows = source_rows(model, table) if rows is None else rows
-    display = Display(model, folder, rows, across) if is_first_process() else None
+    display = Display(model, plan, len(table.train), folder, rows, across) if is_first_process() else None
     step, interrupted = None, None
     try:
         with closing(train(model, table, plan, folder, resume=resume)) as steps:

@@ -12,9 +12,9 @@ share of the rows. There is no log_prob: a deterministic encoder gives no bound 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -47,10 +47,12 @@ from likewise.core.rng import Rng
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family, require_single_target
+from likewise.generation import idle
 from likewise.generation.controls import DenoisingControls, Init, InterpolateTo
 from likewise.generation.denoising.denoiser import Denoiser
 from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.samplers import time_grid
+from likewise.generation.idle import IdleRule
 from likewise.generation.latents.codec import Codec
 
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
@@ -79,6 +81,8 @@ CODEC = CodecOptions()
 
 class Autoencoder(Family):
     """P(targets | sources) as a flow over the codes of an autoencoder."""
+
+    idle_rules: ClassVar[Sequence[IdleRule]] = (*idle.GUIDED, idle.SINGLE_TOKENS)
 
     phases = ("codec", "prior")
 

@@ -13,8 +13,9 @@ known parts: they are encoded like sources, and forced at their positions in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +32,15 @@ from likewise.core.known import (
     sample_masks,
     where_known,
 )
-from likewise.core.ranges import Depth, Share, TextLength, Width
+from likewise.core.ranges import Depth, TextLength, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
-from likewise.families.base import Family
+from likewise.families.base import COLUMNS, ColumnOptions, Family
+from likewise.generation import idle
 from likewise.generation.controls import negative_context
+from likewise.generation.idle import IdleRule
 from likewise.generation.latents.codec import MultiColumnCodec
 from likewise.generation.sequence.decoding import SamplingParams, SequenceSampler, TextControls
 from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentinels
@@ -70,6 +73,8 @@ PARAMS, CONTROLS = SamplingParams(), TextControls()
 class Autoregressive(Family):
     """P(targets | sources) as a product over tokens."""
 
+    idle_rules: ClassVar[Sequence[IdleRule]] = idle.AUTOREGRESSIVE
+
     @expand_dataclasses
     def __init__(
         self,
@@ -80,7 +85,7 @@ class Autoregressive(Family):
         depth: Depth = 4,
         mixture: MixtureOptions = MIXTURE,
         codes: CodeOptions = CODES,
-        infill: Share | None = None,
+        columns: ColumnOptions = COLUMNS,
         text: TextOptions = TEXT,
         backbone: CompatOptions = COMPAT,
     ) -> None:
@@ -91,6 +96,7 @@ class Autoregressive(Family):
         codec   of images: quantisation; max_grid: codes along a side, at most; codebook_size: codes
         freeze_codes_at  share of the training for codes; then they are frozen and their sequence is learned
         infill  share of training rows with known parts (default 0.1, of several targets 0.5)
+        pack_columns  read all sources and known targets of one token, such as numbers and labels, as one token
         hashed_ngrams  of a text alone: rows of the embedding tables of hashed pairs and triples of ids
         fim     of a text alone: share of the training rows without known parts that are rearranged for
                 fill-in-the-middle
@@ -109,7 +115,7 @@ class Autoregressive(Family):
         self.windowed = any(s.windowed for s in self.targets.values())
         self.is_text = [s.padded for s in self.targets.values()] == [True]
         self.is_compat = backbone.compat != "none"
-        self._check_options(text, backbone, infill)
+        self._check_options(text, backbone, columns.infill)
         width = width or (256 if self.windowed else 128)
         self.weight_decay = 0.1 if self.windowed else 0.0
         self.dropout = 0.0 if text.dropout is None and not self.windowed else text.dropout
@@ -137,12 +143,14 @@ class Autoregressive(Family):
         self.phases = ("codec", "model") if self.coded_targets else ("model",)
         self._build_sequence_network(width, depth, mixture, text, backbone)
         several = len(self.targets) > 1
-        self.infill = (0.5 if several else 0.1) if infill is None else infill
+        self.infill = columns.infill_share(targets)
         if self.windowed or self.is_compat or (not several and next(iter(self.targets.values())).tokens == 1):
             self.infill = 0.0  # if it is known, nothing is left to learn
         self.column_codes = ContinuousCodes(self.targets)
         known = known_specs(self.column_codes.specs) if self.infill else {}
-        self.context_encoder = ContextEncoder({**self.sources, **known}, width, max_grid=CONTEXT_GRID)
+        self.context_encoder = ContextEncoder(
+            {**self.sources, **known}, width, max_grid=CONTEXT_GRID, pack_columns=columns.pack_columns
+        )
 
     def _check_options(self, text: TextOptions, backbone: CompatOptions, infill: float | None) -> None:
         """Raise ValueError for options that these targets and sources do not support."""

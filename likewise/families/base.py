@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -17,10 +18,32 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.device import preferred_dtype
 from likewise.core.options import validated
+from likewise.core.ranges import Share
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
 from likewise.generation.controls import SAMPLING_CONTROLS
+from likewise.generation.idle import IdleRule
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """How families of networks treat columns; the fields are options of theirs.
+
+    infill        share of training rows with known parts (default 0.1, or 0.5 for several targets)
+    pack_columns  whether columns of one token are one token of the network
+    """
+
+    infill: Share | None = None
+    pack_columns: bool = True
+
+    def infill_share(self, targets: Mapping[str, Spec]) -> float:
+        """`infill`, or its default for these targets."""
+        return (0.5 if len(targets) > 1 else 0.1) if self.infill is None else self.infill
+
+
+COLUMNS = ColumnOptions()
+ROW_BATCH = 384  # rows of a step where a row is one token: the optimizer costs as much for any number of rows
 
 
 class Family(nn.Module, ABC):
@@ -44,6 +67,7 @@ class Family(nn.Module, ABC):
     infill: float = (
         1.0  # share of training rows with known parts; 1 where a family needs no training for them
     )
+    idle_rules: ClassVar[Sequence[IdleRule]] = ()  # when sampling options have no effect
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
 
@@ -110,6 +134,15 @@ class Family(nn.Module, ABC):
             if n not in ("known", "rng", *SAMPLING_CONTROLS)
         }
         return own | keyword_parameters(cls.compute_copy)
+
+    def sampling_defaults(self) -> dict[str, inspect.Parameter]:
+        """`sampling_options` with the defaults that these targets have."""
+        options = self.sampling_options()
+        if default := self.default_guidance:
+            values = set(default.values())
+            shared = values.pop() if len(values) == 1 else dict(default)
+            options["guidance"] = options["guidance"].replace(default=shared)
+        return options
 
     @classmethod
     def sampling_controls(cls) -> list[str]:

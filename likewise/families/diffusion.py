@@ -12,8 +12,8 @@ the weight w, and that (3) samples a Markov chain with fresh noise where flow so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +26,8 @@ from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
-from likewise.families.base import Family
+from likewise.families.base import COLUMNS, ROW_BATCH, ColumnOptions, Family
+from likewise.generation import idle
 from likewise.generation.controls import DenoisingControls
 from likewise.generation.denoising.denoiser import FEW, Denoiser
 from likewise.generation.denoising.density import (
@@ -38,6 +39,7 @@ from likewise.generation.denoising.density import (
 )
 from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
+from likewise.generation.idle import IdleRule
 
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
 OF_SIGNALS = 3.0  # default guidance of images and other signals
@@ -47,6 +49,9 @@ GAMMA = 5.0  # at which Hang et al. (2023), "Min-SNR", cut off the weight
 class Diffusion(Family):
     """P(targets | sources) as a Markov chain that removes noise step by step."""
 
+    idle_rules: ClassVar[Sequence[IdleRule]] = idle.DENOISING
+
+    @expand_dataclasses
     def __init__(
         self,
         targets: Mapping[str, Spec],
@@ -58,7 +63,7 @@ class Diffusion(Family):
         schedule: Literal["cosine", "linear", "even"] = "cosine",
         predict: Literal["v", "noise", "x"] = "v",
         weighting: Literal["velocity", "simple", "min_snr", "bound"] = "velocity",
-        infill: Share | None = None,
+        columns: ColumnOptions = COLUMNS,
         source_noise: ShareBelowOne = 0.0,
     ) -> None:
         """Build the network.
@@ -70,15 +75,26 @@ class Diffusion(Family):
         weighting  of the loss (2): errors of v; of noise, "simple" (Ho et al., eq. 14); of x_0 cut off at SNR 5,
             "min_snr"; or the bound (4), which is "simple" with log SNR uniform, whatever the schedule
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        pack_columns  compute all columns of one token, such as numbers and labels, as one token, targets and sources
+            each: the cost of a row hardly grows with their number
         source_noise  most noise on sources that are images in training
         """
         super().__init__(targets, sources)
         self.default_guidance = default_scales(self.targets, OF_SIGNALS)
-        self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
+        self.infill = columns.infill_share(targets)
         self.schedule, self.weighting = schedule, weighting
         self.denoiser = Denoiser(
-            targets, sources, width=width, depth=depth, stem=stem, predict=predict, source_noise=source_noise
+            targets,
+            sources,
+            width=width,
+            depth=depth,
+            stem=stem,
+            predict=predict,
+            source_noise=source_noise,
+            pack_columns=columns.pack_columns,
         )
+        if columns.pack_columns and self.denoiser.net.trunk.sizes == [1]:
+            self.batch = ROW_BATCH
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """(2), the mean of each column, summed over columns: (B,)."""

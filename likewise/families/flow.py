@@ -11,9 +11,9 @@ network predicts v of the variance-preserving path, which is exact near t = 0, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
-from likewise.families.base import Family
+from likewise.families.base import COLUMNS, ROW_BATCH, ColumnOptions, Family
+from likewise.generation import idle
 from likewise.generation.controls import DenoisingControls
 from likewise.generation.denoising.denoiser import FEW, Denoiser
 from likewise.generation.denoising.density import (
@@ -52,6 +53,7 @@ from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.meanflow import sample_intervals
 from likewise.generation.denoising.paths import T_MIN
 from likewise.generation.denoising.samplers import log_snr_grid, time_grid
+from likewise.generation.idle import IdleRule
 
 FEW_STEPS = 4  # up to which few-step sampling is better than a solver, if it was learned
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
@@ -75,6 +77,8 @@ LOGIT_NORMAL = LogitNormal()
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
+    idle_rules: ClassVar[Sequence[IdleRule]] = idle.DENOISING
+
     @expand_dataclasses
     def __init__(
         self,
@@ -86,7 +90,7 @@ class Flow(Family):
         stem: Literal["conv", "patch"] = "conv",
         times: LogitNormal = LOGIT_NORMAL,
         predict: Literal["auto", "x", "v"] = "auto",
-        infill: Share | None = None,
+        columns: ColumnOptions = COLUMNS,
         source_noise: ShareBelowOne = 0.0,
         few_step: bool = False,
     ) -> None:
@@ -98,12 +102,14 @@ class Flow(Family):
         t_std   its standard deviation (default 1, or 1.5 for at most 64 numbers a row)
         predict  what the network predicts of numbers; auto: v up to 64 numbers a column, else x
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        pack_columns  compute all columns of one token, such as numbers and labels, as one token, targets and sources
+            each: the cost of a row hardly grows with their number
         source_noise  most noise on sources that are images in training
         few_step  learn mean velocities too, for sampling in 1 to 4 steps; best --from a trained model
         """
         super().__init__(targets, sources)
         self.default_guidance = default_scales(self.targets, OF_SIGNALS)
-        self.infill = (0.5 if len(targets) > 1 else 0.1) if infill is None else infill
+        self.infill = columns.infill_share(targets)
         self.denoiser = Denoiser(
             targets,
             sources,
@@ -113,7 +119,10 @@ class Flow(Family):
             predict=predict,
             source_noise=source_noise,
             few_step=few_step,
+            pack_columns=columns.pack_columns,
         )
+        if columns.pack_columns and self.denoiser.net.trunk.sizes == [1]:
+            self.batch = ROW_BATCH
         few = self.denoiser.layout.size <= FEW
         self.t_mean = (0.0 if few else 0.8) if times.t_mean is None else times.t_mean
         self.t_std = (1.5 if few else 1.0) if times.t_std is None else times.t_std

@@ -38,8 +38,9 @@ from likewise.core.known import (
 )
 from likewise.core.ranges import Depth, Dimensions, NonNegativeFloat, PositiveShare, Share, Temperature, Width
 from likewise.core.rng import Rng
+from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
-from likewise.families.base import Family
+from likewise.families.base import COLUMNS, ColumnOptions, Family
 from likewise.nets.adversarial import Critic, Generator, augment
 from likewise.nets.continuous import ContinuousCodes
 
@@ -54,6 +55,7 @@ class GAN(Family):
     lr_scale: ClassVar[float] = 0.25  # at the full rate training diverges now and then
     uses_muon: ClassVar[bool] = False
 
+    @expand_dataclasses
     def __init__(
         self,
         targets: Mapping[str, Spec],
@@ -66,7 +68,7 @@ class GAN(Family):
         penalty: NonNegativeFloat = 1.0,
         penalty_fraction: PositiveShare = 0.25,
         augment: Share = 0.0,
-        infill: Share | None = None,
+        columns: ColumnOptions = COLUMNS,
     ) -> None:
         """Build both networks.
 
@@ -77,13 +79,15 @@ class GAN(Family):
         penalty_fraction  share of the rows on which the gradient penalty is computed, weighted by its inverse
         augment  probability that an image is moved, brightened or cut into before the critic
         infill   share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        pack_columns  compute all columns of one token, such as numbers and labels, as one token, targets and sources
+            each: the cost of a row hardly grows with their number
         """
         super().__init__(targets, sources)
         self.loss_name, self.latent_dim, self.augment = loss, latent_dim, augment
         self.penalty, self.penalty_fraction = penalty, penalty_fraction
         self.column_codes = ContinuousCodes(targets)
         several = len(targets) > 1
-        self.infill: float = (0.5 if several else 0.1) if infill is None else infill
+        self.infill = columns.infill_share(targets)
         # A single token is known as a whole: nothing is left to sample.
         partly = {n: s for n, s in self.column_codes.specs.items() if several or s.tokens > 1}
         self.known_columns = partly if self.infill else {}
@@ -94,8 +98,11 @@ class GAN(Family):
             latent_dim=latent_dim,
             width=width,
             depth=depth,
+            pack_columns=columns.pack_columns,
         )
-        self.critic = Critic(self.column_codes.specs, sources, width=width, depth=depth)
+        self.critic = Critic(
+            self.column_codes.specs, sources, width=width, depth=depth, pack_columns=columns.pack_columns
+        )
 
     def parameters_of(self, phase: str) -> list[tuple[str, nn.Parameter]]:
         """The parameters of the network that has the phase's name."""

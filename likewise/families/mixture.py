@@ -17,7 +17,7 @@ number has a deviation of 1, which keeps steps small.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -38,6 +38,8 @@ from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import Spec
 from likewise.families.base import Family
+from likewise.generation import idle
+from likewise.generation.idle import IdleRule
 from likewise.generation.mixtures.em import EMFit, Rows
 from likewise.generation.mixtures.gaussians import Components, eye, marginal
 from likewise.nets.column_weights import Axis, Part, by_column
@@ -53,6 +55,8 @@ MAX_WORK = 1e11  # multiplications of EM: with many numbers a row, fewer rounds
 
 class Mixture(Family):
     """P(targets | sources) from a mixture model of their joint distribution."""
+
+    idle_rules: ClassVar[Sequence[IdleRule]] = idle.MIXTURE
 
     needs_float32: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False

@@ -15,10 +15,10 @@ changes neither p nor q, so (2) and (3) hold whatever is known in training.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +41,10 @@ from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
-from likewise.families.base import Family, require_single_target
+from likewise.families.base import COLUMNS, ColumnOptions, Family, require_single_target
+from likewise.generation import idle
 from likewise.generation.controls import Init
+from likewise.generation.idle import IdleRule
 from likewise.generation.latents.decoder_likelihood import DecoderLikelihood
 from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
 from likewise.nets.column_weights import Axis, Part, by_column
@@ -85,6 +87,8 @@ LATENT, KL = LatentOptions(), KLOptions()
 class VAE(Family):
     """P(targets | sources) by one latent vector z a row."""
 
+    idle_rules: ClassVar[Sequence[IdleRule]] = idle.LATENT_VECTOR
+
     @expand_dataclasses
     def __init__(
         self,
@@ -98,7 +102,7 @@ class VAE(Family):
         latent: LatentOptions = LATENT,
         decoder: Literal["gaussian", "bernoulli"] = "gaussian",
         kl: KLOptions = KL,
-        infill: Share | None = None,
+        columns: ColumnOptions = COLUMNS,
     ) -> None:
         """Build encoder, prior and decoder.
 
@@ -110,19 +114,23 @@ class VAE(Family):
         beta    weight of the KL term in training; kl_warmup: share of the run in which this weight rises from 0
         free_bits  nats of KL for each number of z that are not penalised in training
         infill  share of training rows with known parts (default 0.1, or 0.5 for several targets)
+        pack_columns  compute all columns of one token, such as numbers and labels, as one token, targets and sources
+            each: the cost of a row hardly grows with their number
         """
         super().__init__(targets, sources)
         latent_dim, components = latent.latent_dim, latent.components
         self.latent_dim, self.kl_options = latent_dim, kl
         self.dims = sum(s.tokens * s.width for s in self.targets.values())
         several = len(self.targets) > 1
-        self.infill: float = (0.5 if several else 0.1) if infill is None else infill
+        self.infill = columns.infill_share(targets)
         if not several and self.dims == 1:
             self.infill = 0.0  # if it is known, nothing is left to learn
         self.column_codes = ContinuousCodes(targets)
         masked = {n: s.with_floats(s.width + 1) for n, s in self.column_codes.specs.items()}  # with a mask
-        self.context_encoder = ContextEncoder(sources, width)
-        self.encoder = Encoder(masked, width=width, depth=depth, stem=stem, max_grid=max_grid)
+        self.context_encoder = ContextEncoder(sources, width, pack_columns=columns.pack_columns)
+        self.encoder = Encoder(
+            masked, width=width, depth=depth, stem=stem, max_grid=max_grid, pack_columns=columns.pack_columns
+        )
         self.posterior_head = nn.Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
         with torch.no_grad():  # little noise at first, or the decoder learns to ignore z
             self.posterior_head.bias[latent_dim:] = INIT_LOG_VAR
@@ -144,8 +152,10 @@ class VAE(Family):
             depth=depth,
             stem=stem,
             max_grid=max_grid,
+            pack_columns=columns.pack_columns,
         )
-        codes = tuple(Part(n, k * width) for n, k in zip(targets, self.encoder.trunk.sizes, strict=True))
+        groups = zip(self.encoder.stems.labels, self.encoder.trunk.sizes, strict=True)
+        codes = tuple(Part(n, k * width) for n, k in groups)
         self.column_axes = {
             "pseudo_inputs": by_column(targets),
             "posterior_head.weight": Axis(1, codes),

@@ -144,21 +144,25 @@ def upgrade_2_to_3(state: State, weights: Weights) -> tuple[State, Weights]:
     return {**state, "data": {**data, "columns": columns, "near_copies": False}}, weights
 
 
-# ---- 3 to 4: the default guidance is that of the run's targets, and stored
+# ---- 3 to 4: the default guidance is that of the run's targets, and stored; columns of one token are packed
 
 GUIDANCE_4 = {
     "flow": 2.0,
     "diffusion": 3.0,
     "autoencoder": 1.5,
 }  # family -> its default of every target before
+PACKED_4 = {"autoregressive", "flow", "diffusion", "gan", "vae"}  # families with the option pack_columns
 
 
 def upgrade_3_to_4(state: State, weights: Weights) -> tuple[State, Weights]:
-    """Format 3 to 4: the default guidance of each target is stored."""
-    if state.get("family") not in GUIDANCE_4 or "formula" not in state:
-        return state, weights
-    targets = Formula.parse(state["formula"]).target_names
-    return {**state, "default_guidance": dict.fromkeys(targets, GUIDANCE_4[state["family"]])}, weights
+    """Format 3 to 4: the default guidance of each target is stored, and whether columns are packed: not before."""
+    family = state.get("family")
+    if family in GUIDANCE_4 and "formula" in state:
+        targets = Formula.parse(state["formula"]).target_names
+        state = {**state, "default_guidance": dict.fromkeys(targets, GUIDANCE_4[family])}
+    if family in PACKED_4 and "options" in state:
+        state = {**state, "options": {"pack_columns": False, **state["options"]}}
+    return state, weights
 
 
 # format -> the function that leads to the next one

@@ -124,12 +124,7 @@ class Model(ColumnEncoder):
 
     def sampling_options(self) -> dict[str, inspect.Parameter]:
         """The options of `sample` that depend on the family, with types and defaults."""
-        options = type(self.family).sampling_options()
-        if default := self.family.default_guidance:
-            values = set(default.values())
-            shared = values.pop() if len(values) == 1 else dict(default)
-            options["guidance"] = options["guidance"].replace(default=shared)
-        return options
+        return self.family.sampling_defaults()
 
     def validate_sources(self, sources: Row) -> Row:
         """The sources as they are read: texts are cut to the room that there is, which a RequestWarning says.

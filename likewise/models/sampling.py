@@ -19,6 +19,7 @@ from likewise.families.base import Family
 from likewise.families.capabilities import CanSample
 from likewise.families.registry import FAMILIES, family_class, sampling_family_class
 from likewise.generation.controls import SAMPLING_CONTROLS, Init, InterpolateTo
+from likewise.generation.idle import Request, idle_options
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
@@ -49,6 +50,7 @@ class Sampler:
         self.sampling_options = validate_options(
             sampling_options, type(family).sampling_options(), f"sampling option of the family {name}"
         )
+        self.warned = False
         compute_options = {
             n: self.sampling_options.pop(n)
             for n in keyword_parameters(family.compute_copy)
@@ -128,11 +130,24 @@ class Sampler:
         """Sample the targets of all rows at once."""
         assert isinstance(self.family, CanSample)  # __init__ has checked its class
         c, known = self.processor.context(rows), self.processor.known(self.known, rows)
+        self._warn_of_idle_options(rows, known is not None)
         controls = {**self._row_controls(len(rows), known), **controls}
         samples = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
         self._warn_of_known(known)
         decoded = self.processor.decode_rows(rows, samples, self.known)
         return decoded if self.init is None else self._restore_residuals(decoded, *self.init)
+
+    def _warn_of_idle_options(self, rows: Sequence[Row], known: bool) -> None:
+        """Warn once of options that were given and have no effect on these rows."""
+        if self.warned:
+            return
+        self.warned = True
+        names = self.processor.formula.source_names
+        given = bool(self.negative) or any(row.get(n) is not None for row in rows for n in names)
+        options = {n: p.default for n, p in self.family.sampling_defaults().items()} | self.sampling_options
+        request = Request(options, self.family.targets, given, known)
+        for name, reason in idle_options(self.family.idle_rules, self.sampling_options, request).items():
+            warnings.warn(f"{name} has no effect: {reason}", RequestWarning, stacklevel=1)
 
     def _restore_residuals(self, rows: Sequence[Row], start: Row, strength: float) -> list[Row]:
         """The variations of the values in `start`, each with what its tokens cannot represent; see Modality."""

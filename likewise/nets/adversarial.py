@@ -22,7 +22,8 @@ from likewise.core.spec import IMAGE, Spec
 from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
 from likewise.nets.layers import ModuleList, norm, norm_channels, to_channels_last, zero_init
-from likewise.nets.stems.base import Channels, Stem, stem_axes, value_channels
+from likewise.nets.stems.base import Stem, value_channels
+from likewise.nets.stems.columns import ColumnChannels, ColumnStems
 from likewise.nets.stems.patch import PatchStem
 from likewise.nets.transformer import Trunk
 
@@ -55,23 +56,26 @@ class Generator(nn.Module):
         latent_dim: int,
         width: int,
         depth: int,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
-        self.names = list(specs)
-        self.context_encoder = ContextEncoder(sources, width)
-        self.heads = ModuleList(_head(s, outputs[n], width) for n, s in specs.items())
-        self.trunk = Trunk([head.grid for head in self.heads], width, depth)
+        self.context_encoder = ContextEncoder(sources, width, pack_columns=pack_columns)
+        self.heads = ColumnStems(
+            specs, None, outputs, lambda s, _, c_out: _head(s, c_out, width), pack=pack_columns
+        )
+        self.trunk = Trunk(self.heads.grids, width, depth)
         self.latent_tokens = nn.Linear(latent_dim, sum(self.trunk.sizes) * width)
         self.latent_condition = nn.Linear(latent_dim, width)
-        self.condition = nn.Parameter(torch.randn(len(specs), width))
-        tokens = tuple(Part(n, k * width) for n, k in zip(specs, self.trunk.sizes, strict=True))
-        channels: list[Channels] = [
-            ([], [Part(0, outputs[n], "outputs" if s.sampled else "append")]) for n, s in specs.items()
-        ]
+        self.condition = nn.Parameter(torch.randn(len(self.heads), width))
+        labels = self.heads.labels
+        tokens = tuple(Part(n, k * width) for n, k in zip(labels, self.trunk.sizes, strict=True))
+        channels: ColumnChannels = {
+            n: ([], [Part(0, outputs[n], "outputs" if s.sampled else "append")]) for n, s in specs.items()
+        }
         self.column_axes = {
-            **dict.fromkeys(("heads", "trunk.column", "condition"), by_column(specs)),
+            **dict.fromkeys(("heads", "trunk.column", "condition"), by_column(labels)),
             **dict.fromkeys(("latent_tokens.weight", "latent_tokens.bias"), Axis(0, tokens)),
-            **stem_axes("heads", [*self.heads], channels),
+            **self.heads.axes("heads", channels),
         }
 
     def forward(self, z: Tensor, c: Context) -> Batch:
@@ -82,10 +86,7 @@ class Generator(nn.Module):
         e = column_conditions(self.condition, context, len(z))  # (B, K, D)
         h = self.latent_tokens(z).unflatten(1, (sum(self.trunk.sizes), -1)).split(self.trunk.sizes, dim=1)
         parts = self.trunk(h, e, context)
-        return {
-            name: head.decode(part, [], e[:, i]).float()
-            for i, (name, head, part) in enumerate(zip(self.names, self.heads, parts, strict=True))
-        }
+        return self.heads.decode(parts, [[] for _ in parts], e)
 
 
 class Critic(nn.Module):
@@ -96,7 +97,13 @@ class Critic(nn.Module):
     """
 
     def __init__(
-        self, specs: Mapping[str, Spec], sources: Mapping[str, Spec], *, width: int, depth: int
+        self,
+        specs: Mapping[str, Spec],
+        sources: Mapping[str, Spec],
+        *,
+        width: int,
+        depth: int,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
         self.names = list(specs)
@@ -104,7 +111,7 @@ class Critic(nn.Module):
         self.column_axes = {"encoders": by_column(specs)}
         self.layers = ModuleList(_Residual(width) for _ in range(depth))
         self.head = nn.Parameter(torch.randn(width))  # w
-        self.context_encoder = ContextEncoder(sources, width) if sources else None
+        self.context_encoder = ContextEncoder(sources, width, pack_columns=pack_columns) if sources else None
         if sources:
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))

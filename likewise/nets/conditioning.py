@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
 from likewise.nets.attention import MASKED_SCORE
-from likewise.nets.column_weights import Axis, Columns, OptionalBuffers, by_column, classes_axis
+from likewise.nets.column_weights import Axis, Columns, OptionalBuffers, Part, by_column, classes_axis
 from likewise.nets.layers import ModuleList, norm
 from likewise.nets.stems.base import MAX_GRID, Stem, value_channels
+from likewise.nets.stems.columns import group_columns, group_labels
 from likewise.nets.stems.conv import ConvStem
 from likewise.nets.stems.registry import make_stem
+
+EMBEDDING_STD = 0.02  # of the weights of embeddings at the start
 
 
 @dataclass(frozen=True)
@@ -42,33 +45,51 @@ class EncodedContext:
 class ContextEncoder(OptionalBuffers):
     """Encode the sources: a token for each id of a text or label, tokens of a stem for other columns.
 
-    An image is encoded by strided convolutions, down to at most `max_grid` x `max_grid` tokens. `left_out`, (D,),
-    is what sources of an earlier network that this one lacks add to the pooled vector: as if never given.
+    An image is encoded by strided convolutions, down to at most `max_grid` x `max_grid` tokens. With `pack_columns`
+    all sources of one token are one, a RowEmbedding. `left_out`, (D,), is what sources of an earlier network that
+    this one lacks add to the pooled vector: as if never given.
     """
 
     left_out: Tensor
     optional = ("left_out",)
 
-    def __init__(self, sources: Mapping[str, Spec], width: int, *, max_grid: int = MAX_GRID) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Spec],
+        width: int,
+        *,
+        max_grid: int = MAX_GRID,
+        pack_columns: bool = False,
+    ) -> None:
         super().__init__()
         self.sources = dict(sources)
         self.width = width
-        self.embed = ModuleList(_source_embedding(spec, width, max_grid) for spec in self.sources.values())
-        self.pool = ModuleList(nn.Linear(width, width, bias=False) for _ in self.sources)
+        self.groups = group_columns(self.sources, pack_columns)
+        self.embed = ModuleList(
+            _source_embedding(self.sources[group[0]], width, max_grid)
+            if len(group) == 1
+            else RowEmbedding({n: self.sources[n] for n in group}, width)
+            for group in self.groups
+        )
+        groups, labels = len(self.groups), group_labels(self.groups)
+        self.pool = ModuleList(nn.Linear(width, width, bias=False) for _ in self.groups)
         some = bool(self.sources)  # DistributedDataParallel waits for the gradient of every parameter
-        self.column = nn.Parameter(0.02 * torch.randn(len(self.sources), width), requires_grad=some)
-        self.missing = nn.Parameter(torch.zeros(len(self.sources), width), requires_grad=some)
+        self.column = nn.Parameter(0.02 * torch.randn(groups, width), requires_grad=some)
+        self.missing = nn.Parameter(torch.zeros(groups, width), requires_grad=some)
         modulated = any(isinstance(stem, ConvStem) for stem in self.embed)
-        self.condition = nn.Parameter(torch.randn(len(self.sources), width), requires_grad=modulated)
+        self.condition = nn.Parameter(torch.randn(groups, width), requires_grad=modulated)
         self.register_buffer("left_out", torch.zeros(width), persistent=False)
         self.column_axes = (
-            dict.fromkeys(("embed", "pool", "column", "missing", "condition"), by_column(self.sources))
+            dict.fromkeys(("embed", "pool", "column", "missing", "condition"), by_column(labels))
             | self._embedding_axes()
         )
 
     def _embedding_axes(self) -> dict[str, Axis]:
         axes: dict[str, Axis] = {}
-        for i, (embed, spec) in enumerate(zip(self.embed, self.sources.values(), strict=True)):
+        for i, (embed, group) in enumerate(zip(self.embed, self.groups, strict=True)):
+            spec = self.sources[group[0]]
+            if isinstance(embed, RowEmbedding):
+                continue  # it has its own
             if isinstance(embed, Stem):
                 weights = embed.weight_axes([value_channels(spec, "inputs")], [])
                 axes |= {f"embed.{i}.{name}": axis for name, axis in weights.items()}
@@ -79,7 +100,8 @@ class ContextEncoder(OptionalBuffers):
     def adopt(self, old: nn.Module, columns: Columns) -> None:
         assert isinstance(old, ContextEncoder)
         kept = {columns.get(name, name) for name in self.sources}
-        dropped = [row for name, row in zip(old.sources, old.missing, strict=True) if name not in kept]
+        pairs = zip(old.groups, old.missing, strict=True)
+        dropped = [row for group, row in pairs if kept.isdisjoint(group)]
         left_out = reduce(torch.add, dropped, old.left_out)
         if bool(left_out.any()):
             self.set_optional("left_out", left_out.detach().clone())
@@ -89,23 +111,24 @@ class ContextEncoder(OptionalBuffers):
         if not self.sources:
             empty = self.column.new_zeros(len(c.present), 0, self.width)
             return EncodedContext(empty, empty[..., 0], self.left_out.expand(len(c.present), -1))
-        parts = [
-            self._encode_source(i, spec, c.values[name], c.present[:, i, None])
-            for i, (name, spec) in enumerate(self.sources.items())
-        ]
+        place = {name: k for k, name in enumerate(self.sources)}
+        parts = [self._encode(i, c, [place[n] for n in group]) for i, group in enumerate(self.groups)]
         tokens, valid = (torch.cat([part[k] for part in parts], dim=1) for k in (0, 1))
         bias = torch.zeros_like(valid, dtype=self.column.dtype).masked_fill(~valid, MASKED_SCORE)
         pooled = reduce(torch.add, [pooled for _, _, pooled in parts]) + self.left_out
         return EncodedContext(tokens, bias, pooled)
 
-    def _encode_source(
-        self, i: int, spec: Spec, value: Tensor, present: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """value (B, T, ...), present (B, 1) -> tokens (B, S, D), which are valid (B, S), pooled (B, D).
+    def _encode(self, i: int, c: Context, places: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Group i, of the sources at `places` -> tokens (B, S, D), which are valid (B, S), pooled (B, D).
 
         S is the length of the longest text in the batch, or 1 for a column that is absent in every row.
         """
-        embed = self.embed[i]
+        embed, name = self.embed[i], self.groups[i][0]
+        if isinstance(embed, RowEmbedding):
+            some = c.present[:, places]
+            tokens, present = embed(c.values, some), some.any(1, keepdim=True)
+            return self._place(i, tokens, present)
+        spec, value, present = self.sources[name], c.values[name], c.present[:, places]
         if isinstance(embed, Stem):
             value = value if bool(present.any()) else value[:1]  # it will be ignored
             e = F.gelu(self.condition[i]).expand(len(value), -1)
@@ -119,11 +142,58 @@ class ContextEncoder(OptionalBuffers):
         valid = valid & present
         length = max(1, int(valid.any(0).sum()))
         tokens, valid = tokens[:, :length], valid[:, :length]
-        tokens = tokens if isinstance(embed, Stem) else embed(tokens)
-        tokens = norm(tokens + sinusoidal_positions(length, self.width).to(tokens))
+        return self._place(i, tokens if isinstance(embed, Stem) else embed(tokens), valid)
+
+    def _place(self, i: int, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedded tokens of group i with their positions and their column, which are valid, and pooled."""
+        tokens = norm(tokens + sinusoidal_positions(tokens.shape[1], self.width).to(tokens))
         mean = (tokens * valid[..., None]).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
         pooled = torch.where(valid.any(1, keepdim=True), self.pool[i](mean.to(tokens)), self.missing[i])
         return tokens + self.column[i], valid, pooled
+
+
+class RowEmbedding(nn.Module):
+    """Several columns of one token -> one token, (B, 1, D): the sum of embeddings of those that are present.
+
+    Its cost hardly grows with their number.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, specs: Mapping[str, Spec], width: int) -> None:
+        super().__init__()
+        self.names = list(specs)
+        labels = {n: s for n, s in specs.items() if s.categorical}
+        self.labels, self.floats = list(labels), [n for n in specs if n not in labels]
+        floats = {n: specs[n].width for n in self.floats}
+        classes = [s.classes for s in labels.values()]
+        self.table = nn.Embedding(sum(classes), width) if classes else None
+        self.proj = nn.Linear(sum(floats.values()), width, bias=False) if floats else None
+        self.present = nn.Parameter(EMBEDDING_STD * torch.randn(len(specs), width))
+        for module in (self.table, self.proj):
+            if module is not None:
+                nn.init.normal_(module.weight, std=EMBEDDING_STD)
+        self.register_buffer("offsets", torch.tensor([0, *classes]).cumsum(0)[:-1], persistent=False)
+        self.column_axes = {
+            "table.weight": Axis(0, tuple(Part(n, s.classes, "append") for n, s in labels.items())),
+            "proj.weight": Axis(1, tuple(Part(n, size) for n, size in floats.items())),
+            "present": by_column(self.names),
+        }
+
+    def forward(self, values: Batch, present: Tensor) -> Tensor:
+        """values column -> (B, 1) or (B, 1, C), present (B, K) bool in the order of the columns."""
+        share = present.to(self.present.dtype)
+        h = share @ self.present
+        flags = dict(zip(self.names, share.unbind(1), strict=True))
+        if self.proj is not None:
+            h = h + self.proj(
+                torch.cat([values[n].flatten(1).to(h) * flags[n][:, None] for n in self.floats], dim=1)
+            )
+        if self.table is not None:
+            ids = torch.cat([values[n] for n in self.labels], dim=1) + self.offsets
+            weight = torch.stack([flags[n] for n in self.labels], dim=1)
+            h = h + (self.table(ids) * weight[..., None]).sum(1)
+        return h[:, None]
 
 
 def column_conditions(embedding: Tensor, context: EncodedContext | None, rows: int) -> Tensor:
@@ -140,7 +210,7 @@ def sinusoidal_positions(tokens: int, width: int) -> Tensor:
 def _source_embedding(spec: Spec, width: int, max_grid: int) -> nn.Embedding | nn.Linear | Stem:
     if spec.categorical:
         table = nn.Embedding(spec.classes, width)
-        nn.init.normal_(table.weight, std=0.02)
+        nn.init.normal_(table.weight, std=EMBEDDING_STD)
         return table
     if spec.padded:
         return nn.Linear(spec.width, width)

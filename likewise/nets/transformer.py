@@ -23,7 +23,8 @@ from likewise.nets.attention import Block, default_heads, identity_rotation, rot
 from likewise.nets.column_weights import Adopting, Axis, Columns, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
 from likewise.nets.layers import ModuleList, zero_init
-from likewise.nets.stems.base import MAX_GRID, Channels, stem_axes, value_channels
+from likewise.nets.stems.base import MAX_GRID, value_channels
+from likewise.nets.stems.columns import ColumnChannels, ColumnStems
 from likewise.nets.stems.registry import make_stem
 
 FEATURES = 256  # Fourier features of a time
@@ -73,6 +74,7 @@ class DenoisingTransformer(Adopting):
     inputs            column -> Spec of the floats that come in; a mask channel is added to each
     outputs           column -> floats a token that come out
     extra_conditions  number of further conditions, each a number in [0, 1]
+    pack_columns      whether targets of one token share one, as in `ColumnStems`, and their time; sources another
     """
 
     def __init__(
@@ -85,24 +87,27 @@ class DenoisingTransformer(Adopting):
         depth: int,
         stem: str,
         extra_conditions: int = 0,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
         self.inputs = dict(inputs)
         self.aligned = {n: _aligned_sources(s, sources) for n, s in inputs.items()}
         concatenated = {n: sum(s.width + 1 for s in same.values()) for n, same in self.aligned.items()}
-        self.stems = ModuleList(
-            make_stem(stem, s, s.width + 1 + concatenated[n], outputs[n], width) for n, s in inputs.items()
+        c_in = {n: s.width + 1 + concatenated[n] for n, s in inputs.items()}
+        self.stems = ColumnStems(
+            inputs, c_in, outputs, lambda s, i, o: make_stem(stem, s, i, o, width), pack=pack_columns
         )
-        self.names = list(inputs)
-        self.context_encoder = ContextEncoder(sources, width)
+        place = {n: k for k, n in enumerate(inputs)}
+        self.members = [[place[n] for n in group] for group in self.stems.groups]
+        self.context_encoder = ContextEncoder(sources, width, pack_columns=pack_columns)
         self.time = nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), nn.Linear(width, width))
         self.extra_conditions = ModuleList(
             nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), zero_init(nn.Linear(width, width)))
             for _ in range(extra_conditions)
         )
-        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
-        channels = [self._channels(n, outputs[n]) for n in inputs]
-        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
+        self.trunk = Trunk(self.stems.grids, width, depth)
+        channels = {n: self._channels(n, outputs[n]) for n in inputs}
+        self.column_axes = _target_axes(self.stems) | self.stems.axes("stems", channels)
 
     def _channels(self, name: str, outputs: int) -> tuple[list[Part], list[Part]]:
         """The channels of a target's stem, in and out: its floats, its mask, the sources beside it."""
@@ -141,47 +146,63 @@ class DenoisingTransformer(Adopting):
         x column -> (B, T, C); t (B, K); known column -> (B, T, 1) in {0, 1}; extra (B, extra_conditions).
         """
         dtype = self.trunk.column.dtype
-        e = self.time(fourier_features(t).to(dtype)) + context.pooled[:, None]  # (B, K, D)
+        t = torch.stack([t[:, group].amax(1) for group in self.members], dim=1)  # known columns have time 0
+        e = self.time(fourier_features(t).to(dtype)) + context.pooled[:, None]  # (B, G, D)
         values = () if extra is None else extra.unbind(1)
         for embed, value in zip(self.extra_conditions, values, strict=True):
             e = e + embed(fourier_features(value).to(dtype))[:, None]
         e = F.gelu(e)
-        tokens, skips = [], []
-        for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True)):
-            channels = [x[name], known[name], *([context.aligned[name]] if self.aligned[name] else [])]
-            encoded, skip = stem.encode(torch.cat(channels, dim=-1).to(dtype), e[:, i])
-            tokens.append(encoded)
-            skips.append(skip)
-        columns = enumerate(zip(self.names, self.stems, self.trunk(tokens, e, context), skips, strict=True))
-        return {name: stem.decode(part, skip, e[:, i]).float() for i, (name, stem, part, skip) in columns}
+        channels = {
+            n: torch.cat([x[n], known[n], *([context.aligned[n]] if self.aligned[n] else [])], dim=-1).to(
+                dtype
+            )
+            for n in self.inputs
+        }
+        tokens, skips = self.stems.encode(channels, e)
+        return self.stems.decode(self.trunk(tokens, e, context), skips, e)
+
+    def shared_times(self, t: Tensor) -> Tensor:
+        """Times (B, K) of the columns, with those of the first one for all that are packed."""
+        if len(self.members) == t.shape[1]:
+            return t
+        first = {k: group[0] for group in self.members for k in group}
+        return t[:, [first[k] for k in range(t.shape[1])]]
 
 
 class Encoder(nn.Module):
     """Columns of floats -> tokens on their coarse grids, (B, n, D), with or without sources in context."""
 
     def __init__(
-        self, inputs: Mapping[str, Spec], *, width: int, depth: int, stem: str, max_grid: int = MAX_GRID
+        self,
+        inputs: Mapping[str, Spec],
+        *,
+        width: int,
+        depth: int,
+        stem: str,
+        max_grid: int = MAX_GRID,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
         self.names = list(inputs)
-        self.stems = ModuleList(
-            make_stem(stem, s, s.width, None, width, max_grid=max_grid) for s in inputs.values()
+        self.stems = ColumnStems(
+            inputs,
+            {n: s.width for n, s in inputs.items()},
+            None,
+            lambda s, c_in, c_out: make_stem(stem, s, c_in, c_out, width, max_grid=max_grid),
+            pack=pack_columns,
         )
-        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
+        self.trunk = Trunk(self.stems.grids, width, depth)
         self.tokens = sum(self.trunk.sizes)  # n of all columns
-        self.condition = nn.Parameter(torch.randn(len(self.names), width))
-        channels: list[Channels] = [([value_channels(s, "inputs")], []) for s in inputs.values()]
-        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
+        self.condition = nn.Parameter(torch.randn(len(self.stems), width))
+        channels: ColumnChannels = {n: ([value_channels(s, "inputs")], []) for n, s in inputs.items()}
+        self.column_axes = _target_axes(self.stems) | self.stems.axes("stems", channels)
 
     def forward(self, x: Batch, context: EncodedContext | None = None) -> Tensor:
         """Column -> (B, T, C) floats, to (B, n, D)."""
         rows = len(x[self.names[0]])
         e = column_conditions(self.condition, context, rows)
-        parts = [
-            stem.encode(x[name].to(e.dtype), e[:, i])[0]
-            for i, (name, stem) in enumerate(zip(self.names, self.stems, strict=True))
-        ]
-        return torch.cat(list(self.trunk(parts, e, context)), dim=1)
+        tokens, _ = self.stems.encode({n: x[n].to(e.dtype) for n in self.names}, e)
+        return torch.cat(list(self.trunk(tokens, e, context)), dim=1)
 
 
 class Decoder(nn.Module):
@@ -200,28 +221,29 @@ class Decoder(nn.Module):
         depth: int,
         stem: str,
         max_grid: int = MAX_GRID,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
-        self.names = list(inputs)
-        self.stems = ModuleList(
-            make_stem(stem, s, None, outputs[n], width, skips=False, max_grid=max_grid)
-            for n, s in inputs.items()
+        self.stems = ColumnStems(
+            inputs,
+            None,
+            outputs,
+            lambda s, c_in, c_out: make_stem(stem, s, c_in, c_out, width, skips=False, max_grid=max_grid),
+            pack=pack_columns,
         )
-        self.trunk = Trunk([stem.grid for stem in self.stems], width, depth)
+        self.trunk = Trunk(self.stems.grids, width, depth)
         self.tokens = sum(self.trunk.sizes)  # n of all columns
-        self.condition = nn.Parameter(torch.randn(len(self.names), width))
-        out = [Part(0, outputs[n], "outputs" if s.sampled else "append") for n, s in inputs.items()]
-        channels: list[Channels] = [([], [part]) for part in out]
-        self.column_axes = _target_axes(self.names) | stem_axes("stems", [*self.stems], channels)
+        self.condition = nn.Parameter(torch.randn(len(self.stems), width))
+        channels: ColumnChannels = {
+            n: ([], [Part(0, outputs[n], "outputs" if s.sampled else "append")]) for n, s in inputs.items()
+        }
+        self.column_axes = _target_axes(self.stems) | self.stems.axes("stems", channels)
 
     def forward(self, h: Tensor, context: EncodedContext | None = None) -> Batch:
         """(B, n, D) -> column -> (B, T, outputs[column]) float32."""
         e = column_conditions(self.condition, context, len(h))
         parts = self.trunk(h.split(self.trunk.sizes, dim=1), e, context)
-        return {
-            name: stem.decode(part, [], e[:, i]).float()
-            for i, (name, stem, part) in enumerate(zip(self.names, self.stems, parts, strict=True))
-        }
+        return self.stems.decode(parts, [[] for _ in parts], e)
 
 
 def fourier_features(t: Tensor, floats: int = FEATURES) -> Tensor:
@@ -240,9 +262,9 @@ def resample(x: Tensor, grid: tuple[int, ...], new_grid: tuple[int, ...]) -> Ten
     return y.movedim(1, -1).flatten(1, axes)
 
 
-def _target_axes(names: Sequence[str]) -> dict[str, Axis]:
+def _target_axes(stems: ColumnStems) -> dict[str, Axis]:
     """The axes of what networks over several grids have for each of them."""
-    return dict.fromkeys(("stems", "trunk.column", "condition"), by_column(names))
+    return dict.fromkeys(("stems", "trunk.column", "condition"), by_column(stems.labels))
 
 
 def _aligned_sources(target: Spec, sources: Mapping[str, Spec]) -> dict[str, Spec]:

@@ -61,6 +61,7 @@ class Denoiser(nn.Module):
         predict: Predict,
         source_noise: float = 0.0,
         few_step: bool = False,
+        pack_columns: bool = False,
     ) -> None:
         super().__init__()
         self.source_noise = source_noise
@@ -89,6 +90,7 @@ class Denoiser(nn.Module):
             depth=depth,
             stem=stem,
             extra_conditions=2 * few_step,
+            pack_columns=pack_columns,
         )
 
     def pack(self, x: Batch) -> Tensor:
@@ -149,7 +151,7 @@ class Denoiser(nn.Module):
         The mean over the unknown numbers of each column (not in `known`, (B, N) bool), summed over columns.
         Rows with a `step` learn x^ in place of x_0; `progress` is that of training.
         """
-        x0 = self.pack(x)
+        x0, t = self.pack(x), self.net.shared_times(t)
         x_t = torch.where(known, x0, paths.add_noise(x0, rng.normal(self.layout.size), self.layout.spread(t)))
         if self.source_noise:
             c = self.noise_sources(rng, self.source_noise * rng.uniform(1, 1))(c)

@@ -37,15 +37,6 @@ class Stem(nn.Module):
         return {}
 
 
-def stem_axes(path: str, stems: Sequence[Stem], channels: Sequence[Channels]) -> dict[str, Axis]:
-    """The axes of weights of several stems in the list `path`, by the parts of their channels in and out."""
-    return {
-        f"{path}.{i}.{name}": axis
-        for i, (stem, (inputs, outputs)) in enumerate(zip(stems, channels, strict=True))
-        for name, axis in stem.weight_axes(inputs, outputs).items()
-    }
-
-
 def value_channels(spec: Spec, resize: Resize) -> Part:
     """The channels of a column's own floats: of a picture `resize`, else of one number of floats only."""
     return Part(0, spec.width, resize if spec.sampled else "fixed")
