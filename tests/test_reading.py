@@ -361,6 +361,12 @@ def test_a_unit_is_left_out_and_said() -> None:
 
 
 @pytest.mark.usefixtures("inside")
+def test_cells_with_and_without_a_unit_are_text() -> None:
+    found, said = column(["0.", "0%", "0%"])
+    assert found == ["0.", "0%", "0%"] and "2 of 3 cells are numbers, and '0.' are not" in said
+
+
+@pytest.mark.usefixtures("inside")
 def test_one_bad_cell_does_not_make_a_column_text() -> None:
     cells = [*AGES[:7], "unknown", *AGES[7:]]
     with pytest.raises(

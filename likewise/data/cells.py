@@ -154,8 +154,12 @@ class _Cells:
             if counts[style] == max(counts.values()):
                 best.setdefault(style.decimal, style)
         styles = tuple(best.values())
-        differ = any(len({style.value(w) for style in styles}) > 1 for w in self.numbers.values())
-        return styles if differ else styles[:1]
+        return styles if any(self._differ(styles, cell) for cell in self.numbers) else styles[:1]
+
+    def _differ(self, styles: Sequence[NumberStyle], cell: str) -> bool:
+        """Whether a cell with the unit of these styles is not the same number in all of them."""
+        written = self.numbers[cell]
+        return len({style.value(written) for style in styles if style.unit == written.unit}) > 1
 
     def _has_groups_only(self) -> bool:
         """Whether every point stands before three digits, so that it may separate thousands."""
@@ -238,8 +242,9 @@ class _Cells:
         return CellColumn(pc.equal(self.cells, "True"), "True and False")
 
     def _ambiguous(self, styles: Sequence[NumberStyle]) -> CellColumn:
-        cell = next(c for c, w in self.numbers.items() if len({s.value(w) for s in styles}) > 1)
-        first, second = (f"{style.value(self.numbers[cell]):g}" for style in styles[:2])
+        cell = next(cell for cell in self.numbers if self._differ(styles, cell))
+        values = [style.value(self.numbers[cell]) for style in styles[:2]]
+        first, second = ("no number" if value is None else f"{value:g}" for value in values)
         note = (
             f"{self.name}: kept as written, as {cell!r} may be {first} or {second}; "
             f"--decimal {styles[0].decimal} or --decimal {styles[1].decimal} says which"

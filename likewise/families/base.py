@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.device import preferred_dtype
-from likewise.core.options import validated
+from likewise.core.options import validate_fields, validated
 from likewise.core.ranges import Share
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
@@ -36,6 +36,9 @@ class ColumnOptions:
 
     infill: Share | None = None
     pack_columns: bool = True
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
     def infill_share(self, targets: Mapping[str, Spec]) -> float:
         """`infill`, or its default for these targets."""
@@ -63,6 +66,7 @@ class Family(nn.Module, ABC):
     uses_muon: ClassVar[bool] = True  # whether Muon trains the matrices of blocks
     needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
     rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
+    learns_gaps: ClassVar[bool] = False  # whether rows may lack values of some targets: EncodedRows
     separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
     infill: float = (
         1.0  # share of training rows with known parts; 1 where a family needs no training for them
@@ -94,7 +98,10 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """The loss of each row, (B,)."""
+        """The loss of each row, (B,).
+
+        With `learns_gaps` x may be EncodedRows: the loss is that of the values which a row has.
+        """
 
     def forward(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The same as `loss`, where PyTorch's wrappers look for it."""
