@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import warn
 from likewise.core.options import parse_option
 from likewise.core.ranges import Padding, PixelIndex
 from likewise.modalities.base import Modality
@@ -69,11 +68,9 @@ def known_pixels(
         picture = canvas
     cropped = shape.resize == "crop" and picture.width * shape.height != picture.height * shape.width
     if cropped and not quiet:
-        warnings.warn(
+        warn(
             f"the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
-            f"the model's are {shape.width} x {shape.height}",
-            RequestWarning,
-            stacklevel=1,
+            f"the model's are {shape.width} x {shape.height}"
         )
     fitted, known = shape.resize_masked(picture, ~hole)
     if hole.any() and known.all():

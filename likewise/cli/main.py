@@ -9,13 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from likewise._version import __version__
-from likewise.core.errors import RequestWarning, did_you_mean
+from likewise.core.errors import did_you_mean, receive_warnings
 from likewise.core.interrupts import signal_of, signals_as_exceptions
 
 COMMANDS = {  # name, which is that of the module in cli/commands -> description
@@ -103,17 +101,14 @@ def _discard_unwritten() -> None:
 @contextmanager
 def show_notes() -> Iterator[None]:
     """Print each RequestWarning once, as a note on stderr."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", RequestWarning)
-        show = warnings.showwarning
+    shown: set[str] = set()
 
-        def show_note(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
-            if issubclass(category, RequestWarning):
-                print(f"note: {message}", file=sys.stderr)
-            else:
-                show(message, category, *args, **options)
+    def show(message: str) -> None:
+        if message not in shown:
+            shown.add(message)
+            print(f"note: {message}", file=sys.stderr)
 
-        warnings.showwarning = show_note
+    with receive_warnings(show):
         yield
 
 

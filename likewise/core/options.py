@@ -106,6 +106,13 @@ class OptionType:
         return math.isfinite(number) and not (ranged and any(_violates(number, c) for c in self.constraints))
 
 
+@dataclass(frozen=True)
+class RowValues:
+    """A value of an option for each row of a batch, where rows differ; see `Family.row_options`."""
+
+    values: tuple[Any, ...]
+
+
 def validate_value(name: str, value: Any, annotation: Any) -> Any:
     """The value as the type of the annotation: numbers of NumPy, and whole ones for floats, are converted.
 
@@ -118,6 +125,8 @@ def validate_value(name: str, value: Any, annotation: Any) -> Any:
     Traceback (most recent call last):
     ValueError: infill must be a number from 0 to 1, not nan
     """
+    if isinstance(value, RowValues):
+        return RowValues(tuple(validate_value(name, v, annotation) for v in value.values))
     if element := _element(annotation):
         return value if value is None else _validate_elements(name, value, element)
     kind = OptionType.of(annotation)

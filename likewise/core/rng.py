@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +38,13 @@ class Rng:
         self.generators = [torch.Generator().manual_seed(seed_of(*key, row)) for row in rows]
         self.device = torch.device(device)
         self.blend: tuple[Rng, Tensor] | None = None  # of `slerp`: the other end and its weight, (B,)
+
+    @classmethod
+    def of_keys(cls, keys: Iterable[Sequence[int | str]], device: torch.device | str = "cpu") -> Rng:
+        """Rows with a whole key each: ("noise", 0, 2) is row 2 of `Rng(rows, "noise", 0)`."""
+        rng = cls([], device=device)
+        rng.generators = [torch.Generator().manual_seed(seed_of(*key)) for key in keys]
+        return rng
 
     @classmethod
     def slerp(cls, a: Rng, b: Rng, weight: Tensor) -> Rng:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import warn
 from likewise.core.formula import Formula, FormulaError, quote_name
 from likewise.core.options import stored_values, validate_options, validate_value, validated
 from likewise.core.ranges import GuidanceScale, InterpolationSteps, PositiveInt, Seed, Strength
@@ -331,11 +330,9 @@ class Model(ColumnEncoder):
             for name, scale in state.get("default_guidance", model.family.default_guidance).items()
         }
         if formula.sources and before != model.family.default_guidance:
-            warnings.warn(
+            warn(
                 f"{str(formula)!r} was trained by an earlier version, whose default guidance is kept for it: "
-                f"{_per_column(before)}; of a new run it is {_per_column(model.family.default_guidance)}",
-                RequestWarning,
-                stacklevel=2,
+                f"{_per_column(before)}; of a new run it is {_per_column(model.family.default_guidance)}"
             )
             model.family.default_guidance = dict(before)
         return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from likewise.core.batch import Batch, Context
-from likewise.core.errors import RequestWarning, did_you_mean
+from likewise.core.errors import did_you_mean, warn
 from likewise.core.formula import Formula
 from likewise.core.known import KnownParts, blank_values
 from likewise.core.rng import Rng
@@ -74,7 +73,7 @@ class RowProcessor:
             texts = dict.fromkeys(row[name] for row in rows if isinstance(row.get(name), str))
             cut = {text: short for text in texts if (short := column.truncate(text)) != text}
             if cut:
-                warnings.warn(_truncation(name, column, cut), RequestWarning, stacklevel=3)
+                warn(_truncation(name, column, cut))
                 rows = [
                     {**row, name: cut.get(row[name], row[name])} if isinstance(row.get(name), str) else row
                     for row in rows

@@ -11,11 +11,10 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import warn
 from likewise.core.formula import quote_name
 from likewise.modalities.base import Modality
 from likewise.modalities.text import ARTICLES, Text, clauses_of
@@ -102,11 +101,9 @@ def _warn_of_clause(clause: str, ending: _Ending, column: Modality) -> None:
             f"as {ending.column} has no class {ending.value!r}{hint}",
             near[0] if near else "CLASS",
         )
-    warnings.warn(
+    warn(
         f"{clause!r} is read as a part of the text, {reason}; "
-        f"--given {shlex.quote(f'{quote_name(ending.column)}={label}')} gives the label",
-        RequestWarning,
-        stacklevel=3,
+        f"--given {shlex.quote(f'{quote_name(ending.column)}={label}')} gives the label"
     )
 
 

@@ -7,12 +7,11 @@ know, are reported by a RequestWarning.
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.core.errors import RequestWarning, did_you_mean
+from likewise.core.errors import did_you_mean, warn
 from likewise.core.formula import View, distinct_columns, quote_name
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.text import Text
@@ -62,17 +61,13 @@ def _parse_prompt(model: TypedDistribution, text: str, given: Strings) -> String
                 f"all of it is meant: {given_option(model, names[0], text)}"
             )
     if not prompt.strip():
-        warnings.warn("an empty text is no prompt: it is left out", RequestWarning, stacklevel=1)
+        warn("an empty text is no prompt: it is left out")
         return {**labels, **given}
     # Only texts that the model itself was trained on have a style; a frozen encoder reads any text.
     trained = [column for name in names if isinstance(column := columns[name], Text)]
     normalized = normalize_prompt(prompt, trained[0]) if trained else prompt
     if normalized != prompt:
-        warnings.warn(
-            f"{shorten(prompt)!r} is read as {shorten(normalized)!r}, in the style of the training texts",
-            RequestWarning,
-            stacklevel=1,
-        )
+        warn(f"{shorten(prompt)!r} is read as {shorten(normalized)!r}, in the style of the training texts")
     return {**dict.fromkeys(names, normalized), **labels, **given}
 
 
@@ -148,7 +143,7 @@ def _parse(columns: Mapping[str, Modality], strings: Strings) -> Row:
     for name, string in strings.items():
         column = columns[name]
         if column.role == "prompt" and not string.strip():
-            warnings.warn(f"{name}: an empty text is none, so it is left out", RequestWarning, stacklevel=1)
+            warn(f"{name}: an empty text is none, so it is left out")
             continue
         if column.role == "class":
             string = match_class(string, column) or string
@@ -163,7 +158,7 @@ def _note_unseen_words(columns: Mapping[str, Modality], values: Row) -> None:
         if unseen := column.unseen_words(value) if isinstance(column, Text) else []:
             words = ", ".join(repr(shorten(word)) for word in unseen[:MAX_UNSEEN])
             more = f" and {len(unseen) - MAX_UNSEEN} further words" if len(unseen) > MAX_UNSEEN else ""
-            warnings.warn(f"no training text contains {words}{more}", RequestWarning, stacklevel=1)
+            warn(f"no training text contains {words}{more}")
 
 
 def parse_value(column: Modality, string: str, name: str | None = None) -> Any:

@@ -15,7 +15,6 @@ import inspect
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import EncodedRows
 from likewise.core.device import default_device
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import warn
 from likewise.core.files import remove_leftovers
 from likewise.core.interrupts import defer_interrupts
 from likewise.core.rng import Rng
@@ -42,7 +41,7 @@ from likewise.training.checkpointing import (
     run_metadata,
 )
 from likewise.training.distributed import join_processes
-from likewise.training.loss import heldout_loss, require_targets, split_batch
+from likewise.training.loss import gap_note, heldout_loss, rows_to_learn, split_batch
 from likewise.training.metrics import MetricsFile, Step
 from likewise.training.optim import ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
@@ -77,7 +76,7 @@ def _close_open() -> None:
             try:
                 steps.close()
             except (OSError, ValueError) as error:
-                warnings.warn(RequestWarning(f"a training was not saved: {error}"), stacklevel=1)
+                warn(f"a training was not saved: {error}")
 
 
 class Trainer:
@@ -88,12 +87,11 @@ class Trainer:
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
         self.processes = join_processes(default_device())
-        self.model, self.table, self.plan = (
-            model,
-            table.with_views(model.columns, model.formula),
-            plan.resolved(model.family),
-        )
-        require_targets(model, self.table)
+        self.model, self.plan = model, plan.resolved(model.family)
+        table = table.with_views(model.columns, model.formula)
+        self.table = rows_to_learn(model, table)
+        if not self.processes.rank and (note := gap_note(model, table)):
+            warn(note)
         self.batch, world = plan.rows_per_step(model.family), self.processes.world
         if self.batch % world:
             raise ValueError(
@@ -291,10 +289,7 @@ class Trainer:
         state = checkpoint.load_state(folder)
         require_same_run(folder, state, self.table, self.plan)
         require_same_model(folder, state, self.model)
-        warnings.warn(
-            RequestWarning(f"{folder} ended before its first checkpoint, so it begins again at step 0"),
-            stacklevel=2,
-        )
+        warn(f"{folder} ended before its first checkpoint, so it begins again at step 0")
         began = time.perf_counter()
         self._begin()
         self.elapsed = time.perf_counter() - began

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from likewise.cli.tables import (
     table_options,
     training_table_options,
 )
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import receive_warnings
 from likewise.core.formula import Formula, distinct_columns, parse_name
 from likewise.core.options import stored_values
 from likewise.data.datasets import DATASETS
@@ -90,15 +89,14 @@ def print_result(result: TrainingResult, model: Model, table: Table, folder: Pat
 
 def example_sources(model: Model, table: Table) -> str:
     """Arguments of `likewise sample RUN` that give the sources of the first held-out row."""
-    whole = table.without_gaps(model.formula.columns)
+    whole = table.with_values(model.formula.columns)
     row = next(part[0] for part in (whole.test, whole.train, table.test, table.train) if len(part))
     columns = {n: model.columns[n] for n in distinct_columns(model.formula.sources) if row.get(n) is not None}
     texts = [n for n, column in columns.items() if column.role == "prompt"]
     if len(texts) == 1 and all(column.role in ("prompt", "class") for column in columns.values()):
         labels = {n: str(row[n]) for n in columns if n not in texts}
         prompt = row[texts[0]] + "".join(f", {label} {name}" for name, label in labels.items())
-        with warnings.catch_warnings():  # of endings that are read as text
-            warnings.simplefilter("ignore", RequestWarning)
+        with receive_warnings(lambda _: None):  # of endings that are read as text
             read = split_labels(prompt, columns, columns, columns.values())
         if read == (row[texts[0]], labels):
             return " " + shlex.quote(prompt)

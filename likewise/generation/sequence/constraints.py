@@ -12,7 +12,6 @@ position from which the rest fits, and is completed from there in few bytes: eve
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.core.errors import RequestWarning, did_you_mean
+from likewise.core.errors import did_you_mean, warn
 from likewise.generation.sequence.completion import shortest_completion
 from likewise.generation.sequence.json_schema import check_schema
 
@@ -241,11 +240,9 @@ class ConstraintState:
         for row in cut:
             ids = self.constraint.complete(self.ids[row])
             out[row] = torch.tensor(ids + [0] * (self.constraint.length - len(ids)))
-        warnings.warn(
+        warn(
             f"{len(cut)} of {len(out)} texts were not complete after {self.constraint.length} tokens, "
-            "and were completed in as few as their constraint allows",
-            RequestWarning,
-            stacklevel=2,
+            "and were completed in as few as their constraint allows"
         )
         return out, True
 
