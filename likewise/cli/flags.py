@@ -13,7 +13,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from likewise.cli.formatting import format_value
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import parse_name
 from likewise.core.options import OptionType, parameter_annotations, parse_option
+from likewise.core.signatures import parameter_descriptions
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import PRETRAINED, family_names, is_run
 
@@ -141,26 +142,6 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     function = function.__init__ if inspect.isclass(function) else function
     annotations, items = parameter_annotations(function), inspect.signature(function).parameters.items()
     return {n: p.replace(annotation=annotations[n]) for n, p in items if p.default is not p.empty}
-
-
-def parameter_descriptions(doc: str, names: Collection[str]) -> dict[str, str]:
-    """The descriptions in a docstring: `name  text` on lines of their own, or `name: text` after a semicolon.
-
-    >>> parameter_descriptions("width  of a token; in floats; depth, stem: blocks", ["width", "depth", "stem"])
-    {'width': 'of a token; in floats', 'depth': 'blocks', 'stem': 'blocks'}
-    """
-    descriptions: dict[str, str] = {}
-    for line in re.split(r"\n(?!\s)", inspect.cleandoc(doc)):
-        current: list[str] = []
-        for part in re.split(r";\s+", line):
-            item = re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
-            if item and set(subjects := item[1].split(", ")) <= set(names):
-                current, part = subjects, item[2]
-            else:
-                part = f"; {part}"
-            for name in current:
-                descriptions[name] = descriptions.get(name, "") + " ".join(part.split()).rstrip(".")
-    return descriptions
 
 
 def flag(name: str) -> str:

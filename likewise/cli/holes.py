@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from likewise.core.errors import warn
 from likewise.core.options import parse_option
 from likewise.core.ranges import Padding, PixelIndex
-from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
-from likewise.modalities.latent import base_of
-from likewise.modalities.pixels import luminance
+from likewise.models.holes import fit_known_pixels, hole_of_mask, transparent_pixels
 from likewise.models.requests import parse_value
 
 
@@ -36,15 +33,6 @@ class HoleOptions:
         return [name for name, value in vars(self).items() if value]
 
 
-def image_shape(column: Modality) -> Image:
-    """Height, width and channels of a column of images, seen through a model or not."""
-    base = base_of(column)
-    if isinstance(base, Image):
-        return base
-    height, width = base.spec.grid
-    return Image(height, width, 1 if base.spec.width == 1 else 3)
-
-
 def known_pixels(
     shape: Image, picture: PIL.Image.Image, options: HoleOptions, quiet: bool = False
 ) -> tuple[PIL.Image.Image, np.ndarray]:
@@ -54,9 +42,10 @@ def known_pixels(
     """
     if picture.mode == "P":
         picture = picture.convert("RGBA")
-    hole = _transparent(picture)
+    hole = transparent_pixels(picture)
     if options.mask:
-        hole |= _mask_hole(shape, options.mask, picture.size)
+        mask = parse_value(shape, options.mask)
+        hole |= hole_of_mask(mask, picture.size, f"the mask {options.mask}")
     if options.box:
         x0, y0, x1, y1 = _parse_box(options.box, *picture.size)
         hole[y0:y1, x0:x1] = True
@@ -66,41 +55,7 @@ def known_pixels(
         canvas = PIL.Image.new(picture.mode, (picture.width + left + right, picture.height + top + bottom))
         canvas.paste(picture, (left, top))
         picture = canvas
-    cropped = shape.resize == "crop" and picture.width * shape.height != picture.height * shape.width
-    if cropped and not quiet:
-        warn(
-            f"the picture of {picture.width} x {picture.height} pixels is cropped to its middle: "
-            f"the model's are {shape.width} x {shape.height}"
-        )
-    fitted, known = shape.resize_masked(picture, ~hole)
-    if hole.any() and known.all():
-        raise ValueError(
-            "the hole lies outside the part of the picture that the model sees: its middle, "
-            f"in the shape of {shape.width} x {shape.height} pixels"
-        )
-    return fitted, known
-
-
-def _transparent(picture: PIL.Image.Image) -> np.ndarray:
-    """Where the picture is more transparent than opaque, (H, W) bool."""
-    if not picture.has_transparency_data:
-        return np.zeros((picture.height, picture.width), dtype=bool)
-    return np.asarray(picture.convert("RGBA"))[..., 3] < 128
-
-
-def _mask_hole(shape: Image, file: str, size: tuple[int, int]) -> np.ndarray:
-    """The hole of a mask: its transparent pixels, or if there are none its white ones; (H, W) bool."""
-    mask = parse_value(shape, file)
-    if mask.size != size:
-        raise ValueError(
-            f"the mask {file} has {mask.width} x {mask.height} pixels and the picture "
-            f"{size[0]} x {size[1]}; paint it on a copy of the picture"
-        )
-    transparent = _transparent(mask)
-    hole = transparent if transparent.any() else luminance(mask) >= 128
-    if not hole.any():
-        raise ValueError(f"the mask {file} has no hole; paint the hole white")
-    return hole
+    return fit_known_pixels(shape, picture, hole, quiet)
 
 
 def _parse_box(text: str, width: int, height: int) -> list[int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from likewise.core.options import parameter_annotations
@@ -81,3 +82,23 @@ def keyword_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parame
         for n, p in parameters.items()
         if p.kind is p.KEYWORD_ONLY
     }
+
+
+def parameter_descriptions(doc: str, names: Collection[str]) -> dict[str, str]:
+    """The descriptions in a docstring: `name  text` on lines of their own, or `name: text` after a semicolon.
+
+    >>> parameter_descriptions("width  of a token; in floats; depth, stem: blocks", ["width", "depth", "stem"])
+    {'width': 'of a token; in floats', 'depth': 'blocks', 'stem': 'blocks'}
+    """
+    descriptions: dict[str, str] = {}
+    for line in re.split(r"\n(?!\s)", inspect.cleandoc(doc)):
+        current: list[str] = []
+        for part in re.split(r";\s+", line):
+            item = re.match(r"(\w+(?:, \w+)*)(?:  +|: )(.+)", part, re.DOTALL)
+            if item and set(subjects := item[1].split(", ")) <= set(names):
+                current, part = subjects, item[2]
+            else:
+                part = f"; {part}"
+            for name in current:
+                descriptions[name] = descriptions.get(name, "") + " ".join(part.split()).rstrip(".")
+    return descriptions

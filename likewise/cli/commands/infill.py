@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import PIL.Image
 
 from likewise.cli.commands.sample import sample_rows, sample_texts
-from likewise.cli.holes import HoleOptions, image_shape, known_pixels
+from likewise.cli.holes import HoleOptions, known_pixels
 from likewise.cli.requests import (
     Request,
     add_known_option,
@@ -21,6 +21,7 @@ from likewise.cli.requests import (
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.base import TypedDistribution
+from likewise.models.holes import image_shape
 from likewise.models.pipeline import Pipeline
 from likewise.models.requests import given_option, parse_prompts, parse_value
 from likewise.models.text_prompt import is_single_text
