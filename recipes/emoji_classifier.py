@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise import Table
+from likewise.core.device import supports_bf16
 
 SIDE = 32  # pixels of its input
 PEAK_LR = 2e-3
@@ -139,7 +140,7 @@ def fit(classifier: EmojiClassifier, x: Tensor, emoji: Tensor, styles: Tensor, s
     classifier.train()
     for step, (rows, images) in zip(range(steps), batches(x, rng), strict=False):
         optimiser.param_groups[0]["lr"] = PEAK_LR * min(1, (step + 1) / 50) * (1 - step / steps)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=supports_bf16(x.device)):
             emoji_logits, style_logits = classifier(images)
         half = len(rows) // 2
         loss = F.cross_entropy(emoji_logits.float(), emoji[rows], label_smoothing=0.05) + F.cross_entropy(
