@@ -26,6 +26,7 @@ PACKAGES = [  # a package imports from itself and from those before it
     "training",
     "interop",
     "evaluation",
+    "server",
     "cli",
 ]
 STRANGERS = [

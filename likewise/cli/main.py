@@ -7,6 +7,7 @@ the user are ValueError or OSError with a message that says what to do; LIKEWISE
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ COMMANDS = {  # name, which is that of the module in cli/commands -> description
     "chain": "chain trained models, each with samples of those before it as sources",
     "export": "export a model of text for the library transformers",
     "import": "import a model of text that transformers has saved",
+    "serve": "serve the models of a folder over HTTP, to clients of OpenAI's API and to the studio",
+    "studio": "serve the models of a folder, and open the studio in a browser",
     "demo": "sample emoji, then train and evaluate a model of digits in about two minutes",
 }
 
@@ -37,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status 1: an error, 2: a command line that cannot be parsed, 130: Ctrl-C, 143: SIGTERM."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the process
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the data
     try:
         with show_notes(), signals_as_exceptions():
             status = _run_command(list(sys.argv[1:] if argv is None else argv))

@@ -37,6 +37,7 @@ RUN_FILES = (  # that a run folder may hold; those written by earlier versions h
 )
 
 _HEAD = 4096  # bytes that are read of a file
+_MAX_CHUNKS = 4 * 2**20  # bytes of the texts of a PNG
 _JSON = re.compile(rb'\s*\{\s*"likewise":\s*\{\s*"version":')
 _METRICS = re.compile(rb'\{"step": \d+, "progress": ')
 _HTML = re.compile(rb'<meta name="generator" content="likewise ')
@@ -143,3 +144,28 @@ def _is_marked_png(file: IO[bytes]) -> bool:
             return True
         file.seek(length + 4 - len(start), 1)
     return False
+
+
+def read_png_chunks(data: bytes, longest: int = _MAX_CHUNKS) -> dict[str, str]:
+    """The inverse of `png_chunks`, from the bytes of a PNG file; {} for any other file.
+
+    Compressed texts are not read, so none can expand, nor are more than `longest` bytes of texts.
+    """
+    values: dict[str, str] = {}
+    start, room = 8, longest
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return values
+    while start + 8 <= len(data):
+        length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+        content = data[start + 8 : start + 8 + length] if kind in (b"tEXt", b"iTXt") else b""
+        keyword, _, text = content.partition(b"\0")
+        if keyword.startswith(PNG_PREFIX.encode()) and (room := room - len(text)) >= 0:
+            encoding = "latin-1"
+            if kind == b"iTXt":
+                compressed, text = text[:1] != b"\0", text[2:].split(b"\0", 2)[-1]
+                encoding = "utf-8"
+                text = b"" if compressed else text
+            name = keyword.decode("latin-1").removeprefix(PNG_PREFIX)
+            values[name] = text.decode(encoding, errors="replace")
+        start += 12 + length
+    return values

@@ -1,0 +1,37 @@
+"""Limits of what a client may send: bytes, pixels, lengths, counts and times. What is beyond is refused."""
+
+from __future__ import annotations
+
+MEGABYTE = 2**20
+
+# ---- bytes of a request
+MAX_JSON_BYTES = 32 * MEGABYTE
+MAX_MULTIPART_BYTES = 64 * MEGABYTE  # of parts together, except uploads of data
+MAX_UPLOAD_BYTES = 512 * MEGABYTE  # of an uploaded data set
+MAX_MEDIA_BYTES = 32 * MEGABYTE  # of one picture, sound or clip
+BODY_TIMEOUT = 60.0  # seconds without a further byte of a body
+MAX_MULTIPART_PARTS = 64  # fields and files of a form, each
+
+# ---- pixels of a picture, before it is decoded
+MAX_PIXELS = 4096 * 4096
+
+# ---- lengths
+MAX_NAME = 300  # characters of a name or an identifier
+MAX_TEXT = 1_000_000  # characters of a text
+MAX_PATTERN = 20_000  # characters of a constraint
+MAX_STOP_LENGTH = 1000  # characters of a stop string
+MAX_JSON_DEPTH = 64  # of nested lists and objects
+
+# ---- counts
+MAX_N = 256  # samples of a request for each row
+MAX_ROWS = 1024  # rows of a request
+MAX_SAMPLES = 4096  # samples of a request, n times rows
+MAX_STOPS = 16
+MAX_COLUMNS = 1024  # values of a row
+MAX_CHOICES = 1000  # of a constraint
+MAX_PREVIEWS = 100  # of each sample
+MAX_LISTED = 100  # entries of a page of a list
+MAX_IN_FLIGHT = 1000  # requests at the same time, those that watch events among them
+
+# ---- what is kept
+MAX_FOREGROUND_JOBS = 1000  # finished jobs of API calls; the oldest are removed, those of the studio never

@@ -1,0 +1,116 @@
+"""What is told of samples while they are sampled: steps, previews and texts so far."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from likewise.modalities.base import Row
+from likewise.models.sample_request import SamplingProgress
+from likewise.server.jobs import JobBook
+from likewise.server.values import encode_value
+from likewise.server.work import SampleWork
+
+PROGRESS_SECONDS = 0.1  # between two reports of a job
+PREVIEW_SHARE = 0.25  # of the time of sampling that decoding previews may take
+
+
+class ProgressReporter:
+    """Reports the steps of a batch to the jobs of its rows, and drops the rows of those that are cancelled."""
+
+    def __init__(
+        self,
+        rows: Sequence[tuple[SampleWork, int]],
+        jobs: JobBook,
+        previews: Executor,
+        closing: Callable[[], bool],
+    ) -> None:
+        self.rows, self.jobs, self.previews, self.closing = rows, jobs, previews, closing
+        self._started, self._preview_seconds = time.monotonic(), 0.0
+        self._reported: dict[str, float] = {}
+        self._pending: Future[None] | None = None
+        self._texts = {i: TextStream(work, index) for i, (work, index) in enumerate(rows) if work.stream}
+
+    def on_step(self, progress: SamplingProgress) -> None:
+        """Called after each step of sampling."""
+        if self.closing():
+            progress.stop()
+            return
+        there = []
+        for i in list(progress.rows):
+            if self.rows[i][0].job.cancelled:
+                progress.drop(i)
+            else:
+                there.append(i)
+        if not there:
+            progress.stop()
+            return
+        for i in there:
+            work, index = self.rows[i]
+            work.steps[index] = progress.step, progress.steps
+            if (stream := self._texts.get(i)) is not None:
+                stream.update(self.jobs, progress.text(i))
+        self._report({id(self.rows[i][0]): self.rows[i][0] for i in there}.values(), progress)
+        self._preview(there, progress)
+
+    def _report(self, works: Any, progress: SamplingProgress) -> None:
+        now = time.monotonic()
+        for work in works:
+            if (
+                now - self._reported.get(work.job.id, 0.0) >= PROGRESS_SECONDS
+                or progress.step == progress.steps
+            ):
+                self._reported[work.job.id] = now
+                self.jobs.publish(work.job, "progress", work.progress, keep=False)
+
+    def _preview(self, there: Sequence[int], progress: SamplingProgress) -> None:
+        """Decode those that are due, unless earlier ones are not encoded yet or it takes too much time."""
+        due = [i for i in there if is_due(progress.step, progress.steps, self.rows[i][0].previews)]
+        if not due or (self._pending is not None and not self._pending.done()):
+            return
+        start = time.monotonic()
+        if self._preview_seconds > PREVIEW_SHARE * max(start - self._started, 0.05):
+            return
+        estimates = {i: progress.preview(i) for i in due}
+        self._preview_seconds += time.monotonic() - start
+        self._pending = self.previews.submit(self._publish, estimates)
+
+    def _publish(self, estimates: Mapping[int, Row]) -> None:
+        for i, row in estimates.items():
+            work, index = self.rows[i]
+            assert work.model is not None
+            for name in work.model.targets:
+                column = work.model.columns[name]
+                if not column.visual or name not in row:
+                    continue
+                value = encode_value(column, row[name])
+                assert isinstance(value.data, bytes)
+                data = {"index": index, "column": name, "media_type": value.media_type}
+                self.jobs.publish(
+                    work.job, "preview", {**data, "b64_json": base64.b64encode(value.data).decode()}
+                )
+
+
+def is_due(step: int, steps: int, previews: int) -> bool:
+    """Whether one of so many previews, at even distances, falls on a step; none on the last one.
+
+    >>> [step for step in range(1, 9) if is_due(step, 8, 3)]
+    [2, 4, 6]
+    """
+    return step < steps and step * (previews + 1) // steps > (step - 1) * (previews + 1) // steps
+
+
+class TextStream:
+    """Publishes a text as it becomes longer: events "text" with what is new."""
+
+    def __init__(self, work: SampleWork, index: int) -> None:
+        self.work, self.index, self.sent = work, index, 0
+
+    def update(self, jobs: JobBook, text: str) -> None:
+        """Publish what is new in the text so far."""
+        if new := text[self.sent :]:
+            self.sent = len(text)
+            jobs.publish(self.work.job, "text", {"index": self.index, "delta": new}, keep=False)

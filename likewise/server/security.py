@@ -1,0 +1,372 @@
+"""What every request passes: host, origin, token, the limits of its body; its identifier, log line and headers.
+
+A page of another site that a user of the server visits can send requests to it (by its name, DNS rebinding; by a
+form or script). So the Host must be an address, localhost, or a name that the settings allow, and an Origin must be
+the server itself or one that the settings allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import html
+import ipaddress
+import json
+import logging
+import re
+import secrets
+import time
+import traceback
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from likewise.server.errors import APIError
+from likewise.server.limits import (
+    BODY_TIMEOUT,
+    MAX_IN_FLIGHT,
+    MAX_JSON_BYTES,
+    MAX_MULTIPART_BYTES,
+    MAX_UPLOAD_BYTES,
+)
+from likewise.server.metrics import Metrics
+from likewise.server.settings import ServerSettings
+
+OPEN_PATHS = ("/health",)  # that need no token
+UPLOAD_PATHS = ("/v1/files",)
+METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": CONTENT_POLICY,
+    "cross-origin-resource-policy": "same-origin",
+}
+access_log = logging.getLogger("likewise.server.access")
+log = logging.getLogger("likewise.server")
+
+
+class Security:
+    """The outermost middleware; it answers what must not reach the application."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        scope = normalize_path(scope)
+        scope.setdefault("state", {})
+        exchange = Exchange(scope, receive, send, self.settings)
+        self.in_flight += 1
+        try:
+            await self._answer(exchange)
+        finally:
+            self.in_flight -= 1
+            self._log(exchange)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            if self.in_flight > MAX_IN_FLIGHT:
+                raise APIError(
+                    503, "too many requests at once", code="overloaded", headers={"Retry-After": "1"}
+                )
+            if (early := check_request(exchange.scope, self.settings)) is not None:
+                await exchange.respond(early)
+                return
+            await self.app(exchange.scope, exchange.receive, exchange.send)
+        except APIError as error:
+            await exchange.respond(error.response())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if exchange.body_error is None and not exchange.gone:
+                exchange.traceback = traceback.format_exc()
+                message = f"the server could not do this; its log has the reason, request {exchange.id}"
+                await exchange.respond(APIError(500, message, code="internal_error").response())
+            elif exchange.body_error is not None:
+                await exchange.respond(exchange.body_error.response())
+            else:
+                log.debug("the client has gone: %s", error)
+
+    def _log(self, exchange: Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        route = getattr(exchange.scope.get("route"), "path", "other")
+        self.metrics.requests.labels(exchange.method, route, str(exchange.status)).inc()
+        self.metrics.request_seconds.labels(route).observe(seconds)
+        client = exchange.scope.get("client")
+        line: dict[str, Any] = {
+            "request_id": exchange.id,
+            "client": client[0] if client else None,
+            "method": exchange.method,
+            "path": exchange.scope["path"][:200],
+            "status": exchange.status,
+            "ms": round(1000 * seconds, 1),
+            "received": exchange.received,
+        }
+        if exchange.traceback:
+            line["traceback"] = exchange.traceback
+        level = logging.ERROR if exchange.status >= 500 else logging.INFO
+        access_log.log(level, "request", extra={"fields": line})
+
+
+class Exchange:
+    """One request and its answer: counts the bytes of the body, and adds headers to the answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: ServerSettings) -> None:
+        self.scope, self._receive, self._send, self.settings = scope, receive, send, settings
+        self.id = f"req_{secrets.token_hex(8)}"
+        self.started, self.method = time.perf_counter(), scope["method"]
+        if self.method not in METHODS.split(", "):
+            self.method = "OTHER"
+        self.status, self.received = 499, 0
+        self.body_error: APIError | None = None
+        self.traceback: str | None = None
+        self.gone = self.answering = self._body_ended = False
+        self.limit = body_limit(scope)
+
+    async def receive(self) -> Message:
+        """A message of the server, unless the body is too long or does not come."""
+        if self.body_error is not None:
+            raise self.body_error
+        if self._body_ended:
+            message = await self._receive()
+        else:
+            try:
+                message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT)
+            except TimeoutError:
+                self.body_error = APIError(408, f"no byte of the body came for {BODY_TIMEOUT:g} s")
+                raise self.body_error from None
+        if message["type"] == "http.disconnect":
+            self.gone = True
+        else:
+            self.received += len(message.get("body", b""))
+            self._body_ended = not message.get("more_body", False)
+            if self.received > self.limit:
+                self.body_error = too_large(self.limit)
+                raise self.body_error
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the application on; an answer to a body that was refused is replaced."""
+        if self.body_error is not None:
+            if message["type"] == "http.response.start":
+                await self.respond(self.body_error.response())
+            return
+        if message["type"] == "http.response.start":
+            self.answering, self.status = True, message["status"]
+            self._add_headers(message)
+        await self._send(message)
+
+    async def respond(self, response: Response) -> None:
+        """Send an answer of our own, unless one has begun."""
+        if self.answering:
+            return
+        self.answering, self.status = True, response.status_code
+        if not self._body_ended:
+            response.headers["connection"] = "close"  # what is left of the body is not read
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._add_headers(message)
+            await self._send(message)
+
+        await response(self.scope, self._receive, send)
+
+    def _add_headers(self, message: Message) -> None:
+        message.setdefault("headers", [])
+        headers = MutableHeaders(raw=message["headers"])
+        headers["x-request-id"] = self.id
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        origin = Headers(scope=self.scope).get("origin")
+        if origin in self.settings.cors_origins:
+            headers["access-control-allow-origin"] = origin
+            headers["access-control-expose-headers"] = "x-request-id, retry-after"
+            headers["vary"] = "Origin"
+            headers["cross-origin-resource-policy"] = "cross-origin"
+
+
+def body_limit(scope: Scope) -> int:
+    """The most bytes that the body of a request may have."""
+    if scope["path"] in UPLOAD_PATHS:
+        return MAX_UPLOAD_BYTES
+    kind = Headers(scope=scope).get("content-type", "")
+    return MAX_MULTIPART_BYTES if kind.lower().startswith("multipart/") else MAX_JSON_BYTES
+
+
+def too_large(limit: int) -> APIError:
+    """The error for a body that is too long."""
+    return APIError(413, f"the body is too large; at most {limit:,} bytes are read")
+
+
+def normalize_path(scope: Scope) -> Scope:
+    """The scope with single slashes in its path, as some clients write //v1/models; %2F in a name stays one name."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    path, _, _ = raw.partition(b"?")
+    if b"//" not in path:
+        return scope
+    single = re.sub(rb"/{2,}", b"/", path)
+    return {**scope, "raw_path": single, "path": unquote(single.decode("latin-1"))}
+
+
+# ---- what is refused
+
+
+def check_request(scope: Scope, settings: ServerSettings) -> Response | None:
+    """An answer that needs no application: to a preflight or a sign-in. Raises APIError for what is refused."""
+    headers = Headers(scope=scope)
+    _check_host(headers, settings)
+    origin = headers.get("origin")
+    if origin is not None:
+        _check_origin(origin, headers, scope, settings)
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            return preflight()
+    answer = None if scope["path"] in OPEN_PATHS else _check_token(settings.token, scope, headers)
+    if answer is not None:
+        return answer
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > (limit := body_limit(scope)):
+        raise too_large(limit)
+    return None
+
+
+def _check_host(headers: Headers, settings: ServerSettings) -> None:
+    host = host_name(headers.get("host", ""))
+    if host in ("localhost", settings.host, *settings.allowed_hosts):
+        return
+    try:
+        ipaddress.ip_address(host)  # no name, so no name that somebody else could let point here
+    except ValueError:
+        raise APIError(
+            403,
+            f"this server is not called {host[:100]!r}; start it with --allow-host to allow that",
+            code="unknown_host",
+        ) from None
+
+
+def host_name(host: str) -> str:
+    """
+    >>> [host_name(host) for host in ("localhost:8000", "[::1]:80", "EXAMPLE.org")]
+    ['localhost', '::1', 'example.org']
+    """
+    name = host.rpartition(":")[0] if re.search(r":\d*$", host) and not host.endswith("]") else host
+    return name.strip("[]").lower()
+
+
+def _check_origin(origin: str, headers: Headers, scope: Scope, settings: ServerSettings) -> None:
+    own = f"{scope.get('scheme', 'http')}://{headers.get('host', '')}"
+    if origin.lower() != own.lower() and origin not in settings.cors_origins:
+        raise APIError(
+            403,
+            f"pages of {origin[:100]!r} may not call this server; start it with --cors-origin to allow that",
+            code="unknown_origin",
+        )
+
+
+def preflight() -> Response:
+    """The answer to a browser that asks whether a page may call the server."""
+    headers = {
+        "access-control-allow-methods": METHODS,
+        "access-control-allow-headers": "authorization, content-type, last-event-id",
+        "access-control-max-age": "600",
+    }
+    return Response(status_code=204, headers=headers)
+
+
+def cookie_name(scope: Scope) -> str:
+    """The cookie of this server: browsers do not tell ports apart."""
+    server = scope.get("server") or ("", 0)
+    return f"likewise_token_{server[1]}"
+
+
+def _check_token(token: str | None, scope: Scope, headers: Headers) -> Response | None:
+    """None if the request brings the token; the answer to a sign-in by `/?token=`. Raises APIError."""
+    if token is None:
+        return None
+    given = headers.get("authorization", "")
+    scheme, _, bearer = given.partition(" ")
+    if scheme.lower() == "bearer" and _equal(bearer.strip(), token):
+        return None
+    if _equal(_cookie(headers, cookie_name(scope)), token):
+        return None
+    if scope["path"] == "/" and scope["method"] == "GET":
+        values = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [])
+        if values and _equal(values[0], token):
+            answer = RedirectResponse("/", status_code=303)
+            answer.set_cookie(cookie_name(scope), token, httponly=True, samesite="strict", path="/")
+            return answer
+        if "text/html" in headers.get("accept", ""):
+            return sign_in(wrong=bool(values))
+    message = (
+        "the token is wrong"
+        if bearer.strip()
+        else "this server needs a token; send Authorization: Bearer TOKEN"
+    )
+    raise APIError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _equal(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), token.encode())
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def sign_in(wrong: bool) -> Response:
+    """A page that takes the token."""
+    note = html.escape("This token is wrong." if wrong else "This server needs a token.")
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>likewise</title>'
+        '<meta name="viewport" content="width=device-width"><main><h1>likewise</h1>'
+        f'<p role="status">{note}</p><form method="get" action="/"><label>Token '
+        '<input name="token" type="password" autocomplete="current-password" required></label> '
+        "<button>Sign in</button></form></main></html>"
+    )
+    return Response(page, 401, media_type="text/html", headers={"WWW-Authenticate": "Bearer"})
+
+
+# ---- logs
+
+
+class JSONFormatter(logging.Formatter):
+    """A line of JSON for each record; `extra={"fields": ...}` adds keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logs(level: int = logging.INFO) -> None:
+    """Write the logs of the server to stderr, a line of JSON each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONFormatter())
+    for name in ("likewise.server", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
