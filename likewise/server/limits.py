@@ -18,6 +18,7 @@ MAX_PIXELS = 4096 * 4096
 # ---- lengths
 MAX_NAME = 300  # characters of a name or an identifier
 MAX_TEXT = 1_000_000  # characters of a text
+MAX_METADATA_LENGTH = 512  # characters of a value of metadata
 MAX_PATTERN = 20_000  # characters of a constraint
 MAX_STOP_LENGTH = 1000  # characters of a stop string
 MAX_JSON_DEPTH = 64  # of nested lists and objects
@@ -27,6 +28,7 @@ MAX_N = 256  # samples of a request for each row
 MAX_ROWS = 1024  # rows of a request
 MAX_SAMPLES = 4096  # samples of a request, n times rows
 MAX_STOPS = 16
+MAX_METADATA = 16  # entries of a client's own
 MAX_COLUMNS = 1024  # values of a row
 MAX_CHOICES = 1000  # of a constraint
 MAX_PREVIEWS = 100  # of each sample

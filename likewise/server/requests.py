@@ -9,6 +9,8 @@ from pydantic import Field
 from likewise.core.ranges import MAX_SEED
 from likewise.server.bodies import StrictBody
 from likewise.server.limits import (
+    MAX_METADATA,
+    MAX_METADATA_LENGTH,
     MAX_N,
     MAX_NAME,
     MAX_PREVIEWS,
@@ -24,6 +26,9 @@ Options = Annotated[dict[str, Any], Field(description="sampling options, see the
 SeedOrRandom = Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1 for a random one, which is returned")]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_LENGTH)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Metadata = Annotated[
+    dict[str, Annotated[str, Field(max_length=MAX_METADATA_LENGTH)]], Field(max_length=MAX_METADATA)
+]
 
 
 class InitBody(StrictBody):
@@ -69,6 +74,7 @@ class SamplingBody(StrictBody):
     previews: int = Field(default=0, ge=0, le=MAX_PREVIEWS, description="of each sample, as events")
     stream: bool = Field(default=False, description="answer with the events of the job")
     background: bool = Field(default=False, description="answer at once, and go on without the client")
+    metadata: Metadata = Field(default={}, description="the client's own, kept with the job")
     media: Literal["b64", "url", "both"] | None = Field(default=None, description="how files are returned")
 
 

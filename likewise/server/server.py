@@ -154,7 +154,9 @@ class Server:
             self.jobs.warn(job, note)
         if isinstance(prepared, Prepared):
             assert isinstance(body, SampleBody | InfillBody)
-            streams = body.stream and bool(self.registry.schema(entry.id)["controls"].count("stream"))
+            streams = (body.stream or background) and bool(
+                self.registry.schema(entry.id)["controls"].count("stream")
+            )
             work: SampleWork | CallWork = SampleWork(
                 job,
                 client,

@@ -58,7 +58,7 @@ async function use(id, settings) {
   model = { id, schema: found };
   picker.value = id;
   start = null;
-  about.replaceChildren(h("code", {}, found.formula), ` ${[found.family, found.parameters ? `${compact(found.parameters)} parameters` : ""].filter(Boolean).join(" · ")}`);
+  about.replaceChildren(h("code", {}, found.formula), ` · ${[found.family, found.parameters ? `${compact(found.parameters)} parameters` : ""].filter(Boolean).join(" · ")}`);
   const available = { draw: true, edit: can("known") && picture(), vary: can("init") && picture(), interpolate: can("interpolate") && !language(), grid: axisChoices(found).length > 0 };
   const names = /** @type {(keyof typeof MODES)[]} */ (Object.keys(MODES)).filter((name) => available[name]);
   mode = names.includes(/** @type {any} */ (settings?.mode ?? mode)) ? settings?.mode ?? mode : "draw";
@@ -98,7 +98,7 @@ function build(settings) {
     joint && h("fieldset", { class: "group row" }, h("legend", {}, "A row: leave empty what is to be drawn"), h("div", { class: "cells" }, elements(known))),
     show("interpolate", h("fieldset", { class: "group" }, h("legend", {}, "At the end"), can("interpolate_sources") && elements(to), extra.seedTo.element)),
     show("grid", extra.grid.element),
-    sources.length > 0 && can("negative") && folded("Negative: keep away from", elements(negative), Boolean(settings.negative)),
+    sources.length > 0 && can("negative") && folded("Negative: keep away from", elements(negative), Object.keys(settings.negative ?? {}).length > 0),
     h("div", { class: "lines" }, main.map((name) => options[name].element)),
     h("div", { class: "pair" }, extra.seed.element, hide("interpolate grid", extra.n.element), show("interpolate", extra.frames.element)),
     (rest.length > 0 || language()) && folded("More options", [language() && extra.stop.element, ...rest.map((name) => options[name].element)]),

@@ -35,6 +35,9 @@ function card(job, sample) {
     h("div", { class: "card-foot" }, h("span", { class: "hint" }, `${job.model} · seed ${sample.seed}`), button("", "View", () => view(job, sample), { class: "button small" })));
 }
 
+/** @param {any} value the class of its cell */
+const kind = (value) => (typeof value === "number" ? "number" : "");
+
 /** @param {Job} job rows without files, as a table */
 function rows(job) {
   const names = Object.keys(job.data[0].values);
@@ -42,9 +45,9 @@ function rows(job) {
     const lines = job.data.map((s) => JSON.stringify(s.values)).join("\n");
     h("a", { href: URL.createObjectURL(new Blob([`${lines}\n`], { type: "application/jsonl" })), download: `${job.id}.jsonl` }).click();
   };
-  return h("article", { class: "wide", "data-job": job.id, "aria-label": title(job.request) }, head(job, `${title(job.request)} · ${job.model}`, [button("", "View", () => view(job, job.data[0]), { class: "button small" }), iconButton("download", "Download the rows", download)]),
-    h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Rows" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, names.map((n) => h("th", { scope: "col" }, n)))),
-      h("tbody", {}, job.data.slice(0, ROWS_SHOWN).map((s) => h("tr", {}, names.map((n) => h("td", { class: typeof s.values[n] === "number" ? "number" : "" }, short(s.values[n])))))))),
+  return h("article", { class: "wide", "data-job": job.id, "aria-label": title(job.request) }, head(job, [...new Set([title(job.request), job.model])].join(" · "), [button("", "View", () => view(job, job.data[0]), { class: "button small" }), iconButton("download", "Download the rows", download)]),
+    h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Rows" }, h("table", { class: "rows" }, h("thead", {}, h("tr", {}, names.map((n) => h("th", { scope: "col", class: kind(job.data[0].values[n]) }, n)))),
+      h("tbody", {}, job.data.slice(0, ROWS_SHOWN).map((s) => h("tr", {}, names.map((n) => h("td", { class: kind(s.values[n]) }, short(s.values[n])))))))),
     job.data.length > ROWS_SHOWN && h("p", { class: "hint" }, `${ROWS_SHOWN} of ${job.data.length} rows`));
 }
 

@@ -6,6 +6,8 @@ import { APIError, follow, get, post, remove } from "./api.js";
 
 const FOLLOWED = 3; // jobs whose events are read at once: browsers allow six connections to a host
 const PAGE = 60;
+const KINDS = ["sample", "infill", "interpolate"]; // of jobs that make samples
+const LIST = `/v1/jobs?background=true&kind=${KINDS.join(",")}&limit=${PAGE}`; // those of API clients are theirs
 
 /** @type {Map<string, Job>} */
 export const jobs = new Map();
@@ -27,9 +29,9 @@ export const on = (type, listener) => bus.addEventListener(type, (event) => list
 /** @param {Job} job */
 export const isActive = (job) => ["queued", "running", "paused"].includes(job.status);
 /** @param {Job} job whether it makes samples, as opposed to training and evaluation */
-export const isDrawing = (job) => !["train", "evaluate"].includes(job.kind);
-/** Waiting and running jobs that draw, the one that began first in front. */
-export const active = () => [...jobs.values()].filter((j) => isDrawing(j) && isActive(j)).sort((a, b) => a.created_at - b.created_at);
+export const isDrawing = (job) => KINDS.includes(job.kind);
+/** Waiting and running jobs that draw, in the order of the queue. */
+export const active = () => [...jobs.values()].filter((j) => isDrawing(j) && isActive(j)).sort((a, b) => Number(a.status === "queued") - Number(b.status === "queued") || (a.position ?? 0) - (b.position ?? 0) || a.created_at - b.created_at);
 export const hasMore = () => more;
 
 /** @param {Job} job */
@@ -88,7 +90,7 @@ function forget(id) {
 
 /** Ask for the newest jobs. */
 export async function load() {
-  const page = await get(`/v1/jobs?limit=${PAGE}`);
+  const page = await get(LIST);
   const listed = new Set(page.data.map((/** @type {Job} */ j) => j.id));
   const oldest = Math.min(...page.data.map((/** @type {Job} */ j) => j.created_at));
   for (const job of [...jobs.values()]) if (!listed.has(job.id) && (!page.has_more || job.created_at > oldest)) forget(job.id);
@@ -102,7 +104,7 @@ export async function load() {
 /** Ask for jobs older than those at hand. */
 export async function loadOlder() {
   const oldest = [...jobs.values()].sort((a, b) => a.created_at - b.created_at)[0];
-  const page = await get(`/v1/jobs?limit=${PAGE}${oldest ? `&after=${oldest.id}` : ""}`);
+  const page = await get(`${LIST}${oldest ? `&after=${oldest.id}` : ""}`);
   more = page.has_more;
   for (const job of page.data) put(job);
   tell("list");

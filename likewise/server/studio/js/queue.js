@@ -1,39 +1,57 @@
 /** The queue: a card for each waiting or running job, with its previews, time left and a way to cancel it. */
 import { announce, attempt, byId, duration, h, iconButton } from "./dom.js";
+import { gridPlace } from "./grid.js";
 import * as store from "./jobs.js";
 import { title } from "./settings.js";
 
 /** @typedef {import("./api.js").Job} Job */
 
-/** @type {Map<string, {element: HTMLElement, update: (job: Job) => void}>} */
+/** @type {Map<string, {element: HTMLElement, update: (jobs: Job[]) => void}>} */
 const cards = new Map();
 
-/** @param {Job} job @param {number} ahead jobs before this one */
-function words(job, ahead) {
+/** The jobs of the queue; those of a grid are one entry. @returns {Map<string, Job[]>} */
+function entries() {
+  /** @type {Map<string, Job[]>} */
+  const found = new Map();
+  for (const job of store.active()) {
+    const key = gridPlace(job.request)?.id ?? job.id;
+    found.set(key, [...(found.get(key) ?? []), job]);
+  }
+  return found;
+}
+
+/** @param {Job} job @param {number} ahead entries before this one @param {number} count jobs of the entry */
+function words(job, ahead, count) {
   const left = job.eta_seconds != null ? `, about ${duration(job.eta_seconds)} left` : "";
+  if (count > 1) return `${count} samples to draw`;
   if (job.status === "queued") return `${ahead ? `${ahead} before it` : "next"}${left}`;
   return job.progress?.steps ? `step ${job.progress.step} of ${job.progress.steps}${left}` : `begins${left}`;
 }
 
-/** @param {Job} job */
-function card(job) {
+/** @param {Job[]} jobs */
+const cancel = (jobs) => attempt(async () => { for (const job of [...jobs].reverse()) await store.cancel(job.id); });
+
+/** @param {Job[]} first */
+function card(first) {
+  let jobs = first;
+  const name = `${first.length > 1 ? "Grid: " : ""}${title(first[0].request)}`;
   const previews = h("div", { class: "previews" });
   const bar = h("progress", { max: 1, "aria-label": "Progress" });
   const state = h("p", { class: "hint" });
-  const name = title(job.request);
   const text = h("p", { class: "stream" });
-  const element = h("article", { class: "card", "data-job": job.id, "aria-label": name }, previews,
-    h("div", { class: "card-text" }, h("p", { class: "card-title" }, name), state, text, bar), iconButton("close", `Cancel ${name}`, () => attempt(() => store.cancel(job.id))));
-  /** @param {Job} now */
+  const element = h("article", { class: "card", "data-job": first[0].id, "aria-label": name }, previews,
+    h("div", { class: "card-text" }, h("p", { class: "card-title" }, name), state, text, bar), iconButton("close", `Cancel ${name}`, () => cancel(jobs)));
+  /** @param {Job[]} now */
   function update(now) {
-    const line = store.active();
-    element.dataset.status = now.status;
-    state.textContent = words(now, line.findIndex((j) => j.id === now.id));
-    if (now.progress?.steps) bar.value = now.progress.step / now.progress.steps;
+    jobs = now;
+    const [job] = now;
+    element.dataset.status = job.status;
+    state.textContent = words(job, [...entries().values()].findIndex((e) => e[0].id === job.id), now.length);
+    if (job.progress?.steps) bar.value = job.progress.step / job.progress.steps;
     else bar.removeAttribute("value");
-    bar.hidden = now.status === "queued";
-    const live = store.live.get(now.id);
-    text.textContent = live?.texts.size ? `${now.request.prompt ?? ""}${live.texts.get(0)}` : "";
+    bar.hidden = job.status === "queued";
+    const live = store.live.get(job.id);
+    text.textContent = live?.texts.size ? `${job.request.prompt ?? ""}${live.texts.get(0) ?? ""}` : "";
     for (const [index, address] of live?.previews ?? []) {
       while (previews.children.length <= index) previews.append(h("img", { alt: "", class: "pixels" }));
       if (previews.children[index].src !== address) previews.children[index].src = address;
@@ -42,38 +60,36 @@ function card(job) {
   return { element, update };
 }
 
-export function renderQueue() {
+function render() {
   const box = byId("queue");
-  const line = store.active();
-  for (const [id, { element }] of cards) if (!line.some((j) => j.id === id)) { element.remove(); cards.delete(id); }
-  for (const job of line) {
-    let entry = cards.get(job.id);
+  const line = entries();
+  for (const [key, { element }] of cards) if (!line.has(key)) { element.remove(); cards.delete(key); }
+  for (const [key, jobs] of line) {
+    let entry = cards.get(key);
     if (!entry) {
-      entry = card(job);
-      cards.set(job.id, entry);
+      entry = card(jobs);
+      cards.set(key, entry);
       box.append(entry.element);
     }
-    entry.update(job);
+    entry.update(jobs);
   }
+  const count = store.active().length;
   const badge = byId("badge");
-  badge.textContent = String(line.length);
-  badge.hidden = !line.length;
-  byId("state").textContent = line.length ? `${line.length} in the queue` : "";
+  badge.textContent = String(count);
+  badge.hidden = !count;
+  byId("state").textContent = count ? `${count} in the queue` : "";
 }
 
-/** Cancel the job that runs, or else the one that waits at the front. */
+/** Cancel what runs, or else what waits at the front. */
 export async function cancelFirst() {
-  const [job] = store.active();
-  if (!job) return;
-  await attempt(() => store.cancel(job.id));
+  const [jobs] = entries().values();
+  if (!jobs) return;
+  await cancel(jobs);
   announce("Cancelled");
 }
 
 export function setUp() {
-  store.on("job", renderQueue);
-  store.on("live", renderQueue);
-  store.on("gone", renderQueue);
-  store.on("list", renderQueue);
   const ended = /** @type {Record<string, string>} */ ({ succeeded: "is ready", failed: "failed", cancelled: "was cancelled" });
   store.on("job", (/** @type {Job} */ job) => { if (cards.has(job.id) && ended[job.status]) announce(`${title(job.request)} ${ended[job.status]}`); });
+  for (const event of ["job", "live", "gone", "list"]) store.on(event, render);
 }
