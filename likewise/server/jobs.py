@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
+import errno
+import logging
 import secrets
+import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +21,7 @@ from likewise.server.limits import MAX_FOREGROUND_JOBS
 from likewise.server.store import ENDED, Store, StoredJob
 
 PRUNE_EVERY = 50  # ended jobs
+log = logging.getLogger("likewise.server")
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,10 @@ class JobBook:
     ) -> Job:
         """A new job that is queued."""
         job = Job(id or new_id("job"), kind, model, background, request, time.time())
-        self.store.add_job(job.id, kind, model, background, request)
+        with self.store.transaction():
+            self.store.add_job(job.id, kind, model, background, request)
+            self.publish(job, "status", {"status": "queued"})
         self.active[job.id] = job
-        self.publish(job, "status", {"status": "queued"})
         return job
 
     def readopt(self, stored: StoredJob) -> Job:
@@ -134,9 +141,15 @@ class JobBook:
         with job.lock:
             if job.ended:
                 return False
-            with self.store.transaction():
-                self.store.set_status(job.id, status, error)
-                self.publish(job, "done", {"status": status, "error": public_error(error)})
+            try:
+                with self.store.transaction():
+                    self.store.set_status(job.id, status, error)
+                    self.publish(job, "done", {"status": status, "error": public_error(error)})
+            except (sqlite3.Error, OSError):  # a full disk must not keep anybody waiting
+                log.exception("the end of job %s cannot be stored", job.id)
+                job.events.append(
+                    JobEvent(job.last_event, "done", {"status": status, "error": public_error(error)})
+                )
             job.status, job.finished = status, time.time()
             job.error = dict(error) if error else None
         self._wake(job)
@@ -227,7 +240,7 @@ class JobBook:
             if event.name == "done":
                 return
 
-    async def watch(self, job: Job, after: int = 0) -> AsyncIterator[JobEvent]:
+    async def watch(self, job: Job, after: int = 0) -> AsyncGenerator[JobEvent]:
         """The events of a job after number `after`, as they come, up to its end."""
         signal = asyncio.Event()
         job.watchers.add(signal)
@@ -235,7 +248,7 @@ class JobBook:
             while True:
                 signal.clear()
                 with job.lock:
-                    events = [event for event in job.events if event.id > after]
+                    events = job.events[bisect.bisect_right(job.events, after, key=lambda event: event.id) :]
                     ended = job.ended
                 for event in events:
                     yield event
@@ -246,11 +259,12 @@ class JobBook:
         finally:
             job.watchers.discard(signal)
 
-    async def events(self, id: str, after: int = 0) -> AsyncIterator[JobEvent]:
+    async def events(self, id: str, after: int = 0) -> AsyncGenerator[JobEvent]:
         """The events of any job after number `after`, up to its end. Raises APIError for an unknown one."""
         if (job := self.active.get(id)) is not None:
-            async for event in self.watch(job, after):
-                yield event
+            async with aclosing(self.watch(job, after)) as events:
+                async for event in events:
+                    yield event
             return
         for number, name, data in await asyncio.to_thread(self.store.events, id, after):
             yield JobEvent(number, name, data)
@@ -279,6 +293,8 @@ def error_json(error: BaseException) -> dict[str, Any]:
     if isinstance(error, MemoryError):
         message = "there is not enough memory for this request; ask for fewer or smaller samples"
         return {"status": 503, **APIError(503, message, code="out_of_memory").to_json()}
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return {"status": 507, **APIError(507, "the disk of the server is full", code="disk_full").to_json()}
     return {"status": 500, **APIError(500, "the server could not do this; its log has the reason").to_json()}
 
 

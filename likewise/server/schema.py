@@ -129,7 +129,8 @@ def option_schema(parameter: inspect.Parameter, description: str = "") -> dict[s
     >>> option_schema(inspect.Parameter("x", inspect.Parameter.KEYWORD_ONLY, default=0.5, annotation=Share))
     {'type': 'number', 'minimum': 0, 'maximum': 1, 'default': 0.5}
     """
-    kind, schema = OptionType.of(parameter.annotation), {}
+    kind = OptionType.of(parameter.annotation)
+    schema: dict[str, Any] = {}
     if kind.choices:
         schema["enum"] = list(kind.choices) + [None] * kind.optional
     elif kind.type in JSON_TYPES:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -249,11 +250,12 @@ class Server:
         job.raise_error()
         return job
 
-    async def watch(self, job: Job, *, cancel: bool = True) -> AsyncIterator[JobEvent]:
+    async def watch(self, job: Job, *, cancel: bool = True) -> AsyncGenerator[JobEvent]:
         """The events of a job as they come, for an answer that is a stream; it is cancelled if the client goes."""
         try:
-            async for event in self.jobs.watch(job):
-                yield event
+            async with aclosing(self.jobs.watch(job)) as events:
+                async for event in events:
+                    yield event
         finally:
             if cancel and not job.ended:
                 self.jobs.cancel(job.id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -33,14 +33,11 @@ def event_response(texts: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(with_comments(texts), media_type="text/event-stream", headers=headers)
 
 
-def job_events(events: AsyncIterator[JobEvent]) -> AsyncIterator[str]:
+async def job_events(events: AsyncGenerator[JobEvent]) -> AsyncGenerator[str]:
     """The events of a job as texts."""
-    return _job_events(events)
-
-
-async def _job_events(events: AsyncIterator[JobEvent]) -> AsyncIterator[str]:
-    async for event in events:
-        yield event_text(event.data, event.name, event.id)
+    async with aclosing(events):
+        async for event in events:
+            yield event_text(event.data, event.name, event.id)
 
 
 async def with_comments(texts: AsyncIterator[str]) -> AsyncIterator[str]:
