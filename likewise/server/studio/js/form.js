@@ -39,8 +39,8 @@ const modes = h("div", { class: "segments", role: "group", "aria-label": "What t
 const body = h("div", { class: "panel-body" });
 const submitButton = h("button", { type: "submit", class: "button primary", title: "Ctrl-Enter" }, "Draw");
 
-/** The one picture among the targets, that can be edited and varied. */
-const picture = () => model?.schema.columns.find((c) => c.role === "target" && c.shape && c.media_type.startsWith("image/"));
+/** The largest picture among the targets, that can be edited and varied. */
+const picture = () => model?.schema.columns.filter((c) => c.role === "target" && c.shape?.width && c.media_type.startsWith("image/")).sort((a, b) => (b.shape?.width ?? 0) - (a.shape?.width ?? 0))[0];
 /** @param {string} control */
 const can = (control) => Boolean(model?.schema.controls.includes(control));
 const language = () => can("prompt");
@@ -59,7 +59,7 @@ async function use(id, settings) {
   picker.value = id;
   start = null;
   about.replaceChildren(h("code", {}, found.formula), ` · ${[found.family, found.parameters ? `${compact(found.parameters)} parameters` : ""].filter(Boolean).join(" · ")}`);
-  const available = { draw: true, edit: can("known") && picture(), vary: can("init") && picture(), interpolate: can("interpolate") && !language(), grid: axisChoices(found).length > 0 };
+  const available = { draw: can("sample"), edit: can("known") && picture(), vary: can("init") && picture(), interpolate: can("interpolate") && !language(), grid: can("sample") && axisChoices(found).length > 0 };
   const names = /** @type {(keyof typeof MODES)[]} */ (Object.keys(MODES)).filter((name) => available[name]);
   mode = names.includes(/** @type {any} */ (settings?.mode ?? mode)) ? settings?.mode ?? mode : "draw";
   modes.hidden = names.length < 2;
@@ -72,8 +72,9 @@ async function use(id, settings) {
 function build(settings) {
   const { columns, options: all } = /** @type {{schema: Schema}} */ (model).schema;
   const sources = columns.filter((c) => c.role === "source");
-  const cells = columns.filter((c) => c.role === "target");
-  const joint = cells.length > 1;
+  const targets = columns.filter((c) => c.role === "target");
+  const cells = targets.filter((c) => model?.schema.kind !== "pipeline" || c.input !== "file"); // its pictures are views of one
+  const joint = targets.length > 1 && cells.length > 0;
   const make = (/** @type {import("./api.js").Column[]} */ list, /** @type {string} */ empty) => Object.fromEntries(list.map((c) => [c.name, columnField(c, empty)]));
   const elements = (/** @type {Record<string, Field>} */ fields) => Object.values(fields).map((f) => f.element);
   const from = make(sources, "any");
@@ -91,6 +92,8 @@ function build(settings) {
   };
   const main = MAIN_OPTIONS.filter((name) => name in options);
   const rest = Object.keys(options).filter((name) => !main.includes(name));
+  submitButton.disabled = !can("sample");
+  if (!can("sample")) { body.replaceChildren(h("p", { class: "empty" }, "This model compares values rather than sampling them. It can be used through the API, and begun with in Train.")); return; }
   body.replaceChildren(...[
     show("vary", extra.start.element), show("vary", extra.strength.element),
     language() && show("draw", extra.prompt.element), language() && can("suffix") && show("draw", extra.suffix.element),
@@ -101,7 +104,7 @@ function build(settings) {
     sources.length > 0 && can("negative") && folded("Negative: keep away from", elements(negative), Object.keys(settings.negative ?? {}).length > 0),
     h("div", { class: "lines" }, main.map((name) => options[name].element)),
     h("div", { class: "pair" }, extra.seed.element, hide("interpolate grid", extra.n.element), show("interpolate", extra.frames.element)),
-    (rest.length > 0 || language()) && folded("More options", [language() && extra.stop.element, ...rest.map((name) => options[name].element)]),
+    (rest.length > 0 || can("stop")) && folded("More options", [can("stop") && extra.stop.element, ...rest.map((name) => options[name].element)]),
   ].filter(Boolean));
   fill(settings);
 }
@@ -174,7 +177,7 @@ async function requests() {
   }
   if (mode === "vary") {
     if (extra.start.get() === undefined) throw new Error("Choose a picture to vary: a file, or Vary at a picture of the gallery.");
-    const values = Object.fromEntries(Object.entries({ ...start, [column.name]: extra.start.get() }).filter(([name]) => !(name in row)));
+    const values = Object.fromEntries(Object.entries({ ...start, [column.name]: extra.start.get() }).filter(([name]) => !(name in row) && (name === column.name || name in given)));
     return [["/v1/sample", present({ ...seeded, given: row, init: { values, strength: extra.strength.get() ?? 0.5 } })]];
   }
   if (mode === "interpolate") {
@@ -188,7 +191,7 @@ async function requests() {
 }
 
 export async function draw() {
-  if (!model) return;
+  if (!model || submitButton.disabled) return;
   save();
   await attempt(async () => {
     const all = await requests();
@@ -220,10 +223,11 @@ export async function loadModels(choose) {
   const { data } = await get("/v1/models");
   picker.replaceChildren(...data.map((/** @type {any} */ m) => h("option", { value: m.id }, m.id)));
   const ids = data.map((/** @type {any} */ m) => m.id);
-  const wish = [choose, model?.id, /** @type {any} */ (drafts()).last, ids[0]].find((id) => ids.includes(id));
+  const newest = [...data].sort((a, b) => b.created - a.created)[0]?.id;
+  const wish = [choose, model?.id, /** @type {any} */ (drafts()).last, newest].find((id) => ids.includes(id));
   if (!wish) body.replaceChildren(h("p", { class: "empty" }, "No model is here yet. Train one, or put run folders where the server looks."));
   else if (wish !== model?.id) await use(wish, choose ? {} : undefined);
-  submitButton.disabled = !wish;
+  submitButton.disabled ||= !wish;
 }
 
 export function setUp() {

@@ -31,7 +31,7 @@ export function formulaField(columns) {
   async function ask(open) {
     const number = ++asked;
     const formula = input.value.trim();
-    const answer = await post("/v1/formulas/check", { formula, columns: columns() }).catch((error) => ({ valid: false, error, completions: [] }));
+    const answer = await post("/v1/formulas/check", { formula: input.value, columns: columns(), cursor: input.selectionStart ?? input.value.length }).catch((error) => ({ valid: false, error, completions: [] }));
     if (number !== asked) return; // a later key was faster
     valid = Boolean(answer.valid);
     const error = formula ? answer.error?.message : undefined;

@@ -9,6 +9,7 @@ import { view } from "./viewer.js";
 /** @typedef {import("./api.js").Job} Job */
 /** @typedef {import("./api.js").Sample} Sample */
 
+const SHORT = 24; // characters of texts that are shown as a table, if there are several
 const ROWS_SHOWN = 50; // of a table; all are in its file
 
 /** @type {Map<string, {element: HTMLElement, created: number, jobs: Map<string, Job>}>} a block for each job, or for each grid of jobs */
@@ -21,7 +22,7 @@ const rest = (sample, request) => Object.entries(sample.values).filter(([k, v]) 
 
 /** @param {Job} job @param {Sample} sample */
 function tile(job, sample) {
-  const [[name, value]] = pictures(sample);
+  const [name, value] = /** @type {[string, any]} */ (pictures(sample).at(-1)); // of a pipeline the last one is the result
   const caption = [rest(sample, job.request), title(job.request)].filter(Boolean).join(" – ");
   return h("button", { type: "button", class: "tile", "data-job": job.id, "data-index": sample.index, "aria-label": `View ${caption}${sample.seed === undefined ? `, ${sample.index + 1}` : `, seed ${sample.seed}`}`, onclick: () => view(job, sample) },
     h("img", { src: mediaURL(value), alt: "", loading: "lazy", class: "pixels", "data-column": name }), h("span", { class: "caption", "aria-hidden": "true" }, caption));
@@ -72,7 +73,8 @@ function content(job) {
   if (!samples.length || store.isActive(job)) return [];
   if (job.kind === "interpolate" && pictures(samples[0]).length) return [h("article", { class: "wide" }, head(job, title(job.request)), h("div", { class: "strip" }, samples.map((s) => tile(job, s))))];
   const values = Object.values(samples[0].values);
-  if (!values.some(isMedia) && (values.length > 1 || typeof values[0] !== "string" || samples.every((s) => String(Object.values(s.values)[0]).length < 24))) return [rows(job)];
+  const plain = values.length > 1 || typeof values[0] !== "string" || (samples.length > 3 && samples.every((s) => String(Object.values(s.values)[0]).length < SHORT));
+  if (!values.some(isMedia) && plain) return [rows(job)];
   return samples.map((s) => show(job, s));
 }
 

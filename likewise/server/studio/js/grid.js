@@ -10,7 +10,7 @@ const SUGGESTED = { "options.steps": "2, 4, 8, 16", "options.guidance": "1, 2, 4
 
 /** What can vary along an axis: options, the seed and sources that are classes or numbers. @param {Schema} schema @returns {{key: string, label: string, classes?: string[]}[]} */
 export function axisChoices(schema) {
-  const options = Object.entries(schema.options.properties ?? {}).map(([name, s]) => ({ key: `options.${name}`, label: name.replaceAll("_", " "), classes: s.enum }));
+  const options = Object.entries(schema.options.properties ?? {}).filter(([, s]) => !s.properties).map(([name, s]) => ({ key: `options.${name}`, label: name.replaceAll("_", " "), classes: s.enum }));
   const sources = schema.columns.filter((c) => c.role === "source" && ["class", "number"].includes(c.input)).map((c) => ({ key: `given.${c.name}`, label: c.name, classes: c.classes?.slice(0, 6) }));
   return options.length + sources.length ? [...options, ...sources, { key: "seed", label: "seed" }] : [];
 }

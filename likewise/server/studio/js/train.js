@@ -77,13 +77,14 @@ function reportOf(answer) {
     h("thead", {}, h("tr", {}, names.map((n) => h("th", { scope: "col" }, n)))), h("tbody", {}, rows.map((r) => h("tr", {}, r.map((v) => h("td", {}, v)))))));
   const names = answer.columns.map((/** @type {any} */ c) => c.name);
   const bad = answer.bad_rows ?? [];
-  const lines = answer.report ?? answer.lines ?? [];
+  const notes = answer.notes ?? [];
   return [
-    h("p", {}, h("b", {}, `${answer.rows} rows`), bad.length ? `, ${bad.length} of them cannot be used` : ", all can be used"),
+    h("p", {}, h("b", {}, `${answer.rows} rows`), bad.length ? `, ${answer.bad_rows_total} of them cannot be used` : ", all can be used", `; ${answer.heldout} are held out of training to measure on`),
+    notes.length > 0 && h("ul", { class: "notes" }, notes.map((/** @type {string} */ n) => h("li", {}, n))),
     table("Columns", ["column", "kind", "why"], answer.columns.map((/** @type {any} */ c) => [c.name, c.kind, c.reason ?? c.description ?? ""])),
-    bad.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "Rows that cannot be used"), table("Rows that cannot be used", ["row", "why"], bad.map((/** @type {any} */ r) => [String(r.row), r.reason]))),
+    bad.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "Rows that cannot be used"), table("Rows that cannot be used", ["row", "column", "why"], bad.map((/** @type {any} */ r) => [[r.file, r.row].filter((v) => v != null).join(" "), r.column ?? "", r.reason]))),
     answer.preview?.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "The first rows"), table("The first rows", names, answer.preview.slice(0, ROWS_SHOWN).map((/** @type {any} */ r) => names.map((/** @type {string} */ n) => cell(r[n]))))),
-    lines.length > 0 && h("details", { class: "fold" }, h("summary", {}, "The whole report"), h("pre", { class: "report", tabindex: 0 }, [lines].flat().join("\n"))),
+    h("details", { class: "fold" }, h("summary", {}, "The whole report"), h("pre", { class: "report", tabindex: 0 }, answer.report.join("\n"))),
   ].filter(Boolean);
 }
 

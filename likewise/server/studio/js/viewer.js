@@ -36,7 +36,7 @@ export async function view(job, sample) {
   const found = await schema(job.model).catch(() => null); // the model may be gone; its samples stay
   const shown = Object.entries(sample.values).map(([name, v]) => (isPicture(v) ? h("img", { src: mediaURL(v), alt: `${name}: ${describe(settings).map(([, w]) => w).slice(1, 3).join(", ")}`, class: "pixels" })
     : isMedia(v) ? h("a", { href: mediaURL(v), download: true }, name) : h("p", { class: "text" }, Object.keys(sample.values).length > 1 ? h("b", {}, `${name}: `) : "", short(v))));
-  const picture = Object.values(sample.values).find(isPicture);
+  const picture = Object.values(sample.values).filter(isPicture).at(-1);
   const targets = found?.columns.filter((c) => c.role === "target").map((c) => c.name) ?? [];
   const start = Object.fromEntries(Object.entries(sample.values).filter(([name]) => targets.includes(name)));
   const own = { ...settings, given: Object.fromEntries(Object.entries(settings.given ?? {}).filter(([, v]) => v === null || typeof v !== "object")) };
