@@ -406,6 +406,19 @@ def test_a_plan_is_checked(wrong: dict[str, Any]) -> None:
         Plan(**wrong)
 
 
+def test_epochs_are_passes_through_the_training_rows(table: Table, tmp_path: Path) -> None:
+    """32 rows in batches of 8 are 4 steps a pass; the run stores the steps, and goes on by them."""
+    assert len(table.train) == 32
+    steps = steps_of(table, tmp_path / "run", steps=None, epochs=1.5, stop=4)
+    assert steps[-1].progress == pytest.approx(4 / 6)
+    plan = checkpoint.load_state(tmp_path / "run")["plan"]
+    assert (plan["steps"], plan["epochs"], plan["minutes"]) == (6, None, None)
+    rest = steps_of(table, tmp_path / "run", steps=6, resume=True)
+    assert [step.step for step in rest] == [5, 6]
+    with pytest.raises(ValueError, match="either minutes or steps or epochs"):
+        Plan(steps=3, epochs=1.0)
+
+
 # ---- what a step does
 
 

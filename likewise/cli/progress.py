@@ -165,7 +165,9 @@ def train_with_progress(
     processes = parse_option("WORLD_SIZE", os.environ.get("WORLD_SIZE", "1"), PositiveInt)
     check_memory(model, plan, processes)
     rows = source_rows(model, table) if rows is None else rows
-    display = Display(model, plan, len(table.train), folder, rows, across) if is_first_process() else None
+    count = len(table.train)
+    shown = plan.resolved(model.family, count)
+    display = Display(model, shown, count, folder, rows, across) if is_first_process() else None
     step, interrupted = None, None
     try:
         with closing(train(model, table, plan, folder, resume=resume)) as steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Plan:
 
     minutes    wall time of the whole run without interruptions, by which the schedule goes
     steps      number of steps, instead of minutes: such a run can be repeated to the last bit on one machine
+    epochs     number of passes through the training rows, instead of minutes or steps
     batch      rows per step, over all processes (default 96, fewer for long texts)
     lr         learning rate of AdamW; muon_lr: learning rate of Muon
     warmup     steps of linear warm-up, 0 for none; cooldown: share of the run in which learning rates fall linearly to 0
@@ -39,6 +41,7 @@ class Plan:
 
     minutes: Minutes | None = None
     steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
     batch: BatchSize | None = None
     lr: LearningRate = 2e-3
     muon_lr: LearningRate = 0.02
@@ -53,16 +56,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         validate_fields(self)
-        if (self.minutes is None) == (self.steps is None):
-            raise ValueError("a plan has either minutes or steps; give one of the two")
+        if [self.minutes, self.steps, self.epochs].count(None) != 2:
+            raise ValueError("a plan has either minutes or steps or epochs; give one of them")
 
     def rows_per_step(self, family: Family) -> int:
         """The batch size: that of the family unless the plan has one."""
         return self.batch or family.batch
 
-    def resolved(self, family: Family) -> Plan:
-        """The same plan with the batch size that it has for this family."""
-        return dataclasses.replace(self, batch=self.rows_per_step(family))
+    def resolved(self, family: Family, rows: int) -> Plan:
+        """The same plan with the batch size that it has for this family, and epochs of so many rows as steps."""
+        batch = self.rows_per_step(family)
+        if self.epochs is None:
+            return dataclasses.replace(self, batch=batch)
+        steps = max(1, math.ceil(self.epochs * rows / batch))
+        return dataclasses.replace(self, batch=batch, steps=steps, epochs=None)
 
     # ---- the schedule
 
@@ -70,7 +77,7 @@ class Plan:
         """The share of the run that is done after `step` steps and `elapsed` seconds, in [0, 1]."""
         if self.minutes is not None:
             return min(1.0, elapsed / (60 * self.minutes))
-        assert self.steps is not None  # one of the two is there, as __post_init__ checks
+        assert self.steps is not None  # of a plan that is `resolved`
         return min(1.0, step / self.steps)
 
     def seconds_left(self, progress: float, elapsed: float) -> float:

@@ -87,9 +87,10 @@ class Trainer:
 
     def __init__(self, model: Model, table: Table, plan: Plan, folder: Path | None) -> None:
         self.processes = join_processes(default_device())
-        self.model, self.plan = model, plan.resolved(model.family)
+        self.model = model
         table = table.with_views(model.columns, model.formula)
         self.table = rows_to_learn(model, table)
+        self.plan = plan.resolved(model.family, len(self.table.train))
         if not self.processes.rank and (note := gap_note(model, table)):
             warn(note)
         self.batch, world = plan.rows_per_step(model.family), self.processes.world

@@ -47,7 +47,7 @@ from likewise.models.model import Model
 from likewise.models.prompts import split_labels
 from likewise.training.plan import Plan
 
-MINUTES = 10.0  # without --minutes and --steps
+MINUTES = 10.0  # without --minutes, --steps and --epochs
 
 
 def run(argv: Sequence[str]) -> int:
@@ -126,7 +126,7 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
     family = load_state(run)["family"] if run else values["family"]
     parser = Parser(
         "train",
-        f"{__doc__} Without --minutes and --steps it takes {MINUTES:g} minutes.",
+        f"{__doc__} Without --minutes, --steps and --epochs it takes {MINUTES:g} minutes.",
         usage="likewise train DATA FORMULA [options]\n"
         "       likewise train [DATA [FORMULA]] --from RUN --out RUN [options]\n"
         "       likewise train --resume --out RUN [options]",
@@ -282,7 +282,11 @@ def _add_new_views(args: Namespace, table: Table, model: Model, reference: Refer
 
 def _plan(parser: Parser, args: Namespace) -> Plan:
     options = parser.values_of(args, "training")
-    return Plan(**options) if options.keys() & {"minutes", "steps"} else Plan(minutes=MINUTES, **options)
+    return (
+        Plan(**options)
+        if options.keys() & {"minutes", "steps", "epochs"}
+        else Plan(minutes=MINUTES, **options)
+    )
 
 
 def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table, Plan]:
@@ -305,7 +309,7 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
     for name, value in parser.values_of(args, "training").items():
         if name in ("minutes", "steps") and plan[name] is not None and value >= plan[name]:
             plan[name] = value
-        _check_same(folder, flag(name), value, plan[name])
+        _check_same(folder, flag(name), value, plan.get(name))
     defaults = {n: p.default for n, p in parameters(family_class(state["family"]).__init__).items()}
     for name, value in parser.values_of(args, "family").items():
         _check_same(folder, flag(name), value, (defaults | state["options"])[name])

@@ -270,12 +270,12 @@ def _train_or_load(model: Model, subset: Table, plan: Plan, folder: Path) -> tup
 
     Raises RunError if the folder holds a model of other rows, another plan or other options.
     """
-    exists, plan = checkpoint.has_checkpoint(folder), plan.resolved(model.family)
+    exists, plan = checkpoint.has_checkpoint(folder), plan.resolved(model.family, len(subset.train))
     if exists:
         state = checkpoint.load_state(folder)
         same = (
             state["data"]["fingerprint"] == subset.fingerprint
-            and state["plan"] == asdict(plan)
+            and {"epochs": None, **state["plan"]} == asdict(plan)
             and state["formula"] == str(model.formula)
             and state["options"] == model.options
         )
