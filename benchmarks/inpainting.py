@@ -37,7 +37,7 @@ from likewise.families.flow import Flow
 from likewise.generation.denoising.denoiser import Denoiser
 from likewise.generation.denoising.guidance import classifier_free_guidance
 from likewise.generation.denoising.paths import add_noise
-from likewise.generation.denoising.samplers import SAMPLERS, Denoise
+from likewise.generation.denoising.samplers import SAMPLERS, Denoise, follow
 from likewise.training.process import tune_malloc
 from likewise.viz.grid import image_grid
 from likewise.viz.images import save
@@ -66,7 +66,7 @@ def by_replacement(sampler: str, fresh: bool) -> Method:
             e = rng.normal(size) if fresh else start
             return torch.where(mask, value, denoise(torch.where(mask, add_noise(value, e, t), x_t), t))
 
-        x = SAMPLERS[sampler](replace_known, start, flow.grid(steps), lambda: rng.normal(size), 1.0)
+        x = follow(SAMPLERS[sampler], replace_known, start, flow.grid(steps), lambda: rng.normal(size), 1.0)
         return denoiser.layout.unpack(x)["image"]
 
     return sample

@@ -19,7 +19,7 @@ from likewise.core.spec import Spec
 from likewise.data.table import Table
 from likewise.families.diffusion import Diffusion
 from likewise.generation.denoising import paths
-from likewise.generation.denoising.samplers import SAMPLERS, Denoise
+from likewise.generation.denoising.samplers import SAMPLERS, Denoise, follow
 from likewise.models.model import Model
 from likewise.testing import check_family
 from likewise.training.plan import Plan
@@ -107,7 +107,14 @@ def test_each_kl_is_that_of_two_normals() -> None:
     def step(clean: Tensor, t: float, s: float) -> Normal:
         """The law of x_s given x_t, where the clean value is `clean`: the sampler's step is linear in its noise."""
         zero, one = (
-            SAMPLERS["stochastic"](lambda x, at: clean, x_t, [t, s], lambda z=z: torch.full_like(x_t, z), 1.0)
+            follow(
+                SAMPLERS["stochastic"],
+                lambda x, at: clean,
+                x_t,
+                [t, s],
+                lambda z=z: torch.full_like(x_t, z),
+                1.0,
+            )
             for z in (0.0, 1.0)
         )
         return Normal(zero, one - zero)
@@ -179,8 +186,8 @@ def test_chain_and_ode_reach_the_same_marginal() -> None:
     def fresh() -> Tensor:
         return torch.randn(x_1.shape, generator=draw)
 
-    chain = SAMPLERS["stochastic"](gaussian, x_1, times, fresh, 1.0)
-    ode = SAMPLERS["heun"](gaussian, x_1, times, fresh, 0.0)
+    chain = follow(SAMPLERS["stochastic"], gaussian, x_1, times, fresh, 1.0)
+    ode = follow(SAMPLERS["heun"], gaussian, x_1, times, fresh, 0.0)
     for x in (chain, ode):
         assert abs(float(x.mean()) - MEAN) < 0.01 and abs(float(x.std()) - STD) < 0.015
     quantiles = torch.linspace(0.05, 0.95, 19)

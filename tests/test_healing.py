@@ -12,6 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from likewise.core.batch import Context
 from likewise.core.rng import Rng
+from likewise.generation.controls import Step
 from likewise.modalities.document import Document
 from likewise.modalities.text import Text
 from likewise.models.model import Model
@@ -135,11 +136,11 @@ def test_stops_are_looked_for_in_what_is_new() -> None:
         )
     ids = column(Document).ids("to Hamle mx")
     writing = TextPrompts(made.target_columns, ["to Hamle", "to Hamlet"], ["m"])
-    ends = [writing.stop_fn("text", ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
+    ends = [writing.stopped(ids[:n].repeat(2, 1)).tolist() for n in range(1, len(ids) + 1)]
     assert [end[0] for end in ends] == [False] * 5 + [True] * 2  # not where am of Hamle is drawn
     longer = [torch.cat([ids[:4], ids[-1:].repeat(n)]) for n in range(20)]
-    assert not any(writing.stop_fn("text", ids[None]).item() for ids in longer)
-    assert all(writing.stop_fn("text", torch.cat([more, ids[5:6]])[None]).item() for more in longer)
+    assert not any(writing.stopped(ids[None]).item() for ids in longer)
+    assert all(writing.stopped(torch.cat([more, ids[5:6]])[None]).item() for more in longer)
 
 
 def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
@@ -147,9 +148,12 @@ def test_a_stream_of_what_is_owed_is_whole_letters() -> None:
     text = column(Document, pairs=[("¬", "â")])  # € is the bytes E2 82 AC
     ids, writing = text.ids("€€")[None], TextPrompts({"text": text}, ["€"])
     assert ids.shape[1] == 5 and writing.prompt_length(0) == 2 and writing.pending_bytes(0) == b"\xac"
-    assert list(stream_text(writing, lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 6)])) == [
-        "€"
-    ]
+    assert list(
+        stream_text(
+            writing,
+            lambda on_step: [on_step(Step(n, 5, lambda n=n: {"text": ids[:, :n]})) for n in range(1, 6)],
+        )
+    ) == ["€"]
 
 
 def test_a_middle_heals_its_prefix() -> None:

@@ -27,6 +27,7 @@ from likewise.data.table import Table
 from likewise.data.token_stream import TokenStream
 from likewise.evaluation.metrics import bits_per_byte as bits_module
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
+from likewise.generation.controls import Step
 from likewise.modalities.document import MIN_DOCUMENT, Document, split_passages
 from likewise.modalities.text import Text
 from likewise.models.model import Model
@@ -376,6 +377,11 @@ def test_what_is_drawn_is_told_from_what_log_prob_tells_it_from(table: Table) ->
         assert int(told[:, n - at].argmax()) == int(ids[n])
 
 
+def step(ids: torch.Tensor) -> Step:
+    """The report of a sampler that has come to these ids, (B, n)."""
+    return Step(ids.shape[1], ids.shape[1], lambda: {"text": ids})
+
+
 def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
     """Pairs that begin within a letter and end within the next."""
     value = "\u20ac\u4f60\U0001f600\u597dna\u00efve" * 50
@@ -387,16 +393,16 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
     for text in (value, "x\u20ac\u20ac"):
         ids = column.ids(text)
 
-        def draw(stop_fn: Any, ids: torch.Tensor = ids) -> None:
+        def draw(on_step: Any, ids: torch.Tensor = ids) -> None:
             for n in range(1, len(ids) + 1):
-                stop_fn("text", ids[None, :n])
+                on_step(step(ids[None, :n]))
 
         assert "".join(stream_text(TextPrompts({"text": column}, [""]), draw)) == text
     spelled = b"\xf0\x9f\xe2\x82\xaca\xe2"  # no letter, a letter, another, and the beginning of one
     ids = torch.tensor([[column.vocabulary.token_bytes.index(bytes([b])) for b in spelled]])
     pieces = stream_text(
         TextPrompts({"text": column}, [""]),
-        lambda stop_fn: [stop_fn("text", ids[:, :n]) for n in range(1, 8)],
+        lambda on_step: [on_step(step(ids[:, :n])) for n in range(1, 8)],
     )
     assert "".join(pieces) == column.vocabulary.decode(ids[0].tolist()) == "\ufffd\u20aca\ufffd"
 
@@ -404,11 +410,11 @@ def test_a_stream_is_whole_letters_whatever_the_pairs() -> None:
 def test_a_stream_that_is_left_alone_ends() -> None:
     column, drawn = Document.fit(["abc"]), []
 
-    def draw(stop_fn: Any) -> None:
+    def draw(on_step: Any) -> None:
         ids = column.ids("abc" * 1000)[None]
         for n in range(1, ids.shape[1] + 1):
             drawn.append(n)
-            if stop_fn("text", ids[:, :n]).all():
+            if on_step(step(ids[:, :n])).all():
                 return
 
     before = threading.active_count()
@@ -426,7 +432,7 @@ def test_a_stop_may_begin_with_the_blank_before_a_text() -> None:
     column = table.columns["text"]
     writing = TextPrompts({"text": column}, None, [" "])
     ids = column.ids("red circle")[None]
-    ends = [bool(writing.stop_fn("text", ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
+    ends = [bool(writing.stopped(ids[:, :n])) for n in range(1, ids.shape[1] + 1)]
     assert True in ends and column.vocabulary.decode(
         ids[0, : ends.index(True) + 1].tolist()
     ).lstrip().startswith("red ")
@@ -675,7 +681,11 @@ def test_rows_that_are_scored_keep_their_numbers_and_what_they_lack_is_said(
     assert printed.out.splitlines()[4].split()[0] == "23" and "has no column 'label'" in printed.err
     lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert [line["row"] for line in lines] == list(range(24))
-    assert [line["row"] for line in lines if line.get("skipped") == "number: missing"] == [0, 1, 2]
+    assert [line["row"] for line in lines if line.get("skipped") == "it has no value of number"] == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_columns_are_taken_for_what_the_model_took_them(

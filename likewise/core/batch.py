@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from likewise.core.options import RowValues
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 
@@ -21,6 +22,8 @@ class EncodedRows(Batch):
     """A batch of rows of a table, in which values may be missing; their tokens are blank.
 
     present  column -> (B,) bool, whether the row has a value; of columns without missing values nothing
+
+    A family that learns rows with missing targets (`Family.learns_gaps`) gets its targets as such a batch.
     """
 
     def __init__(self, columns: Batch, present: Batch) -> None:
@@ -111,6 +114,16 @@ class Context:
         return Context({k: v.to(device) for k, v in self.values.items()}, self.present.to(device))
 
 
+def row_values(value: float | RowValues, device: torch.device | str) -> float | Tensor:
+    """An option as it is, or, with a value for each row, (B, 1) float64."""
+    if not isinstance(value, RowValues):
+        return value
+    return torch.tensor(value.values, dtype=torch.float64, device=device)[:, None]
+
+
 def take(batch: Batch, rows: Tensor) -> Batch:
     """The rows of every column at these indices."""
-    return {name: value[rows] for name, value in batch.items()}
+    part = {name: value[rows] for name, value in batch.items()}
+    if isinstance(batch, EncodedRows):
+        return EncodedRows(part, {name: value[rows] for name, value in batch.present.items()})
+    return part

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likewise.core.batch import Batch, Context
+from likewise.core.batch import Batch, Context, EncodedRows
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 
@@ -47,6 +47,33 @@ def sample_masks(specs: Mapping[str, Spec], share: float, rng: Rng) -> Batch:
             part = part | (_region(spec.grid, rng).to(row.device) & ~whole_columns[:, None])
         masks[name] = part & (row[:, :1] < share)
     return masks
+
+
+def training_masks(specs: Mapping[str, Spec], x: Batch, share: float, rng: Rng) -> tuple[Batch, Batch]:
+    """Masks of what is known in training, by `sample_masks`, and of what x has: column -> (B, T) bool each.
+
+    A missing value of a row (EncodedRows) is never known, and no part of the loss.
+    """
+    present = present_masks(specs, x, len(rng), rng.device)
+    if not share:
+        return no_masks(specs, len(rng), rng.device), present
+    known = sample_masks(specs, share, rng)
+    return {name: mask & present[name] for name, mask in known.items()}, present
+
+
+def present_masks(specs: Mapping[str, Spec], x: Batch, rows: int, device: torch.device) -> Batch:
+    """Masks of the tokens that the rows have, column -> (B, T) bool: all, but for missing values of EncodedRows."""
+    masks = {n: torch.ones(rows, s.tokens, dtype=torch.bool, device=device) for n, s in specs.items()}
+    if isinstance(x, EncodedRows):
+        for name, present in x.present.items():
+            if name in masks:
+                masks[name] = present[:, None].expand_as(masks[name])
+    return masks
+
+
+def has_gaps(x: Batch) -> bool:
+    """Whether a value is missing in a batch."""
+    return isinstance(x, EncodedRows) and any(not present.all() for present in x.present.values())
 
 
 def no_masks(specs: Mapping[str, Spec], rows: int, device: torch.device) -> Batch:

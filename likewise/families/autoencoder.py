@@ -12,21 +12,20 @@ share of the rows. There is no log_prob: a deterministic encoder gives no bound 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Batch, Context, take
+from likewise.core.batch import Batch, Context, row_values, take
 from likewise.core.known import (
     KnownParts,
     append_known,
     fill_unknown,
     known_specs,
-    no_masks,
-    sample_masks,
+    training_masks,
     where_known,
 )
 from likewise.core.options import validate_fields
@@ -48,11 +47,12 @@ from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import Family, require_single_target
 from likewise.generation import idle
-from likewise.generation.controls import DenoisingControls, Init, InterpolateTo
+from likewise.generation.controls import DenoisingControls, Init, InterpolateTo, OnStep, Step
+from likewise.generation.denoising import sampling as denoising
 from likewise.generation.denoising.denoiser import Denoiser
 from likewise.generation.denoising.guidance import Guidance
 from likewise.generation.denoising.samplers import time_grid
-from likewise.generation.idle import IdleRule
+from likewise.generation.idle import IdleRule, Request
 from likewise.generation.latents.codec import Codec
 
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
@@ -83,6 +83,7 @@ class Autoencoder(Family):
     """P(targets | sources) as a flow over the codes of an autoencoder."""
 
     idle_rules: ClassVar[Sequence[IdleRule]] = (*idle.GUIDED, idle.SINGLE_TOKENS)
+    row_options: ClassVar[frozenset[str]] = frozenset({"guidance", "eta"})
 
     phases = ("codec", "prior")
 
@@ -156,11 +157,7 @@ class Autoencoder(Family):
         with torch.no_grad():
             z = self.codec.vectors(self.codec.encode(x)).float()
         t = torch.sigmoid(self.t_mean + self.t_std * rng.normal(1))
-        masks = (
-            sample_masks(self.targets, self.infill, rng)
-            if self.infill
-            else no_masks(self.targets, rows, z.device)
-        )
+        masks = training_masks(self.targets, x, self.infill, rng)[0]
         some = torch.stack([m.any(1) for m in masks.values()]).any(0)
         loss = torch.zeros(rows, device=z.device)
         for part in (some, ~some):  # rows without known parts have fewer source tokens
@@ -220,19 +217,12 @@ class Autoencoder(Family):
         noise      whether columns of several tokens, such as images, are sampled too; else they are means
         """
         values, masks = fill_unknown(self.targets, known, len(rng), rng.device)
-        value, known_codes = self.prior.pack_known(None, len(rng))  # known parts are sources, not codes
         of_codes = self._controls_of_codes(controls, values, masks)
-        v = self.prior.sample(
-            self._append_known(values, masks, c),
-            rng,
-            value,
-            known_codes,
-            time_grid(steps, shift),
-            sampler=sampler,
-            cfg=cfg.for_columns({"z": max(self.default_guidance.values())}),
-            eta=eta,
-            controls=of_codes,
-        )["z"]
+        scales = cfg.for_columns({"z": max(self.default_guidance.values())}, len(rng), rng.device)
+        no_codes = self.prior.pack_known(None, len(rng))  # known parts are sources, not codes
+        solver = denoising.SolverOptions(sampler, time_grid(steps, shift), row_values(eta, rng.device))
+        sources = self._append_known(values, masks, c)
+        v = denoising.sample(self.prior, sources, rng, no_codes, solver, scales, of_codes)["z"]
         params = self.codec.decode_params(self.codec.vectors(self.codec.codes(v)))
         if controls.init is None or of_codes.init is None:
             x = self.codec.likelihood.sample(params, rng, noise)
@@ -254,7 +244,23 @@ class Autoencoder(Family):
         if init is not None:
             z = self.codec.vectors(self.codec.encode(init.values)).float()
             init = Init({"z": z}, init.strength)
-        return DenoisingControls(negative, interpolate_to, init)
+        on_step = controls.on_step and self._decoded(controls.on_step, values, masks)
+        return DenoisingControls(negative, interpolate_to, init, on_step)
+
+    def _decoded(self, on_step: OnStep, values: Batch, masks: Batch) -> OnStep:
+        """The same function for steps of which the samples are codes."""
+
+        def decode(step: Step) -> Batch:
+            params = self.codec.decode_params(self.codec.vectors(self.codec.codes(step.estimate()["z"])))
+            x = self.codec.likelihood.mode(params)
+            return {n: where_known(x[n], values[n], masks[n]) for n in self.targets}
+
+        return lambda step: on_step(Step(step.step, step.steps, lambda: decode(step)))
+
+    def batch_key(self, request: Request) -> Hashable:
+        """Whether anything is known, as known parts are sources, and then negative ones as well."""
+        denoising.check(self.prior, request, request.options["sampler"])
+        return request.known, request.known and request.negative
 
 
 def _weight(column: str, t: Tensor) -> Tensor:

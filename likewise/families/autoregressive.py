@@ -13,9 +13,9 @@ known parts: they are encoded like sources, and forced at their positions in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +27,14 @@ from likewise.core.known import (
     append_known,
     blank_values,
     fill_unknown,
+    has_gaps,
     known_specs,
     no_masks,
-    sample_masks,
+    present_masks,
+    training_masks,
     where_known,
 )
+from likewise.core.options import RowValues
 from likewise.core.ranges import Depth, TextLength, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
@@ -39,8 +42,8 @@ from likewise.core.signatures import expand_dataclasses
 from likewise.core.spec import Spec
 from likewise.families.base import COLUMNS, ColumnOptions, Family
 from likewise.generation import idle
-from likewise.generation.controls import negative_context
-from likewise.generation.idle import IdleRule
+from likewise.generation.controls import IDLE_NEGATIVE, guided_rows
+from likewise.generation.idle import IdleRule, Request
 from likewise.generation.latents.codec import MultiColumnCodec
 from likewise.generation.sequence.decoding import SamplingParams, SequenceSampler, TextControls
 from likewise.generation.sequence.fim import PRE, SENTINELS, EmbeddingWithSentinels
@@ -73,7 +76,11 @@ PARAMS, CONTROLS = SamplingParams(), TextControls()
 class Autoregressive(Family):
     """P(targets | sources) as a product over tokens."""
 
+    learns_gaps: ClassVar[bool] = True
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.AUTOREGRESSIVE
+    row_options: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "top_p", "min_p", "guidance", "presence", "frequency", "tokens"}
+    )
 
     @expand_dataclasses
     def __init__(
@@ -232,13 +239,17 @@ class Autoregressive(Family):
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
         """Initialise heads at the marginals of their columns, and codes so that different images have different ones."""
-        self.codecs.init_from_data(x)
+        present = {n: m[:, 0] for n, m in present_masks(self.targets, x, len(rng), rng.device).items()}
+        self.codecs.init_from_data({n: x[n][present[n]] for n in self.coded_targets})
         for (name, spec), head in zip(self.tokens.items(), self.heads, strict=True):
-            if name not in self.coded_targets:
-                head.init_from_data(x[name][valid_mask(x[name], spec)])
+            if name not in self.coded_targets and len(value := x[name][present[name]]):
+                head.init_from_data(value[valid_mask(value, spec)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """-log p of unknown tokens, the mean over the tokens of each column, summed over columns: (B,)."""
+        """-log p of unknown tokens, the mean over the tokens of each column, summed over columns: (B,).
+
+        Tokens of missing values count 0, and later ones read 0 in place of their embeddings.
+        """
         if phase == "codec":
             losses = self.codecs.loss(x, rng, frozen=self.freeze_codes_at < self.progress < 1)
             self.loss_terms = {"codec": losses.detach().mean()}
@@ -248,11 +259,8 @@ class Autoregressive(Family):
         ):  # codes still change
             return 0 * self.causal.start_embedding.sum() + torch.zeros(len(rng), device=c.present.device)
         rows = len(rng)
-        masks = (
-            sample_masks(self.targets, self.infill, rng)
-            if self.infill
-            else no_masks(self.targets, rows, c.present.device)
-        )
+        masks, present = training_masks(self.targets, x, self.infill, rng)
+        read = {n: m[:, :1] for n, m in present.items()} if has_gaps(x) else {}
         z = self.codecs.encode(x)
         some = torch.stack([mask.any(1) for mask in masks.values()]).any(0)
         losses = torch.zeros(rows, len(z), device=c.present.device)
@@ -262,8 +270,9 @@ class Autoregressive(Family):
                 if self.fim and not known:
                     nats = self.likelihood.fim_log_prob(take(z, index), context, self.fim, rng.take(index))
                 else:
-                    free = {n: ~self._forced(n, masks[n][index]) for n in z}
-                    nats = self._column_log_probs(take(z, index), context, free, rng.take(index))
+                    free = {n: ~self._forced(n, masks[n][index]) & present[n][index, :1] for n in z}
+                    z_part, seen = take(z, index), take(read, index)
+                    nats = self._column_log_probs(z_part, context, free, rng.take(index), seen)
                 losses = losses.index_put((index,), -nats / nats.new_tensor(self.sizes))
         self.loss_terms |= {n: loss.detach().mean() for n, loss in zip(z, losses.unbind(1), strict=True)}
         return losses.sum(1)
@@ -289,10 +298,15 @@ class Autoregressive(Family):
         return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
 
     def _column_log_probs(
-        self, z: Batch, context: EncodedContext, free: Batch, rng: Rng | None = None
+        self,
+        z: Batch,
+        context: EncodedContext,
+        free: Batch,
+        rng: Rng | None = None,
+        present: Batch | None = None,
     ) -> Tensor:
         """log p of each column's tokens that are `free`, (B, K), by (1)."""
-        nats = self.likelihood.token_log_probs(z, context, rng)
+        nats = self.likelihood.token_log_probs(z, context, rng, present)
         return torch.stack([(v * free[n][:, : v.shape[1]]).sum(1) for n, v in nats.items()], dim=1)
 
     # ---- sampling
@@ -324,7 +338,9 @@ class Autoregressive(Family):
         The controls are those of TextControls. Raises ValueError for a negative where nothing is guided, a
         suffix without `fim`, known parts of a document.
         """
-        self._check_controls(known, negative, controls, params, tokens)
+        controlled = (negative, controls.prompt, controls.suffix)
+        options = {"guidance": params.guidance, "tokens": tokens}
+        self._check(Request(options, self.targets, False, bool(known), *(v is not None for v in controlled)))
         rows, device = len(rng), c.present.device
         x, masks = fill_unknown(self.targets, known, rows, device)
         z = (
@@ -332,14 +348,8 @@ class Autoregressive(Family):
             if known
             else {n: blank_values(s, rows, device) for n, s in self.tokens.items()}
         )
-        default = self.default_guidance
-        guidance = default if params.guidance is None else dict.fromkeys(default, params.guidance)
-        if negative is not None and not guidance:
-            raise ValueError(
-                "a negative has no effect here: the family autoregressive guides ids, and every "
-                "target is a number; take the family flow or diffusion"
-            )
-        other = negative_context([c], negative, next((w for w in guidance.values() if w != 1), 1.0))
+        guidance, guided = self._guidance(params.guidance, c, negative)
+        other = None if not guided else c.unconditional() if negative is None else negative
         both = torch.arange(rows, device=device).repeat(1 if other is None else 2)
         context = self._encode_context(c if other is None else c + other, take(x, both), take(masks, both))
         start = None if controls.suffix is None else self._sentinels()[PRE]
@@ -350,41 +360,62 @@ class Autoregressive(Family):
             if spec.padded:
                 sampler.sample_text(name, z[name], forced, column_params, controls, tokens)
             else:
-                sampler.sample_column(name, z[name], forced, column_params)
+                sampler.sample_column(name, z[name], forced, column_params, controls)
         out = sampler.out
         for name, codec in self.codecs.named.items():
             out[name] = where_known(codec.decode(out[name])[name], x[name], masks[name])
         return out
 
-    def _check_controls(
-        self,
-        known: KnownParts | None,
-        negative: Context | None,
-        controls: TextControls,
-        params: SamplingParams,
-        tokens: int | None,
-    ) -> None:
-        """Raise ValueError for controls that this model does not support."""
-        suffix = controls.suffix
-        if known and self.windowed:
+    def _guidance(
+        self, guidance: float | RowValues | None, c: Context, negative: Context | None
+    ) -> tuple[dict[str, Any], bool]:
+        """The scale of each column of ids, which may be RowValues, and whether any row is guided."""
+        default, rows = self.default_guidance, len(c.present)
+        own = guidance.values if isinstance(guidance, RowValues) else (guidance,) * rows
+        scales = {n: tuple(w if scale is None else scale for scale in own) for n, w in default.items()}
+        each = torch.tensor([*scales.values()], device=c.present.device).view(len(scales), rows).T
+        guided = bool(scales) and len(guided_rows([c], negative, each)) > 0
+        return {n: RowValues(w) if len(set(w)) > 1 else w[0] for n, w in scales.items()}, guided
+
+    def batch_key(self, request: Request) -> Hashable:
+        """Whether anything is known, whether rows are guided, as sources are encoded twice then, and a suffix."""
+        self._check(request)
+        if request.negative and request.unguided:
+            raise ValueError(IDLE_NEGATIVE)
+        guided = bool(self.default_guidance) and request.given and not request.unguided
+        return request.known, guided, request.suffix
+
+    def num_steps(self, options: Mapping[str, Any]) -> int:
+        return sum(self.sizes) if options["tokens"] is None else int(options["tokens"])
+
+    def _check(self, request: Request) -> None:
+        """Raise ValueError for what this model does not support."""
+        tokens = request.options["tokens"]
+        if request.known and self.windowed:
             raise ValueError(
                 "parts of a document cannot be known, as it has no places of its own; give a "
                 "prompt, or a prompt and a suffix to a model that was trained with fim"
             )
-        for name, value in {"prompt": controls.prompt, "suffix": suffix, "tokens": tokens}.items():
-            if value is not None and not self.is_text:
+        given = {"prompt": request.prompt, "suffix": request.suffix, "tokens": tokens is not None}
+        for name, is_given in given.items():
+            if is_given and not self.is_text:
                 raise ValueError(f"{name} is for a model whose one target is a text")
-        guided = params.guidance not in (None, 1.0)
-        if self.is_compat and (known or negative or suffix is not None or guided):
+        guided = request.options["guidance"] is not None and not request.unguided
+        if self.is_compat and (request.known or request.negative or request.suffix or guided):
             raise ValueError(
                 "a model with another library's trunk (compat) reads nothing but what stands "
                 "before a place: no suffix, no known parts, no guidance, no negative; give it a "
                 "prompt, or train one without compat"
             )
-        if suffix is not None and (known or not self.fim):
+        if request.negative and not self.default_guidance:
+            raise ValueError(
+                "a negative has no effect here: the family autoregressive guides ids, and every "
+                "target is a number; take the family flow or diffusion"
+            )
+        if request.suffix and (request.known or not self.fim):
             raise ValueError(
                 "known parts and a suffix are two ways to fill in a text; leave one out"
-                if known
+                if request.known
                 else "this model cannot fill in the middle of a text, as it was trained without "
                 "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
                 "likewise train --from RUN --fim 0.5 --out ANOTHER"

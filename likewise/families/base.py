@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,7 +23,7 @@ from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
 from likewise.generation.controls import SAMPLING_CONTROLS
-from likewise.generation.idle import IdleRule
+from likewise.generation.idle import IdleRule, Request
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Family(nn.Module, ABC):
         1.0  # share of training rows with known parts; 1 where a family needs no training for them
     )
     idle_rules: ClassVar[Sequence[IdleRule]] = ()  # when sampling options have no effect
+    row_options: ClassVar[frozenset[str]] = frozenset()  # sampling options that may be RowValues
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
 
@@ -150,6 +151,17 @@ class Family(nn.Module, ABC):
             shared = values.pop() if len(values) == 1 else dict(default)
             options["guidance"] = options["guidance"].replace(default=shared)
         return options
+
+    def batch_key(self, request: Request) -> Hashable:
+        """What requests must share, beside all sampling options but `row_options`, to be sampled as one batch.
+
+        Raises ValueError for what the family does not support.
+        """
+        return request.known
+
+    def num_steps(self, options: Mapping[str, Any]) -> int:
+        """How many steps `sample` reports with these sampling options, at most; 1 where it reports none."""
+        return int(options.get("steps", 1))
 
     @classmethod
     def sampling_controls(cls) -> list[str]:

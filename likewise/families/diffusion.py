@@ -12,14 +12,14 @@ the weight w, and that (3) samples a Markov chain with fresh noise where flow so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Batch, Context
-from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.batch import Batch, Context, row_values
+from likewise.core.known import KnownParts, training_masks
 from likewise.core.options import validated
 from likewise.core.ranges import Depth, Draws, NoiseLevel, SamplingSteps, Share, ShareBelowOne, Width
 from likewise.core.rng import Rng
@@ -29,6 +29,7 @@ from likewise.core.spec import Spec
 from likewise.families.base import COLUMNS, ROW_BATCH, ColumnOptions, Family
 from likewise.generation import idle
 from likewise.generation.controls import DenoisingControls
+from likewise.generation.denoising import sampling as denoising
 from likewise.generation.denoising.denoiser import FEW, Denoiser
 from likewise.generation.denoising.density import (
     T_0,
@@ -39,7 +40,7 @@ from likewise.generation.denoising.density import (
 )
 from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.paths import T_MIN, log_snr, scheduled
-from likewise.generation.idle import IdleRule
+from likewise.generation.idle import IdleRule, Request
 
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
 OF_SIGNALS = 3.0  # default guidance of images and other signals
@@ -49,7 +50,9 @@ GAMMA = 5.0  # at which Hang et al. (2023), "Min-SNR", cut off the weight
 class Diffusion(Family):
     """P(targets | sources) as a Markov chain that removes noise step by step."""
 
+    learns_gaps: ClassVar[bool] = True
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.DENOISING
+    row_options: ClassVar[frozenset[str]] = frozenset({"guidance", "eta"})
 
     @expand_dataclasses
     def __init__(
@@ -102,12 +105,8 @@ class Diffusion(Family):
         # Half of the rows have one time for all columns, as in sampling.
         u = torch.where(rng.uniform(1) < 0.5, u[:, :1], u[:, 1:])
         t = scheduled("even" if self.weighting == "bound" else self.schedule, u)
-        masks = (
-            sample_masks(self.targets, self.infill, rng)
-            if self.infill
-            else no_masks(self.targets, len(rng), t.device)
-        )
-        return self.denoiser.loss(x, c, t, self.denoiser.spread(masks), rng, self._weight)
+        known = self.denoiser.spread(training_masks(self.targets, x, self.infill, rng)[0])
+        return self.denoiser.loss(x, c, t, known, rng, self._weight)
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
         """w of (2); cut off as in flow where the network predicts x^_0."""
@@ -145,19 +144,14 @@ class Diffusion(Family):
         zero_star  scale the prediction without sources first (CFG-Zero*)
         source_noise  noise that is added to sources that are images, up to that of training
         """
-        value, mask = self.denoiser.pack_known(known, len(rng))
-        return self.denoiser.sample(
-            c,
-            rng,
-            value,
-            mask,
-            self.grid(steps),
-            sampler=sampler,
-            cfg=cfg.for_columns(self.default_guidance),
-            eta=eta,
-            controls=controls,
-            source_noise=source_noise,
-        )
+        scales = cfg.for_columns(self.default_guidance, len(rng), rng.device)
+        solver = denoising.SolverOptions(sampler, self.grid(steps), row_values(eta, rng.device), source_noise)
+        known_parts = self.denoiser.pack_known(known, len(rng))
+        return denoising.sample(self.denoiser, c, rng, known_parts, solver, scales, controls)
+
+    def batch_key(self, request: Request) -> Hashable:
+        denoising.check(self.denoiser, request, request.options["sampler"])
+        return None
 
     @validated
     def grid(self, steps: SamplingSteps) -> list[float]:

@@ -11,15 +11,15 @@ network predicts v of the variance-preserving path, which is exact near t = 0, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Batch, Context
-from likewise.core.known import KnownParts, no_masks, sample_masks
+from likewise.core.batch import Batch, Context, row_values
+from likewise.core.known import KnownParts, training_masks
 from likewise.core.options import validate_fields
 from likewise.core.ranges import (
     Depth,
@@ -41,6 +41,7 @@ from likewise.core.spec import Spec
 from likewise.families.base import COLUMNS, ROW_BATCH, ColumnOptions, Family
 from likewise.generation import idle
 from likewise.generation.controls import DenoisingControls
+from likewise.generation.denoising import sampling as denoising
 from likewise.generation.denoising.denoiser import FEW, Denoiser
 from likewise.generation.denoising.density import (
     T_0,
@@ -53,7 +54,7 @@ from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.generation.denoising.meanflow import sample_intervals
 from likewise.generation.denoising.paths import T_MIN
 from likewise.generation.denoising.samplers import log_snr_grid, time_grid
-from likewise.generation.idle import IdleRule
+from likewise.generation.idle import IdleRule, Request
 
 FEW_STEPS = 4  # up to which few-step sampling is better than a solver, if it was learned
 GUIDANCE, CONTROLS = Guidance(), DenoisingControls()
@@ -77,7 +78,9 @@ LOGIT_NORMAL = LogitNormal()
 class Flow(Family):
     """P(targets | sources) as a flow from noise to data."""
 
+    learns_gaps: ClassVar[bool] = True
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.DENOISING
+    row_options: ClassVar[frozenset[str]] = frozenset({"guidance", "eta"})
 
     @expand_dataclasses
     def __init__(
@@ -134,14 +137,8 @@ class Flow(Family):
         t, step = torch.where(rng.uniform(1) < 0.5, times[:, :1], times[:, 1:]), None
         if self.denoiser.few_step:
             t, step = sample_intervals(t, times, rng)
-        masks = (
-            sample_masks(self.targets, self.infill, rng)
-            if self.infill
-            else no_masks(self.targets, len(rng), t.device)
-        )
-        return self.denoiser.loss(
-            x, c, t, self.denoiser.spread(masks), rng, self._weight, step, self.progress
-        )
+        known = self.denoiser.spread(training_masks(self.targets, x, self.infill, rng)[0])
+        return self.denoiser.loss(x, c, t, known, rng, self._weight, step, self.progress)
 
     def _weight(self, column: str, t: Tensor) -> Tensor:
         """1 / t^2 of (2), cut off where the network predicts x^_0."""
@@ -175,23 +172,30 @@ class Flow(Family):
         shift      above 1, more of the steps are spent on noise; eta: share of fresh noise of `stochastic`
         source_noise  noise that is added to sources that are images, up to that of training
         """
-        value, mask = self.denoiser.pack_known(known, len(rng))
-        scales = cfg.for_columns(self.default_guidance)
-        if sampler == "auto":
-            few = steps <= FEW_STEPS and self.denoiser.supports_few_steps(scales.common, controls.negative)
-            sampler = "jump" if few else "dpmpp_2m"
-        return self.denoiser.sample(
-            c,
-            rng,
-            value,
-            mask,
+        scales = cfg.for_columns(self.default_guidance, len(rng), rng.device)
+        solver = denoising.SolverOptions(
+            self._sampler(sampler, steps, float(scales.common[0]), controls.negative is not None),
             self.grid(steps, shift),
-            sampler=sampler,
-            cfg=scales,
-            eta=eta,
-            controls=controls,
-            source_noise=source_noise,
+            row_values(eta, rng.device),
+            source_noise,
         )
+        known_parts = self.denoiser.pack_known(known, len(rng))
+        return denoising.sample(self.denoiser, c, rng, known_parts, solver, scales, controls)
+
+    def batch_key(self, request: Request) -> Hashable:
+        """The sampler, as `auto` depends on the guidance and on negatives."""
+        options = request.options
+        guidance = 1.0 if isinstance(options["guidance"], Mapping) else options["guidance"]
+        sampler = self._sampler(options["sampler"], options["steps"], guidance, request.negative)
+        denoising.check(self.denoiser, request, sampler)
+        return sampler
+
+    def _sampler(self, sampler: str, steps: int, guidance: float, negative: bool) -> str:
+        """The name of a sampler, for auto too; `guidance` is that of all columns."""
+        if sampler != "auto":
+            return sampler
+        few = steps <= FEW_STEPS and self.denoiser.supports_few_steps(guidance, negative)
+        return "jump" if few else "dpmpp_2m"
 
     def grid(self, steps: SamplingSteps, shift: Shift = 1.0) -> list[float]:
         """Times from noise to 0, even in log SNR where all columns predict x and none is categorical.

@@ -7,9 +7,10 @@ A family supports a control by a keyword of that name in its `sample`; `Denoisin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from likewise.core.batch import Batch, Context
@@ -25,8 +26,27 @@ SAMPLING_CONTROLS = {
     "suffix": "fill in the middle of a text",
     "healing": "redraw the last token of a prompt",
     "constraint": "sample texts under a constraint",
-    "stop_fn": "be stopped by a function of the samples",
+    "on_step": "report its steps",
 }
+
+IDLE_NEGATIVE = "with guidance 1 a negative has no effect; ask for more, such as guidance 3"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A report of a sampler after each of its steps.
+
+    step, steps  how many steps, or tokens of a text, are done, and how many there are at most
+    estimate     computes what the samples are at present, column -> (B, T, ...): the denoiser's x^_0, or the ids so
+                 far, (B, n); columns of which nothing is known yet are left out. Rows that have ended stay as they were
+    """
+
+    step: int
+    steps: int
+    estimate: Callable[[], Batch]
+
+
+OnStep = Callable[[Step], Tensor | None]  # -> the rows that end here, (B,) bool on any device; None: none
 
 
 @dataclass(frozen=True)
@@ -61,26 +81,29 @@ class InterpolateTo:
 class DenoisingControls:
     """Controls of families that sample by removing noise.
 
-    negative        sources that guidance moves away from, in place of none
+    negative        sources that guidance moves away from, in place of none; of rows without any they are absent
     interpolate_to  sources that the row's own are interpolated to
     init            where sampling starts
+    on_step         is called after each step
     """
 
     negative: Context | None = None
     interpolate_to: InterpolateTo | None = None
     init: Init | None = None
+    on_step: OnStep | None = None
 
 
-def negative_context(
-    contexts: Sequence[Context], negative: Context | None, guidance: float
-) -> Context | None:
-    """The sources that guidance moves away from: `negative`, else none at all; None if nothing is guided.
+def guided_rows(contexts: Sequence[Context], negative: Context | None, scales: Tensor) -> Tensor:
+    """Which rows are guided, indices (G,): those with a scale other than 1 and sources, or negative ones.
 
-    `contexts` are the sources of the samples. Raises ValueError for a negative that would have no effect.
+    contexts  the sources of the samples; negative: sources that guidance moves away from, absent where there are none
+    scales    of each row and column, (B, K)
+
+    So a row is guided, or not, whatever is beside it. Raises ValueError for a negative that would have no effect.
     """
-    if negative is None:
-        guided = guidance != 1 and any(bool(c.present.any()) for c in contexts)
-        return contexts[0].unconditional() if guided else None
-    if guidance == 1:
-        raise ValueError("with guidance 1 a negative has no effect; ask for more, such as guidance 3")
-    return negative
+    scaled = (scales != 1).any(1)
+    if negative is not None and not bool(scaled.any()):
+        raise ValueError(IDLE_NEGATIVE)
+    every = [*contexts] if negative is None else [*contexts, negative]
+    given = torch.stack([c.present.any(1) for c in every]).any(0)
+    return (scaled & given).nonzero()[:, 0]

@@ -22,12 +22,17 @@ class Request:
     targets   of the model
     given     whether any row has a source, or negative sources are given
     known     whether parts of the targets are known
+    negative  whether negative sources are given
+    prompt, suffix  whether the beginning, and the end, of a text is given
     """
 
     options: Mapping[str, Any]
     targets: Mapping[str, Spec]
     given: bool
     known: bool
+    negative: bool = False
+    prompt: bool = False
+    suffix: bool = False
 
     @property
     def unguided(self) -> bool:

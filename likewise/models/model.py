@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import nn
 from likewise.core.errors import warn
 from likewise.core.formula import Formula, FormulaError, quote_name
 from likewise.core.options import stored_values, validate_options, validate_value, validated
-from likewise.core.ranges import GuidanceScale, InterpolationSteps, PositiveInt, Seed, Strength
+from likewise.core.ranges import GuidanceScale, PositiveInt, Seed
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
@@ -21,7 +21,6 @@ from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.families.capabilities import CanScore, CanScoreTokens
 from likewise.families.registry import family_class
-from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
@@ -34,13 +33,10 @@ from likewise.models.adaptation import (
     resized,
     transfer_family,
 )
-from likewise.models.column_encoder import ColumnEncoder
-from likewise.models.conditional import Conditional
-from likewise.models.sampling import Sampler
-from likewise.models.text_prompt import TextPrompt
+from likewise.models.row_sampler import RowSampler
 
 
-class Model(ColumnEncoder):
+class Model(RowSampler):
     """P(targets | sources) over typed columns, learned by a family.
 
     A new model has random weights; `likewise.train` trains it, and `likewise.load` reads one from a run folder.
@@ -114,135 +110,6 @@ class Model(ColumnEncoder):
         """Whether all weights are still random."""
         return self.fresh.issuperset(self.family.state_dict())
 
-    @property
-    def target_columns(self) -> dict[str, Modality]:
-        """The columns that are sampled."""
-        return self.processor.target_columns
-
-    # ---- sampling
-
-    def sampling_options(self) -> dict[str, inspect.Parameter]:
-        """The options of `sample` that depend on the family, with types and defaults."""
-        return self.family.sampling_defaults()
-
-    def validate_sources(self, sources: Row) -> Row:
-        """The sources as they are read: texts are cut to the room that there is, which a RequestWarning says.
-
-        Raises ValueError for a name that is no source, and for a value that cannot be encoded.
-        """
-        return self.processor.validate_sources(sources)
-
-    def validate_values(self, values: Row) -> Row:
-        """The same for values of sources and targets."""
-        return self.processor.validate_values(values)
-
-    def given(self, /, **values: Any) -> Conditional:
-        """P(other targets | these values), of any subset of the sources and targets; the other sources are absent.
-
-        A source that is too long is cut, see `validate_sources`. Raises ValueError for a name that is neither a source
-        nor a target, and for a value that cannot be encoded.
-        """
-        return Conditional(self, self.validate_values(values))
-
-    @validated
-    def sample(
-        self,
-        rows: Sequence[Row],
-        *,
-        seed: Seed = 0,
-        indices: Sequence[int] | None = None,
-        known: Mapping[str, Any] | None = None,
-        negative: Row | None = None,
-        init: tuple[Row, Strength] | None = None,
-        prompts: Sequence[TextPrompt] | None = None,
-        stop: Sequence[str] = (),
-        constraint: Mapping[str, Constraint] | None = None,
-        batch: PositiveInt = 64,
-        **sampling_options: Any,
-    ) -> list[Row]:
-        """One sample of the targets for each row; a row has values of any subset of the sources and targets.
-
-        The targets that a row has are known, and the others are sampled given them. A text among the sources that is
-        longer than any in training is cut to the room that there is, which a RequestWarning says.
-
-        seed, indices  sample i depends on (seed, indices[i]) only, not on the other rows, up to rounding, which
-                       in bfloat16 may change a token and the text after it: the option precision="float32"
-                       avoids that. `indices` are 0, 1, 2, ... by default
-        known       target -> its value, or (value, mask) with a mask of bool over the column's grid, True where
-                    the value is known; the rest is sampled (inpainting)
-        negative    sources that guidance moves away from, in place of none (negative prompt)
-        init        values of all targets that are not known, and a strength in (0, 1]: sample variations of
-                    them (SDEdit). Near 0 the values come back, 1 samples from scratch
-        prompts     for models whose one target is a text: the beginning of each row's text, or pairs (prefix,
-                    suffix) of the text around a gap, which is filled
-        stop        strings at which such a text ends; they are left out
-        constraint  target that is a text -> what all of it must satisfy
-        batch       rows that are sampled at once
-
-        Other keywords are those of `sampling_options`. Returns the rows with the targets added. Raises
-        ValueError for what the family does not support.
-        """
-        sampler = self._sampler(sampling_options, known=known, negative=negative, init=init)
-        indices = range(len(rows)) if indices is None else indices
-        return sampler.sample(rows, seed, indices, prompts, stop, constraint or {}, batch)
-
-    @validated
-    def stream(
-        self,
-        sources: Row | None = None,
-        *,
-        prompt: TextPrompt = "",
-        stop: Sequence[str] = (),
-        seed: Seed = 0,
-        **sampling_options: Any,
-    ) -> Iterator[str]:
-        """The text that `sample` generates after a prompt, in pieces, as they are generated.
-
-        For a pair (prefix, suffix) it is the text between them. Closing the iterator ends sampling. Raises
-        ValueError unless the one target is a text and the family generates it from left to right.
-        """
-        return self._sampler(sampling_options).stream(sources or {}, prompt, stop, seed)
-
-    @validated
-    def interpolate(
-        self,
-        first: Row,
-        last: Row,
-        n: InterpolationSteps = 7,
-        *,
-        seeds: tuple[Seed, Seed] = (0, 0),
-        known: Mapping[str, Any] | None = None,
-        negative: Row | None = None,
-        **sampling_options: Any,
-    ) -> list[Row]:
-        """n samples from P(targets | first) to P(targets | last), and from the noise of one seed to another's.
-
-        Both ends are what `sample` returns for one row with that seed. Sources are interpolated by the family,
-        which not every one supports, noise by `Rng.slerp`. Raises ValueError for n < 2, and where the family
-        does not support it.
-        """
-        return self.interpolate_rows(
-            [first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **sampling_options
-        )
-
-    @validated
-    def interpolate_rows(
-        self,
-        first: Sequence[Row],
-        last: Sequence[Row],
-        *,
-        seeds: tuple[Seed, Seed],
-        known: Mapping[str, Any] | None = None,
-        negative: Row | None = None,
-        **sampling_options: Any,
-    ) -> list[Row]:
-        """The same with sources of both ends for each of the n steps."""
-        sampler = self._sampler(sampling_options, known=known, negative=negative)
-        return sampler.interpolate_rows(first, last, seeds)
-
-    def _sampler(self, sampling_options: Mapping[str, Any], **controls: Any) -> Sampler:
-        return Sampler(self.family, self.family_name, self.processor, sampling_options, **controls)
-
     # ---- log-probabilities
 
     @validated
@@ -265,14 +132,18 @@ class Model(ColumnEncoder):
         seed, indices  noise of row i depends on (seed, indices[i]) only: rows that share an index share their
                        noise, which cancels in differences of their scores
         observed    target -> mask of bool over its grid, or a bool: log P of the parts where it is True, for families that
-                    can marginalise the others
+                    can marginalise the others; they leave out the targets that a row lacks
         batch       rows that are scored at once
 
-        Other keywords are those of `scoring_options`. Raises ValueError if the family has no such density.
+        Other keywords are those of `scoring_options`. Raises ValueError if the family has no such density, and for a
+        row without a target that the family cannot leave out.
         """
         family, options = self._scoring_family(), self.scoring_options()
         if observed and "observed" not in options:
             raise ValueError(f"the family {self.family_name} has no density of a part of its targets")
+        for i, row in enumerate(rows):
+            if reason := self.why_unscored(row):
+                raise ValueError(f"row {i}: {reason}")
         options.pop("observed", None)
         scoring_options = validate_options(
             scoring_options, options, f"option of log_prob of the family {self.family_name}"
@@ -283,6 +154,18 @@ class Model(ColumnEncoder):
         return scoring.score_rows(
             family, self.processor, rows, seed, indices, observed or {}, batch, scoring_options
         )
+
+    def why_unscored(self, row: Row) -> str | None:
+        """Why a row has no `log_prob`, as it lacks all targets or the family cannot leave one out; None if it has."""
+        lacking = [name for name in self.targets if row.get(name) is None]
+        if lacking and len(lacking) == len(self.targets):
+            return f"it has no value of {' or '.join(lacking)}"
+        if lacking and "observed" not in self.scoring_options():
+            return (
+                f"it has no value of {', '.join(lacking)}, and the family {self.family_name} has no density of a part "
+                "of its targets"
+            )
+        return None
 
     def scoring_options(self) -> dict[str, inspect.Parameter]:
         """The options of `log_prob` that depend on the family. Raises ValueError if it has no density."""

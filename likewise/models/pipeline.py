@@ -9,7 +9,7 @@ So are systems of the literature built: an embedding from a text and an image fr
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,10 +29,7 @@ from likewise.models.checkpoint import LINKS
 from likewise.models.conditional import Conditional
 from likewise.models.connections import connect
 from likewise.models.model import Model
-
-SampleLink = Callable[
-    ..., list[Row]
-]  # (link, its number, rows of each end, known=, negative=, options) -> rows
+from likewise.models.sample_request import OnProgress, SampleRequest, SamplingProgress
 
 
 class Pipeline:
@@ -144,23 +141,109 @@ class Pipeline:
         samples the same column starts there, so in a cascade a small image and a large one; an embedding of
         it, which is computed from the value, is known. The first link is sampled with `seed`, as by itself.
         """
-        start, strength = init or ({}, 0.0)
+        shared: dict[str, Any] = {"known": known or {}, "negative": negative, "init": init}
+        shared |= {"constraint": constraint or {}, "options": sampling_options}
+        places = range(len(rows)) if indices is None else indices
+        return self.sample_requests(
+            [SampleRequest(row, seed, i, **shared) for row, i in zip(rows, places, strict=True)]
+        )
+
+    def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
+        """A sample of each request, of any keys, at most `batch` at once; see `Model.sample_requests`."""
+        groups: dict[Hashable, list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault(self._key(request), []).append(i)
+        for name, link in self.links.items():
+            links = [r for request in requests if (r := self._link_request(name, request)) is not None]
+            link.warn_of(links, given=list(self.connections[name]))
+        done: dict[int, Row | None] = {}
+        for group in groups.values():
+            for start in range(0, len(group), batch):
+                part = group[start : start + batch]
+                done |= zip(part, self.sample_batch([requests[i] for i in part]), strict=True)
+        return [row for i in range(len(requests)) if (row := done[i]) is not None]
+
+    def batch_key(self, request: SampleRequest) -> Hashable:
+        """What requests of one batch have in common; it checks a request, see `Model.batch_key`."""
+        key = self._key(request)
+        for name, link in self.links.items():
+            given = list(self.connections[name])
+            if (of_link := self._link_request(name, request)) is not None:
+                link.batch_key(of_link, given=given)
+        return key
+
+    def sample_batch(
+        self, requests: Sequence[SampleRequest], *, on_step: OnProgress | None = None
+    ) -> list[Row | None]:
+        """A sample of each request, with the targets of all links; see `Model.sample_batch`.
+
+        Steps are those of all links, and a preview has the targets of the links so far.
+        """
+        if len({self._key(request) for request in requests}) > 1:
+            raise ValueError("requests with different batch keys cannot be sampled as one batch")
+        rows: list[Row | None] = [{**request.row, **_whole(request.known)} for request in requests]
+        progress = LinkProgress(on_step, [self._num_steps(name, requests) for name in self.links])
+        for i, (name, link) in enumerate(self.links.items()):
+            left = [k for k, row in enumerate(rows) if row is not None]
+            of_link = {k: self._link_request(name, requests[k], rows[k]) for k in left}
+            sampled = {k: request for k, request in of_link.items() if request is not None}
+            if not sampled:
+                continue
+            before = {k: row for k in sampled if (row := rows[k]) is not None}
+            reports = progress.of_link(i, before, link.targets)
+            samples = link.sample_batch(list(sampled.values()), on_step=reports)
+            for (k, row), new in zip(before.items(), samples, strict=True):
+                rows[k] = None if new is None else {**row, **{n: new[n] for n in link.targets}}
+        return rows
+
+    def _key(self, request: SampleRequest) -> Hashable:
+        """The keys of all links, None of one that is not sampled. Raises ValueError."""
+        start = request.init[0] if request.init else {}
         self._check_names("target", start, self.targets)
-        self._check_names("target", constraint or {}, self.target_columns)
-        known = {**self.embed_targets(start), **(known or {})}
+        self._check_names("target", request.constraint, self.target_columns)
+        self._check_names("source", request.negative or {}, self.sources)
+        self._check_names("target", request.known, self.target_columns)
+        if request.prompt is not None or request.stop:
+            raise ValueError("a prompt and stop strings are for a single model, and this is a pipeline")
+        if twice := [n for n in _whole(request.known) if request.row.get(n) is not None]:
+            raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
+        keys: list[Hashable] = []
+        for name, link in self.links.items():
+            if (of_link := self._link_request(name, request)) is None:
+                for n in link.targets:
+                    link.processor.check(n, {**request.row, **_whole(request.known)}[n])
+                keys.append(None)
+            else:
+                keys.append(link.key_of(of_link, given=list(self.connections[name])))
+        return tuple(keys)
 
-        def sample_link(link: Model, i: int, rows: Sequence[Row], **options: Any) -> list[Row]:
-            values = {n: v for n, v in self._views(start, link).items() if n not in known}
-            return link.sample(
-                rows,
-                seed=_link_seed(i, seed),
-                indices=indices,
-                init=(values, strength) if values else None,
-                constraint={n: c for n, c in (constraint or {}).items() if n in link.targets},
-                **options,
-            )
+    def _link_request(
+        self, name: str, request: SampleRequest, row: Row | None = None
+    ) -> SampleRequest | None:
+        """What is to be sampled of a link, given a row with the targets of those before; None if all of it is known."""
+        link, known = self.links[name], dict(request.known)
+        start, strength = request.init or ({}, 1.0)
+        known = {**self.embed_targets(start), **known}
+        row = {**request.row, **_whole(known), **(row or {})}
+        if all(row.get(n) is not None for n in link.targets):
+            return None
+        values = {n: v for n, v in self._views(start, link).items() if n not in known}
+        number = list(self.links).index(name)
+        return SampleRequest(
+            self._link_row(name, row),
+            _link_seed(number, request.seed),
+            request.index,
+            known={n: v for n, v in known.items() if n in link.targets and n not in _whole(known)},
+            negative={n: v for n, v in (request.negative or {}).items() if n in link.sources} or None,
+            init=(values, strength) if values else None,
+            constraint={n: c for n, c in request.constraint.items() if n in link.targets},
+            options=self._options_of_links(request.options)[name],
+        )
 
-        return self._sample_links([rows], sample_link, known, negative, sampling_options)
+    def _num_steps(self, name: str, requests: Sequence[SampleRequest]) -> int:
+        """The steps of a link, at most."""
+        of_link = self._link_request(name, requests[0]) if requests else None
+        return 0 if of_link is None else self.links[name].num_steps(of_link)
 
     @validated
     def interpolate(
@@ -179,44 +262,20 @@ class Pipeline:
         Every link interpolates between the ends, with the samples of the links before it at each step.
         """
 
-        def sample_link(
-            link: Model, i: int, first: Sequence[Row], last: Sequence[Row], **options: Any
-        ) -> list[Row]:
-            link_seeds = _link_seed(i, seeds[0]), _link_seed(i, seeds[1])
-            return link.interpolate_rows(first, last, seeds=link_seeds, **options)
-
-        return self._sample_links(
-            [[first] * n, [last] * n], sample_link, known or {}, negative or {}, sampling_options
-        )
-
-    def _sample_links(
-        self,
-        ends: Sequence[Sequence[Row]],
-        sample_link: SampleLink,
-        known: Mapping[str, Any],
-        negative: Row | None,
-        sampling_options: Row,
-    ) -> list[Row]:
-        """Sample every link given the rows of each of `ends`, and add its samples to these: the rows of the first."""
-        self._check_names("source", negative or {}, self.sources)
-        self._check_names("target", known, self.target_columns)
-        whole = {n: v for n, v in known.items() if not isinstance(v, tuple)}
-        if twice := [n for n in whole for rows in ends for row in rows if row.get(n) is not None]:
-            raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
-        ends = [[{**row, **whole} for row in rows] for rows in ends]
-        options_of = self._options_of_links(sampling_options)
+        whole = _whole(known or {})
+        shared: dict[str, Any] = {"known": known or {}, "negative": negative, "options": sampling_options}
+        for row in (first, last):
+            self._key(SampleRequest(row, **shared))
+        ends = [[{**row, **whole} for _ in range(n)] for row in (first, last)]
         for i, (name, link) in enumerate(self.links.items()):
-            if all(row.get(n) is not None for rows in ends for row in rows for n in link.targets):
-                for n in link.targets:
-                    link.processor.check_all(n, [row[n] for rows in ends for row in rows])
+            if self._link_request(name, SampleRequest(ends[0][0], **(shared | {"known": {}}))) is None:
                 continue
-            samples = sample_link(
-                link,
-                i,
+            samples = link.interpolate_rows(
                 *([self._link_row(name, row) for row in rows] for rows in ends),
-                known={n: v for n, v in known.items() if n in link.targets and n not in whole},
+                seeds=(_link_seed(i, seeds[0]), _link_seed(i, seeds[1])),
+                known={n: v for n, v in (known or {}).items() if n in link.targets and n not in whole},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
-                **options_of[name],
+                **self._options_of_links(sampling_options)[name],
             )
             ends = [
                 [{**row, **{n: new[n] for n in link.targets}} for row, new in zip(rows, samples, strict=True)]
@@ -304,3 +363,40 @@ class Pipeline:
 def _link_seed(i: int, seed: int) -> int:
     """The seed of the i-th link."""
     return seed_of("link", i, seed) if i else seed
+
+
+def _whole(known: Mapping[str, Any]) -> Row:
+    """The values that are known as a whole, without a mask."""
+    return {n: v for n, v in known.items() if not isinstance(v, tuple)}
+
+
+class LinkProgress:
+    """The reports of the links of a pipeline as those of the whole.
+
+    steps  of each link, at most
+    """
+
+    def __init__(self, on_step: OnProgress | None, steps: list[int]) -> None:
+        self.on_step, self.steps = on_step, steps
+
+    def of_link(self, i: int, rows: Mapping[int, Row], targets: Collection[str]) -> OnProgress | None:
+        """What the i-th link, which samples these requests with these rows, is to call."""
+        on_step, places = self.on_step, list(rows)
+        if on_step is None:
+            return None
+
+        def report(link: SamplingProgress) -> None:
+            self.steps[i] = link.steps
+            here = {places[k]: k for k in link.rows}
+            progress = SamplingProgress(
+                sum(self.steps[:i]) + link.step,
+                sum(self.steps),
+                list(here),
+                lambda k: {**rows[k], **{n: v for n, v in link.preview(here[k]).items() if n in targets}},
+                lambda k: link.text(here[k]),
+            )
+            on_step(progress)
+            for k in progress.dropped & here.keys():
+                link.drop(here[k])
+
+        return report

@@ -102,45 +102,64 @@ class RowProcessor:
         names = self.formula.source_names
         values: Batch = {}
         for name in names:
-            values[name] = blank_values(self.columns[name].spec, len(rows), self.device)
-            present = [i for i, row in enumerate(rows) if row.get(name) is not None]
-            if present:
-                values[name][present] = self.encode(name, [rows[i][name] for i in present])
+            values[name] = self._encode_present(name, rows)[0]
         flags = torch.tensor(
             [[row.get(name) is not None for name in names] for row in rows], dtype=torch.bool
         )
         return Context(values, flags.view(len(rows), len(names))).to(self.device)
 
     def dequantize(self, rows: Sequence[Row], rng: Rng) -> Batch:
-        """The encoded targets of rows, with uniform noise where `decode` rounds."""
+        """The encoded targets of rows, blank where they are missing, with uniform noise where `decode` rounds."""
         return {
-            name: column.dequantize(self.encode(name, [row[name] for row in rows]), rng)
+            name: column.dequantize(self._encode_present(name, rows)[0], rng)
             for name, column in self.target_columns.items()
         }
 
-    def known(self, known: Mapping[str, Any], rows: Sequence[Row]) -> KnownParts | None:
-        """What is known of the targets: in all rows, and the values that rows have; None where nothing is.
+    def _encode_present(self, name: str, rows: Sequence[Row]) -> tuple[Tensor, list[int]]:
+        """A column of rows, (B, T, C) or (B, T), blank where it is missing or None, and the rows that have it."""
+        present = [i for i, row in enumerate(rows) if row.get(name) is not None]
+        if len(present) == len(rows):
+            return self.encode(name, [row[name] for row in rows]), present
+        tokens = blank_values(self.columns[name].spec, len(rows), self.device)
+        if present:
+            tokens[present] = self.encode(name, [rows[i][name] for i in present])
+        return tokens, present
 
-        known  target -> its value, or (value, mask)
+    def known(self, known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> KnownParts | None:
+        """What is known of the targets: of each row, and the values that rows have; None where nothing is.
 
-        Raises ValueError for a target that is known in both ways.
+        known  of each row, target -> its value, or (value, mask)
+
+        Raises ValueError for a target that is known in both ways, and for a name that is no target.
         """
         values, masks = {}, {}
-        for name, part in known.items():
-            value, mask = self._value_and_mask(name, part)
-            tokens = self.encode(name, [value])
-            masks[name] = self.mask(name, mask).expand(len(rows), -1)
-            values[name] = tokens.expand(len(rows), *tokens.shape[1:])
+        for name in dict.fromkeys(name for parts in known for name in parts):
+            self.target(name)
         for name, column in self.target_columns.items():
-            given = [i for i, row in enumerate(rows) if row.get(name) is not None]
-            if given and name in known:
+            tokens, given = self._encode_present(name, rows)
+            if any(name in known[i] for i in given):
                 raise ValueError(f"{name} is given twice, as known and in the rows; give it once")
-            if given:
-                values[name] = blank_values(column.spec, len(rows), self.device)
-                values[name][given] = self.encode(name, [rows[i][name] for i in given])
-                masks[name] = torch.zeros(len(rows), column.spec.tokens, dtype=torch.bool, device=self.device)
-                masks[name][given] = True
+            alike: dict[int, list[int]] = {}  # rows that share a value are encoded once
+            for i, parts in enumerate(known):
+                if name in parts:
+                    alike.setdefault(id(parts[name]), []).append(i)
+            if not given and not alike:
+                continue
+            values[name] = tokens
+            masks[name] = torch.zeros(len(rows), column.spec.tokens, dtype=torch.bool, device=self.device)
+            masks[name][given] = True
+            for places in alike.values():
+                value, mask = self._value_and_mask(name, known[places[0]][name])
+                values[name][places] = self.encode(name, [value])
+                masks[name][places] = self.mask(name, mask)
         return KnownParts(values, masks) if values else None
+
+    def is_whole(self, known: Mapping[str, Any], row: Row) -> bool:
+        """Whether every target of a row is known, all of it."""
+        return all(
+            row.get(n) is not None or (n in known and bool(self._value_and_mask(n, known[n])[1].all()))
+            for n in self.formula.target_names
+        )
 
     def mask(self, name: str, mask: Any) -> Tensor:
         """A mask over the grid of a target, or one bool for all of it -> (T,) bool.
@@ -161,20 +180,18 @@ class RowProcessor:
 
     # ---- tensors -> values
 
-    def decode_rows(self, rows: Sequence[Row], samples: Batch, known: Mapping[str, Any]) -> list[Row]:
+    def decode_rows(
+        self, rows: Sequence[Row], samples: Batch, known: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
         """The rows with the samples of their targets, in which parts that are known have their values."""
-        values = {
-            name: column.decode_all(samples[name].cpu()) for name, column in self.target_columns.items()
-        }
-        for name, part in known.items():
-            value, mask = self._value_and_mask(name, part)
-            values[name] = [self.columns[name].restore_known(v, value, mask) for v in values[name]]
-        for name in values.keys() - known.keys():
-            column, whole = self.columns[name], self._value_and_mask(name, None)[1]
-            values[name] = [
-                v if row.get(name) is None else column.restore_known(v, row[name], whole)
-                for v, row in zip(values[name], rows, strict=True)
-            ]
+        values = {}
+        for name in (n for n in self.formula.target_names if n in samples):
+            column = self.columns[name]
+            values[name] = column.decode_all(samples[name].cpu())
+            for i, (row, parts) in enumerate(zip(rows, known, strict=True)):
+                part = parts[name] if name in parts else row.get(name)
+                if part is not None:
+                    values[name][i] = column.restore_known(values[name][i], *self._value_and_mask(name, part))
         return [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]
 
 

@@ -1,191 +1,177 @@
-"""Sampling of rows by a family, and the controls of samples beside their sources."""
+"""Sampling of requests by a family: their checks, and batches of them."""
 
 from __future__ import annotations
 
+import inspect
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from likewise.core.errors import RequestWarning
+from likewise.core.errors import receive_warnings, warn
 from likewise.core.known import KnownParts
-from likewise.core.options import validate_options
+from likewise.core.options import RowValues, validate_options, validate_value
+from likewise.core.ranges import Strength
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.families.base import Family
 from likewise.families.capabilities import CanSample
 from likewise.families.registry import FAMILIES, family_class, sampling_family_class
-from likewise.generation.controls import SAMPLING_CONTROLS, Init, InterpolateTo
+from likewise.generation.controls import SAMPLING_CONTROLS, Init, OnStep, Step
 from likewise.generation.idle import Request, idle_options
-from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
 from likewise.models.processor import RowProcessor
+from likewise.models.sample_request import OnProgress, SampleRequest, SamplingProgress
 from likewise.models.text_prompt import TextPrompt, TextPrompts
 from likewise.models.text_stream import stream_text
 
 
+@dataclass(frozen=True)
 class Sampler:
-    """Samples a family with options and controls that are the same for every row.
+    """Samples requests by a family.
 
-    The parameters, and those of the methods, are as in `Model.sample`.
+    family     of a model; name: that of it
+    processor  of rows
+    compute    options of `Family.compute_copy` -> the family that computes
     """
 
-    def __init__(
-        self,
-        family: Family,
-        name: str,
-        processor: RowProcessor,
-        sampling_options: Mapping[str, Any],
-        *,
-        known: Mapping[str, Any] | None = None,
-        negative: Row | None = None,
-        init: tuple[Row, float] | None = None,
-    ) -> None:
-        """`name` is that of the family. Raises ValueError if it cannot be sampled, or for an unknown option."""
-        sampling_family_class(name)
-        self.sampling_options = validate_options(
-            sampling_options, type(family).sampling_options(), f"sampling option of the family {name}"
-        )
-        self.warned = False
-        compute_options = {
-            n: self.sampling_options.pop(n)
-            for n in keyword_parameters(family.compute_copy)
-            if n in self.sampling_options
-        }
-        self.family, self.name, self.processor = family.compute_copy(**compute_options), name, processor
-        self.known, self.negative, self.init = known or {}, negative, init
+    family: Family
+    name: str
+    processor: RowProcessor
+    compute: Callable[..., Family]
 
-    def sample(
-        self,
-        rows: Sequence[Row],
-        seed: int,
-        indices: Sequence[int],
-        prompts: Sequence[TextPrompt] | None,
-        stop: Sequence[str],
-        constraint: Mapping[str, Constraint],
-        batch: int,
-    ) -> list[Row]:
-        """See `Model.sample`."""
-        if constraint and (prompts is not None or stop or self.sampling_options.get("tokens")):
+    def __post_init__(self) -> None:
+        """Raises ValueError if the family cannot be sampled."""
+        sampling_family_class(self.name)
+
+    # ---- checks
+
+    def key(self, request: SampleRequest, given: Collection[str] = ()) -> Hashable:
+        """What requests of one batch share. Raises ValueError for what the family, or the request, does not support.
+
+        given  sources that the request is to have, but has not yet
+        """
+        options = self._options(request)
+        shared = self._defaults | options
+        described = self._describe(request, options, given)
+        for control in ("negative", "init", "constraint"):
+            if getattr(request, control):
+                self.require(control)
+        self._check_constraint(request, options)
+        return (
+            tuple(sorted((n, v) for n, v in shared.items() if n not in self.family.row_options)),
+            self.family.batch_key(described),
+            None if request.init is None else validate_value("strength", request.init[1], Strength),
+            self._prompt_key(request),
+            tuple(sorted(request.constraint.items(), key=lambda item: item[0])),
+        )
+
+    def check_values(self, request: SampleRequest) -> None:
+        """Raise ValueError for a value of a request that cannot be encoded, or read as it is."""
+        processor, row = self.processor, request.row
+        names = [*processor.formula.source_names, *processor.formula.target_names]
+        for name in names:
+            if row.get(name) is not None:
+                processor.check(name, row[name])
+        processor.known([request.known], [row])
+        if request.negative:
+            processor.validate_sources(request.negative)
+        if request.init is not None:
+            self._init([request], processor.known([request.known], [row]))
+        if request.constraint:
+            self._constraint_controls(request)
+
+    def warn(self, requests: Sequence[SampleRequest], given: Collection[str] = ()) -> None:
+        """Warn of what has no effect in any of the requests, and of what is read otherwise than given."""
+        if not requests:
+            return
+        self.processor.truncate_sources([request.row for request in requests])
+        for message in dict.fromkeys(self._idle(requests, given)):
+            warn(message)
+        known = [r for r in requests if self._has_known(r)]
+        whole = sum(self.processor.is_whole(r.known, r.row) for r in known)
+        if whole:
+            warn(f"every target of {whole} of {len(requests)} rows is known, so nothing is sampled in them")
+        if len(known) > whole and self.family.infill == 0:
+            warn(
+                "this model was trained without known parts (infill 0): what is known is kept, and the rest is not, or "
+                "only loosely, sampled given it; train one with infill, such as --infill 0.5"
+            )
+
+    def _idle(self, requests: Sequence[SampleRequest], given: Collection[str]) -> Iterator[str]:
+        """The messages of options that have no effect in any request that has them."""
+        effects: dict[str, list[str | None]] = {}
+        for request in requests:
+            options = self._options(request)
+            described = self._describe(request, options, given)
+            reasons = idle_options(self.family.idle_rules, options, described)
+            for name in options:
+                effects.setdefault(name, []).append(reasons.get(name))
+        for name, reasons_of in effects.items():
+            if reasons_of[0] is not None and None not in reasons_of:
+                yield f"{name} has no effect: {reasons_of[0]}"
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return {n: p.default for n, p in self.family.sampling_defaults().items()}
+
+    @cached_property
+    def _parameters(self) -> dict[str, inspect.Parameter]:
+        return type(self.family).sampling_options()
+
+    def _options(self, request: SampleRequest) -> dict[str, Any]:
+        """The sampling options of a request. Raises ValueError."""
+        what = f"sampling option of the family {self.name}"
+        return validate_options(request.options, self._parameters, what)
+
+    def _describe(
+        self, request: SampleRequest, options: Mapping[str, Any], given: Collection[str]
+    ) -> Request:
+        """What a request asks of the family."""
+        sources = self.processor.formula.source_names
+        return Request(
+            self._defaults | {n: v for n, v in options.items() if v is not None},
+            self.family.targets,
+            given=bool(request.negative)
+            or any(n in given or request.row.get(n) is not None for n in sources),
+            known=self._has_known(request),
+            negative=bool(request.negative),
+            prompt=request.prompt is not None,
+            suffix=isinstance(request.prompt, tuple),
+        )
+
+    def _has_known(self, request: SampleRequest) -> bool:
+        names = self.processor.formula.target_names
+        return bool(request.known) or any(request.row.get(n) is not None for n in names)
+
+    def _prompt_key(self, request: SampleRequest) -> Hashable:
+        """The ids of a prompt and of a suffix, how many: texts are processed together up to where they differ."""
+        if request.prompt is None and not request.stop:
+            return None
+        texts = self._text_prompts([request])
+        return texts.prompt_length(0), texts.is_infill
+
+    def _check_constraint(self, request: SampleRequest, options: Mapping[str, Any]) -> None:
+        if not request.constraint:
+            return
+        if request.prompt is not None or request.stop or options.get("tokens"):
             raise ValueError(
                 "a constraint holds from a text's beginning to its end; leave prompts, stop and tokens out"
             )
-        if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
-            raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
-        for name in constraint:
-            if name in self.known or any(row.get(name) is not None for row in rows):
+        for name in request.constraint:
+            if name in request.known or request.row.get(name) is not None:
                 raise ValueError(f"{name} is known and constrained; leave out one of the two")
-        controls = self._constraint_controls(constraint) if constraint else {}
-        rows, samples = self.processor.truncate_sources(rows), []
-        for start in range(0, len(rows), batch):
-            part = slice(start, start + batch)
-            rng = Rng(indices[part], "sample", seed, device=self.processor.device)
-            if prompts is None and not stop:
-                samples += self._sample_batch(rows[part], rng, controls)
-                continue
-            texts = self._text_prompts(None if prompts is None else prompts[part], stop)
-            samples += [
-                {**row, texts.name: texts.truncate_at_stop(row[texts.name], i)}
-                for i, row in enumerate(self._sample_batch(rows[part], rng, texts.controls))
-            ]
-        return samples
 
-    def stream(self, sources: Row, prompt: TextPrompt, stop: Sequence[str], seed: int) -> Iterator[str]:
-        """See `Model.stream`."""
-        rows, texts = self.processor.truncate_sources([sources]), self._text_prompts([prompt], stop)
-        rng = Rng([0], "sample", seed, device=self.processor.device)
-        return stream_text(
-            texts, lambda stop_fn: self._sample_batch(rows, rng, {**texts.controls, "stop_fn": stop_fn})
-        )
+    def num_steps(self, request: SampleRequest) -> int:
+        """How many steps are reported, at most."""
+        return self.family.num_steps(self._defaults | self._options(request))
 
-    def interpolate_rows(
-        self, first: Sequence[Row], last: Sequence[Row], seeds: tuple[int, int]
-    ) -> list[Row]:
-        """See `Model.interpolate_rows`."""
-        n, device = len(first), self.processor.device
-        if n < 2:
-            raise ValueError(f"an interpolation has two ends, so at least 2 steps, not {n}")
-        first, last = self.processor.truncate_sources(first), self.processor.truncate_sources(last)
-        for name in self.processor.formula.target_names:
-            if any(_differ(a, b, [name]) for a, b in zip(first, last, strict=True)):
-                raise ValueError(
-                    f"{name} is a target, and an interpolation is between sources; give it one value"
-                )
-        weight, controls = torch.linspace(0, 1, n, dtype=torch.float64), {}
-        sources = self.processor.formula.source_names
-        if any(_differ(a, b, sources) for a, b in zip(first, last, strict=True)):
-            self._require("interpolate_to")
-            controls["interpolate_to"] = InterpolateTo(
-                self.processor.context(last), weight.float()[:, None].to(device)
-            )
-        a, b = (Rng([0] * n, "sample", seed, device=device) for seed in seeds)
-        return self._sample_batch(first, Rng.slerp(a, b, weight), controls)
-
-    @torch.no_grad()
-    def _sample_batch(self, rows: Sequence[Row], rng: Rng, controls: Mapping[str, Any]) -> list[Row]:
-        """Sample the targets of all rows at once."""
-        assert isinstance(self.family, CanSample)  # __init__ has checked its class
-        c, known = self.processor.context(rows), self.processor.known(self.known, rows)
-        self._warn_of_idle_options(rows, known is not None)
-        controls = {**self._row_controls(len(rows), known), **controls}
-        samples = self.family.sample(c, known=known, rng=rng, **controls, **self.sampling_options)
-        self._warn_of_known(known)
-        decoded = self.processor.decode_rows(rows, samples, self.known)
-        return decoded if self.init is None else self._restore_residuals(decoded, *self.init)
-
-    def _warn_of_idle_options(self, rows: Sequence[Row], known: bool) -> None:
-        """Warn once of options that were given and have no effect on these rows."""
-        if self.warned:
-            return
-        self.warned = True
-        names = self.processor.formula.source_names
-        given = bool(self.negative) or any(row.get(n) is not None for row in rows for n in names)
-        options = {n: p.default for n, p in self.family.sampling_defaults().items()} | self.sampling_options
-        request = Request(options, self.family.targets, given, known)
-        for name, reason in idle_options(self.family.idle_rules, self.sampling_options, request).items():
-            warnings.warn(f"{name} has no effect: {reason}", RequestWarning, stacklevel=1)
-
-    def _restore_residuals(self, rows: Sequence[Row], start: Row, strength: float) -> list[Row]:
-        """The variations of the values in `start`, each with what its tokens cannot represent; see Modality."""
-        noise = Init({}, strength).noise
-        columns = {n: c for n, c in self.processor.target_columns.items() if n in start}
-        if math.isinf(noise):  # from scratch
-            return list(rows)
-        values = {
-            n: c.restore_residual([row[n] for row in rows], start[n], noise) for n, c in columns.items()
-        }
-        return [row | {n: values[n][i] for n in values} for i, row in enumerate(rows)]
-
-    def _warn_of_known(self, known: KnownParts | None) -> None:
-        """Report rows without an unknown target, and a model that has not learned to sample what is unknown given these."""
-        if known is None:
-            return
-        names = self.processor.formula.target_names
-        if known.masks.keys() >= set(names):
-            whole = torch.stack([known.masks[name].all(1) for name in names]).all(0)
-            if whole.any():
-                warnings.warn(
-                    f"every target of {int(whole.sum())} of {len(whole)} rows is known, so nothing is sampled in them",
-                    RequestWarning,
-                    stacklevel=2,
-                )
-            if whole.all():
-                return
-        if self.family.infill == 0:
-            warnings.warn(
-                "this model was trained without known parts (infill 0): what is known is kept, and the rest is not, or "
-                "only loosely, sampled given it; train one with infill, such as --infill 0.5",
-                RequestWarning,
-                stacklevel=2,
-            )
-
-    # ---- controls
-
-    def _require(self, control: str) -> None:
+    def require(self, control: str) -> None:
         """Raise ValueError unless the family supports a control."""
         if control not in type(self.family).sampling_controls():
             able = [name for name in FAMILIES if control in family_class(name).sampling_controls()]
@@ -193,38 +179,89 @@ class Sampler:
                 f"the family {self.name} cannot {SAMPLING_CONTROLS[control]}; those that can: {', '.join(able)}"
             )
 
-    def _row_controls(self, rows: int, known: KnownParts | None) -> dict[str, Any]:
-        """The controls `negative` and `init`, for so many rows, of which this is known."""
+    # ---- batches
+
+    def sample(
+        self, requests: Sequence[SampleRequest], on_progress: OnProgress | None = None
+    ) -> list[Row | None]:
+        """A sample of each request of one key; None of those that `on_progress` has dropped."""
+        if not requests:
+            return []
+        with receive_warnings(lambda _: None):  # `warn` has warned of it
+            rows = self.processor.truncate_sources([request.row for request in requests])
+        batch = RunningBatch(self, requests, rows)
+        keys = [("sample", r.seed, r.index) for r in requests]
+        rng = Rng.of_keys(keys, device=self.processor.device)
+        samples = self.sample_encoded(requests, rows, rng, batch.controls(on_progress))
+        if on_progress is not None and not batch.reported:  # a family of one step
+            batch.report(Step(1, 1, lambda: samples), on_progress)
+        return batch.finish(samples)
+
+    @torch.inference_mode()
+    def sample_encoded(
+        self, requests: Sequence[SampleRequest], rows: Sequence[Row], rng: Rng, controls: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """The encoded targets of requests, whose rows are these, with further controls of the family."""
+        options = self._options_of_batch(requests)
+        compute = {n: options.pop(n) for n in keyword_parameters(self.family.compute_copy) if n in options}
+        family = self.compute(**compute)
+        assert isinstance(family, CanSample)  # __post_init__ has checked its class
+        c, known = self.processor.context(rows), self.processor.known([r.known for r in requests], rows)
+        controls = {**self._row_controls(requests, known), **controls}
+        return family.sample(c, known=known, rng=rng, **controls, **options)
+
+    def _options_of_batch(self, requests: Sequence[SampleRequest]) -> dict[str, Any]:
+        """The options of all rows, with RowValues where rows differ."""
+        every = [self._options(request) for request in requests]
+        options: dict[str, Any] = {}
+        for name in dict.fromkeys(name for own in every for name in own):
+            values = tuple(own.get(name, self._parameters[name].default) for own in every)
+            alike = all(value == values[0] for value in values)
+            options[name] = values[0] if alike or name not in self.family.row_options else RowValues(values)
+        return options
+
+    def _row_controls(self, requests: Sequence[SampleRequest], known: KnownParts | None) -> dict[str, Any]:
+        """The controls `negative`, `init` and `constraint`, of requests of which this is known."""
         controls: dict[str, Any] = {}
-        if self.negative is not None:
-            self._require("negative")
-            negative = self.processor.validate_sources(self.negative)
-            controls["negative"] = self.processor.context([negative] * rows)
-        if self.init is not None:
-            self._require("init")
-            row, strength = self.init
-            start = self.processor.known(row, [{}] * rows)
-            values = {} if start is None else start.values
-            if known is not None:
-                values = {n: v for n, v in known.values.items() if known.masks[n].all()} | values
-            for name in self.processor.formula.target_names:
-                if name not in values:
+        if any(request.negative for request in requests):
+            with receive_warnings(lambda _: None):
+                negative = [self.processor.validate_sources(request.negative or {}) for request in requests]
+            controls["negative"] = self.processor.context(negative)
+        if requests[0].init is not None:
+            controls["init"] = self._init(requests, known)
+        if requests[0].constraint:
+            controls |= self._constraint_controls(requests[0])
+        return controls
+
+    def _init(self, requests: Sequence[SampleRequest], known: KnownParts | None) -> Init:
+        """Where requests start, with the values that are known of all of a target."""
+        starts = [request.init or ({}, 1.0) for request in requests]
+        start = self.processor.known([row for row, _ in starts], [{}] * len(starts))
+        values = {} if start is None else dict(start.values)
+        for name in self.processor.formula.target_names:
+            for i, (row, _) in enumerate(starts):
+                if name in row:
+                    continue
+                if known is None or name not in known.masks or not known.masks[name][i].all():
                     raise ValueError(
                         f"init needs a value of every target that is not known; {name!r} has none"
                     )
-            controls["init"] = Init(values, strength)
-        return controls
+                values.setdefault(name, torch.zeros_like(known.values[name]))[i] = known.values[name][i]
+        return Init(values, starts[0][1])
 
-    def _text_prompts(self, prompts: Sequence[TextPrompt] | None, stop: Sequence[str]) -> TextPrompts:
+    def _text_prompts(self, requests: Sequence[SampleRequest], prompts: bool = True) -> TextPrompts:
         """The prompts and stop strings of the one target, a text."""
-        self._require("prompt")
-        return TextPrompts(self.processor.target_columns, prompts, stop, heal=not self.known)
+        self.require("prompt")
+        texts: list[TextPrompt] | None = [r.prompt or "" for r in requests]
+        if not prompts or all(r.prompt is None for r in requests):
+            texts = None
+        heal = not any(request.known for request in requests)
+        return TextPrompts(self.processor.target_columns, texts, _stops(requests), heal=heal)
 
-    def _constraint_controls(self, constraint: Mapping[str, Constraint]) -> dict[str, Any]:
+    def _constraint_controls(self, request: SampleRequest) -> dict[str, Any]:
         """The control `constraint`, for the ids of the targets."""
-        self._require("constraint")
         token_constraints = {}
-        for name, texts in constraint.items():
+        for name, texts in request.constraint.items():
             column = self.processor.target(name)
             if not isinstance(column, Text):
                 raise ValueError(
@@ -238,11 +275,108 @@ class Sampler:
                 raise ValueError(f"{name}: {error}") from None
         return {"constraint": token_constraints}
 
+    # ---- streams
 
-def _differ(a: Row, b: Row, names: Sequence[str]) -> bool:
-    """Whether two rows have different values of these columns; vectors are compared by their numbers."""
-    return not all(_equal(a.get(n), b.get(n)) for n in names)
+    def stream(self, request: SampleRequest) -> Iterator[str]:
+        """See `Model.stream`."""
+        self.key(request)
+        self.warn([request])
+        rows, texts = self.processor.truncate_sources([request.row]), self._text_prompts([request])
+        rng = Rng([0], "sample", request.seed, device=self.processor.device)
+
+        def sample(on_step: OnStep) -> Any:
+            return self.sample_encoded([request], rows, rng, {**texts.controls, "on_step": on_step})
+
+        return stream_text(texts, sample)
 
 
-def _equal(x: Any, y: Any) -> bool:
-    return bool(np.array_equal(x, y) if isinstance(x, np.ndarray) or isinstance(y, np.ndarray) else x == y)
+def _stops(requests: Sequence[SampleRequest]) -> Sequence[Sequence[str]]:
+    for request in requests:
+        if isinstance(request.stop, str):
+            raise ValueError(f"stop is a list of texts; write [{request.stop!r}]")
+    return [request.stop for request in requests] if any(r.stop for r in requests) else ()
+
+
+class RunningBatch:
+    """A batch of requests while it is sampled, and what its reports need."""
+
+    def __init__(self, sampler: Sampler, requests: Sequence[SampleRequest], rows: Sequence[Row]) -> None:
+        self.sampler, self.requests, self.rows = sampler, requests, rows
+        self.left = list(range(len(requests)))
+        self.reported = False
+        prompted = any(r.prompt is not None or r.stop for r in requests)
+        self.texts = sampler._text_prompts(requests) if prompted else None
+
+    def controls(self, on_progress: OnProgress | None) -> dict[str, Any]:
+        """The controls of the family of prompts, and to report steps if someone listens or texts have stop strings."""
+        controls = self.texts.controls if self.texts else {}
+        stopping = self.texts is not None and self.texts.stopping
+        reports = "on_step" in type(self.sampler.family).sampling_controls()
+        if reports and (on_progress is not None or stopping):
+            controls["on_step"] = lambda step: self.report(step, on_progress)
+        return controls
+
+    def report(self, step: Step, on_progress: OnProgress | None) -> Tensor | None:
+        """Which rows end, (B,) bool: those that were dropped, and texts that have come to a stop string."""
+        self.reported, ended = True, None
+        if self.texts is not None and self.texts.stopping:
+            ended = self.texts.stopped(step.estimate()[self.texts.name])
+        if on_progress is not None and self.left:
+            cached: list[dict[str, Tensor]] = []
+
+            def estimate() -> dict[str, Tensor]:
+                if not cached:
+                    cached.append(step.estimate())
+                return cached[0]
+
+            progress = SamplingProgress(
+                step.step,
+                step.steps,
+                list(self.left),
+                lambda i: self._decoded(estimate(), [i])[0],
+                lambda i: self._text(estimate(), i),
+            )
+            on_progress(progress)
+            self.left = [i for i in self.left if i not in progress.dropped]
+        if len(self.left) == len(self.requests):
+            return ended
+        dropped = torch.ones(len(self.requests), dtype=torch.bool, device=self.sampler.processor.device)
+        dropped[self.left] = False
+        return dropped if ended is None else dropped | ended
+
+    def finish(self, samples: dict[str, Tensor]) -> list[Row | None]:
+        """The rows of the requests that are left."""
+        done: list[Row | None] = [None] * len(self.requests)
+        for i, row in zip(self.left, self._decoded(samples, self.left), strict=True):
+            done[i] = row
+            if self.texts is not None:
+                name = self.texts.name
+                done[i] = {**row, name: self.texts.truncate_at_stop(row[name], i)}
+        return done
+
+    def _decoded(self, samples: dict[str, Tensor], places: list[int]) -> list[Row]:
+        """Some of the rows, with their samples."""
+        requests = [self.requests[i] for i in places]
+        if not requests:
+            return []
+        part = {n: v[places] for n, v in samples.items()}
+        rows = [self.rows[i] for i in places]
+        rows = self.sampler.processor.decode_rows(rows, part, [r.known for r in requests])
+        return rows if requests[0].init is None else self._restore_residuals(rows, requests)
+
+    def _restore_residuals(self, rows: list[Row], requests: Sequence[SampleRequest]) -> list[Row]:
+        """Variations, each with what its tokens cannot represent of the value it began with; see Modality."""
+        restored = []
+        for row, request in zip(rows, requests, strict=True):
+            start, strength = request.init or ({}, 1.0)
+            noise = Init({}, strength).noise
+            if not math.isinf(noise):
+                columns = {n: c for n, c in self.sampler.processor.target_columns.items() if n in start}
+                row = row | {n: c.restore_residual([row[n]], start[n], noise)[0] for n, c in columns.items()}
+            restored.append(row)
+        return restored
+
+    def _text(self, samples: dict[str, Tensor], i: int) -> str:
+        """What is new of the text of request i."""
+        texts = self.texts or TextPrompts(self.sampler.processor.target_columns, None)
+        return texts.sampled_text(i, samples[texts.name][i])

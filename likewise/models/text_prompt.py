@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +38,10 @@ class PromptIds:
 
 
 class TextPrompts:
-    """Prompts of texts of one column, one per row, and the strings `stop` at which each text ends.
+    """Prompts of texts of one column, one per row, and the strings at which each text ends.
 
     prompts  beginnings, or pairs (prefix, suffix) of which the middle is sampled; None: texts from their beginning
+    stop     the strings of all rows, or, as a list of lists, those of each
     heal     whether the last ids of a prompt may be sampled again, as ids that spell the same and more
     """
 
@@ -47,7 +49,7 @@ class TextPrompts:
         self,
         targets: Mapping[str, Modality],
         prompts: Sequence[TextPrompt] | None,
-        stop: Sequence[str] = (),
+        stop: Sequence[str] | Sequence[Sequence[str]] = (),
         heal: bool = True,
     ) -> None:
         """Raises ValueError unless the one target is a text, and for a prompt that leaves no room."""
@@ -59,9 +61,11 @@ class TextPrompts:
             )
         if isinstance(stop, str):
             raise ValueError(f"stop is a list of texts; write [{stop!r}]")
-        if "" in stop:
+        self.stops = None if any(isinstance(s, str) for s in stop) or not stop else [(*s,) for s in stop]
+        self.shared = (*stop,) if self.stops is None else ()
+        if any("" in strings for strings in self.stops or [self.shared]):
             raise ValueError("an empty stop would end every text before it begins; leave it out")
-        self.name, self.column, self.stop = next(iter(targets)), column, tuple(stop)
+        self.name, self.column = next(iter(targets)), column
         self.is_infill = any(isinstance(prompt, tuple) for prompt in prompts or ())
         self.pairs = None if prompts is None else [self._pair(prompt) for prompt in prompts]
         self.ids = [self._encode(*pair, heal) for pair in self.pairs or ()]
@@ -92,8 +96,8 @@ class TextPrompts:
 
     @property
     def controls(self) -> dict[str, Any]:
-        """The SAMPLING_CONTROLS of a family: ids (B, P) padded with 0, what is healed, when to stop."""
-        controls: dict[str, Any] = {"stop_fn": self.stop_fn} if self.stop else {}
+        """The SAMPLING_CONTROLS of a family: ids (B, P) padded with 0, and what is healed."""
+        controls: dict[str, Any] = {}
         if self.ids:
             controls["prompt"] = {self.name: pad_sequence([ids.prefix for ids in self.ids], batch_first=True)}
             if self.is_infill:
@@ -102,6 +106,15 @@ class TextPrompts:
         if any(len(ids.healed) for ids in self.ids):
             controls["healing"] = HealingMask(self.column.vocabulary, [ids.healed for ids in self.ids])
         return controls
+
+    def stop(self, row: int) -> tuple[str, ...]:
+        """The strings at which the text of a row ends."""
+        return self.shared if self.stops is None else self.stops[row]
+
+    @property
+    def stopping(self) -> bool:
+        """Whether any text ends at a string."""
+        return bool(self.shared) or any(self.stops or ())
 
     def prompt_length(self, row: int) -> int:
         """How many ids of a row precede the sampled ones: its prompt; of a pair also a sentinel after each part."""
@@ -119,27 +132,42 @@ class TextPrompts:
             return self.column.prefix.encode()
         return self.column.vocabulary.ids_to_bytes(self.ids[row].healed.tolist())
 
-    def stop_fn(self, name: str, ids: Tensor) -> Tensor:
+    def stopped(self, ids: Tensor) -> Tensor:
         """Which texts, of ids so far (B, n), have come to a stop string: (B,) bool."""
-        stops = [stop.encode() for stop in self.stop]
-        pending = [self.pending_bytes(row) for row in range(len(ids))]
-        # Only the last ids matter, each of which has one byte at least.
-        first = max(0, ids.shape[1] - max(map(len, stops)) - max(map(len, pending)))
         stopped = []
-        for row, last in enumerate(ids[:, first:].tolist()):
-            start = self.prompt_length(row) - first
-            if start >= 0:
-                new, _ = strip_prompt(self.column.vocabulary.ids_to_bytes(last[start:]), pending[row])
+        for row in range(len(ids)):
+            stops = [stop.encode() for stop in self.stop(row)]
+            pending, start = self.pending_bytes(row), self.prompt_length(row)
+            # Only the last ids matter, each of which has one byte at least.
+            first = max(0, ids.shape[1] - max(map(len, stops), default=0) - len(pending))
+            last = ids[row, first:].tolist() if stops else []
+            if start >= first:
+                new, _ = strip_prompt(self.column.vocabulary.ids_to_bytes(last[start - first :]), pending)
             else:
-                new = self.column.vocabulary.ids_to_bytes(last[len(pending[row]) :])
+                new = self.column.vocabulary.ids_to_bytes(last[len(pending) :])
             stopped.append(any(stop in new for stop in stops))
         return torch.tensor(stopped).to(ids.device)
+
+    def sampled_text(self, row: int, ids: Tensor, final: bool = False) -> str:
+        """What of a row's ids so far, (n,), is new, in whole characters, up to its first stop string.
+
+        Unless it is `final`, what may be the beginning of a stop string is held back.
+        """
+        sampled = self.column.vocabulary.ids_to_bytes(ids[self.prompt_length(row) :].tolist())
+        new, _ = strip_prompt(sampled, self.pending_bytes(row))
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(new, final)
+        if ends := [start for stop in self.stop(row) if (start := text.find(stop)) >= 0]:
+            return text[: min(ends)]
+        if final:
+            return text
+        held = (n for stop in self.stop(row) for n in range(1, len(stop)) if text.endswith(stop[:n]))
+        return text[: len(text) - max(held, default=0)]
 
     def truncate_at_stop(self, text: str, row: int) -> str:
         """A text of which the sampled part ends before the first stop string in it."""
         prefix, suffix = ("", "") if self.pairs is None else self.pairs[row]
         middle = text[len(prefix) : max(len(prefix), len(text) - len(suffix))]
-        ends = [start for stop in self.stop if (start := middle.find(stop)) >= 0]
+        ends = [start for stop in self.stop(row) if (start := middle.find(stop)) >= 0]
         return prefix + middle[: min(ends, default=len(middle))] + suffix
 
 

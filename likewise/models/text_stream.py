@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -11,37 +12,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.generation.sequence.decoding import StopFn
+from likewise.generation.controls import OnStep, Step
 from likewise.models.text_prompt import TextPrompts, strip_prompt
 
 Event = int | BaseException | None  # of sampling: an id, an error, the end
 
 
-def stream_text(prompts: TextPrompts, sample: Callable[[StopFn], Any]) -> Iterator[str]:
+def stream_text(prompts: TextPrompts, sample: Callable[[OnStep], Any]) -> Iterator[str]:
     """The text that is sampled for a single prompt, in pieces of whole characters, as they come.
 
-    `sample` takes a function to call with the ids so far, see `TextPrompts.stop_fn`, and runs in a thread, which
-    ends when the iterator is closed. Text that may be the beginning of a stop string is yielded once it is not.
+    `sample` takes a function to call after each id, and runs in a thread, which ends when the iterator is closed. Text that may be the beginning of a stop string is yielded once it is not.
     Raises what `sample` raises.
     """
     events: queue.Queue[Event] = queue.Queue()
     closed = threading.Event()
-    column, stop = prompts.column, prompts.stop
+    column, stop = prompts.column, prompts.stop(0)
     length, pending = prompts.prompt_length(0), prompts.pending_bytes(0)
 
-    def stop_fn(name: str, ids: Tensor) -> Tensor:
+    def on_step(step: Step) -> Tensor:
+        ids = step.estimate()[prompts.name]
         if ids.shape[1] > length and ids[0, -1] != 0:
             events.put(int(ids[0, -1]))
         return torch.tensor([closed.is_set()]).to(ids.device)
 
     def work() -> None:
         try:
-            sample(stop_fn)
+            sample(on_step)
             events.put(None)
         except BaseException as error:  # raised again where the text is read
             events.put(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = ""  # not yielded yet

@@ -41,6 +41,11 @@ class EncodedContext:
     pooled: Tensor
     aligned: Batch = field(default_factory=dict)
 
+    def take(self, rows: Tensor | slice) -> EncodedContext:
+        """Some of the rows."""
+        aligned = {n: v[rows] for n, v in self.aligned.items()}
+        return EncodedContext(self.tokens[rows], self.bias[rows], self.pooled[rows], aligned)
+
 
 class ContextEncoder(OptionalBuffers):
     """Encode the sources: a token for each id of a text or label, tokens of a stem for other columns.

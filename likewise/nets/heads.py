@@ -158,15 +158,16 @@ class MixtureHead(nn.Module):
         log_normal = -0.5 * z**2 - log_std - 0.5 * math.log(2 * math.pi)  # (..., M, C)
         return (log_weight + log_normal.sum(-1)).logsumexp(-1)
 
-    def sample(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    def sample(self, h: Tensor, u: Tensor, noise: Tensor, temperature: float | Tensor) -> Tensor:
         """h (B, D), u (B,) uniform, noise (B, C) normal -> (B, C).
 
-        Temperature T makes weights w^(1/T) and variances s^2 T; 0 gives the mean of the largest weight.
+        Temperature T, a number or (B, 1) float64, makes weights w^(1/T) and variances s^2 T; 0 gives the mean of the largest weight.
         """
         log_weight, mean, log_std = self(h)
         component = sample_categorical(log_weight, u, temperature)[:, None, None].expand(-1, 1, self.shape[1])
         mean, log_std = mean.gather(1, component)[:, 0], log_std.gather(1, component)[:, 0]
-        return mean + math.sqrt(temperature) * log_std.exp() * noise
+        root = temperature.sqrt().float() if isinstance(temperature, Tensor) else math.sqrt(temperature)
+        return mean + root * log_std.exp() * noise
 
 
 TokenHead = CategoricalHead | MixtureHead

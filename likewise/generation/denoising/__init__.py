@@ -1,6 +1,6 @@
 """Models that predict clean data from noisy data: paths, the denoiser, samplers, guidance, few-step sampling.
 
-To add a sampler, write a function over a `Denoise` in samplers.py and list it in SAMPLERS.
+To add a sampler, write one step of it in samplers.py and list it in SAMPLERS.
 """
 
 from __future__ import annotations

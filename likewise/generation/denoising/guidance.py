@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from likewise.core.options import validate_fields
+from likewise.core.options import RowValues, validate_fields
 from likewise.core.ranges import GuidanceScale, Share
 from likewise.core.spec import Spec
-from likewise.generation.denoising.samplers import Denoise
 
 
 @dataclass(frozen=True)
@@ -37,31 +36,29 @@ class Guidance:
                 "noise level is guided; exchange them, or give guidance 1 for none"
             )
 
-    def for_columns(self, default: Mapping[str, float]) -> ColumnGuidance:
-        """The same with a scale for each column of `default`."""
-        scales = dict(default) if self.guidance is None else dict.fromkeys(default, self.guidance)
-        return ColumnGuidance(scales, self.guidance_from, self.guidance_to, self.zero_star)
+    def for_columns(self, default: Mapping[str, float], rows: int, device: torch.device) -> ColumnGuidance:
+        """The same with a scale for each row and column of `default`."""
+        own = self.guidance.values if isinstance(self.guidance, RowValues) else [self.guidance] * rows
+        scales = [list(default.values()) if scale is None else [scale] * len(default) for scale in own]
+        return ColumnGuidance(
+            torch.tensor(scales, device=device), self.guidance_from, self.guidance_to, self.zero_star
+        )
 
 
 @dataclass(frozen=True)
 class ColumnGuidance:
-    """`Guidance` with a scale for each column."""
+    """`Guidance` with a scale for each row and column: `scales` (B, K)."""
 
-    scales: Mapping[str, float]
+    scales: Tensor
     guidance_from: float
     guidance_to: float
     zero_star: bool
 
     @property
-    def common(self) -> float:
-        """The scale of all columns; 1 where they differ."""
-        values = set(self.scales.values())
-        return values.pop() if len(values) == 1 else 1.0
-
-    @property
-    def strongest(self) -> float:
-        """A scale other than 1, or 1 if nothing is guided."""
-        return max(self.scales.values(), key=lambda scale: abs(scale - 1))
+    def common(self) -> Tensor:
+        """The scale of all columns of each row, (B, 1); 1 where they differ."""
+        first = self.scales[:, :1]
+        return torch.where((self.scales == first).all(1, keepdim=True), first, 1.0)
 
 
 def default_scales(targets: Mapping[str, Spec], of_signals: float) -> dict[str, float]:
@@ -86,12 +83,3 @@ def classifier_free_guidance(
         fit = (d * d_without).sum(1, keepdim=True) / d_without.square().sum(1, keepdim=True).clamp(min=1e-8)
         d_without = fit * d_without
     return x_t - (d_without + scale * (d - d_without))
-
-
-def clamp_known(denoise: Denoise, value: Tensor, known: Tensor) -> Denoise:
-    """The Denoise whose input and output are `value` wherever `known` (both (B, N)) holds."""
-
-    def clamped(x_t: Tensor, t: float | Tensor) -> Tensor:
-        return torch.where(known, value, denoise(torch.where(known, value, x_t), t))
-
-    return clamped

@@ -13,7 +13,6 @@ evaluation (Meng et al., 2023). Half of the rows learn x_0 at r = t, w = 1, as i
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,6 +44,10 @@ class StepCondition:
     def repeat(self, n: int) -> StepCondition:
         """The same for n batches, one after the other."""
         return StepCondition(self.span.repeat(n, 1), self.guidance.repeat(n, 1))
+
+    def only(self, rows: Tensor) -> StepCondition:
+        """The same for some of the rows, (B, 1) bool; no step of the others."""
+        return StepCondition(self.span * rows, torch.where(rows, self.guidance, 1.0))
 
     @classmethod
     def none(cls, rows: int, device: torch.device) -> StepCondition:
@@ -89,15 +92,3 @@ def meanflow_target(
     rest = StepCondition((1 - a) * step.span, step.guidance)
     u = a * v + (1 - a) * velocity(x_s, conditional(x_s, s, rest), s) if a < 1 else v
     return torch.where(known, x_t, x_t - t * u)
-
-
-def sample_few_steps(
-    denoise: ConditionedDenoise, x: Tensor, times: list[float], guidance: float, value: Tensor, known: Tensor
-) -> Tensor:
-    """Sample by (2) along times from noise to 0, with `value` wherever `known` holds; all but times (B, N)."""
-    scale = torch.full_like(x[:, :1], guidance)
-    for t, s in itertools.pairwise(times):
-        x = torch.where(known, value, x)
-        now = torch.full_like(scale, t)
-        x = x + (s - t) * velocity(x, denoise(x, now, StepCondition(now - s, scale)), t)
-    return torch.where(known, value, x)

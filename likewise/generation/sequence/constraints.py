@@ -73,7 +73,7 @@ class Constraint:
         """
         if isinstance(schema, str | Path):
             try:
-                schema = json.loads(schema.read_text() if isinstance(schema, Path) else schema)
+                schema = json.loads(schema.read_text(encoding="utf-8") if isinstance(schema, Path) else schema)
             except ValueError as error:
                 raise ValueError(f"the schema is not JSON: {error}") from None
         _llguidance()
@@ -107,7 +107,7 @@ class Constraint:
 
         Raises ValueError.
         """
-        text = lark.read_text() if isinstance(lark, Path) else lark
+        text = lark.read_text(encoding="utf-8") if isinstance(lark, Path) else lark
         return cls._compile("grammar", text, _llguidance().LLMatcher.grammar_from_lark(text))
 
     @classmethod
@@ -230,6 +230,11 @@ class ConstraintState:
             else:
                 self.ended[row] = True
                 self.complete[row] = (state := self.states[row]) is None or not state.is_error()
+
+    def end(self, rows: Tensor) -> None:
+        """End rows, (B,) bool, as they are."""
+        for row in rows.nonzero()[:, 0].tolist():
+            self.ended[row] = self.complete[row] = True
 
     def close(self, out: Tensor) -> tuple[Tensor, bool]:
         """The samples (B, T) with incomplete rows completed, and whether there are any, which is warned of."""

@@ -8,19 +8,20 @@ x occurred, a presence, b frequency.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likewise.core.batch import Batch
+from likewise.core.batch import Batch, row_values
 from likewise.core.categorical import sample_categorical
 from likewise.core.known import where_known
-from likewise.core.options import validate_fields
+from likewise.core.options import RowValues, validate_fields
 from likewise.core.ranges import GuidanceScale, LogitPenalty, PositiveShare, Share, Temperature
 from likewise.core.rng import Rng
+from likewise.generation.controls import OnStep, Step
 from likewise.generation.sequence.constraints import TokenConstraint
 from likewise.generation.sequence.fim import SENTINELS, from_psm, psm_prompt
 from likewise.generation.sequence.likelihood import SequenceLikelihood, valid_mask
@@ -28,8 +29,6 @@ from likewise.generation.sequence.token_healing import HealingMask
 from likewise.nets.causal import IncrementalState
 from likewise.nets.conditioning import EncodedContext
 from likewise.nets.heads import CategoricalHead, MixtureHead
-
-StopFn = Callable[[str, Tensor], Tensor]  # a column's name and its ids so far, (B, n) -> who ends, (B,)
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class SamplingParams:
 
     def sample_floats(self, head: MixtureHead, h: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """A token of floats for each row, (B, C), by u (B,) uniform and noise (B, C) normal."""
-        return head.sample(h[: len(u)], u, noise, self.temperature)
+        return head.sample(h[: len(u)], u, noise, row_values(self.temperature, u.device))
 
     def sample_ids(
         self,
@@ -68,17 +67,24 @@ class SamplingParams:
         counts     how often each id occurred, (B, K)
         allowed    which ids are allowed, (B, K) bool
         """
-        logits = head(h)
+        logits, device = head(h), h.device
         if len(h) > len(u) and self.guidance is not None:
             with_sources, without = logits.log_softmax(-1).chunk(2)
-            logits = without + self.guidance * (with_sources - without)
+            logits = without + _float32(self.guidance, device) * (with_sources - without)
         if counts is not None and (self.presence or self.frequency):
-            logits = logits - self.presence * (counts > 0) - self.frequency * counts
+            presence, frequency = _float32(self.presence, device), _float32(self.frequency, device)
+            logits = logits - presence * (counts > 0) - frequency * counts
         if continues is not None:
             logits[:, 0] = logits[:, 0].masked_fill(continues, -torch.inf)
         if allowed is not None:  # before top_p and min_p, so that an allowed id remains
             logits = logits.masked_fill(~allowed, -torch.inf)
-        return sample_categorical(logits, u, self.temperature, self.top_p, self.min_p)
+        options = (row_values(v, device) for v in (self.temperature, self.top_p, self.min_p))
+        return sample_categorical(logits, u, *options)
+
+
+def _float32(value: float | RowValues, device: torch.device) -> float | Tensor:
+    value = row_values(value, device)
+    return value.float() if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,14 @@ class TextControls:
     prompt      target -> the beginning of the text, ids (B, P), padded with 0
     suffix      target -> what comes after the text, ids (B, S): then the middle is sampled
     healing     ids taken back from the prompts; their replacements do not count as `tokens`
-    stop_fn     which rows end here, called after each id
+    on_step     is called after each token
     constraint  target -> what its texts must obey
     """
 
     prompt: Batch | None = None
     suffix: Batch | None = None
     healing: HealingMask | None = None
-    stop_fn: StopFn | None = None
+    on_step: OnStep | None = None
     constraint: Mapping[str, TokenConstraint] | None = None
 
 
@@ -117,14 +123,30 @@ class SequenceSampler:
         if start is not None:
             self.state.append(start.expand(len(context.tokens), -1))
         self.out: Batch = {}
+        self.step, self.ended = 0, torch.zeros(len(rng), dtype=torch.bool, device=context.tokens.device)
 
-    def sample_column(self, name: str, value: Tensor, forced: Tensor, params: SamplingParams) -> None:
-        """Sample the next column, all of its T tokens; where `forced`, (B, T), they are those of `value`."""
+    def report(self, on_step: OnStep | None, steps: int, part: Batch) -> Tensor | None:
+        """Report a token of all rows; `part` has the column that is being sampled, if it can be looked at."""
+        self.step += 1
+        if on_step is None:
+            return None
+        ended = on_step(Step(self.step, steps, lambda: self.out | part))
+        return None if ended is None else ended.to(self.ended.device)
+
+    def sample_column(
+        self, name: str, value: Tensor, forced: Tensor, params: SamplingParams, controls: TextControls
+    ) -> None:
+        """Sample the next column, all of its T tokens; where `forced`, (B, T), they are those of `value`.
+
+        Where all rows have ended, the other tokens are blank.
+        """
         k, first, spec = len(self.out), self._first(), self.specs[name]
         u = self.rng.uniform(spec.tokens)
         noise = None if spec.categorical else self.rng.normal(spec.tokens, spec.width)
-        out = torch.zeros_like(value)
+        out, steps = torch.zeros_like(value), sum(spec.tokens for spec in self.specs.values())
         for i in range(spec.tokens):
+            if self.ended.all():
+                break
             h = self.state.step(first + i)
             token = (
                 params.sample_ids(self._id_head(k), h, u[:, i])
@@ -133,6 +155,8 @@ class SequenceSampler:
             )
             out[:, i] = where_known(token, value[:, i], forced[:, i])
             self._push(k, out[:, i : i + 1])
+            if (ended := self.report(controls.on_step, steps, {})) is not None:
+                self.ended = self.ended | ended
         self.out[name] = out
 
     def sample_text(
@@ -142,7 +166,7 @@ class SequenceSampler:
         forced: Tensor,
         params: SamplingParams,
         controls: TextControls,
-        tokens: int | None = None,
+        tokens: int | RowValues | None = None,
     ) -> None:
         """Sample the next column, ids of a text up to its end, (B, n), at most `tokens` after the prompt.
 
@@ -152,10 +176,10 @@ class SequenceSampler:
         """
         k, first, spec, state = len(self.out), self._first(), self.specs[name], self.state
         rows, device = len(value), value.device
-        healing, stop_fn = controls.healing, controls.stop_fn
+        healing = controls.healing
         prompt = self._prompt(name, value, controls)
         start = (prompt != 0).sum(1)
-        last = start + (spec.tokens if tokens is None else tokens)  # of a row's ids
+        last = start + _most_tokens(tokens, spec.tokens, device)  # of a row's ids
         if healing:
             last = last + healing.counts.to(device)
         room = state.window - 1 if self.fills_middle else int(last.max()) if spec.windowed else spec.tokens
@@ -164,7 +188,7 @@ class SequenceSampler:
         u = self.rng.uniform(room)
         # A text cannot end before a known part of it.
         continues = (forced & (value != 0)).flip(1).cumsum(1).flip(1) > 0
-        ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        ended = self.ended.clone()
         out, counts = torch.zeros_like(value), torch.zeros(rows, spec.classes, device=device)
         constraint = (controls.constraint or {}).get(name)
         constrained = None if constraint is None else constraint.start(rows)
@@ -195,8 +219,12 @@ class SequenceSampler:
             counts.scatter_add_(1, token[:, None] * free, free.to(counts))  # sentinels are always forced
             out[:, i] = token
             ended = ended | (token == 0)
-            if stop_fn is not None:
-                ended = ended | (stop_fn(name, out[:, : i + 1]) & (i + 1 >= start))
+            if (
+                stopped := self.report(controls.on_step, room - prefill, {name: out[:, : i + 1]})
+            ) is not None:
+                ended, self.ended = ended | stopped, self.ended | stopped
+                if constrained:
+                    constrained.end(stopped)
             self._push(k, out[:, max(at, i - 2) : i + 1])
         else:
             out = where_known(out, value, forced)
@@ -244,3 +272,10 @@ class SequenceSampler:
                 self.state.step(first + i, used[:, i].repeat(self.copies) if spec.padded else None)
                 self._push(k, x[:, i : i + 1])
             first += spec.tokens
+
+
+def _most_tokens(tokens: int | RowValues | None, default: int, device: torch.device) -> int | Tensor:
+    """At most how many tokens of a text are sampled, of each row (B,) where rows differ."""
+    if not isinstance(tokens, RowValues):
+        return default if tokens is None else tokens
+    return torch.tensor([default if n is None else n for n in tokens.values], device=device)

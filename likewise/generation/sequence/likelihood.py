@@ -50,14 +50,21 @@ class SequenceLikelihood:
             return e if self.hashed_ngrams is None else e + self.hashed_ngrams(tokens)
         return self.causal.start_embedding.new_zeros(*tokens.shape[:2], self.causal.width)
 
-    def token_log_probs(self, z: Batch, context: EncodedContext, rng: Rng | None = None) -> Batch:
-        """log p of each token, (B, n) with n up to the last valid one; with `rng`, with dropout."""
+    def token_log_probs(
+        self, z: Batch, context: EncodedContext, rng: Rng | None = None, present: Batch | None = None
+    ) -> Batch:
+        """log p of each token, (B, n) with n up to the last valid one; with `rng`, with dropout.
+
+        present  column -> (B, 1) bool: where a value is missing, later tokens read 0 in place of its embeddings
+        """
         used = {n: valid_mask(z[n], spec) for n, spec in self.specs.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
         parts = [
             self._embed_with_dropout(k, z[n][:, : lengths[n]], spec.tokens, rng)
             for k, (n, spec) in enumerate(self.specs.items())
         ]
+        if present:
+            parts = [part * present[n][..., None] for n, part in zip(self.specs, parts, strict=True)]
         seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
         slots = self.causal(parts, seen, context)
         return {
