@@ -27,6 +27,7 @@ from likewise.core import files
 from likewise.core.errors import RequestWarning
 from likewise.core.files import atomic_write, remove_leftovers
 from likewise.core.interrupts import Terminated, defer_interrupts, signal_of, signals_as_exceptions
+from likewise.core.locks import exclusive
 from likewise.data.datasets.download import cached_dataset
 from likewise.data.table import Table
 from likewise.models import checkpoint
@@ -498,3 +499,52 @@ def test_a_data_set_in_the_cache_can_be_read_by_others(
     [folder] = (tmp_path / "demos").iterdir()
     (tmp_path / "new").mkdir()
     assert folder.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
+# ---- two at a time
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_one_training_at_a_time_writes_to_a_folder(table: Table, tmp_path: Path, resume: bool) -> None:
+    """A second one would mix its weights with those of the first; when the first has ended the folder is free."""
+    folder = tmp_path / "run"
+    if resume:
+        training(table, folder, steps=2)
+    with closing(train(tiny(table), table, Plan(**PLAN), folder, resume=resume)) as first:
+        next(first)
+        for again in (False, True):
+            with pytest.raises(RunError, match="another training writes to"):
+                training(table, folder, resume=again)
+    assert [step.step for step in training(table, folder, resume=True)] == ([4] if resume else [2, 3, 4])
+
+
+def test_nothing_is_made_for_a_run_that_is_not_there(table: Table, tmp_path: Path) -> None:
+    with pytest.raises(RunError):
+        training(table, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_commands_with_one_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two commands at once with one --out, or one default name, the second is refused."""
+    with exclusive(here / "runs/things"):
+        assert main(["train", "things", "label", *TINY]) == 1
+    assert "another training writes to runs/things; wait for its end" in capsys.readouterr().err
+    assert not list((here / "runs/things").iterdir())
+
+
+# ---- terminals
+
+
+def test_a_terminal_may_lack_characters_of_the_data(here: Path) -> None:
+    """Where Python writes and reads ASCII by default, or the code page of a Windows, all commands work."""
+    (here / "people.csv").write_text("größe,город\n" + "1.5,Осло\n2.5,Köln\n" * 10, encoding="utf-8")
+    script = f"""if True:
+        from likewise.cli.main import main
+        assert main(["data", "people.csv"]) == 0
+        assert main(["train", "people.csv", "gr\\u00f6\\u00dfe", "--out", "r", *{TINY}]) == 0
+        assert main(["sample", "r", "-n", "1"]) == 0"""
+    environment = {**ENVIRONMENT, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, env=environment, capture_output=True, cwd=here, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    assert rb"K\xf6ln" in result.stdout and json.loads(result.stdout.decode().splitlines()[-1])

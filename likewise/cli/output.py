@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +116,8 @@ def write_samples(request: Request, samples: Samples, out: Path | None) -> None:
     """Print the samples, or write them in the format that the name `out` stands for."""
     model = request.model
     if out is None:
-        print(_json_lines(model, samples.rows, samples.provenance), end="")
+        has_all = "utf" in (sys.stdout.encoding or "").lower()
+        print(_json_lines(model, samples.rows, samples.provenance, ascii_only=not has_all), end="")
         return
     if out.suffix == ".gif":
         names = images.visual_columns(model.columns, model.targets)
@@ -227,9 +230,12 @@ def _slug(about: Row) -> str:
     return slug.strip("-") or "sample"
 
 
-def _json_lines(model: TypedDistribution, rows: Sequence[Row], provenance: Sequence[Row]) -> str:
+def _json_lines(
+    model: TypedDistribution, rows: Sequence[Row], provenance: Sequence[Row], *, ascii_only: bool = False
+) -> str:
     """A line of JSON for each sample: its provenance under one key, and its targets except images."""
     visual = images.visual_columns(model.columns, model.targets)
     names = [name for name in model.targets if name not in visual]
     lines = ({KEY: about, **{n: row[n] for n in names}} for row, about in zip(rows, provenance, strict=True))
-    return "".join(json.dumps(line, ensure_ascii=False, default=np.ndarray.tolist) + "\n" for line in lines)
+    dumps = partial(json.dumps, ensure_ascii=ascii_only, default=np.ndarray.tolist)
+    return "".join(f"{dumps(line)}\n" for line in lines)

@@ -99,7 +99,7 @@ class FrozenEncoder:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return json.loads((self.folder / CONFIG).read_text())
+        return json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
 
     @cached_property
     def _text(self) -> Text:

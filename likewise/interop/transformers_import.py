@@ -272,6 +272,6 @@ def _read_json(path: Path) -> dict[str, Any]:
             "model and its tokenizer in"
         )
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}); copy it again") from error

@@ -204,7 +204,7 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
             raise RunError(f"{folder} is a pipeline, and a single model is needed here; name a link: {links}")
         raise RunError(f"{folder} holds no {name}: it is not a run folder")
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding="utf-8"))
         version = state["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from error

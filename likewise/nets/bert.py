@@ -48,7 +48,7 @@ class Bert(nn.Module):
     def load(cls, folder: Path) -> Bert:
         """Load config.json and model.safetensors of a Hugging Face BertModel, for inference."""
         with torch.random.fork_rng(devices=[]):  # the random initial weights must not advance the generator
-            net = cls(json.loads((folder / CONFIG).read_text()))
+            net = cls(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         net.load_state_dict(convert_hf_state_dict(load_file(folder / WEIGHTS)))
         return net.eval().requires_grad_(False)
 

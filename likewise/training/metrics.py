@@ -54,7 +54,7 @@ class MetricsFile:
             if value is not None
         }
         try:
-            with open(self.path, "a") as file:
+            with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise RunError(
@@ -63,7 +63,7 @@ class MetricsFile:
 
     def truncate(self, step: int) -> None:
         """Remove the steps after `step`, and a line that was not written to its end."""
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         complete = (line for line in lines if line.endswith("\n"))
         kept = "".join(line for line in complete if json.loads(line)["step"] <= step)
         atomic_write(self.path, kept.encode())

@@ -28,6 +28,7 @@ from likewise.core.device import default_device
 from likewise.core.errors import warn
 from likewise.core.files import remove_leftovers
 from likewise.core.interrupts import defer_interrupts
+from likewise.core.locks import exclusive
 from likewise.core.rng import Rng
 from likewise.data.table import Table
 from likewise.families.base import Family
@@ -122,6 +123,18 @@ class Trainer:
 
     def run(self, resume: bool) -> Generator[Step, None, None]:
         """The steps of the run until its plan is done; see `train`."""
+        if self.folder is None or self.processes.rank or (resume and not self.folder.is_dir()):
+            yield from self._steps(resume)
+            return
+        try:
+            with exclusive(self.folder):
+                yield from self._steps(resume)
+        except BlockingIOError:
+            raise RunError(
+                f"another training writes to {self.folder}; wait for its end, or give another folder"
+            ) from None
+
+    def _steps(self, resume: bool) -> Generator[Step, None, None]:
         is_finalizing = sys.is_finalizing  # a local name: at exit Python clears the globals of modules
         tune_malloc()
         start = time.perf_counter()

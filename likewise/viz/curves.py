@@ -22,7 +22,7 @@ def save_loss_curve(metrics: Path, out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     if not records:
         return
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")

@@ -63,7 +63,7 @@ class ClassifierBenchmark:
         self, label: str, sources: Sequence[str], table: Table, plan: ClassifierPlan, folder: Path
     ) -> None:
         """Runs are written to `folder`. Raises ValueError if the table holds out too few rows."""
-        table = table.without_gaps([label, *sources])
+        table = table.with_values([label, *sources])
         self.label, self.sources, self.table = label, list(sources), table
         self.plan, self.folder = plan, folder
         available = len(table.test)
@@ -162,7 +162,7 @@ class ClassifierBenchmark:
             ]
         )
         path = folder / SCORES
-        state = json.loads(path.read_text()) if path.exists() else {}
+        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         cache: dict[str, dict[str, Any]] = state["scores"] if state.get("settings") == settings else {}
         for condition in self._all_conditions():
             if condition.name not in cache:
