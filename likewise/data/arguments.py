@@ -26,7 +26,7 @@ class RequiredColumns:
     """What is needed of a table.
 
     columns   those that are needed; others are left out if they have values that cannot be used
-    complete  those of them without which a row is a bad row, such as targets; other values may be missing
+    complete  those of them without which a row is a bad row; other values may be missing
     """
 
     columns: Sequence[str] | None = None
@@ -81,9 +81,7 @@ class TableArguments:
         matching, theirs = self.reference.match(kinds), self.reference.columns
         views = [view for view in matching.formula.views if view.name in matching.views]
         learned = {v.column: theirs[matching.views[v.name]] for v in views if v.name == v.column}
-        required = RequiredColumns(
-            [view.column for view in matching.formula.views], [v.column for v in matching.formula.targets]
-        )
+        required = RequiredColumns([view.column for view in matching.formula.views])
         return replace(self, required=required, learned=learned, reference=None)
 
     def validate(self, kinds: Mapping[str, str]) -> None:

@@ -64,10 +64,24 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Dataset:
             if file_types := sorted(kind.dtypes.intersection(FILE_TYPES)):
                 features[name] = file_feature(file_types[0])
                 continue
+        if (array := next((v for v in values if getattr(v, "ndim", 0)), None)) is not None:
+            raise TableError(
+                f"column {name!r} holds arrays of the shape {tuple(array.shape)}; make pictures of them, such as "
+                "PIL.Image.fromarray(array) of (height, width, 3) uint8, or numbers in columns of their own"
+            )
         try:
             features[name] = Dataset.from_dict({name: values}).features[name]
+        except OverflowError:
+            raise TableError(
+                f"column {name!r} has whole numbers of more than 64 bits; write them as floats or texts"
+            ) from None
         except (ValueError, TypeError) as error:
-            raise TableError(f"column {name!r} mixes types: {first_line(error)}") from error
+            types = sorted({type(v).__name__ for v in values if v is not None})
+            raise TableError(
+                f"column {name!r} mixes types: {', '.join(types)}; write its values in one form"
+                if len(types) > 1
+                else f"column {name!r} has values of the type {types[0]}, which no table stores"
+            ) from error
     return Dataset.from_dict(columns, features=Features(features))
 
 

@@ -134,15 +134,20 @@ class BaseTable:
         table.fingerprint = hashlib.sha256(repr((self.fingerprint, list(rows))).encode()).hexdigest()[:16]
         return table
 
-    def without_gaps(self, names: Iterable[str]) -> Self:
-        """The same table without training and held-out rows that lack a value of one of these columns.
+    def with_values(self, names: Iterable[str], *, every: bool = True) -> Self:
+        """The same table with only the training and held-out rows that have a value of each of these columns.
+
+        every  whether of each, else of one of them at least
 
         The columns are the same.
         """
+        names, combine = list(names), np.logical_and if every else np.logical_or
         parts = []
         for part in (self.train, self.test):
             masks = [mask for name in names if (mask := part.present(name)) is not None]
-            parts.append(part._part(np.logical_and.reduce(masks).nonzero()[0].tolist()) if masks else part)
+            complete = not masks or (not every and len(masks) < len(names))
+            rows = np.arange(len(part)) if complete else combine.reduce(masks).nonzero()[0]
+            parts.append(part if len(rows) == len(part) else part._part(rows.tolist()))
         if all(new is old for new, old in zip(parts, self._parts, strict=True)):
             return self
         table = copy.copy(self)

@@ -76,10 +76,17 @@ class TableReport:
             f"{c.name}: {c.missing:,} of {self.rows:,} values are missing" for c in self.columns if c.missing
         ]
 
+    @property
+    def gap_summary(self) -> str:
+        """The columns that have missing values, in one line, those with most of them first."""
+        columns = sorted((c for c in self.columns if c.missing), key=lambda c: -c.missing)
+        return f"missing of {self.rows:,} values: " + _first([f"{c.name} {c.missing:,}" for c in columns])
+
     def notes(self) -> list[str]:
         """What a user should know before training: all but what was read as expected."""
         skipped = [f"left out: {line}" for line in skipped_by_reason(self.skipped)]
-        return [*self.account.unused, *self.account.notes, *self.gaps, *self.findings, *skipped]
+        gaps = [self.gap_summary] if self.gaps else []
+        return [*gaps, *self.account.unused, *self.account.notes, *self.findings, *skipped]
 
     @property
     def _size(self) -> str:

@@ -27,6 +27,7 @@ from likewise.modalities.document import MIN_DOCUMENT, split_passages
 from likewise.modalities.files import file_cell
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 NO_VALUE = "it has no value in any row"
@@ -204,10 +205,12 @@ def _normalize(schema: Schema, name: str) -> None:
     elif isinstance(feature, datasets.ClassLabel):
         classes = [None if i is None or i < 0 else feature.names[i] for i in data[name][:]]
         schema.rows = replace_column(data, name, classes, datasets.Value("string"))
-    elif dtype.startswith("float"):  # integers with a missing value are read as floats
-        with contextlib.suppress(pa.ArrowInvalid):
-            integers = stored.cast("int64").to_pylist()
-            schema.rows = replace_column(data, name, integers, datasets.Value("int64"))
+    elif dtype.startswith("float"):
+        numbers = _without_nan(stored)
+        with contextlib.suppress(pa.ArrowInvalid):  # whole numbers with a missing value are stored as floats
+            numbers, feature = numbers.cast("int64"), datasets.Value("int64")
+        if feature.dtype == "int64" or numbers.null_count > stored.null_count:
+            schema.rows = replace_column(data, name, numbers.to_pylist(), feature)
     elif pa.types.is_decimal(stored.type):
         schema.rows = replace_column(
             data, name, stored.cast("float64").to_pylist(), datasets.Value("float64")
@@ -220,6 +223,17 @@ def _normalize(schema: Schema, name: str) -> None:
         schema.notes.append(
             f"{name}: there is no kind for dates and times yet; they are read as texts such as {example!r}"
         )
+
+
+def _without_nan(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats with null for NaN, as which data frames and JSON of Python have missing values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_float16(numbers.type):
+        numbers = numbers.cast(pa.float32())
+    nan = pc.is_nan(numbers)
+    return pc.if_else(nan, pa.scalar(None, numbers.type), numbers) if pc.any(nan).as_py() else numbers
 
 
 def _iso_texts(values: Sequence[Any]) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from likewise.core.options import validated
 from likewise.core.signatures import expand_dataclasses
 from likewise.data import views
 from likewise.data.arguments import RequiredColumns, TableArguments
-from likewise.data.arrow import from_rows
 from likewise.data.base_table import BaseTable
 from likewise.data.matching import Reference, RunColumns
-from likewise.data.readers import DEFAULT_FORMAT, FileFormat, Reading, read_source
+from likewise.data.readers import DEFAULT_FORMAT, DataFrame, FileFormat, Reading, read_rows, read_source
 from likewise.data.report import (
     Account,
     TableReport,
@@ -87,7 +86,7 @@ class Table(BaseTable):
         thousands  what separates groups of three digits in them (default: found in the file)
         header    whether the first row names the columns; else they are column_1, column_2 ...
         columns   those that are needed; others are left out if they have values that cannot be used
-        complete  those of them without which a row is a bad row, such as targets; other values may be missing
+        complete  those of them without which a row is a bad row; other values may be missing
         like      column -> its modality in a model, as which it is read; the columns of the run whose table this is;
                   or a model that is to learn this table: columns that stand for its own extend these
 
@@ -120,21 +119,24 @@ class Table(BaseTable):
     @expand_dataclasses
     def from_rows(
         cls,
-        rows: Sequence[Row],
+        rows: Iterable[Row] | DataFrame,
         kinds: Mapping[str, str] | None = None,
         *,
         options: Mapping[str, Any] | None = None,
         skip_bad: bool = False,
         split: Holdout = DEFAULT_HOLDOUT,
     ) -> Table:
-        """Rows in memory as a table; see `open`."""
+        """Rows in memory as a table: dicts, or a data frame (pandas, polars, Arrow). See `open` for the rest.
+
+        None, NaN, and NA and NaT of pandas are missing values. Raises TableError for anything else.
+        """
         arguments = TableArguments(
             options=dict(options or {}),
             kinds=dict(kinds or {}),
             skip_bad=skip_bad,
             holdout=split,
         )
-        return cls._validated(Reading(from_rows(rows)), arguments)
+        return cls._validated(read_rows(rows, arguments.kinds), arguments)
 
     @classmethod
     def _validated(cls, reading: Reading, arguments: TableArguments) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,13 @@ from torch import Tensor
 from likewise.core.errors import did_you_mean
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
-from likewise.modalities.columns import ColumnSummary
+from likewise.modalities.columns import ColumnSummary, ColumnValues
 
 NAME = "label"  # a column of this name has labels, however many there are
 NAMES = (NAME, "labels", "class", "category", "target", "species")  # integers in other columns are numbers
 MAX_STRINGS, MAX_NUMBERS = 256, 32  # distinct values of a column of labels, each twice on average
 MAX_LISTED = 10  # classes in a description
+MAX_GROUPS = 3  # of classes that look the same, in a message
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,25 @@ class Label(Modality):
         '2 classes: cat, dog'
         """
         more = ", ..." if len(self.classes) > MAX_LISTED else ""
-        return f"{len(self.classes)} classes: {', '.join(self.classes[:MAX_LISTED])}{more}"
+        count = "1 class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
+        return f"{count}: {', '.join(self.classes[:MAX_LISTED])}{more}"
+
+    def findings(self, column: ColumnValues) -> list[str]:
+        """A class that all values have, and classes that look the same."""
+        if len(self.classes) == 1:
+            return [f"{column.name}: every value is {self.classes[0]!r}, so there is nothing to learn of it"]
+        alike: dict[str, list[str]] = {}
+        for name in self.classes:
+            alike.setdefault(_appearance(name), []).append(name)
+        groups = [names for names in alike.values() if len(names) > 1]
+        if not groups:
+            return []
+        some = "; ".join(map(_list_alike, groups[:MAX_GROUPS]))
+        more = "; ..." if len(groups) > MAX_GROUPS else ""
+        return [
+            f"{column.name}: classes differ in case, spaces or invisible characters only, and are different ones: "
+            f"{some}{more}; write them alike if they are the same"
+        ]
 
     @property
     def spec(self) -> Spec:
@@ -120,6 +140,21 @@ class Label(Modality):
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
+
+
+def _appearance(name: str) -> str:
+    """
+    >>> _appearance("Oslo\\u00a0") == _appearance(" OSLO") == _appearance("Oslo\\u200b") == "oslo"
+    True
+    """
+    shown = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    return " ".join("".join(shown).casefold().split())
+
+
+def _list_alike(names: Sequence[str]) -> str:
+    """Names that look the same, so that they do not: with escapes of letters only where nothing else tells."""
+    show = repr if len({unicodedata.normalize("NFC", name) for name in names}) == len(names) else ascii
+    return " and ".join(map(show, names[:MAX_LISTED]))
 
 
 def _type_of(values: Sequence[Any]) -> Literal["string", "int", "bool"]:

@@ -22,6 +22,7 @@ LINEAR = 10.0  # standard deviations from the mean, up to which every column is 
 LARGE = 40.0  # from here on e^x and e^x - 1 are equal in float64
 LOG_MAX = 709.78  # of the largest float64
 MAX_LISTED = 5  # far values in a message
+MIN_COUNTED = 10  # values that count the rows, so that it is said
 MAX_SHIFT, MAX_SCALE = (
     3.0,
     4.0,
@@ -126,8 +127,15 @@ class Number(Modality):
         return torch.where(sizes + width / 2 <= self.limit, linear, curved.to(tokens.dtype))
 
     def findings(self, column: ColumnValues) -> list[str]:
-        """The values beyond the limit."""
+        """Values that are all the same, or count the rows, and values beyond the limit."""
         values = np.asarray(column.values, dtype=np.float64)
+        if len(values) > 1 and (values == values[0]).all():
+            return [f"{column.name}: every value is {values[0]:g}, so there is nothing to learn of it"]
+        if self.integer and len(values) >= MIN_COUNTED and (np.diff(values) == 1).all():
+            return [
+                f"{column.name}: the values count the rows, from {values[0]:.0f} to {values[-1]:.0f}; leave it out of the "
+                "formula unless that is meant"
+            ]
         far = np.abs(self._tokens(values)) > self._bound
         if not far.any():
             return []

@@ -11,6 +11,7 @@ from likewise.core.errors import did_you_mean
 from likewise.data.arrow import TableError, first_line, quiet
 from likewise.data.datasets import DATASETS
 from likewise.data.readers.base import DEFAULT_FORMAT, FileFormat, Reading
+from likewise.data.readers.file_names import URL
 from likewise.data.readers.folder import read_folder
 from likewise.data.readers.table_file import TABLES, UNREADABLE, is_table, read_table_file
 from likewise.data.readers.text_files import TEXTS, read_text_file
@@ -28,6 +29,12 @@ def read_source(
     fmt       of text and table files
     kinds     columns of a .csv whose kind is not numeric keep their strings
     """
+    if not isinstance(source, str | Path):
+        raise TableError(
+            f"a source is a name or a path, not of the type {type(source).__name__}; Table.from_rows takes rows in memory"
+        )
+    if (why := _no_path(str(source))) is not None:
+        raise TableError(why)
     path, name = Path(source).expanduser(), str(source)
     is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not (is_table(path) or path.suffix in TEXTS)
     if fmt.given() and (name in DATASETS or path.exists() or is_hub_name):
@@ -47,6 +54,19 @@ def read_source(
             f"likewise: {', '.join(DATASETS)}"
         )
     raise TableError(did_you_mean("folder, file or data set", name, DATASETS))
+
+
+def _no_path(name: str) -> str | None:
+    """Why a name cannot be that of a source, with what to do."""
+    if not name.strip():
+        return "the name of the data is empty; give a folder, a file or a data set"
+    if name == "-":
+        return "standard input is not read; write the data to a file, and give its name"
+    if URL.match(name):
+        return (
+            f"{name} is an address, and addresses are not fetched; download it, and give the file or folder"
+        )
+    return None
 
 
 def _format_options(path: Path) -> Collection[str]:

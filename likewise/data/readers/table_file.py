@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from likewise.data.arrow import HIDDEN, TableError, first_line, to_dataset
 from likewise.data.cells import CellColumn, read_cells
+from likewise.data.readers.arrow_files import ARROW, read_arrow
 from likewise.data.readers.base import FileFormat, Reading, bad_cells
 from likewise.data.readers.data_file import DataFile
 from likewise.data.readers.delimited import DELIMITED, read_delimited
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPREADSHEETS = (".xlsx", ".xlsm")
-ARROW = (".parquet", ".arrow", ".feather")
 TABLES = (*DELIMITED, *JSON, *ARROW, *SPREADSHEETS)
 COMPRESSED = (".gz", ".zip")
 UNREADABLE = {  # of table files: what to do instead
@@ -71,7 +72,8 @@ def _read(file: DataFile, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
     if file.suffix in JSON:
         return _json_reading(file, fmt, kinds)
     if file.suffix in ARROW:
-        return Reading(_arrow_dataset(file), [file.path.name])
+        reading = read_arrow(file)
+        return replace(reading, read=[file.path.name])
     read = read_spreadsheet if file.suffix in SPREADSHEETS else read_delimited
     cells, account, how = read(file, fmt)
     names = [name for name in cells.column_names if name not in HIDDEN]
@@ -140,20 +142,3 @@ def _header_notes(
         f"the first row, {', '.join(header)!r}, is read as the names of the columns, and looks like the other rows; "
         "if it is one, give --no-header"
     ]
-
-
-def _arrow_dataset(file: DataFile) -> pa.Table:
-    """The rows of a .parquet, .arrow or .feather file."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    if file.suffix != file.path.suffix.lower():
-        raise TableError(f"cannot read {str(file.path)!r}: unpack it, as {file.suffix} is compressed already")
-    if file.suffix == ".parquet":
-        return Dataset.from_parquet(str(file.path))
-    stream = pa.memory_map(str(file.path))
-    try:
-        return to_dataset(pa.ipc.open_file(stream).read_all())
-    except pa.ArrowInvalid:
-        stream.seek(0)
-        return to_dataset(pa.ipc.open_stream(stream).read_all())
