@@ -297,6 +297,11 @@ class Autoregressive(Family):
         nats = self.likelihood.token_log_probs(x, self._encode_context(c, x, masks))
         return {n: F.pad(v, (0, self.tokens[n].tokens - v.shape[1])) for n, v in nats.items()}
 
+    def id_log_probs(self, x: Batch, c: Context) -> Batch:
+        """log p of every id in each place given those before it, column of ids -> (B, n, K) nats; not for images."""
+        masks = no_masks(self.targets, len(c.present), c.present.device)
+        return self.likelihood.id_log_probs(x, self._encode_context(c, x, masks))
+
     def _column_log_probs(
         self,
         z: Batch,

@@ -40,6 +40,9 @@ class CanScoreTokens(Protocol):
     def token_log_prob(self, x: Batch, c: Context) -> Batch:
         """log p of each token given those before it, column -> (B, T) nats, 0 after the end."""
 
+    def id_log_probs(self, x: Batch, c: Context) -> Batch:
+        """log p of every id in each place given the tokens before it, column of ids -> (B, n, K) nats, n <= T."""
+
 
 @runtime_checkable
 class CanEncode(Protocol):

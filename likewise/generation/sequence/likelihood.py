@@ -57,6 +57,25 @@ class SequenceLikelihood:
 
         present  column -> (B, 1) bool: where a value is missing, later tokens read 0 in place of its embeddings
         """
+        slots = self._hidden_states(z, context, rng, present)
+        return {
+            name: head.log_prob(h, z[name][:, : used.shape[1]]) * used
+            for (name, (h, used)), head in zip(slots.items(), self.heads, strict=True)
+        }
+
+    def id_log_probs(self, z: Batch, context: EncodedContext) -> Batch:
+        """log p of every id in each place, given the tokens before it: of columns of ids, (B, n, K)."""
+        slots = self._hidden_states(z, context)
+        return {
+            name: head(h).log_softmax(-1)
+            for (name, (h, _)), head in zip(slots.items(), self.heads, strict=True)
+            if isinstance(head, CategoricalHead)
+        }
+
+    def _hidden_states(
+        self, z: Batch, context: EncodedContext, rng: Rng | None = None, present: Batch | None = None
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """What the heads of each column read, (B, n, D), and which tokens are no padding, (B, n)."""
         used = {n: valid_mask(z[n], spec) for n, spec in self.specs.items()}
         lengths = {n: max(1, int(u.any(0).sum())) for n, u in used.items()}
         parts = [
@@ -67,10 +86,7 @@ class SequenceLikelihood:
             parts = [part * present[n][..., None] for n, part in zip(self.specs, parts, strict=True)]
         seen = torch.cat([used[n][:, : lengths[n]] for n in self.specs], dim=1)
         slots = self.causal(parts, seen, context)
-        return {
-            name: head.log_prob(h, z[name][:, :n]) * used[name][:, :n]
-            for (name, n), h, head in zip(lengths.items(), slots, self.heads, strict=True)
-        }
+        return {n: (h, used[n][:, :length]) for (n, length), h in zip(lengths.items(), slots, strict=True)}
 
     def fim_log_prob(self, z: Batch, context: EncodedContext, share: float, rng: Rng) -> Tensor:
         """log p of the tokens of a text, (B, 1), rearranged in a share of the rows; sentinels are not scored."""

@@ -170,7 +170,7 @@ class ChatBody(TextFields):
     transcript: Literal["plain", "roles"] = Field(default="plain", description="how messages become one text")
     tools: list[dict[str, Any]] = Field(default=[], max_length=0, description="not supported")
     functions: list[dict[str, Any]] = Field(default=[], max_length=0, description="not supported")
-    modalities: list[Literal["text"]] = ["text"]
+    modalities: list[Literal["text"]] = Field(default=["text"])
 
 
 # ---- embeddings
@@ -208,7 +208,7 @@ class SpeechBody(OpenAIBody):
     speed: float = Field(default=1.0, ge=0.25, le=4)
     stream_format: Literal["audio", "sse"] = "audio"
     seed: SeedOrRandom = -1
-    given: Values = {}
+    given: Values = Field(default={})
 
 
 class TranscriptionBody(OpenAIBody):
@@ -221,7 +221,7 @@ class TranscriptionBody(OpenAIBody):
     temperature: float | None = None
     stream: bool = False
     seed: SeedOrRandom = -1
-    given: Values = {}
+    given: Values = Field(default={})
 
 
 class VideoReference(OpenAIBody):
@@ -239,6 +239,6 @@ class VideoBody(OpenAIBody):
     size: Size = "auto"
     video: VideoReference | None = None
     seed: SeedOrRandom = -1
-    given: Values = {}
+    given: Values = Field(default={})
     negative_prompt: Text | None = None
     strength: float = Field(default=0.5, gt=0, le=1)

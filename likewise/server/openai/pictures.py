@@ -203,7 +203,7 @@ class PictureTranslator:
                 '"resample": "nearest" (or bilinear, bicubic, lanczos) as well to have them resampled',
                 "size",
             )
-        if not (1 <= min(size) and max(size) <= MAX_SIDE and size[0] * size[1] <= MAX_PIXELS):
+        if not (min(size) >= 1 and max(size) <= MAX_SIDE and size[0] * size[1] <= MAX_PIXELS):
             raise invalid(f"a side of a picture has 1 to {MAX_SIDE} pixels", "size")
         return size
 
