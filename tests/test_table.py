@@ -218,7 +218,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     [
         ("icon", "did you mean 'icons'"),
         ("nowhere/at/all.csv", "there is no folder or file 'nowhere/at/all.csv'"),
-        ("{tmp}/notes.doc", "ends in .csv, .tsv"),
+        ("{tmp}/notes.xyz", "ends in .csv, .tsv"),
         ("{tmp}/broken.parquet", "cannot read"),
         ("{tmp}/broken.csv", "cannot read"),
         ("{tmp}/none.csv", "it has no rows"),
@@ -226,7 +226,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     ],
 )
 def test_a_source_that_cannot_be_read(tmp_path: Path, source: str, said: str) -> None:
-    texts = {"notes.doc": "x", "broken.parquet": "x", "broken.csv": 'a,b\n"1,2', "none.csv": "a,b\n"}
+    texts = {"notes.xyz": "x", "broken.parquet": "x", "broken.csv": 'a,b\n"1,2', "none.csv": "a,b\n"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(TableError, match=said.replace(".", r"\.")) as told:
@@ -331,9 +331,9 @@ def test_every_kind_of_bad_row_is_listed_by_number_and_reason(folder: Path) -> N
 
 def test_ten_bad_rows_are_shown_and_the_others_counted() -> None:
     with pytest.raises(TableError, match="and 5 more"):
-        Table.from_rows([{"x": math.nan} for _ in range(15)] + [{"x": 0.5}, {"x": 1.5}])
+        Table.from_rows([{"x": math.inf} for _ in range(15)] + [{"x": 0.5}, {"x": 1.5}])
     with pytest.raises(TableError, match="no row can be used"):
-        Table.from_rows([{"x": math.nan}] * 3, skip_bad=True)
+        Table.from_rows([{"x": math.inf}] * 3, skip_bad=True)
 
 
 def test_copies_and_mixed_channels_are_warnings() -> None:

@@ -19,6 +19,7 @@ import PIL.ImageOps
 import PIL.TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
+from likewise.core.contents import find_content
 from likewise.modalities.pixels import INVERTED, WHITE, flatten, is_deep, value_range
 
 SVG_SIDE = 256  # pixels of the longer side at which an .svg is rendered, before it is resized
@@ -54,7 +55,7 @@ def peek(data: bytes) -> PIL.Image.Image:
     """The bytes of a picture file -> a picture whose pixels are decoded on first use. Raises ValueError."""
     if _SVG.match(data.removeprefix(b"\xef\xbb\xbf")[:65_536]):
         return _render_svg(data)
-    with _decoding():
+    with _decoding(data):
         image = PIL.Image.open(io.BytesIO(_without_texts(data)))
         if is_deep(image) and isinstance(image, PIL.TiffImagePlugin.TiffImageFile):
             image.info.update(_tiff_range(image))
@@ -78,8 +79,8 @@ def read(data: bytes) -> PIL.Image.Image:
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
-    """Errors of decoders, which are of all kinds, become a ValueError."""
+def _decoding(data: bytes | None = None) -> Iterator[None]:
+    """Errors of decoders, which are of all kinds, become a ValueError; `data` tells what is no picture at all."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata
@@ -90,7 +91,8 @@ def _decoding() -> Iterator[None]:
         pixels = f": {int(size[0]):,} pixels, and at most {most:,} are read" if size else ""
         raise ValueError(f"too large a picture{pixels}; make it smaller") from None
     except PIL.UnidentifiedImageError:
-        raise ValueError("unreadable picture: not of a known picture format") from None
+        what = "the file is empty" if data == b"" else find_content(data or b"")
+        raise ValueError(f"unreadable picture: {what or 'not of a known picture format'}") from None
     except MemoryError:
         raise
     except Exception as error:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from likewise.core.contents import find_content
 from likewise.data.arrow import LINE, ROW, TableError
 from likewise.data.validation import BadRow
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SOME_ENCODINGS = "cp1252, cp1251, shift_jis or gb18030"  # Western, Cyrillic, Japanese, Chinese
 BYTE_ORDER_MARK = "\ufeff"  # with which some files begin
 
 
@@ -110,13 +112,16 @@ def bad_cells(rows: Dataset, column: str, reasons: Mapping[int, str]) -> list[Ba
 def decode_text(path: Path, encoding: str | None) -> str:
     """The text of a file, with newlines of one form. Raises TableError that names the wrong byte."""
     try:
-        text = path.read_bytes().decode(encoding or "utf-8").removeprefix(BYTE_ORDER_MARK)
+        data = path.read_bytes()
+        if (content := find_content(data)) and not content.endings:
+            raise TableError(f"cannot read {str(path)!r}: {content}")
+        text = data.decode(encoding or "utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         wide = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise TableError(
             f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
             f"0x{error.object[error.start]:02x}; give its encoding, such as "
-            f"--encoding {'utf-16' if wide else 'latin-1'}"
+            f"--encoding {'utf-16' if wide else SOME_ENCODINGS}"
         ) from None
     except LookupError:
         raise TableError(

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from likewise.core.contents import LENGTH, find_content
 from likewise.data.arrow import TableError
+from likewise.data.readers.base import SOME_ENCODINGS
 
 BYTE_ORDER_MARKS = (  # a longer one before its beginning
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -50,6 +52,13 @@ class DataFile:
             member = _only_member(path)
             return cls(path, Path(member).suffix.lower(), lambda: zipfile.ZipFile(path).open(member))
         return cls(path, suffix, lambda: open(path, "rb"))
+
+    def require_content(self) -> None:
+        """Raise TableError for a file that is not what its ending says, such as a web page."""
+        with self.open() as file:
+            content = find_content(file.read(LENGTH))
+        if content and self.suffix not in content.endings:
+            raise TableError(f"cannot read {str(self.path)!r}: {content}")
 
     def text(self, encoding: str) -> io.TextIOWrapper:
         """The text with its own newlines, without a byte order mark."""
@@ -103,7 +112,7 @@ class DataFile:
                     line = newlines + error.object[: error.start].decode(encoding, "replace").count("\n") + 1
                     return TableError(
                         f"{self.path}, line {line:,}: the byte 0x{error.object[error.start]:02x} is not "
-                        f"{encoding.upper()}; give the file's encoding, such as --encoding latin-1"
+                        f"{encoding.upper()}; give the file's encoding, such as --encoding {SOME_ENCODINGS}"
                     )
                 if "\0" in text:
                     line = newlines + text[: text.index("\0")].count("\n") + 1

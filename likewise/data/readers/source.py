@@ -85,8 +85,8 @@ def _read_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading
     if (advice := UNREADABLE.get(path.suffix.lower())) is not None:
         raise TableError(f"cannot read {str(path)!r}: {advice}")
     raise TableError(
-        f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that "
-        f"ends in {', '.join(TABLES)} or .txt"
+        f"cannot read {str(path)!r}; give a folder of pictures or texts, or a file that ends in {', '.join(TABLES)} or "
+        ".txt; if it is one of these give it the ending"
     )
 
 

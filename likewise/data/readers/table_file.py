@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 SPREADSHEETS = (".xlsx", ".xlsm")
 TABLES = (*DELIMITED, *JSON, *ARROW, *SPREADSHEETS)
 COMPRESSED = (".gz", ".zip")
-UNREADABLE = {  # of table files: what to do instead
-    ".xls": "save it as .xlsx",
-    ".ods": "save it as .xlsx or .csv",
-    ".sav": "save it as .csv",
-    ".dta": "save it as .csv",
-    ".sas7bdat": "save it as .csv",
+_PICKLE = "pickles are not loaded, as they may run any program; save it as .parquet or .csv"
+_ARRAYS = "save pictures as files, and numbers as .parquet or .csv; Table.from_rows takes rows in memory"
+UNREADABLE = {  # files that may hold data: what to do instead
+    **dict.fromkeys((".xls", ".ods", ".numbers", ".xlsb"), "save it as .xlsx or .csv"),
+    **dict.fromkeys((".sav", ".dta", ".sas7bdat", ".rds", ".rdata", ".mat"), "save it as .csv or .parquet"),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".duckdb"), "export a table of it as .csv or .parquet"),
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLE),
+    **dict.fromkeys((".npy", ".npz", ".h5", ".hdf5"), _ARRAYS),
+    **dict.fromkeys((".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"), "unpack it"),
+    **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub"), "save its text as .txt"),
 }
 OPTIONS_OF = {  # the options of FileFormat that a file takes, by its ending
     **dict.fromkeys(DELIMITED, ("encoding", "separator", "decimal", "thousands", "header")),
@@ -58,6 +62,7 @@ def read_table_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Re
         raise TableError(f"cannot read {str(path)!r}: it holds no {', '.join(TABLES)}")
     fmt.require(path, OPTIONS_OF.get(file.suffix, ()))
     try:
+        file.require_content()
         reading = _read(file, fmt, kinds)
     except TableError:
         raise
