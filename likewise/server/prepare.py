@@ -79,6 +79,7 @@ def _prepare(model: AnyModel, body: SampleBody | InfillBody, reader: ValueReader
     if seed + body.n - 1 > MAX_SEED:
         raise invalid(f"seed + n is larger than {MAX_SEED}", "seed")
     kept |= {"seed": seed, "n": body.n}
+    kept = {name: kept[name] for name in type(body).model_fields if name in kept}
     template = SampleRequest(
         {},
         index=body.index,

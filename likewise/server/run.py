@@ -13,6 +13,7 @@ from likewise.server.app import create_app
 from likewise.server.security import configure_logs
 from likewise.server.settings import ServerSettings
 
+BACKLOG = 2048  # connections that wait to be accepted
 SHUTDOWN_SECONDS = 10  # that open requests have to end
 
 
@@ -51,6 +52,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # so that who calls early waits
     except OSError as error:
         raise ValueError(
             f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port, or 0 for a free one"

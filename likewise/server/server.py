@@ -296,6 +296,11 @@ class SampleFinisher:
         if "rows" in request:
             rows = request.pop("rows")
             request["given"] = rows[index // max(1, len(self.prepared.requests) // len(rows))]
+        request = {
+            name: request[name]
+            for name in SampleBody.model_fields | InfillBody.model_fields
+            if name in request
+        }
         about = {"seed": sample.seed, "index": sample.index, "request": request}
         store_row(self.store, jobs, job, model, index, row, about)
 

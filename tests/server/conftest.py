@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import toy
 import uvicorn
 from fastapi.testclient import TestClient
@@ -49,7 +50,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "numbers": Model("number | label", columns, "flow", **small),
         "deep/labels": Model("label | text", columns, "autoregressive", **small),
     }
+    generator = torch.Generator().manual_seed(0)
     for name, model in models.items():
+        with torch.no_grad():
+            for weight in model.family.parameters():  # so that samples depend on what is given
+                weight += 0.05 * torch.randn(weight.shape, generator=generator)
         model.save(folder / name)
     Pipeline({"label": models["deep/labels"], "image": models["pictures"]}).save(folder / "chain")
     return folder
@@ -110,7 +115,9 @@ def live(settings: ServerSettings) -> Iterator[LiveServer]:
     """Run a server on a free port."""
     listener = bind("127.0.0.1", 0)
     app = create_app(replace(settings, port=listener.getsockname()[1]))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=2
+    )
     uvicorn_server = uvicorn.Server(config)
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]})
     thread.start()
