@@ -125,6 +125,16 @@ class JobBook:
         self.publish(job, "status", {"status": "queued", "restarted": restarted})
         return job
 
+    def reopen(self, stored: StoredJob) -> Job:
+        """A job of an earlier process that has not ended, as it was: what does it may still run."""
+        job = Job(stored.id, stored.kind, stored.model, stored.background, stored.request, stored.created)
+        job.status, job.started, job.restarts = stored.status, stored.started, stored.restarts
+        job.warnings, job.last_event = list(stored.warnings), self.store.last_event(stored.id)
+        job.events = [JobEvent(*event) for event in self.store.events(stored.id)]
+        job.results = dict(enumerate(self.store.results(stored.id)))
+        self.active[job.id] = job
+        return job
+
     def set_status(self, job: Job, status: str) -> bool:
         """Change the status to one that is no end. False if it has ended."""
         with job.lock:

@@ -50,8 +50,11 @@ class Server:
 
     restarts    kind of job -> what is to be done with those of an earlier process that had not ended; for kinds that
                 the sampling thread does not do, such as training
+    positions   kind of job -> how many jobs are before one, and the seconds to its end, where the sampling thread does not
+                do it
     on_start    called when the server has started, in the event loop
     on_close    called before it ends
+    services    of data and training, see services.py
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -63,8 +66,10 @@ class Server:
         self.jobs = JobBook(self.store)
         self.queue = SamplingQueue(settings, self.registry, self.jobs, self.metrics)
         self.restarts: dict[str, Restart] = {}
+        self.positions: dict[str, Callable[[Job], tuple[int | None, float | None]]] = {}
         self.on_start: list[Callable[[], None]] = []
         self.on_close: list[Callable[[], None]] = []
+        self.services: Any = None
         self._prepare = ThreadPoolExecutor(PREPARE_THREADS, "prepare")
         self.registry.on_load = lambda id, seconds: self.metrics.loads.labels(id).inc()
         self.jobs.on_end = lambda job: self.metrics.jobs.labels(job.kind, job.status).inc()
@@ -88,6 +93,10 @@ class Server:
             if not job.background:
                 self.jobs.finish(job, "cancelled")
         self.store.close()
+
+    def position(self, job: Job) -> tuple[int | None, float | None]:
+        """How many jobs are before one that has not ended, and in how many seconds it will probably have ended."""
+        return self.positions.get(job.kind, self.queue.position)(job)
 
     async def _restart(self, stored: StoredJob) -> None:
         if stored.kind in self.restarts:

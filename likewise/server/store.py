@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -281,6 +282,14 @@ class Store:
         if not self.blob_path(blob).exists():
             atomic_write(self.blob_path(blob), data)
         return blob
+
+    def take_blob(self, path: Path, blob: str) -> None:
+        """Keep a file that is written already, whose hash is `blob`."""
+        target = self.blob_path(blob)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(path, target)
 
     def add_file_row(self, file: StoredFile) -> None:
         """Add a file whose blob is there already."""

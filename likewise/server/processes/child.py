@@ -73,7 +73,7 @@ def apply_limits(limits: Mapping[str, int]) -> None:
     if hasattr(os, "nice"):
         os.nice(limits.get("nice", 0))
     with suppress(OSError):  # Linux: of all processes this one is ended first when memory is short
-        Path("/proc/self/oom_score_adj").write_text("500")
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     if resource is None:
         return
     kinds = {
@@ -92,7 +92,7 @@ def apply_limits(limits: Mapping[str, int]) -> None:
 def write(path: Path, number: int) -> None:
     """Write a file that is complete or not there."""
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(f"{number}\n")
+    temporary.write_text(f"{number}\n", encoding="ascii")
     os.replace(temporary, path)
 
 

@@ -99,7 +99,7 @@ def view(server: Server, job: Job | StoredJob, *, with_results: bool = True) -> 
     results = server.jobs.results(job.id) if with_results else []
     shown = job_json(job, results)
     if isinstance(job, Job) and not job.ended:
-        shown["position"], shown["eta_seconds"] = server.queue.position(job)
+        shown["position"], shown["eta_seconds"] = server.position(job)
     return shown
 
 

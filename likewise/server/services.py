@@ -1,0 +1,46 @@
+"""Services: what the routes of data, trainings and evaluations have at hand beside the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from likewise.server import evaluation, training
+from likewise.server.data_files import DataFiles
+from likewise.server.evaluation import Evaluations
+from likewise.server.server import Server, get_server
+from likewise.server.supervisor import Supervisor
+from likewise.server.training import Trainings
+
+AT_ONCE = {training.KIND: 1, evaluation.KIND: 1}  # processes of each kind
+
+
+@dataclass(frozen=True)
+class Services:
+    """Data sets, trainings and evaluations of a server, and who looks after their processes."""
+
+    data: DataFiles
+    supervisor: Supervisor
+    trainings: Trainings
+    evaluations: Evaluations
+
+
+def install_services(server: Server) -> None:
+    """Make the services of a server, which are started and closed with it."""
+    data, supervisor = DataFiles(server.store), Supervisor(server.jobs, AT_ONCE)
+    server.services = Services(
+        data, supervisor, Trainings(server, data, supervisor), Evaluations(server, data, supervisor)
+    )
+    server.on_start += [data.clean, supervisor.start]
+    server.on_close.append(supervisor.close)
+
+
+def get_services(request: Request) -> Services:
+    """The services of a request, as a dependency of routes."""
+    services: Services = get_server(request).services
+    return services
+
+
+CurrentServices = Annotated[Services, Depends(get_services)]
