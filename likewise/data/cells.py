@@ -8,16 +8,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from likewise.core.formula import quote_name
 from likewise.data.arrow import TableError
-from likewise.data.styles import PLAIN, NumberStyle, WrittenNumber, parse_written
+from likewise.data.styles import NEGATIVE, PLAIN, NumberStyle, WrittenNumber, parse_written
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MARKS = (
+    "?",
+    "-",
+    "--",
+    ".",
+    "#NA",
+    "#DIV/0!",
+    "#VALUE!",
+    "#REF!",
+    "#NUM!",
+    "#NAME?",
+    "#NULL!",
+)  # among numbers,
+# which are missing values, and said; these are missing values without a word:
 MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")  # among numbers
 BOOLEANS = {"True": True, "False": False}
 CODE = r"^[+-]?0[0-9xX]"  # 007: a number would lose the zeros
@@ -81,7 +96,9 @@ class _Cells:
 
         self.name, self.written, self.numeric, self.possible = name, written, numeric, possible
         stripped = pc.utf8_trim_whitespace(written)
-        self.cells = pc.if_else(pc.is_in(stripped, pa.array(MISSING)), pa.scalar(None, pa.string()), stripped)
+        self.marked = pc.is_in(stripped, pa.array(MARKS))
+        missing = pc.or_(self.marked, pc.is_in(stripped, pa.array(MISSING)))
+        self.cells = pc.if_else(missing, pa.scalar(None, pa.string()), stripped)
         self.total = 0 if numeric is False else len(written) - self.cells.null_count
         self.plain = self._parse_plain()
 
@@ -122,8 +139,10 @@ class _Cells:
 
     @cached_property
     def numbers(self) -> dict[str, WrittenNumber]:
-        """The different cells that may be numbers."""
-        return {cell: w for cell in self.counts if (w := parse_written(cell)) is not None}
+        """The different cells that may be numbers; those in brackets are negative if others have none."""
+        words = bool(self.numeric)
+        numbers = {cell: w for cell in self.counts if (w := parse_written(cell, words=words)) is not None}
+        return {} if numbers and all(map(NEGATIVE.fullmatch, numbers)) else numbers
 
     def _looks_numeric(self) -> bool:
         """Whether half of the different cells may be numbers, or of some of them if there are many."""
@@ -195,6 +214,44 @@ class _Cells:
 
     def read(self, decimal: str | None) -> CellColumn:
         """The column, in a file whose columns decide on this decimal mark; None if they do not."""
+        column = self._read(decimal)
+        notes = [*column.notes]
+        if column.style is not None and (marks := self._marks()):
+            notes.append(f"{self.name}: {marks} among numbers: missing values")
+        if column.style is not None and (cell := next(filter(NEGATIVE.fullmatch, self._counted), None)):
+            notes.append(f"{self.name}: numbers in brackets are negative, such as {cell}")
+        if column.style is None and not notes and (unit := self._word()):
+            notes.append(
+                f"{self.name}: kept as written: numbers with the unit {unit!r}; --kind {quote_name(self.name)}=number reads "
+                "them as numbers"
+            )
+        return replace(column, notes=notes)
+
+    @property
+    def _counted(self) -> Mapping[str, int]:
+        """The different cells and their counts, none of a column of plain numbers."""
+        return {} if self.plain is not None else self.counts
+
+    def _marks(self) -> str:
+        """Which of MARKS occur, and how often."""
+        import pyarrow.compute as pc
+
+        if not pc.any(self.marked).as_py():
+            return ""
+        counts = Counter(pc.utf8_trim_whitespace(self.written.filter(self.marked)).to_pylist())
+        return ", ".join(f"{count:,} times {mark!r}" for mark, count in counts.most_common())
+
+    def _word(self) -> str | None:
+        """The word that stands behind every number, such as kg; None if there is no such one."""
+        import pyarrow.compute as pc
+
+        if not self.total or self.numeric is not None:
+            return None
+        some = pc.unique(self.cells.slice(0, SAMPLE).drop_null()).to_pylist()
+        units = {w.unit if (w := parse_written(cell, words=True)) else "" for cell in some}
+        return units.pop() if len(units) == 1 and len(some) > 1 else None
+
+    def _read(self, decimal: str | None) -> CellColumn:
         if self.total and (booleans := self._booleans()):
             return booleans
         if not self.total or not (styles := self.styles):

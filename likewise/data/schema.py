@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 NO_VALUE = "it has no value in any row"
 STORED = {"int": "whole numbers", "float": "numbers"}
-DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?$"
+TIME = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}.*)?( ?[AaPp][Mm])?"
+DATE = (
+    r"^([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2})"
+    rf"([T ,]+{TIME}.*)?$|^{TIME}$"
+)
 
 
 @dataclass
@@ -128,7 +132,7 @@ def _add_column(schema: Schema, name: str, requested: str | None, reason: str) -
 
 
 def _are_dates(data: Dataset, name: str) -> bool:
-    """Whether every text of a column is a date as ISO 8601 writes it, with a time or without."""
+    """Whether every text of a column is a date of digits, with a time or without, or a time."""
     import pyarrow.compute as pc
 
     values = data.data.column(name)

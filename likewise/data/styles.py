@@ -25,8 +25,10 @@ CURRENCIES = (
     "CZK",
 )
 SPACES = str.maketrans(
-    {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "−": "-"}
+    {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "−": "-", "٫": ".", "٬": ","}
 )  # to those of NumberStyle
+NEGATIVE = re.compile(r"\((.*)\)", re.DOTALL)  # as accountants write it: (1,234) is -1234
+WORD = r"(?:[^\W\d_]|°)[^\s\d()]{0,9}"  # such as kg, °C, m², km/h
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,25 @@ class WrittenNumber:
     unit: str
 
 
-def parse_written(text: str) -> WrittenNumber | None:
-    """What may be a number in some style, None for another text."""
-    match = _shape().fullmatch(text.translate(SPACES).strip())
+def parse_written(text: str, *, words: bool = False) -> WrittenNumber | None:
+    """What may be a number in some style, None for another text.
+
+    words  whether a unit may be any word behind the digits, such as kg
+
+    >>> parse_written("(1,234)").sign, parse_written("٣٫٥").digits, parse_written("5 kg"), parse_written("5 kg", words=True).unit
+    ('-', '3.5', None, 'kg')
+    """
+    text = text.translate(SPACES).strip()
+    if not text.isascii():
+        text = "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
+    inner = NEGATIVE.fullmatch(text)
+    match = _shape(words).fullmatch(inner[1].strip() if inner else text)
     if match is None or (match["before"] and match["after"]) or (match["outer"] and match["inner"]):
         return None
-    unit = match["before"] or match["after"] or ""
-    return WrittenNumber(match["outer"] or match["inner"] or "", match["digits"], unit)
+    sign, unit = match["outer"] or match["inner"] or "", match["before"] or match["after"] or ""
+    if inner and sign:
+        return None
+    return WrittenNumber("-" if inner else sign, match["digits"], unit)
 
 
 def styles_with(decimal: str | None, thousands: str | None) -> tuple[NumberStyle, ...]:
@@ -107,18 +121,19 @@ def styles_with(decimal: str | None, thousands: str | None) -> tuple[NumberStyle
 
 
 @cache
-def _shape() -> re.Pattern[str]:
+def _shape(words: bool) -> re.Pattern[str]:
     symbols = "".join(c for c in map(chr, range(sys.maxunicode)) if unicodedata.category(c) == "Sc")
     unit = rf"[{re.escape(symbols)}%‰]|{'|'.join(CURRENCIES)}"
     return re.compile(
         rf"(?P<outer>[+-]?)(?:(?P<before>{unit}) ?)?(?P<inner>[+-]?)"
         r"(?P<digits>[0-9.,][0-9., ']*?(?:[eE][+-]?[0-9]+)?)"
-        rf"(?: ?(?P<after>{unit}))?"
+        rf"(?: ?(?P<after>{unit}{'|' + WORD if words else ''}))?"
     )
 
 
 @cache
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     mark, group = re.escape(decimal), re.escape(thousands)
-    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|" if thousands else ""
+    indian = rf"[0-9]{{1,2}}(?:{group}[0-9]{{2}})+{group}[0-9]{{3}}|"  # 12,34,567
+    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|{indian}" if thousands else ""
     return re.compile(rf"(?:(?:{grouped}[0-9]+)(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?")
