@@ -14,6 +14,7 @@ from torch import Tensor
 import likewise
 from likewise.core.batch import Context
 from likewise.core.errors import RequestWarning
+from likewise.core.options import RowValues
 from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
 from likewise.data.table import Table
@@ -21,6 +22,7 @@ from likewise.families.diffusion import Diffusion
 from likewise.families.flow import Flow
 from likewise.generation.denoising.guidance import Guidance, default_scales
 from likewise.models.model import Model
+from likewise.nets.conditioning import EncodedContext
 
 ROWS = 2000
 STD = 0.4  # of a group
@@ -30,21 +32,24 @@ GAP = 1.6  # between the means of the two groups
 def exact(family: Flow | Diffusion) -> Flow | Diffusion:
     """The family with E[x_0 | x_t] of two groups N(-GAP / 2, STD^2) and N(GAP / 2, STD^2) for its network."""
 
-    def denoise(c: Context, known: Tensor) -> Any:
-        means = torch.tensor([-GAP / 2, GAP / 2])
-        own = means[c.values["group"]]  # (B, 1)
+    means = torch.tensor([-GAP / 2, GAP / 2])
 
-        def posterior(x_t: Tensor, t: float) -> Tensor:
-            variance = (1 - t) ** 2 * STD**2 + t**2
-            gain = (1 - t) * STD**2 / variance
-            each = means[:, None, None] + gain * (x_t - (1 - t) * means[:, None, None])  # (2, B, N)
-            nats = -0.5 * (x_t - (1 - t) * means[:, None, None]).square().sum(2, keepdim=True) / variance
-            mixed = (nats.softmax(0) * each).sum(0)
-            return torch.where(c.present, own + gain * (x_t - (1 - t) * own), mixed)
+    def mean(x_t: Tensor, t: float, known: Tensor, context: EncodedContext, step: None = None) -> Tensor:
+        group, present = context.tokens[:, 0].long(), context.tokens[:, 1:] > 0  # (B, 1)
+        own = means[group][:, None]
+        variance = (1 - t) ** 2 * STD**2 + t**2
+        gain = (1 - t) * STD**2 / variance
+        each = means[:, None, None] + gain * (x_t - (1 - t) * means[:, None, None])  # (2, B, N)
+        nats = -0.5 * (x_t - (1 - t) * means[:, None, None]).square().sum(2, keepdim=True) / variance
+        mixed = (nats.softmax(0) * each).sum(0)
+        return torch.where(present, own + gain * (x_t - (1 - t) * own), mixed)
 
-        return posterior
+    def encode(c: Context) -> EncodedContext:
+        tokens = torch.cat([c.values["group"], c.present], dim=1).float()  # as they are
+        return EncodedContext(tokens, tokens, tokens)
 
-    family.denoiser.denoise = denoise  # type: ignore[method-assign, assignment]
+    family.denoiser.mean = mean  # type: ignore[method-assign, assignment]
+    family.denoiser.net.encode_sources = encode  # type: ignore[method-assign, assignment]
     return family
 
 
@@ -80,8 +85,13 @@ def test_the_default_depends_on_the_target() -> None:
     }
     signals = {"image", "codes", "series"}
     assert default_scales(specs, 2.0) == {n: 2.0 if n in signals else 1.0 for n in specs}
-    assert Guidance().for_columns({"image": 2.0, "price": 1.0}).scales == {"image": 2.0, "price": 1.0}
-    assert Guidance(3.0).for_columns({"image": 2.0, "price": 1.0}).scales == {"image": 3.0, "price": 3.0}
+    columns = {"image": 2.0, "price": 1.0}
+    for guidance, scales in (
+        (None, [[2.0, 1.0]] * 2),
+        (3.0, [[3.0, 3.0]] * 2),
+        (RowValues((None, 3.0)), [[2.0, 1.0], [3.0, 3.0]]),
+    ):
+        assert Guidance(guidance).for_columns(columns, 2, torch.device("cpu")).scales.tolist() == scales
 
 
 DEFAULTS = [
