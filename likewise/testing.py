@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.core.batch import Batch, Context
-from likewise.core.known import KnownParts
+from likewise.core.batch import Batch, Context, EncodedRows
+from likewise.core.known import KnownParts, where_known
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import IMAGE, Spec
@@ -172,6 +172,8 @@ SAMPLES_OR_EMBEDS = Requirement(
 )
 SCORES = Requirement(lambda cls, case: hasattr(cls, "log_prob"), "the family has no density")
 ROWWISE = Requirement(lambda cls, case: cls.rowwise_loss, "the loss of a row depends on the batch by design")
+LEARNS_GAPS = Requirement(lambda cls, case: cls.learns_gaps, "the family learns complete rows only")
+SEVERAL = Requirement(lambda cls, case: len(case.targets) > 1, "the case has one target")
 SOURCES_GIVEN = Requirement(lambda cls, case: bool(case.sources), "the case has no sources")
 
 Condition = tuple[bool | Tensor, str]  # what must hold, and what is wrong where it does not
@@ -248,6 +250,28 @@ def loss_by_row(s: Subject) -> Iterator[Condition]:
         whole, some = s.loss(phase)[rows], s.family.loss(part, c, phase, Rng(rows, "check", 0))
         apart = float(((whole - some).abs() / (1 + whole.abs())).detach().max())
         yield apart < CLOSE, f"loss of phase {phase} of rows {rows} alone differs by {apart:.2g}"
+
+
+@_check(LEARNS_GAPS, SEVERAL)
+def missing_targets(s: Subject) -> Iterator[Condition]:
+    """What stands in the place of a missing target has no effect on the loss, and complete rows are learned as before."""
+    for k, (name, value) in enumerate(s.x.items()):
+        lacks = torch.arange(ROWS) % 2 == k % 2
+        other = where_known(value, value.roll(1, 0).flip(1), lacks)
+        for phase in s.family.phases:
+            gaps = [EncodedRows({**s.x, name: v}, {name: ~lacks}) for v in (value, other)]
+            first, second = (s.loss(phase, x=x) for x in gaps)
+            yield first.isfinite().all(), f"loss of phase {phase} is not finite where {name} is missing"
+            apart = float((first - second).detach().abs().max())
+            yield (
+                apart < CLOSE,
+                f"loss of phase {phase} differs by {apart:.2g} with what stands for a missing {name}",
+            )
+            apart = float((first - s.loss(phase))[~lacks].detach().abs().max())
+            yield (
+                apart < CLOSE,
+                f"loss of phase {phase} of complete rows differs by {apart:.2g} beside a missing {name}",
+            )
 
 
 @_check()

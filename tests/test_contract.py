@@ -416,6 +416,10 @@ class GlobalLoss(Tiny):
         return super().loss(x, c, phase, rng) + torch.rand(())
 
 
+class IgnoresGaps(Tiny):
+    learns_gaps = True
+
+
 class Detached(Tiny):
     def hidden(self, c):
         return super().hidden(c).detach()
@@ -533,6 +537,7 @@ DEFECTS = [
     (TwoPhases, "phases"),
     (OneNumber, "losses"),
     (GlobalLoss, "losses"),
+    (IgnoresGaps, "missing_targets"),
     (Detached, "gradients"),
     (Overflows, "half_precision"),
     (Deaf, "sources_count"),

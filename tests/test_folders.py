@@ -483,7 +483,7 @@ def test_captions_and_pictures_without_each_other_are_named(root: Path) -> None:
     assert table.column("text") == ["a caption", None, None]
     assert "text: the .txt beside 1 of 3 files" in read(table)
     assert "B.TXT, x.txt: beside no file of the kind image; not used" in unused(table)
-    assert "text: 2 of 3 values are missing" in table.report.notes()
+    assert "missing of 3 values: text 2" in table.report.notes()
 
 
 def test_a_caption_in_another_encoding_says_what_to_do(root: Path) -> None:

@@ -220,20 +220,21 @@ def test_knobs_of_drawing() -> None:
 # ---- EM
 
 
-def fit(x: Tensor, ids: Tensor, used: int, full: bool) -> EMFit:
+def fit(x: Tensor, ids: Tensor, used: int, full: bool, missing: float = 0.0) -> EMFit:
     rng = Rng(range(len(x)), "fit")
     draw = rng.normal(x.shape[1] if full else 2).double()
-    data = Rows(x, {"a": ids}, x, rng.uniform(1)[:, 0], draw)
+    seen, ids_seen = (Rng(range(len(x)), "seen").uniform(n) >= missing for n in (x.shape[1], 1))
+    data = Rows(x * seen, seen, {"a": ids}, {"a": ids_seen}, x * seen, seen, rng.uniform(1)[:, 0], draw)
     floor = torch.full((x.shape[1],), 1e-4, dtype=torch.float64)
     return EMFit(data, {"a": Spec((1,), classes=3)}, used, floor, full=full, shrinkage=2.0, pseudocount=0.1)
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_em_never_falls(full: bool) -> None:
+@pytest.mark.parametrize(("full", "missing"), [(True, 0.0), (False, 0.0), (True, 0.3), (False, 0.3)])
+def test_em_never_falls(full: bool, missing: float) -> None:
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(300, 6, generator=draw, dtype=torch.float64)
     x[150:] = 0.3 * x[150:] @ torch.randn(6, 6, generator=draw, dtype=torch.float64) + 1
-    em = fit(x, torch.randint(3, (300, 1), generator=draw), 8, full)
+    em = fit(x, torch.randint(3, (300, 1), generator=draw), 8, full, missing)
     values = np.array([em.em_step() for _ in range(40)])
     assert np.diff(values).min() > -1e-6, "the posterior density falls"
     assert values[-1] > values[0] + 0.05

@@ -61,7 +61,7 @@ def linear(too_wide: float = 1.0) -> VAE:
         x = z @ W.T + SHIFT
         return {"a": x[:, None, :3], "b": x[:, None, 3:]}
 
-    def q(floats: Batch, reading: EncodedContext) -> Gaussians:
+    def q(floats: Batch, present: Batch, reading: EncodedContext) -> Gaussians:
         x = torch.cat([floats["a"], floats["b"]], dim=-1) - SHIFT
         precision = 1 + W.square().sum(0) / S2
         log_var = (-precision.log() + 2 * math.log(too_wide)).expand(len(x), 1, -1)

@@ -111,13 +111,11 @@ def open_table(
 ) -> Table:
     """The table that the command line names.
 
-    It must have the columns of the formula, and each row the targets. Columns that `like` has are read as they are
-    there, or extend them.
+    It must have the targets of the formula. Columns that `like` has are read as they are there, or extend them.
     """
     options = table_options(args, parser)
     if formula is not None:
         options["columns"] = [view.column for view in formula.views]
-        options["complete"] = [view.column for view in formula.targets]
     if formula and isinstance(like, Mapping):
         like = {formula.view(name).column: column for name, column in like.items()}
     return Table.open(args.data, **options, like=like)

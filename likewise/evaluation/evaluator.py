@@ -56,7 +56,7 @@ class Evaluator:
         concept: str = "concept",
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
-        available, table = len(table.test), table.without_gaps(formula.columns)
+        available, table = len(table.test), table.with_values(formula.columns)
         self.left_out = available - len(table.test)  # held-out rows that lack a value
         table.require_heldout(2, "evaluation")
         self.formula, self.table, self.seed = formula, table, seed

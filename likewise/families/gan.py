@@ -32,8 +32,7 @@ from likewise.core.known import (
     append_known,
     fill_unknown,
     known_specs,
-    no_masks,
-    sample_masks,
+    training_masks,
     where_known,
 )
 from likewise.core.ranges import Depth, Dimensions, NonNegativeFloat, PositiveShare, Share, Temperature, Width
@@ -113,11 +112,7 @@ class GAN(Family):
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
         """The loss of the generator or the critic, (B,); the critic's with (5) where gradients are enabled."""
         real = self.column_codes.encode(x)
-        masks = (
-            sample_masks(self.targets, self.infill, rng)
-            if self.known_columns
-            else no_masks(self.targets, len(rng), rng.device)
-        )
+        masks = training_masks(self.targets, x, self.infill if self.known_columns else 0.0, rng)[0]
         z = rng.normal(self.latent_dim)
         with torch.set_grad_enabled(phase == "generator" and torch.is_grad_enabled()):
             fake = self.generate(z, c, real, masks)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, Layout
-from likewise.core.known import KnownParts
+from likewise.core.known import KnownParts, has_gaps, present_masks
 from likewise.core.ranges import (
     Dimensions,
     MinStd,
@@ -50,6 +50,7 @@ MIN_ROWS = 10  # rows a component, at least
 CLASS_WEIGHT = 10.0  # of a categorical column in the first clustering, beside 1 of one of numbers
 COARSE_STD = 0.25  # `min_std` of many numbers while EM clusters rows, see EMFit.refine
 RESTARTS = 3  # fits of few numbers of which the best is taken
+POOLINGS = 2  # of the prior of covariances, where values are missing
 MAX_WORK = 1e11  # multiplications of EM: with many numbers a row, fewer rounds
 
 
@@ -58,6 +59,7 @@ class Mixture(Family):
 
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.MIXTURE
 
+    learns_gaps: ClassVar[bool] = True
     needs_float32: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False
     separable: ClassVar[bool] = False
@@ -132,8 +134,9 @@ class Mixture(Family):
         )
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """-log p(x | c) / dims by `log_prob`: (B,)."""
-        score = self.log_prob(x, c, rng=rng)
+        """-log p(x | c) / dims by `log_prob`, of the values that x has: (B,)."""
+        observed = present_masks(self.targets, x, len(rng), c.present.device) if has_gaps(x) else None
+        score = self.log_prob(x, c, rng=rng, observed=observed)
         return -score.nats / score.dims
 
     def log_prob(self, x: Batch, c: Context, *, rng: Rng, observed: Batch | None = None) -> Score:
@@ -239,24 +242,26 @@ class Mixture(Family):
 
     @torch.no_grad()
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """Cluster the rows, then EM until it converges; rows that lack a source are left out.
+        """Cluster the rows, then EM until it converges, where values of targets and sources may be missing.
 
         For few numbers a row, one row in five is held out to choose the number of components: 1, 2, 4 ...
         until twice as many have been no better two times.
         """
-        whole = c.present.all(1)
-        values = {n: v[whole] for n, v in (c.values | x).items()}
-        rows = int(whole.sum())
+        rows = len(rng)
         if rows < 2:
             return
-        self._init_units(values)
-        flat, _ = self._flat(values, _whole(values))
+        present = present_masks(self.targets, x, rows, c.present.device)
+        values, masks = self._known(c, KnownParts(x, present))
+        self._init_units(values, masks)
+        flat, seen = self._flat(values, masks)
         data = Rows(
-            flat,
+            flat * seen,
+            seen,
             {n: values[n] for n in self.classes},
-            self._features(values),
-            rng.uniform(1)[whole, 0],
-            rng.normal(self.loadings.shape[2])[whole].double(),
+            {n: masks[n] for n in self.classes},
+            *self._features(values, masks),
+            rng.uniform(1)[:, 0],
+            rng.normal(self.loadings.shape[2]).double(),
         )
         most = min(len(self.logits), max(1, rows // MIN_ROWS))
         if self.em and not self.many:
@@ -295,25 +300,34 @@ class Mixture(Family):
             shrinkage=self.shrinkage,
             pseudocount=self.pseudocount,
         )
-        size = len(data.x) * used * max(1, data.x.shape[1]) * (1 + self.loadings.shape[2])
+        numbers, rank = max(1, data.x.shape[1]), self.loadings.shape[2]
+        size = len(data.x) * used * numbers * (1 + rank)
+        if fit.patterns is not None:
+            size += len(fit.patterns.patterns) * used * numbers * rank**2
         least = 1e-3 + 1e-5 * data.x.shape[1]  # nats a row
-        for _ in range(min(100, max(5, int(MAX_WORK / size))) if self.em else 0):
-            before = fit.objective
-            if fit.em_step() - before < least:
-                break
+        rounds = min(100, max(5, int(MAX_WORK / size))) if self.em else 0
+        for again in range(1 if fit.patterns is None else POOLINGS):
+            if again and self.full:
+                fit.pool_again()
+            for _ in range(rounds):
+                before = fit.objective
+                if fit.em_step() - before < least:
+                    break
         if self.many:
             fit.refine(floor)
         return fit
 
-    def _init_units(self, values: Batch) -> None:
-        """Set centre, scale and least deviation of every number.
+    def _init_units(self, values: Batch, masks: Batch) -> None:
+        """Set centre, scale and least deviation of every number, from the values that are known.
 
         Values on a lattice, such as grey levels, stand for cells as wide as their least distance, of variance
         cell^2 / 12: no number may vary less.
         """
         centre, unit, least = [], [], []
         for name in self.numbers.specs:
-            value = values[name].flatten(1).double()  # (n, T C)
+            value = values[name].flatten(1).double()[masks[name][:, 0]]  # (n, T C)
+            if not len(value):
+                value = values[name].new_zeros(1, values[name][0].numel())
             levels = value.flatten().unique()
             cell = float(levels.diff().min()) if len(levels) > 1 else 0.0
             scale = float(value.std(correction=0)) or 1.0
@@ -325,18 +339,19 @@ class Mixture(Family):
             self.log_scale.copy_(torch.cat(unit).log())
             self.log_min_std.copy_((torch.cat(least) / torch.cat(unit)).log())
 
-    def _features(self, values: Batch) -> Tensor:
-        """Features for clustering, (n, F): columns of one variance, categorical ones of more."""
-        parts = []
+    def _features(self, values: Batch, masks: Batch) -> tuple[Tensor, Tensor]:
+        """Features for clustering, columns of one variance, categorical ones of more; and which are known: (n, F)."""
+        parts, seen = [], []
         for name, value in values.items():
-            spec = self.columns[name]
+            spec, known = self.columns[name], masks[name][:, :1]
             if spec.categorical:
                 value = fixed_codes(spec.classes, min(spec.classes, CODE_DIM), name).to(value.device)[value]
-            part = value.flatten(1).double()
-            part = part - part.mean(0)
-            part = part / part.square().sum(1).mean().sqrt().clamp(min=1e-9)
+            part, count = value.flatten(1).double(), known.sum().clamp(min=1)
+            part = (part - (part * known).sum(0) / count) * known
+            part = part / (part.square().sum() / count).sqrt().clamp(min=1e-9)
             parts.append(part * (CLASS_WEIGHT if spec.categorical else 1.0))
-        return torch.cat(parts, dim=1)
+            seen.append(known.expand_as(part))
+        return torch.cat(parts, dim=1), torch.cat(seen, dim=1)
 
     def _set_parameters(self, parts: Components) -> None:
         """Set the parameters to the result of EM; unused components are copies of almost no weight."""

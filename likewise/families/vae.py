@@ -24,7 +24,16 @@ import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, take
-from likewise.core.known import KnownParts, blank_values, fill_unknown, no_masks, sample_masks, where_known
+from likewise.core.known import (
+    KnownParts,
+    blank_values,
+    fill_unknown,
+    has_gaps,
+    no_masks,
+    present_masks,
+    training_masks,
+    where_known,
+)
 from likewise.core.options import validate_fields
 from likewise.core.ranges import (
     Depth,
@@ -87,6 +96,7 @@ LATENT, KL = LatentOptions(), KLOptions()
 class VAE(Family):
     """P(targets | sources) by one latent vector z a row."""
 
+    learns_gaps: ClassVar[bool] = True
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.LATENT_VECTOR
 
     @expand_dataclasses
@@ -167,29 +177,33 @@ class VAE(Family):
     # ---- encoder, decoder and prior
 
     def encode(self, x: Batch, c: Context) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x, c), (B, latent) each."""
-        q = self._q(self.column_codes.encode(x), self.context_encoder(c))
+        """Mean and log-variance of q(z | x, c), (B, latent) each; of EncodedRows given the values that are there."""
+        q = self._q(self.column_codes.encode(x), self._present(x, c), self.context_encoder(c))
         return q.mean[:, 0], q.log_var[:, 0]
 
     def decode(self, z: Tensor, c: Context) -> Batch:
         """z (B, latent) -> encoded columns: the mean of numbers, the most likely class."""
         return self.likelihood.mode(self._decode(z, self.context_encoder(c)))
 
-    def _q(self, floats: Batch, context: EncodedContext) -> Gaussians:
-        """q(z | x, c), floats column -> (B, T, C)."""
-        masked = {n: torch.cat([v, torch.ones_like(v[..., :1])], dim=-1) for n, v in floats.items()}
-        return self._gaussian(self.posterior_head, masked, context)
+    def _present(self, x: Batch, c: Context) -> Batch:
+        """Masks of the values that the rows have, column -> (B, T) bool."""
+        return present_masks(self.targets, x, len(c.present), c.present.device)
+
+    def _q(self, floats: Batch, present: Batch, context: EncodedContext) -> Gaussians:
+        """q(z | x, c), of what x has; floats column -> (B, T, C), present column -> (B, T) bool."""
+        return self._gaussian(self.posterior_head, floats, present, context)
 
     def _r(self, floats: Batch, masks: Batch, context: EncodedContext) -> Gaussians:
         """r(z | m, c) of (4); masks column -> (B, T) bool."""
         assert self.partial_posterior_head is not None
+        return self._gaussian(self.partial_posterior_head, floats, masks, context)
+
+    def _gaussian(self, head: nn.Linear, floats: Batch, masks: Batch, context: EncodedContext) -> Gaussians:
+        """A Gaussian given the floats where `masks` hold, and where that is."""
         masked = {
             n: torch.cat([v * masks[n][..., None], masks[n][..., None].to(v)], dim=-1)
             for n, v in floats.items()
         }
-        return self._gaussian(self.partial_posterior_head, masked, context)
-
-    def _gaussian(self, head: nn.Linear, masked: Batch, context: EncodedContext) -> Gaussians:
         return Gaussians.one(head(norm(self.encoder(masked, context)).flatten(1)))
 
     def _p(self, c: Context, context: EncodedContext) -> Gaussians:
@@ -199,10 +213,8 @@ class VAE(Family):
             rows = len(self.pseudo_inputs[0])
             values = {n: v[:1].expand(rows, *v.shape[1:]) for n, v in c.values.items()}
             absent = Context(values, c.present.new_zeros(rows, len(values)))
-            encoded = self._q(
-                dict(zip(self.column_codes.specs, self.pseudo_inputs, strict=True)),
-                self.context_encoder(absent),
-            )
+            u = dict(zip(self.column_codes.specs, self.pseudo_inputs, strict=True))
+            encoded = self._q(u, self._present(u, absent), self.context_encoder(absent))
         return self.prior(context, len(c.present), encoded)
 
     def _decode(self, z: Tensor, context: EncodedContext) -> Batch:
@@ -232,18 +244,24 @@ class VAE(Family):
     # ---- learning
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """Initialise the pseudo-inputs, (4) of priors.py, with rows of the data."""
-        for value, u in zip(self.column_codes.encode(x).values(), self.pseudo_inputs, strict=False):
+        """Initialise the pseudo-inputs, (4) of priors.py, with rows of the data, missing values as 0."""
+        floats, present = self.column_codes.encode(x), self._present(x, c)
+        for name, u in zip(floats if self.pseudo_inputs else (), self.pseudo_inputs, strict=True):
+            value = floats[name] * present[name][..., None]
             with torch.no_grad():
                 u.copy_(value[torch.arange(len(u), device=value.device) % len(value)])
 
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:
-        """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,)."""
-        options = self.kl_options
+        """-(2) / dims, the KL term weighted, and KL(q || r) / dims of rows with known parts: (B,).
+
+        Of a row with missing values (EncodedRows) (2) is the bound of what it has: q reads that, and log p(x | z, c) sums
+        over it (Nazabal et al., 2020).
+        """
+        options, present = self.kl_options, self._present(x, c)
         floats, context = self.column_codes.encode(x), self.context_encoder(c)
-        q, p = self._q(floats, context), self._p(c, context)
+        q, p = self._q(floats, present, context), self._p(c, context)
         z = q.sample(rng)
-        nats = self.likelihood.log_prob(x, self._decode(z, context))
+        nats = self.likelihood.log_prob(x, self._decode(z, context), present if has_gaps(x) else None)
         if p.mean.shape[1] == 1:
             per_dim = kl_normal(q, p)
             kl, penalty = per_dim.sum(1), per_dim.clamp(min=options.free_bits).sum(1)
@@ -253,7 +271,8 @@ class VAE(Family):
         self.loss_terms = {"reconstruction": nats.detach().mean(), "kl": kl.detach().mean()}
         loss = options.beta * min(1.0, self.progress / max(options.kl_warmup, 1e-9)) * penalty - nats
         if self.partial_posterior_head is not None:
-            loss = loss + self._partial_kl(floats, sample_masks(self.targets, self.infill, rng), context, q)
+            masks = training_masks(self.targets, x, self.infill, rng)[0]
+            loss = loss + self._partial_kl(floats, masks, context, q)
         return loss / self.dims
 
     def _partial_kl(self, floats: Batch, masks: Batch, context: EncodedContext, q: Gaussians) -> Tensor:
@@ -350,7 +369,7 @@ class VAE(Family):
         """
         floats, p = self.column_codes.encode(x), self._p(c, context)
         if masks is None:
-            q = self._q(floats, context)
+            q = self._q(floats, self._present(x, c), context)
         else:
             q = p if self.partial_posterior_head is None else self._r(floats, masks, context)
         zs, weights = [], []

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likewise.core.batch import Batch
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.families.capabilities import CanScore, CanScoreTokens
@@ -29,32 +30,40 @@ def score_rows(
     batch: int,
     scoring_options: Mapping[str, Any],
 ) -> Score:
-    """log P(targets | sources) of each row; see `Model.log_prob`."""
-    columns, masks = processor.target_columns, {n: processor.mask(n, mask) for n, mask in observed.items()}
-    if masks:  # then one of every target
-        masks = {
-            n: torch.ones(c.spec.tokens, dtype=torch.bool, device=processor.device)
-            for n, c in columns.items()
-        } | masks
+    """log P(targets | sources) of each row, of the targets that it has; see `Model.log_prob`."""
+    columns, device = processor.target_columns, processor.device
+    parts = {n: processor.mask(n, mask) for n, mask in observed.items()}
+    lacking = {n: [row.get(n) is None for row in rows] for n in columns}
+    masks: Batch | None = None
+    if parts or any(map(any, lacking.values())):  # then one of every target, (B, T)
+        masks = {}
+        for n, c in columns.items():
+            whole = torch.ones(c.spec.tokens, dtype=torch.bool, device=device)
+            there = ~torch.tensor(lacking[n], dtype=torch.bool, device=device)
+            masks[n] = parts.get(n, whole) & there[:, None]
     scores, log_scales = [], []
     for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        rng = Rng(indices[start : start + batch], "score", seed, device=processor.device)
-        x, options = processor.dequantize(part, rng), dict(scoring_options)
-        if masks:
-            options["observed"] = {n: mask.expand(len(part), -1) for n, mask in masks.items()}
-        scores.append(family.log_prob(x, processor.context(part), rng=rng, **options))
-        of_columns = [_log_scale(c, x[n], masks.get(n)) for n, c in columns.items()]
+        part = slice(start, start + batch)
+        rng = Rng(indices[part], "score", seed, device=device)
+        x, options = processor.dequantize(rows[part], rng), dict(scoring_options)
+        some = None if masks is None else {n: mask[part] for n, mask in masks.items()}
+        if some is not None:
+            options["observed"] = some
+        scores.append(family.log_prob(x, processor.context(rows[part]), rng=rng, **options))
+        of_columns = [_log_scale(c, x[n], some and some[n]) for n, c in columns.items()]
         log_scales.append(torch.stack(of_columns).sum(0))
-    dims = {n: (int(masks[n].sum()) if masks else c.spec.tokens) * c.spec.width for n, c in columns.items()}
+    dims: int | Tensor = sum(c.spec.tokens * c.spec.width for c in columns.values())
+    if masks is not None:
+        counts = torch.stack([masks[n].sum(1) * c.spec.width for n, c in columns.items()]).sum(0)
+        dims = counts if any(map(any, lacking.values())) else int(counts[0])
     nats = torch.cat([s.nats for s in scores])
-    return Score(nats + torch.cat(log_scales).to(nats.dtype), scores[0].kind, sum(dims.values()))
+    return Score(nats + torch.cat(log_scales).to(nats.dtype), scores[0].kind, dims)
 
 
 def _log_scale(column: Modality, tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """log |d tokens / d value| of tokens (B, T, C) or (B, T), summed where the mask (T,) is True: (B,) float64."""
-    log_scale = column.log_scale(tokens).double().reshape(*tokens.shape[:2], -1)
-    return (log_scale if mask is None else log_scale[:, mask]).sum((1, 2))
+    """log |d tokens / d value| of tokens (B, T, C) or (B, T), summed where the mask (B, T) is True: (B,) float64."""
+    log_scale = column.log_scale(tokens).double().reshape(*tokens.shape[:2], -1).sum(2)
+    return (log_scale if mask is None else log_scale.where(mask, 0.0)).sum(1)
 
 
 @torch.no_grad()

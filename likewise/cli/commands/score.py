@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
         )
     table = table_to_score(model, table)
     print_notes(table.report.notes())
-    rows, numbers = rows_to_score(model, table)
+    rows, numbers, skipped = rows_to_score(model, table, args.skip_bad)
     scores, kind = score_rows(model, rows, args.seed)
     for name in dict.fromkeys(view.column for view in model.formula.sources):
         if name not in table.kinds:
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     if args.out:
         about = {KEY: provenance(model=str(args.run), data=args.data, seed=args.seed)}
         results: dict[int, Row] = dict(zip(numbers, scores, strict=True))
-        lines_of = results | skipped_rows(table)
+        lines_of = results | skipped_rows(table) | skipped
         text = "".join(
             json.dumps({**about, "row": i, **lines_of[i]}, ensure_ascii=False) + "\n"
             for i in sorted(lines_of)
@@ -97,11 +97,29 @@ def table_to_score(model: Model, table: Table) -> Table:
     return table.with_views(columns, model.formula)
 
 
-def rows_to_score(model: Model, table: Table) -> tuple[list[Row], list[int]]:
-    """The rows of a table, of documents as a whole, and their numbers."""
+def rows_to_score(
+    model: Model, table: Table, skip_bad: bool
+) -> tuple[list[Row], list[int], dict[int, Row]]:
+    """The rows of a table, of documents as a whole, and their numbers; and why others are skipped, by their numbers.
+
+    These lack targets that the family cannot leave out. Raises ValueError for them unless bad rows are skipped.
+    """
     numbers = list(dict.fromkeys(table.row_numbers()))
     documents = [name for name in model.targets if model.columns[name].spec.windowed]
-    return table.documents(documents[0]) if documents else [table[i] for i in range(len(table))], numbers
+    if documents:
+        return table.documents(documents[0]), numbers, {}
+    rows = dict(zip(numbers, (table[i] for i in range(len(table))), strict=True))
+    reasons = {number: reason for number, row in rows.items() if (reason := model.why_unscored(row))}
+    if reasons:
+        count, (first, reason) = len(reasons), next(iter(reasons.items()))
+        if not skip_bad or count == len(rows):
+            advice = "give the value, or leave them out with --skip-bad"
+            raise ValueError(
+                f"{count:,} of {len(rows):,} rows cannot be scored; row {first}: {reason}; {advice}"
+            )
+        print_notes([f"{count:,} of {len(rows):,} rows are not scored; row {first}: {reason}"])
+    scored = {number: row for number, row in rows.items() if number not in reasons}
+    return [*scored.values()], [*scored], {number: {"skipped": reason} for number, reason in reasons.items()}
 
 
 def skipped_rows(table: Table) -> dict[int, Row]:

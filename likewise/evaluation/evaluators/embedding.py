@@ -32,7 +32,7 @@ def evaluate_embedding(
     ValueError if fewer than 2 rows are held out.
     """
     table.require_heldout(2, "evaluation")
-    table = table.without_gaps(model.formula.columns)
+    table = table.with_values(model.formula.columns)
     reference = ReferenceSet.choose(table, model.formula, n, 1, seed)
     values = {c: reference.test_values(c) for c in model.targets}
     concepts = np.array(reference.test_values(concept)) if concept in table.kinds else None

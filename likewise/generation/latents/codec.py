@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.core.batch import Batch, take
+from likewise.core.known import has_gaps, present_masks
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.generation.latents.bottlenecks import make_bottleneck
@@ -173,7 +174,8 @@ class MultiColumnCodec(ModuleList[Codec]):
     def init_from_data(self, x: Batch) -> None:
         """`Codec.init_from_data` of each codec."""
         for name, codec in self.named.items():
-            codec.init_from_data({name: x[name]})
+            if len(x[name]):
+                codec.init_from_data({name: x[name]})
 
     @torch.no_grad()
     def encode(self, x: Batch) -> Batch:
@@ -184,6 +186,9 @@ class MultiColumnCodec(ModuleList[Codec]):
     def loss(self, x: Batch, rng: Rng, frozen: bool) -> Tensor:
         """The sum of the losses of the codecs, (B,)."""
         losses = [codec.loss({name: x[name]}, rng, frozen) for name, codec in self.named.items()]
+        if has_gaps(x):
+            present = present_masks(self.specs, x, len(rng), rng.device)
+            losses = [loss * present[name][:, 0] for name, loss in zip(self.named, losses, strict=True)]
         return reduce(torch.add, losses)
 
 

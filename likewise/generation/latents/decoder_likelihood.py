@@ -70,9 +70,12 @@ class DecoderLikelihood(nn.Module):
         ]
         return reduce(torch.add, means)
 
-    def log_prob(self, x: Batch, out: Batch) -> Tensor:
-        """log p(x | out), (B,)."""
-        return reduce(torch.add, [v.sum(1) for v in self.token_log_probs(x, out).values()])
+    def log_prob(self, x: Batch, out: Batch, masks: Batch | None = None) -> Tensor:
+        """log p(x | out), (B,), of the tokens where `masks`, column -> (B, T) bool, hold."""
+        nats = self.token_log_probs(x, out)
+        if masks is not None:
+            nats = {n: v * masks[n] for n, v in nats.items()}
+        return reduce(torch.add, [v.sum(1) for v in nats.values()])
 
     def mode(self, out: Batch) -> Batch:
         """Output of a decoder -> encoded columns: the mean of a number, the most likely class."""

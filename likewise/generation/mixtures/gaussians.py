@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+MAX_NUMBERS = 2**23  # of matrices of patterns of known numbers, at a time
+
 
 @dataclass
 class Components:
@@ -32,24 +34,41 @@ class Components:
 def marginal(x: Tensor, known: Tensor, parts: Components) -> Tensor:
     """log N of the numbers of x (B, N) that are known (B, N) in each component, (B, K).
 
-    Rows in which the same numbers are known go together: a marginal of a Gaussian leaves the others out.
+    A marginal of a Gaussian leaves the others out: (2) with D^-1 0 there.
     """
     if not x.shape[1]:
         return x.new_zeros(len(x), len(parts.weight))
+    if known.all():
+        return gaussian(x, parts)
     patterns, which = known.unique(dim=0, return_inverse=True)
-    found = []
-    for p, pattern in enumerate(patterns):
-        rows = (which == p).nonzero()[:, 0]
-        here = pattern.nonzero()[:, 0]
-        part = (
-            parts
-            if pattern.all()
-            else Components(
-                parts.weight, [], parts.mean[:, here], parts.factor[:, here], parts.noise[:, here]
-            )
-        )
-        found.append(gaussian(x[rows][:, here], part))
-    return torch.cat(found)[which.argsort(stable=True).argsort()]
+    components, _, rank = parts.factor.shape
+    x, precise, weighed = x * known, parts.mean / parts.noise, parts.factor / parts.noise[..., None]
+    u = (x @ weighed.transpose(0, 1).flatten(1)).unflatten(1, (components, rank))
+    found = x.new_zeros(len(x), components)
+    step = max(1, MAX_NUMBERS // (components * max(rank, 1) ** 2))
+    for rows in which.argsort(stable=True).split(step):  # rows of one pattern share a root
+        used, part = which[rows].unique(return_inverse=True)
+        some = patterns[used].to(x)
+        root = pattern_roots(some, parts)
+        centre = torch.einsum("pn,kn,knr->pkr", some, precise, parts.factor)
+        v = torch.linalg.solve_triangular(root[part], (u[rows] - centre[part])[..., None], upper=False)
+        seen = some[part]
+        square = x[rows].square() @ (1 / parts.noise).T - 2 * x[rows] @ precise.T
+        square = square + seen @ (parts.mean * precise).T - v.square().sum((2, 3))
+        volume = seen @ parts.noise.log().T + 2 * root.diagonal(dim1=2, dim2=3).log().sum(2)[part]
+        count = seen.sum(1, keepdim=True) * math.log(2 * math.pi)
+        found = found.index_put((rows,), -0.5 * (square + volume + count))
+    return found
+
+
+def pattern_roots(known: Tensor, parts: Components) -> Tensor:
+    """L of (2) in each component for patterns of known numbers (P, N), 0 or 1: (P, K, R, R)."""
+    rank = parts.factor.shape[2]
+    inner = []
+    for factor, noise in zip(parts.factor, parts.noise, strict=True):
+        products = (factor[:, :, None] * factor[:, None] / noise[:, None, None]).flatten(1)
+        inner.append((known @ products).unflatten(1, (rank, rank)))
+    return torch.linalg.cholesky(eye(parts.factor) + torch.stack(inner, dim=1))
 
 
 def gaussian(x: Tensor, parts: Components) -> Tensor:
