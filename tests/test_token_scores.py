@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import toy
 
 from likewise.core.batch import Context
 from likewise.core.rng import Rng

@@ -23,7 +23,7 @@ MAX_IMAGES = 16
 OptionalModel = Annotated[
     str | None, Field(max_length=MAX_NAME, description="id of a model; default: the first that suits")
 ]
-TokenIds = Annotated[list[int], Field(max_length=MAX_TOKEN_IDS)]
+TokenIds = Annotated[list[int], Field(min_length=1, max_length=MAX_TOKEN_IDS)]
 Size = Annotated[
     str, Field(max_length=30, description='"auto", or WIDTHxHEIGHT of the model; others with `resample`')
 ]
@@ -120,7 +120,7 @@ class TextFields(OpenAIBody):
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    logit_bias: dict[str, float] = Field(default={}, max_length=0, description="not supported")
+    logit_bias: dict[str, float] = Field(default={}, description="not supported")
     given: Values = Field(default={}, description="values of further columns")
 
 
@@ -168,8 +168,8 @@ class ChatBody(TextFields):
     top_logprobs: Alternatives = 0
     response_format: ResponseFormat = ResponseFormat(type="text")
     transcript: Literal["plain", "roles"] = Field(default="plain", description="how messages become one text")
-    tools: list[dict[str, Any]] = Field(default=[], max_length=0, description="not supported")
-    functions: list[dict[str, Any]] = Field(default=[], max_length=0, description="not supported")
+    tools: list[dict[str, Any]] = Field(default=[], description="not supported")
+    functions: list[dict[str, Any]] = Field(default=[], description="not supported")
     modalities: list[Literal["text"]] = Field(default=["text"])
 
 
@@ -231,7 +231,7 @@ class VideoReference(OpenAIBody):
 
 
 class VideoBody(OpenAIBody):
-    """POST /v1/videos, /v1/videos/edits, /v1/videos/extensions and /v1/videos/{id}/remix."""
+    """POST /v1/videos; and, given a `video` of this server, /v1/videos/edits and /v1/videos/{id}/remix."""
 
     model: OptionalModel = None
     prompt: Text = ""

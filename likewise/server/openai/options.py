@@ -65,9 +65,12 @@ class Extras:
             self.options[own], self.renamed[f"options.{own}"] = value, name
 
     def explain(self, error: APIError, names: Mapping[str, str] | None = None) -> APIError:
-        """The same error about the field that the client has sent; `names`: native field -> field."""
-        renamed = {**self.renamed, **(names or {})}
-        error.param = renamed.get(error.param or "", error.param)
+        """The same error about the field that the client has sent; `names`: native field -> field, "" if none is named."""
+        if error.status_code == 400:
+            renamed, param = {**self.renamed, **(names or {})}, error.param or ""
+            if not error.message.startswith(param.removeprefix("options.")):
+                param = param if not param.startswith("options.") else ""
+            error.param = renamed.get(param, error.param)
         return error
 
 
@@ -86,6 +89,13 @@ def sampling_extras(body: OpenAIBody, schema: Mapping[str, Any], *, form: bool =
         elif name not in WITHOUT_EFFECT and value not in DEFAULTS.get(name, ()):
             extras.warnings.append(f"{name[:100]} has no effect here, and is ignored")
     return extras
+
+
+def refuse(body: OpenAIBody, *names: str) -> None:
+    """Raise APIError for fields of OpenAI's that ask for something that is not supported here."""
+    for name in names:
+        if getattr(body, name):
+            raise invalid(f"{name} is not supported; leave it out", name, "unsupported_parameter")
 
 
 def _from_text(value: Any, schema: Mapping[str, Any]) -> Any:

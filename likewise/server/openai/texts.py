@@ -1,0 +1,403 @@
+"""Texts: the requests of completions and of chat as samples of a text, and what comes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+
+from likewise.generation.sequence.constraints import Constraint
+from likewise.models.requests import all_columns
+from likewise.models.token_scores import text_column
+from likewise.server.errors import APIError, invalid
+from likewise.server.jobs import Job
+from likewise.server.openai.choice import ChosenModel
+from likewise.server.openai.options import Extras
+from likewise.server.openai.pictures import error_event
+from likewise.server.openai.tokens import (
+    Prompt,
+    ScoreItem,
+    continuation_ids,
+    prompt_text,
+    read_prompt_ids,
+    score_call,
+)
+from likewise.server.requests import SampleBody
+from likewise.server.server import Server, client_of
+from likewise.server.sse import event_text
+
+WHITESPACE_KEY = "x-guidance"  # of a JSON schema, for llguidance
+WHITESPACE = r"\n? {0,8}"  # in JSON, so that a model that has not seen any comes to an end
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """A text that is to be written, n times.
+
+    prompt      its beginning
+    suffix      its end, of which the middle is written
+    text        the value of the text source
+    values      of further columns
+    candidates  how many are sampled, of which the n most likely for each token are kept
+    schema      JSON schema of the text after the prompt
+    alternatives  to each token, None for no log-probabilities
+    echo        whether tokens of the prompt are among these
+    """
+
+    prompt: Prompt = ""
+    suffix: str | None = None
+    text: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    n: int = 1
+    candidates: int = 1
+    seed: int = -1
+    stop: Sequence[str] = ()
+    max_tokens: int | None = None
+    schema: Mapping[str, Any] | None = None
+    alternatives: int | None = None
+    echo: bool = False
+
+    @property
+    def scores_only(self) -> bool:
+        """Whether nothing is sampled but the most likely token after the prompt, or not even that."""
+        return self.max_tokens == 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A text that was written after a prompt.
+
+    prompt, text, suffix  the whole text
+    finish     "stop" where it ended by itself, "length" where it had no more room
+    tokens     of the prompt and of the text
+    scores     see `tokens.score_call`
+    """
+
+    prompt: str
+    text: str
+    suffix: str
+    finish: str
+    seed: int | None
+    tokens: tuple[int, int]
+    scores: Mapping[str, Any] | None = None
+
+
+class TextWriter:
+    """Has the texts of one request of a client written by a model.
+
+    names  field of a native request -> field of the client, for errors
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        request: Request,
+        chosen: ChosenModel,
+        extras: Extras,
+        names: Mapping[str, str],
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.server, self.request, self.chosen, self.extras = server, request, chosen, extras
+        self.names, self.files = names, files or {}
+        [self.target] = [c["name"] for c in chosen.schema["columns"] if c["role"] == "target"]
+        self.warnings: list[str] = []
+
+    # ---- sampling
+
+    async def submit(self, texts: Sequence[TextRequest], *, stream: bool = False) -> list[Job]:
+        """A job for each text. Raises APIError, and then none of them goes on."""
+        jobs: list[Job] = []
+        try:
+            for text in texts:
+                body = SampleBody.read(await self._native(text, stream))
+                jobs.append(await self.server.submit(body, parts=self.files, client=client_of(self.request)))
+        except APIError as error:
+            self.cancel(jobs)
+            raise self.extras.explain(error, self.names) from None
+        for job in jobs:
+            self.warnings += [note for note in job.warnings if note not in self.warnings]
+        return jobs
+
+    async def _native(self, text: TextRequest, stream: bool) -> dict[str, Any]:
+        """The body of the native request."""
+        prompt = await self._prompt(text)
+        options = dict(self.extras.options)
+        native: dict[str, Any] = {
+            "model": self.chosen.id,
+            "given": dict(text.values),
+            "text": text.text,
+            "n": text.candidates,
+            "seed": text.seed,
+            "options": options,
+            "stream": stream,
+        }
+        if text.schema is not None:
+            native["constraint"] = {
+                self.target: await self.server.in_thread(constraint_after, prompt, text.schema)
+            }
+            self._note_without_effect(text)
+            return native
+        if text.max_tokens is not None:
+            options["tokens"] = text.max_tokens
+        return {**native, "prompt": prompt or None, "suffix": text.suffix, "stop": list(text.stop)}
+
+    def _note_without_effect(self, text: TextRequest) -> None:
+        for name, given in {"max_tokens": text.max_tokens is not None, "stop": bool(text.stop)}.items():
+            if given:
+                note = f"{name} has no effect on a text that must be JSON: it ends when it is complete"
+                self.warnings += [note] if note not in self.warnings else []
+
+    async def _prompt(self, text: TextRequest) -> str:
+        if isinstance(text.prompt, str):
+            return text.prompt
+        return await self._with_column(lambda column: prompt_text(column, text.prompt))
+
+    async def _with_column(self, function: Callable[[Any], Any]) -> Any:
+        """Call a function of the text column, in a thread, as the model may have to be loaded."""
+
+        def call() -> Any:
+            with self.server.registry.acquire(self.chosen.id) as model:
+                return function(text_column(model)[1])  # type: ignore[arg-type]
+
+        return await self.server.in_thread(call)
+
+    async def wait(self, jobs: Sequence[Job]) -> None:
+        """Return when all jobs have succeeded. Raises APIError, and then none of them goes on."""
+        try:
+            for job in jobs:
+                await self.server.wait(job, self.request)
+        except BaseException as error:
+            self.cancel(jobs)
+            if isinstance(error, APIError):
+                raise self.extras.explain(error, self.names) from None
+            raise
+        for job in jobs:
+            self.warnings += [note for note in job.warnings if note not in self.warnings]
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Stop those that have not ended."""
+        for job in jobs:
+            if not job.ended:
+                self.server.jobs.cancel(job.id)
+
+    # ---- what comes of it
+
+    async def complete(self, texts: Sequence[TextRequest]) -> list[list[Completion]]:
+        """The completions of each text. Raises APIError."""
+        if all(text.scores_only or _asks_for_scores_of_a_prompt(text, self.extras) for text in texts):
+            return await self._score_prompts(texts)
+        jobs = await self.submit(texts)
+        await self.wait(jobs)
+        found = [await self.completions(text, job) for text, job in zip(texts, jobs, strict=True)]
+        if any(text.alternatives is not None or text.candidates > text.n for text in texts):
+            found = await self._with_scores(texts, found)
+        return [best_of(completions, text) for completions, text in zip(found, texts, strict=True)]
+
+    async def completions(self, text: TextRequest, job: Job) -> list[Completion]:
+        """What a job has written, in order."""
+        prompt = await self._prompt(text)
+        results = [job.results[i] for i in sorted(job.results)]
+        written = [
+            self.completion_of(result["values"][self.target], prompt, text.suffix) for result in results
+        ]
+        counts = await self._with_column(lambda column: [count_tokens(column, text, w) for w in written])
+        read = await self.source_tokens(text)
+        return [
+            Completion(prompt, w, text.suffix or "", finish, result["seed"], (before + read, after))
+            for w, result, (finish, (before, after)) in zip(written, results, counts, strict=True)
+        ]
+
+    async def source_tokens(self, text: TextRequest) -> int:
+        """The number of tokens of the value of the text source."""
+        source = self.chosen.column("source", "text/", "text")
+        if source is None or text.text is None:
+            return 0
+
+        def count() -> int:
+            with self.server.registry.acquire(self.chosen.id) as model:
+                return all_columns(model)[source["name"]].num_tokens(text.text)
+
+        return await self.server.in_thread(count)
+
+    @staticmethod
+    def completion_of(whole: str, prompt: str, suffix: str | None) -> str:
+        """What a sampled text has between its prompt and its suffix."""
+        return whole[len(prompt) : len(whole) - len(suffix or "")]
+
+    async def _score(self, items: Sequence[ScoreItem], alternatives: int, request: Mapping[str, Any]) -> Job:
+        call = score_call(self.server.store, self.files, items, alternatives)
+        size = len(items)
+        job = await self.server.call(
+            self.chosen.id, "score", request, call, size=size, client=client_of(self.request)
+        )
+        await self.wait([job])
+        return job
+
+    async def _score_prompts(self, texts: Sequence[TextRequest]) -> list[list[Completion]]:
+        """The log-probabilities of prompts, and the most likely token after each unless none is wanted."""
+        items = [
+            ScoreItem(t.prompt, next_token=not t.scores_only, values=t.values, text=t.text) for t in texts
+        ]
+        alternatives = max(t.alternatives or 0 for t in texts)
+        job = await self._score(items, alternatives, {"model": self.chosen.id, "prompts": len(items)})
+        found = []
+        for i, text in enumerate(texts):
+            result = job.results[i]
+            finish = "stop" if text.max_tokens and result["next_id"] == 0 else "length"
+            tokens = result["prompt_tokens"], result["completion_tokens"] if result["next"] else 0
+            shown = await self._with_column(lambda column, text=text: shown_prompt(column, text.prompt))
+            one = Completion(shown, result["next"] or "", "", finish, None, tokens, result)
+            found.append([one] * text.n)
+        return found
+
+    async def _with_scores(
+        self, texts: Sequence[TextRequest], found: Sequence[Sequence[Completion]]
+    ) -> list[list[Completion]]:
+        """The completions with the log-probabilities of their tokens."""
+        if any(text.suffix is not None and text.alternatives is not None for text in texts):
+            raise invalid(
+                "there are no log-probabilities of a middle; leave logprobs or suffix out", "logprobs"
+            )
+        items = [
+            ScoreItem(
+                text.prompt, one.text, one.finish == "stop" and not text.stop, False, text.values, text.text
+            )
+            for text, completions in zip(texts, found, strict=True)
+            for one in completions
+        ]
+        alternatives = max(text.alternatives or 0 for text in texts)
+        job = await self._score(items, alternatives, {"model": self.chosen.id, "texts": len(items)})
+        results = iter([job.results[i] for i in range(len(items))])
+        return [
+            [
+                Completion(c.prompt, c.text, c.suffix, c.finish, c.seed, c.tokens, next(results))
+                for c in completions
+            ]
+            for completions in found
+        ]
+
+    async def stream(
+        self, texts: Sequence[TextRequest], jobs: Sequence[Job], chunk: Chunk
+    ) -> AsyncIterator[str]:
+        """The events of texts as they are written; those of several jobs one after the other."""
+        tokens = [0, 0]
+        try:
+            for number, (text, job) in enumerate(zip(texts, jobs, strict=True)):
+                prompt, sent = await self._prompt(text), dict[int, int]()
+                start = number * text.n
+                for index in range(text.n):
+                    for piece in chunk.first(start + index, prompt):
+                        yield piece
+                async for event in self.server.watch(job):
+                    index = event.data.get("index", 0)
+                    if event.name == "text" and text.schema is None:
+                        sent[index] = sent.get(index, 0) + len(event.data["delta"])
+                        yield chunk.delta(start + index, event.data["delta"])
+                    elif event.name == "result":
+                        whole = event.data["values"][self.target]
+                        written = self.completion_of(whole, prompt, text.suffix)
+                        finish, counts = await self._with_column(
+                            lambda column, text=text, written=written: count_tokens(column, text, written)
+                        )
+                        before = counts[0] + await self.source_tokens(text) if index == 0 else 0
+                        tokens = [tokens[0] + before, tokens[1] + counts[1]]
+                        if rest := written[sent.get(index, 0) :]:
+                            yield chunk.delta(start + index, rest)
+                        yield chunk.last(start + index, finish)
+                    elif event.name == "done" and event.data["status"] != "succeeded":
+                        yield error_event(event.data.get("error"))
+                        return
+            for piece in chunk.end((tokens[0], tokens[1])):
+                yield piece
+            yield event_text("[DONE]")
+        finally:
+            self.cancel(jobs)
+
+
+class Chunk:
+    """The events of a stream of texts."""
+
+    def first(self, index: int, prompt: str) -> list[str]:
+        """Those before a text."""
+        raise NotImplementedError
+
+    def delta(self, index: int, text: str) -> str:
+        """A piece of a text."""
+        raise NotImplementedError
+
+    def last(self, index: int, finish: str, logprobs: Any = None) -> str:
+        """The end of a text."""
+        raise NotImplementedError
+
+    def end(self, tokens: tuple[int, int]) -> list[str]:
+        """Those after all texts."""
+        raise NotImplementedError
+
+
+def _asks_for_scores_of_a_prompt(text: TextRequest, extras: Extras) -> bool:
+    """Whether one token at temperature 0 is wanted, with log-probabilities of all: as lm-eval does."""
+    likely = extras.options.get("temperature") == 0
+    return (
+        text.echo
+        and text.alternatives is not None
+        and text.max_tokens == 1
+        and likely
+        and text.suffix is None
+    )
+
+
+def shown_prompt(column: Any, prompt: Prompt) -> str:
+    """The text of a prompt; what is no whole character is U+FFFD."""
+    if isinstance(prompt, str):
+        return prompt
+    ids = read_prompt_ids(column, prompt).ids.tolist()
+    shown: str = column.vocabulary.ids_to_bytes(ids).decode(errors="replace").removeprefix(column.prefix)
+    return shown
+
+
+def count_tokens(column: Any, text: TextRequest, written: str) -> tuple[str, tuple[int, int]]:
+    """Why a text has ended, and the tokens of its prompt (and suffix) and of what was written."""
+    prompt = read_prompt_ids(column, text.prompt)
+    before = len(prompt) + len(column.encode_continuation(text.suffix or ""))
+    after = len(continuation_ids(column, prompt, written))
+    room = column.length if column.spec.windowed else column.length - before
+    limit = room if text.max_tokens is None else min(room, text.max_tokens)
+    if column.spec.windowed and text.max_tokens is not None:
+        limit = text.max_tokens
+    cut = after >= limit and text.schema is None
+    return "length" if cut else "stop", (before, after)
+
+
+def best_of(completions: Sequence[Completion], text: TextRequest) -> list[Completion]:
+    """The n completions that are most likely for each token, if there are more."""
+    if text.candidates <= text.n:
+        return list(completions)
+    return sorted(completions, key=lambda c: -(c.scores or {})["mean"])[: text.n]
+
+
+def constraint_after(prompt: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The native constraint of a text that is a prompt and then JSON of a schema. Raises APIError."""
+    schema = {WHITESPACE_KEY: {"whitespace_pattern": WHITESPACE}, **schema}
+    try:
+        Constraint.json(schema)
+    except ValueError as error:
+        raise invalid(error, "response_format") from None
+    if not prompt:
+        return {"kind": "json", "value": schema}
+    start, rest = json.dumps(prompt, ensure_ascii=False), json.dumps(schema, ensure_ascii=False)
+    return {"kind": "grammar", "value": f"start: PROMPT answer\nPROMPT: {start}\nanswer: %json {rest}\n"}
+
+
+def usage_json(completions: Sequence[Sequence[Completion]]) -> dict[str, int]:
+    """Tokens of the prompts, each counted once, and of what was written."""
+    before = sum(choices[0].tokens[0] for choices in completions if choices)
+    after = sum(one.tokens[1] for choices in completions for one in choices)
+    return usage_of((before, after))
+
+
+def usage_of(tokens: tuple[int, int]) -> dict[str, int]:
+    """Tokens of the prompt and of what was written, as clients read them."""
+    return {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
