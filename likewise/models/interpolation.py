@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,17 @@ from likewise.modalities.base import Row
 from likewise.models.sample_request import SampleRequest
 from likewise.models.sampling import Sampler
 
+OnInterpolation = Callable[
+    [int, int], None
+]  # is called with step and steps; what it raises ends the sampling
+
 
 def interpolate_rows(
     sampler: Sampler,
     first: Sequence[SampleRequest],
     last: Sequence[SampleRequest],
     seeds: tuple[int, int],
+    on_step: OnInterpolation | None = None,
 ) -> list[Row]:
     """See `Model.interpolate_rows`: the requests of both ends differ in their rows only."""
     n, processor = len(first), sampler.processor
@@ -35,7 +40,10 @@ def interpolate_rows(
             raise ValueError(
                 f"{name} is a target, and an interpolation is between sources; give it one value"
             )
-    weight, controls = torch.linspace(0, 1, n, dtype=torch.float64), {}
+    weight = torch.linspace(0, 1, n, dtype=torch.float64)
+    controls: dict[str, Any] = {}
+    if on_step is not None and "on_step" in type(sampler.family).sampling_controls():
+        controls["on_step"] = lambda step: on_step(step.step, step.steps)
     sources = processor.formula.source_names
     if any(_differ(a, b, sources) for a, b in zip(rows, others, strict=True)):
         sampler.require("interpolate_to")

@@ -28,6 +28,7 @@ from likewise.models import checkpoint
 from likewise.models.checkpoint import LINKS
 from likewise.models.conditional import Conditional
 from likewise.models.connections import connect
+from likewise.models.interpolation import OnInterpolation
 from likewise.models.model import Model
 from likewise.models.sample_request import OnProgress, SampleRequest, SamplingProgress
 
@@ -255,6 +256,7 @@ class Pipeline:
         seeds: tuple[Seed, Seed] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
+        on_step: OnInterpolation | None = None,
         **sampling_options: Any,
     ) -> list[Row]:
         """n samples from P(targets | first) to P(targets | last); see `Model.interpolate` and `sample`.
@@ -275,6 +277,7 @@ class Pipeline:
                 seeds=(_link_seed(i, seeds[0]), _link_seed(i, seeds[1])),
                 known={n: v for n, v in (known or {}).items() if n in link.targets and n not in whole},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
+                on_step=on_step,
                 **self._options_of_links(sampling_options)[name],
             )
             ends = [

@@ -14,7 +14,7 @@ from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Modality, Row
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
-from likewise.models.interpolation import interpolate_rows
+from likewise.models.interpolation import OnInterpolation, interpolate_rows
 from likewise.models.sample_request import OnProgress, SampleRequest
 from likewise.models.sampling import Sampler
 from likewise.models.text_prompt import TextPrompt
@@ -186,17 +186,17 @@ class RowSampler(ColumnEncoder):
         seeds: tuple[Seed, Seed] = (0, 0),
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
+        on_step: OnInterpolation | None = None,
         **sampling_options: Any,
     ) -> list[Row]:
         """n samples from P(targets | first) to P(targets | last), and from the noise of one seed to another's.
 
         Both ends are what `sample` returns for one row with that seed. Sources are interpolated by the family,
         which not every one supports, noise by `Rng.slerp`. Raises ValueError for n < 2, and where the family
-        does not support it.
+        does not support it. `on_step` is called with the number of each step and of all; what it raises ends sampling.
         """
-        return self.interpolate_rows(
-            [first] * n, [last] * n, seeds=seeds, known=known, negative=negative, **sampling_options
-        )
+        shared = {"known": known, "negative": negative, "on_step": on_step, **sampling_options}
+        return self.interpolate_rows([first] * n, [last] * n, seeds=seeds, **shared)
 
     @validated
     def interpolate_rows(
@@ -207,12 +207,13 @@ class RowSampler(ColumnEncoder):
         seeds: tuple[Seed, Seed],
         known: Mapping[str, Any] | None = None,
         negative: Row | None = None,
+        on_step: OnInterpolation | None = None,
         **sampling_options: Any,
     ) -> list[Row]:
         """The same with sources of both ends for each of the n steps."""
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "options": sampling_options}
-        ends = ([SampleRequest(row, **shared) for row in rows] for rows in (first, last))
-        return interpolate_rows(self._sampler, *ends, seeds)
+        ends = [[SampleRequest(row, **shared) for row in rows] for rows in (first, last)]
+        return interpolate_rows(self._sampler, ends[0], ends[1], seeds, on_step)
 
     @property
     def _sampler(self) -> Sampler:

@@ -21,6 +21,7 @@ from likewise.server.limits import MAX_FOREGROUND_JOBS
 from likewise.server.store import ENDED, Store, StoredJob
 
 PRUNE_EVERY = 50  # ended jobs
+PROGRESS_SECONDS = 0.1  # between two reports of a job
 log = logging.getLogger("likewise.server")
 
 
@@ -66,6 +67,7 @@ class Job:
     cancelled: bool = False
     on_cancel: Callable[[], None] | None = None
     last_event: int = 0
+    progress_time: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     watchers: set[asyncio.Event] = field(default_factory=set, repr=False)
 
@@ -210,6 +212,13 @@ class JobBook:
                     job.events.pop()  # only the last of several in turn is of use
             job.events.append(event)
         self._wake(job)
+
+    def publish_progress(self, job: Job, data: Mapping[str, Any]) -> None:
+        """Add an event "progress", unless there was one a moment ago."""
+        now = time.monotonic()
+        if now - job.progress_time >= PROGRESS_SECONDS:
+            job.progress_time = now
+            self.publish(job, "progress", data, keep=False)
 
     def cancel(self, id: str) -> None:
         """End a job as soon as possible; one that has ended stays as it is. Raises APIError for an unknown one."""

@@ -34,7 +34,6 @@ from likewise.server.requests import (
     SamplingBody,
     ScoreBody,
 )
-from likewise.server.sampling import batch_key
 from likewise.server.values import ValueReader
 
 MAX_RANDOM_SEED = 2**31  # so that every program can keep it exactly
@@ -94,7 +93,7 @@ def _prepare(model: AnyModel, body: SampleBody | InfillBody, reader: ValueReader
     requests = [replace(template, row=row, seed=seed + i) for row in rows for i in range(body.n)]
     try:
         require_unknown(model, [*rows[0], *(n for n, v in known.items() if not isinstance(v, tuple))])
-        keys = [batch_key(model, request) for request in requests[:: body.n]]
+        keys = [model.batch_key(request) for request in requests[:: body.n]]
     except ValueError as error:
         raise invalid(error, _blamed_field(error, body)) from None
     return Prepared(kept, requests, [key for key in keys for _ in range(body.n)], reader.inputs)
@@ -299,7 +298,7 @@ def prepare_interpolation(model: AnyModel, body: InterpolateBody, reader: ValueR
         kept["seeds"], kept["n"] = seeds, body.n
         try:
             require_unknown(model, first)
-            batch_key(model, SampleRequest(first, negative=negative, options=body.options))
+            model.batch_key(SampleRequest(first, negative=negative, options=body.options))
         except ValueError as error:
             raise invalid(error) from None
     arguments = {"first": first, "last": last, "n": body.n, "seeds": tuple(seeds), "negative": negative}

@@ -6,7 +6,6 @@ import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any
 
 from likewise.modalities.base import Row
 from likewise.models.sample_request import SamplingProgress
@@ -14,7 +13,6 @@ from likewise.server.jobs import JobBook
 from likewise.server.values import encode_value
 from likewise.server.work import SampleWork
 
-PROGRESS_SECONDS = 0.1  # between two reports of a job
 PREVIEW_SHARE = 0.25  # of the time of sampling that decoding previews may take
 
 
@@ -30,7 +28,6 @@ class ProgressReporter:
     ) -> None:
         self.rows, self.jobs, self.previews, self.closing = rows, jobs, previews, closing
         self._started, self._preview_seconds = time.monotonic(), 0.0
-        self._reported: dict[str, float] = {}
         self._pending: Future[None] | None = None
         self._texts = {i: TextStream(work, index) for i, (work, index) in enumerate(rows) if work.stream}
 
@@ -53,18 +50,9 @@ class ProgressReporter:
             work.steps[index] = progress.step, progress.steps
             if (stream := self._texts.get(i)) is not None:
                 stream.update(self.jobs, progress.text(i))
-        self._report({id(self.rows[i][0]): self.rows[i][0] for i in there}.values(), progress)
+        for work in {id(self.rows[i][0]): self.rows[i][0] for i in there}.values():
+            self.jobs.publish_progress(work.job, work.progress)
         self._preview(there, progress)
-
-    def _report(self, works: Any, progress: SamplingProgress) -> None:
-        now = time.monotonic()
-        for work in works:
-            if (
-                now - self._reported.get(work.job.id, 0.0) >= PROGRESS_SECONDS
-                or progress.step == progress.steps
-            ):
-                self._reported[work.job.id] = now
-                self.jobs.publish(work.job, "progress", work.progress, keep=False)
 
     def _preview(self, there: Sequence[int], progress: SamplingProgress) -> None:
         """Decode those that are due, unless earlier ones are not encoded yet or it takes too much time."""

@@ -21,7 +21,6 @@ from likewise.server.jobs import Job, JobBook
 from likewise.server.metrics import Metrics
 from likewise.server.progress import ProgressReporter
 from likewise.server.registry import ModelRegistry
-from likewise.server.sampling import sample_batch
 from likewise.server.settings import ServerSettings
 from likewise.server.work import CallWork, SampleWork, Work
 
@@ -242,7 +241,7 @@ class SamplingQueue:
             for work in batch.works:
                 work.model = model
             with receive_warnings(notes.append):
-                rows = sample_batch(model, batch.requests, reporter.on_step)
+                rows = model.sample_batch(batch.requests, on_step=reporter.on_step)
         if (
             len(batch.works) == 1
         ):  # of several it is not known whose they are; `batch_key` has given most of them

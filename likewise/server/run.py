@@ -10,11 +10,11 @@ from collections.abc import Callable
 import uvicorn
 
 from likewise.server.app import create_app
-from likewise.server.security import configure_logs
+from likewise.server.logs import configure_logs
 from likewise.server.settings import ServerSettings
 
 BACKLOG = 2048  # connections that wait to be accepted
-SHUTDOWN_SECONDS = 10  # that open requests have to end
+SHUTDOWN_SECONDS = 3  # that open requests have to end
 
 
 def serve(settings: ServerSettings, *, open_page: bool = False, say: Callable[[str], None] = print) -> None:

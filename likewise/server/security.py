@@ -11,44 +11,25 @@ import asyncio
 import hmac
 import html
 import ipaddress
-import json
 import logging
 import re
-import secrets
 import time
 import traceback
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from likewise.server.errors import APIError
-from likewise.server.limits import (
-    BODY_TIMEOUT,
-    MAX_IN_FLIGHT,
-    MAX_JSON_BYTES,
-    MAX_MULTIPART_BYTES,
-    MAX_UPLOAD_BYTES,
-)
+from likewise.server.exchange import METHODS, Exchange, body_limit, too_large
+from likewise.server.limits import MAX_IN_FLIGHT
 from likewise.server.metrics import Metrics
 from likewise.server.settings import ServerSettings
 
 OPEN_PATHS = ("/health",)  # that need no token
-UPLOAD_PATHS = ("/v1/files",)
-METHODS = "GET, POST, DELETE, HEAD, OPTIONS"
-CONTENT_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": CONTENT_POLICY,
-    "cross-origin-resource-policy": "same-origin",
-}
 access_log = logging.getLogger("likewise.server.access")
 log = logging.getLogger("likewise.server")
 
@@ -119,96 +100,6 @@ class Security:
             line["traceback"] = exchange.traceback
         level = logging.ERROR if exchange.status >= 500 else logging.INFO
         access_log.log(level, "request", extra={"fields": line})
-
-
-class Exchange:
-    """One request and its answer: counts the bytes of the body, and adds headers to the answer."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: ServerSettings) -> None:
-        self.scope, self._receive, self._send, self.settings = scope, receive, send, settings
-        self.id = f"req_{secrets.token_hex(8)}"
-        self.started, self.method = time.perf_counter(), scope["method"]
-        if self.method not in METHODS.split(", "):
-            self.method = "OTHER"
-        self.status, self.received = 499, 0
-        self.body_error: APIError | None = None
-        self.traceback: str | None = None
-        self.gone = self.answering = self._body_ended = False
-        self.limit = body_limit(scope)
-
-    async def receive(self) -> Message:
-        """A message of the server, unless the body is too long or does not come."""
-        if self.body_error is not None:
-            raise self.body_error
-        if self._body_ended:
-            message = await self._receive()
-        else:
-            try:
-                message = await asyncio.wait_for(self._receive(), BODY_TIMEOUT)
-            except TimeoutError:
-                self.body_error = APIError(408, f"no byte of the body came for {BODY_TIMEOUT:g} s")
-                raise self.body_error from None
-        if message["type"] == "http.disconnect":
-            self.gone = True
-        else:
-            self.received += len(message.get("body", b""))
-            self._body_ended = not message.get("more_body", False)
-            if self.received > self.limit:
-                self.body_error = too_large(self.limit)
-                raise self.body_error
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Pass a message of the application on; an answer to a body that was refused is replaced."""
-        if self.body_error is not None:
-            if message["type"] == "http.response.start":
-                await self.respond(self.body_error.response())
-            return
-        if message["type"] == "http.response.start":
-            self.answering, self.status = True, message["status"]
-            self._add_headers(message)
-        await self._send(message)
-
-    async def respond(self, response: Response) -> None:
-        """Send an answer of our own, unless one has begun."""
-        if self.answering:
-            return
-        self.answering, self.status = True, response.status_code
-        if not self._body_ended:
-            response.headers["connection"] = "close"  # what is left of the body is not read
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._add_headers(message)
-            await self._send(message)
-
-        await response(self.scope, self._receive, send)
-
-    def _add_headers(self, message: Message) -> None:
-        message.setdefault("headers", [])
-        headers = MutableHeaders(raw=message["headers"])
-        headers["x-request-id"] = self.id
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        origin = Headers(scope=self.scope).get("origin")
-        if origin in self.settings.cors_origins:
-            headers["access-control-allow-origin"] = origin
-            headers["access-control-expose-headers"] = "x-request-id, retry-after"
-            headers["vary"] = "Origin"
-            headers["cross-origin-resource-policy"] = "cross-origin"
-
-
-def body_limit(scope: Scope) -> int:
-    """The most bytes that the body of a request may have."""
-    if scope["path"] in UPLOAD_PATHS:
-        return MAX_UPLOAD_BYTES
-    kind = Headers(scope=scope).get("content-type", "")
-    return MAX_MULTIPART_BYTES if kind.lower().startswith("multipart/") else MAX_JSON_BYTES
-
-
-def too_large(limit: int) -> APIError:
-    """The error for a body that is too long."""
-    return APIError(413, f"the body is too large; at most {limit:,} bytes are read")
 
 
 def normalize_path(scope: Scope) -> Scope:
@@ -340,33 +231,3 @@ def sign_in(wrong: bool) -> Response:
         "<button>Sign in</button></form></main></html>"
     )
     return Response(page, 401, media_type="text/html", headers={"WWW-Authenticate": "Bearer"})
-
-
-# ---- logs
-
-
-class JSONFormatter(logging.Formatter):
-    """A line of JSON for each record; `extra={"fields": ...}` adds keys."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03}Z",
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def configure_logs(level: int = logging.INFO) -> None:
-    """Write the logs of the server to stderr, a line of JSON each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JSONFormatter())
-    for name in ("likewise.server", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from likewise.core.provenance import provenance
-from likewise.modalities.base import Row
 from likewise.server.errors import APIError
-from likewise.server.jobs import Job, JobBook, JobEvent, new_id
+from likewise.server.jobs import Job, JobBook, JobEvent
 from likewise.server.metrics import Metrics
 from likewise.server.prepare import (
     Prepared,
@@ -25,11 +22,12 @@ from likewise.server.prepare import (
     prepare_scores,
 )
 from likewise.server.queue import SamplingQueue
-from likewise.server.registry import AnyModel, ModelRegistry
+from likewise.server.registry import ModelRegistry
 from likewise.server.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
+from likewise.server.results import SampleFinisher, interpolate, score
 from likewise.server.settings import ServerSettings
 from likewise.server.store import Store, StoredFile, StoredJob
-from likewise.server.values import ValueReader, encode_value, result_url
+from likewise.server.values import ValueReader
 from likewise.server.work import Call, CallWork, SampleWork
 
 R = TypeVar("R")
@@ -42,6 +40,7 @@ BODIES: dict[str, type[NativeBody]] = {
     "score": ScoreBody,
 }
 PREPARE_THREADS = 2
+MAX_RESTARTS = 2  # of a job that was running each time when the server ended: it may be what ends it
 log = logging.getLogger("likewise.server")
 
 
@@ -101,6 +100,12 @@ class Server:
     async def _restart(self, stored: StoredJob) -> None:
         if stored.kind in self.restarts:
             self.restarts[stored.kind](stored)
+        elif stored.status == "running" and stored.restarts >= MAX_RESTARTS:
+            job = self.jobs.readopt(stored)
+            ends = (
+                f"the server has ended {MAX_RESTARTS + 1} times while it did this, so it is not begun again"
+            )
+            self.jobs.fail(job, APIError(500, ends, code="restarted"))
         elif not stored.background or stored.kind not in BODIES:
             job = self.jobs.readopt(stored)
             error = APIError(
@@ -216,8 +221,8 @@ class Server:
     def _call_of(self, body: NativeBody, prepared: PreparedCall) -> tuple[Call, int]:
         arguments = prepared.arguments
         if isinstance(body, InterpolateBody):
-            return lambda model, job, jobs: _interpolate(self.store, model, job, jobs, arguments), body.n
-        return lambda model, job, jobs: _score(model, job, jobs, arguments), len(arguments["rows"])
+            return lambda model, job, jobs: interpolate(self.store, model, job, jobs, arguments), body.n
+        return lambda model, job, jobs: score(model, job, jobs, arguments), len(arguments["rows"])
 
     async def call(
         self,
@@ -287,108 +292,3 @@ def client_of(request: Request) -> str:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-# ---- results
-
-
-class SampleFinisher:
-    """Encodes and stores the samples of one request."""
-
-    def __init__(self, store: Store, prepared: Prepared) -> None:
-        self.store, self.prepared = store, prepared
-
-    def __call__(self, jobs: JobBook, job: Job, model: AnyModel, index: int, row: Row) -> None:
-        sample = self.prepared.requests[index]
-        request = {**job.request, "n": 1, "seed": sample.seed}
-        request.pop("previews", None)
-        if "rows" in request:
-            rows = request.pop("rows")
-            request["given"] = rows[index // max(1, len(self.prepared.requests) // len(rows))]
-        request = {
-            name: request[name]
-            for name in SampleBody.model_fields | InfillBody.model_fields
-            if name in request
-        }
-        about = {"seed": sample.seed, "index": sample.index, "request": request}
-        store_row(self.store, jobs, job, model, index, row, about)
-
-
-def store_row(
-    store: Store,
-    jobs: JobBook,
-    job: Job,
-    model: AnyModel,
-    index: int,
-    row: Row,
-    about: Mapping[str, Any],
-) -> None:
-    """Keep the targets of a sampled row as result `index` of a job; `about` is how it was made."""
-    values: dict[str, Any] = {}
-    files = []
-    details = provenance(model=job.model, formula=str(model.formula), **about)
-    details.pop("version")
-    for name in model.targets:
-        encoded = encode_value(model.columns[name], row[name], details)
-        if not isinstance(encoded.data, bytes):
-            values[name] = encoded.data
-            continue
-        blob = store.add_blob(encoded.data)
-        file = (blob, len(encoded.data), encoded.media_type, name)
-        files.append(file)
-        values[name] = {"media_type": encoded.media_type, "url": result_url(job.id, index, name)}
-    result = {"index": index, **({"seed": about["seed"]} if "seed" in about else {}), "values": values}
-    with job.lock:
-        if job.ended:
-            return
-        with store.transaction():
-            for blob, size, media_type, name in files:
-                id = new_id("file")
-                store.add_file_row(
-                    StoredFile(id, job.id, f"{index}/{name}", "result", media_type, blob, size, job.created)
-                )
-            jobs.add_result(job, index, result, row)
-
-
-def with_media(store: Store, results: list[dict[str, Any]], job: str, media: str) -> list[dict[str, Any]]:
-    """Results with their media in base64, or as addresses, or both; see `SamplingBody.media`."""
-    if media == "url":
-        return results
-    filled = []
-    for result in results:
-        values = {}
-        for name, value in result.get("values", {}).items():
-            if isinstance(value, dict) and "url" in value:
-                file = store.result_file(job, f"{result['index']}/{name}")
-                data = base64.b64encode(store.read(file)).decode() if file else None
-                value = {"media_type": value["media_type"], "b64_json": data}
-                if media == "both":
-                    value["url"] = result_url(job, result["index"], name)
-            values[name] = value
-        filled.append({**result, "values": values} if values else result)
-    return filled
-
-
-def _interpolate(
-    store: Store, model: AnyModel, job: Job, jobs: JobBook, arguments: Mapping[str, Any]
-) -> None:
-    rows = model.interpolate(**arguments)
-    for i, row in enumerate(rows):
-        about = {
-            "seeds": arguments["seeds"],
-            "share": round(i / (len(rows) - 1), 6),
-            "request": dict(job.request),
-        }
-        store_row(store, jobs, job, model, i, row, about)
-
-
-def _score(model: AnyModel, job: Job, jobs: JobBook, arguments: Mapping[str, Any]) -> None:
-    score = model.log_prob(**arguments)  # type: ignore[union-attr]
-    nats, bits = score.nats.double().tolist(), score.bits_per_dim.double().tolist()
-    dims = score.dims.tolist() if hasattr(score.dims, "tolist") else [score.dims] * len(nats)
-    for i, (p, b, d) in enumerate(zip(nats, bits, dims, strict=True)):
-        finite = {
-            n: v if abs(v) != float("inf") and v == v else None
-            for n, v in {"log_prob": p, "bits_per_dim": b}.items()
-        }
-        jobs.add_result(job, i, {"index": i, **finite, "dims": d, "kind": score.kind})

@@ -12,13 +12,16 @@ import numpy as np
 import PIL.Image
 import pytest
 import toy
-from conftest import MakeClient, events_of, server_of
+from conftest import MakeClient, events_of, server_of, wait_for
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from likewise.core.provenance import png_chunks, read_png_chunks
 from likewise.modalities.picture_files import write
 from likewise.models.io import load
 from likewise.models.model import Model
+from likewise.server.server import BODIES
 
 FAST = {"steps": 2}
 
@@ -246,6 +249,14 @@ def test_interpolation_and_score(client: TestClient, runs: Any) -> None:
     assert error(client, "score", model="chain", rows=[{}])["param"] == "model"
 
 
+def test_an_interpolation_is_cancelled(client: TestClient) -> None:
+    body = {"model": "pictures", "seeds": [1, 2], "options": {"steps": 10_000}, "background": True}
+    job = client.post("/v1/interpolate", json=body).json()["id"]
+    wait_for(lambda: (client.get(f"/v1/jobs/{job}").json()["progress"] or {}).get("step", 0) > 1)
+    client.post(f"/v1/jobs/{job}/cancel")
+    wait_for(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "cancelled")
+
+
 def test_texts_stream(client: TestClient) -> None:
     body = {"model": "words", "seed": 5, "prompt": "b", "options": {"tokens": 8}}
     whole = sample(client, **body)["data"][0]["values"]["text"]
@@ -349,6 +360,37 @@ def test_other_types_of_bodies(client: TestClient) -> None:
         assert answer.status_code == 400 and "error" in answer.json()
     many = {f"f{i}": b"x" for i in range(200)} | {"payload": b"{}"}
     assert client.post("/v1/sample", files=many).status_code == 400
+
+
+NAMES = ("image", "number", "label", "text", "x", "mask", "value", "values", "strength", "kind", "b64_json")
+LEAVES = st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=False) | st.text(max_size=5)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted(
+    {name for cls in BODIES.values() for name in cls.model_fields}
+    - {"model", "n", "background", "stream", "options"}
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(sorted(BODIES)),
+    st.sampled_from(["pictures", "joint", "words", "numbers", "chain", "deep/labels"]),
+    st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=3),
+)
+def test_no_values_make_the_server_fail(
+    client: TestClient, route: str, model: str, body: dict[str, Any]
+) -> None:
+    options = {"steps": 1} if model in ("pictures", "joint", "numbers") and route != "score" else {}
+    required = {"infill": {"row": {}}, "score": {"rows": [{}]}}.get(route, {})
+    known = {name: value for name, value in body.items() if name in BODIES[route].model_fields}
+    answer = client.post(f"/v1/{route}", json={"model": model, "options": options, **required, **known})
+    assert answer.status_code in (200, 400, 404), answer.text
+    if answer.status_code != 200:
+        assert answer.json()["error"]["message"]
 
 
 def test_errors_have_one_shape(client: TestClient) -> None:

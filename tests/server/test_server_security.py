@@ -17,8 +17,9 @@ import pytest
 from conftest import LiveServer, MakeClient, server_of
 from fastapi.testclient import TestClient
 
-from likewise.server import limits, security
-from likewise.server.security import JSONFormatter, access_log, host_name
+from likewise.server import exchange, limits
+from likewise.server.logs import JSONFormatter
+from likewise.server.security import access_log, host_name
 from likewise.server.settings import ServerSettings
 from likewise.server.store import Store
 
@@ -135,8 +136,8 @@ def test_headers_of_every_answer(guarded: TestClient) -> None:
 
 
 def test_bodies_that_are_too_large(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "MAX_JSON_BYTES", 1000)
-    monkeypatch.setattr(security, "MAX_MULTIPART_BYTES", 2000)
+    monkeypatch.setattr(exchange, "MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr(exchange, "MAX_MULTIPART_BYTES", 2000)
     json_type = {**BEARER, "content-type": "application/json"}
     answer = guarded.post("/v1/sample", content=b" " * 1001, headers=json_type)
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "request_too_large"
@@ -155,8 +156,8 @@ def test_bodies_that_are_too_large(guarded: TestClient, monkeypatch: pytest.Monk
 def test_a_body_without_an_end_is_cut_off_while_it_comes(
     live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "MAX_JSON_BYTES", 100_000)
-    monkeypatch.setattr(security, "BODY_TIMEOUT", 0.3)
+    monkeypatch.setattr(exchange, "MAX_JSON_BYTES", 100_000)
+    monkeypatch.setattr(exchange, "BODY_TIMEOUT", 0.3)
     host, port = live_server.address.removeprefix("http://").split(":")
     head = f"POST /v1/sample HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as connection:

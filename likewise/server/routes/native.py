@@ -16,7 +16,8 @@ from likewise.server.errors import invalid, not_found
 from likewise.server.jobs import Job, job_json
 from likewise.server.limits import MAX_LISTED, MAX_MEDIA_BYTES, MAX_NAME
 from likewise.server.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
-from likewise.server.server import CurrentServer, NativeBody, Server, client_of, with_media
+from likewise.server.results import with_media
+from likewise.server.server import CurrentServer, NativeBody, Server, client_of
 from likewise.server.sse import event_response, job_events
 from likewise.server.store import StoredJob
 
