@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from likewise.core.errors import did_you_mean
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}  # by status
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
 MAX_MESSAGE = 2000  # characters
+_UNION_TAG = re.compile(
+    r"[\[\]()-]|^(str|int|float|bool|list|dict)$"
+)  # in the place of an error: one of several types
+_SUBJECT = re.compile(r"^(Input|Value|List|Dictionary|String|Tuple) ")
 
 
 class ErrorDetails(BaseModel):
@@ -101,8 +106,12 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 def describe_validation_error(error: RequestValidationError) -> APIError:
     """The first thing that is wrong with a request, as an error with status 400."""
-    first = error.errors()[0]
-    place = [part for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    errors = error.errors()
+    first = errors[0]
+    tag = next((i for i, part in enumerate(first["loc"]) if i and _UNION_TAG.search(str(part))), None)
+    loc = first["loc"][:tag]
+    alike = [e for e in errors if e["loc"][: len(loc)] == loc] if tag else [first]
+    place = [part for part in loc if part not in ("body", "query", "path", "header")]
     param = ".".join(map(str, place))[:200] or None
     context, kind = first.get("ctx", {}), first["type"]
     if kind == "json_invalid":
@@ -115,5 +124,10 @@ def describe_validation_error(error: RequestValidationError) -> APIError:
         return invalid(context["message"], context["name"], "unknown_parameter")
     if kind == "value_error":
         return invalid(first["msg"].removeprefix("Value error, "), param)
-    sentence = first["msg"].removeprefix("Input ").removeprefix("Value ")
+    sentence = ", or ".join(dict.fromkeys(map(_sentence, alike)))
     return invalid(f"{param or 'the body'} {sentence}", param, "invalid_type" if "type" in kind else None)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """The message of pydantic without its subject."""
+    return _SUBJECT.sub("", error["msg"]).replace(" after validation", "")
