@@ -8,6 +8,7 @@ import decimal
 import gzip
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -656,7 +657,7 @@ def test_values_of_several_types_in_records_of_json(write: Write) -> None:
     assert "mixed" in account(found.report)
     del rows[3]["n"]
     found = Table.open(write("\n".join(map(json.dumps, rows)), "t.jsonl"), skip_bad=True)
-    assert found[3]["n"] is None and "n: 1 of 39 values are missing" in account(found.report)
+    assert found[3]["n"] is None and "missing of 39 values: n 1" in account(found.report)
 
 
 def test_files_of_arrow(tmp_path: Path) -> None:
@@ -958,3 +959,126 @@ def _is_number(text: str, value: float) -> bool:
         return float(text) == pytest.approx(float(value))
     except ValueError:
         return False
+
+
+# ---- what stands before, between and beside the rows
+
+
+ROWS = [
+    ("age", "income", "city"),
+    *((20 + i % 50, 1000.5 + i, "Oslo" if i % 2 else "Rome") for i in range(60)),
+]
+TITLES = {
+    "a title": [["People 2024"]],
+    "a title and a blank line": [["People 2024"], []],
+    "a title as wide as the table": [["People 2024", "", ""], ["printed in May", "", ""], ["", "", ""]],
+    "a title and a note": [["People"], ["", "", "in EUR"]],
+}
+
+
+def sheet(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(path)
+
+
+def write_lines(path: Path, rows: Sequence[Sequence[Any]], separator: str) -> None:
+    path.write_text("".join(separator.join(map(str, row)) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv", "semicolons", "tsv"])
+@pytest.mark.parametrize("title", TITLES)
+def test_titles_before_the_names_of_the_columns(tmp_path: Path, kind: str, title: str) -> None:
+    path = tmp_path / {"semicolons": "t.csv"}.get(kind, f"t.{kind}")
+    rows = [*TITLES[title], *ROWS]
+    if kind == "xlsx":
+        sheet(path, rows)
+    else:
+        write_lines(path, rows, {"semicolons": ";", "tsv": "\t"}.get(kind, ","))
+    found = Table.open(path)
+    assert list(found.kinds) == ["age", "income", "city"] and len(found) == 60
+    assert found[0] == {"age": 20, "income": 1000.5, "city": "Rome"}
+    assert any(
+        line.startswith("lines before the names of the columns") for line in found.report.account.unused
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["name", ""], *[["Oslo", f"x{i}"] for i in range(9)]],  # nothing says that the second line has names
+        [["name", ""], *[[f"x{i}", str(i)] for i in range(9)]],  # a row
+        [["v"], *[[f"x{i}"] for i in range(9)]],  # one column
+        [["a", "b"], ["kg", "m"], *[["1", "2"]] * 9],  # two lines of names
+    ],
+)
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_a_first_line_that_has_names(tmp_path: Path, kind: str, rows: list[list[str]]) -> None:
+    path = tmp_path / f"t.{kind}"
+    sheet(path, rows) if kind == "xlsx" else write_lines(path, rows, ",")
+    found = Table.open(path, skip_bad=True)
+    assert next(iter(found.kinds)) == rows[0][0] and not any(
+        "lines before" in n for n in found.report.account.unused
+    )
+
+
+def test_a_title_is_a_row_if_there_are_no_names(tmp_path: Path) -> None:
+    write_lines(tmp_path / "t.csv", [["People", "", ""], *ROWS], ",")
+    assert Table.open(tmp_path / "t.csv", header=False, kinds={f"column_{i}": "label" for i in (1, 2, 3)})[
+        0
+    ] == {
+        "column_1": "People",
+        "column_2": None,
+        "column_3": None,
+    }
+
+
+@pytest.mark.parametrize("separator", [" ", ":", "/"])
+def test_lines_that_another_sign_splits_alike(tmp_path: Path, separator: str) -> None:
+    """It may be the separator, or a part of texts: it is not used, and said."""
+    write_lines(tmp_path / "t.csv", ROWS, separator)
+    found = Table.open(tmp_path / "t.csv")
+    assert len(found.kinds) == 1
+    assert f"each line is one cell; --separator {separator!r} splits" in account(found.report)
+    assert list(Table.open(tmp_path / "t.csv", separator=separator).kinds) == ["age", "income", "city"]
+    write_lines(
+        tmp_path / "t.csv", [["text"], *[["one two three"[: 3 + 4 * (i % 3)]] for i in range(20)]], ","
+    )
+    assert "each line is one cell" not in account(Table.open(tmp_path / "t.csv").report)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_index_of_a_data_frame_is_left_out(tmp_path: Path, name: str) -> None:
+    """As pandas writes it, and writes it again; one that does not count is a column."""
+    rows = [(name, *ROWS[0]), *((i, *row) for i, row in enumerate(ROWS[1:]))]
+    write_lines(tmp_path / "t.csv", rows, ",")
+    found = Table.open(tmp_path / "t.csv")
+    assert list(found.kinds) == ["age", "income", "city"]
+    assert "column 1, which has no name, is left out: it counts the rows" in account(found.report)
+    write_lines(tmp_path / "t.csv", [rows[0], *rows[:0:-1]], ",")
+    assert next(iter(Table.open(tmp_path / "t.csv").kinds)) == (name or "column_1")
+
+
+def test_cells_of_a_sheet_that_look_filled(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for i, row in enumerate(ROWS):
+        book.active.append([*row, f"=A{i + 1}*2" if i else "twice"])
+    for first in range(2, 60, 4):
+        book.active.merge_cells(f"C{first}:C{first + 3}")
+    book.save(tmp_path / "t.xlsx")
+    said = account(Table.open(tmp_path / "t.xlsx").report)
+    assert re.search(r"merged cells, such as C\d+:C\d+, have their value in the first row only", said)
+    assert (
+        "formulas, such as in D2, have no result in the file" in said and "column 'twice' is left out" in said
+    )
+    book.create_sheet("empty", 0)
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(
+        TableError, match="its first sheet, 'empty', is empty; put the sheet with the data first"
+    ):
+        Table.open(tmp_path / "t.xlsx")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_NAMED = 3  # lines that a note names
+UNNAMED = re.compile(r"Unnamed: \d+")  # as pandas calls a column without a name
+MAX_TITLES = 20  # records before the names of the columns
+SAMPLE = 200  # records from which these are told
+MOST = 0.9  # of the rows are as wide as the names, and of the cells of a column are numbers
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class CellTable:
         kept = {}
         for position, name in enumerate(names):
             column = table[str(position)]
-            if name := name or self._name_for(position, column, names):
+            if name := self._name_for(position, column, names):
                 kept[name] = column
         return pa.table({**kept, ROW: table[ROW], LINE: table[LINE]})
 
@@ -113,7 +117,10 @@ class CellTable:
         )
 
     def _name_for(self, position: int, column: pa.ChunkedArray, names: Sequence[str]) -> str:
-        """A name for a column that has none in the file; "" for one that is left out."""
+        """The name of a column, or one if it has none in the file; "" for one that is left out."""
+        name = names[position]
+        if name and not UNNAMED.fullmatch(name):
+            return name
         place = f"column {position + 1}, which has no name,"
         if column.null_count == len(column):
             self.notes.append(f"{place} is left out: it is empty")
@@ -121,10 +128,11 @@ class CellTable:
         if any(column.equals(_counting(column, first)) for first in (0, 1)):
             self.notes.append(f"{place} is left out: it counts the rows")
             return ""
-        name = f"column_{position + 1}"
-        while name in names:
-            name += "_"
-        self.notes.append(f"{place} is called {name}")
+        if not name:
+            name = f"column_{position + 1}"
+            while name in names:
+                name += "_"
+            self.notes.append(f"{place} is called {name}")
         return name
 
     def _rows(self, part: Records, width: int) -> tuple[list[Sequence[str]], list[int], list[int]]:
@@ -167,6 +175,44 @@ class CellTable:
             f"the first line names {names}, and no row has as many fields (line {self.bad[0].line}: "
             f"{fields}); put quotes around cells that contain the separator, or name every column"
         )
+
+
+def count_titles(records: Sequence[Sequence[str]]) -> int:
+    """How many records stand before the names of the columns, such as the title of a report; 0 if that is uncertain.
+
+    The names are certain where all cells of a record are different words, nearly all later ones are as wide, and one
+    of the columns has numbers below its name. Blank records may be empty.
+
+    >>> count_titles([["Sales"], [], ["city", "sum"], ["Oslo", "5"], ["Rome", "7"]])
+    2
+    """
+    records = records[:SAMPLE]
+    for number, names in enumerate(records[: MAX_TITLES + 1]):
+        cells = [name.strip() for name in names]
+        if len(cells) < 2 or not all(cells) or any(map(parse_written, cells)):
+            continue
+        later = [record for record in records[number + 1 :] if any(record)]
+        rows = [record for record in later if len(record) == len(cells)]
+        titles = [record for record in records[:number] if any(record)]
+        if any(sum(map(bool, t)) > 1 and len(t) == len(cells) for t in titles):
+            return 0
+        if len({*cells}) == len(cells) and 2 <= len(rows) >= MOST * len(later) and _has_numbers(rows):
+            return number
+    return 0
+
+
+def _has_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether nearly all cells of one of the columns are numbers."""
+    for column in zip(*rows, strict=True):
+        cells = [cell for cell in column if cell.strip()]
+        if cells and sum(parse_written(cell) is not None for cell in cells) >= MOST * len(cells):
+            return True
+    return False
+
+
+def title_notes(lines: int) -> list[str]:
+    """What is said of lines before the names of the columns."""
+    return [f"lines before the names of the columns, which are left out: {lines}"] if lines else []
 
 
 def name_lines(lines: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from likewise.data.arrow import TableError
 from likewise.data.readers.base import FileFormat
-from likewise.data.readers.cell_table import CellTable, Records, line_numbers
+from likewise.data.readers.cell_table import CellTable, Records, count_titles, line_numbers, title_notes
 from likewise.data.readers.data_file import DataFile
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ DELIMITED = {".csv": ",", ".tsv": "\t", ".tab": "\t"}  # file -> the separator t
 SAMPLE = 2**18  # characters from which the separator is told
 MAX_CELL = 2**31 - 1  # characters
 ROWS = 10_000  # that are read at a time
+MIN_LINES = 4  # that a sign splits alike, so that it may be the separator
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Dialect:
 
     separator  one character
     spaced     whether a space follows each separator, which is no part of the cell
-    skip       lines before the header: comments, and "sep=;"
+    skip       records before the header: comments, titles, and "sep=;"
     extra      whether each row has one empty field more than the header
     """
 
@@ -60,16 +61,18 @@ def read_delimited(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTable
         raise TableError(f"cannot read {str(file.path)!r}: it is empty")
     promised = DELIMITED.get(file.suffix, ",")
     with _long_cells():
-        dialect = find_dialect(sample, promised, fmt.separator, whole=whole)
+        dialect = find_dialect(sample, promised, fmt.separator, whole=whole, header=fmt.header)
         records = _records(file, encoding, dialect)
-        header, skipped = next(records), []
-        if dialect.skip:
-            skipped = [f"lines before the names of the columns, which are left out: {dialect.skip}"]
+        header, skipped = next(records), title_notes(dialect.skip)
         names: Sequence[str] = header.cells[0]
         parts: Iterator[Records] = records
         if not fmt.header:
             names = [f"column_{i + 1}" for i in range(len(names))]
             parts = itertools.chain([header], records)
+        if len(names) == 1 and (other := _other_separator(sample, whole=whole)):
+            skipped.append(
+                f"each line is one cell; --separator {other!r} splits them into several, if that is meant"
+            )
         table = CellTable(str(file.path), names, dialect.extra, skipped)
         cells = table.read(parts)
     separator = (
@@ -84,8 +87,10 @@ def read_delimited(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTable
 # ---- the dialect
 
 
-def find_dialect(sample: str, promised: str, given: str | None, *, whole: bool) -> Dialect:
-    """The dialect of a file from its beginning; `whole`, whether that is all of it.
+def find_dialect(
+    sample: str, promised: str, given: str | None, *, whole: bool, header: bool = True
+) -> Dialect:
+    """The dialect of a file from its beginning; `whole`, whether that is all of it; `header`, whether it has names.
 
     A separator is one that splits the header, and all rows as it splits the header. If several do, it is the one
     that the file's name promises; if none does, that one or the only one that splits the header.
@@ -98,14 +103,23 @@ def find_dialect(sample: str, promised: str, given: str | None, *, whole: bool) 
     if re.fullmatch(r"sep=.\r?", first, re.IGNORECASE) and newline:  # as Excel writes it
         given, skip, sample = given or first[4], 1, rest
     candidates = [given] if given else [promised, *(s for s in SEPARATORS if s != promised)]
-    views = [_View.of(sample, separator, whole) for separator in candidates]
+    views = [_View.of(sample, separator, whole, header) for separator in candidates]
     splitting = [view for view in views if view.width > 1]
     regular = [view for view in splitting if view.regular]
     if regular:
         view = regular[0]
     else:
         view = splitting[0] if len(splitting) == 1 else views[0]
-    return Dialect(view.separator, view.spaced, skip + view.comments, view.extra)
+    return Dialect(view.separator, view.spaced, skip + view.skip, view.extra)
+
+
+def _other_separator(sample: str, *, whole: bool) -> str | None:
+    """A sign that splits every line of a file as it splits the first one, and may be a part of texts as well."""
+    for separator in " :/":
+        view = _View.of(sample, separator, whole, header=False)
+        if view.width > 1 and view.regular and sample.count("\n") >= MIN_LINES:
+            return separator
+    return None
 
 
 @dataclass(frozen=True)
@@ -117,23 +131,23 @@ class _View:
     regular: bool  # whether all rows are as wide
     extra: bool
     spaced: bool
-    comments: int  # lines before the header
+    skip: int  # records before the header: comments and titles
 
     @classmethod
-    def of(cls, sample: str, separator: str, whole: bool) -> _View:
+    def of(cls, sample: str, separator: str, whole: bool, header: bool) -> _View:
         lines = [line for line in sample.splitlines() if line.strip()]
         spaced = len(lines) > 1 and _is_spaced(lines[: None if whole else -1], separator)
         records = _split(sample, separator, spaced)
         records = records if whole or len(records) < 3 else records[:-1]  # the last one may be cut
-        comments = 0
-        while len(records) > comments + 1 and _is_comment(records[comments], records[comments + 1 :]):
-            comments += 1
-        header, rows = records[comments], records[comments + 1 :]
-        width = len(header)
+        skip = 0
+        while len(records) > skip + 1 and _is_comment(records[skip], records[skip + 1 :]):
+            skip += 1
+        skip += count_titles(records[skip:]) if header else 0
+        width, rows = len(records[skip]), records[skip + 1 :]
         rows = [row for row in rows if len(row) == width or not row[0].startswith("#")]
         extra = bool(rows) and all(len(row) == width + 1 and not row[-1] for row in rows)
         regular = extra or all(len(row) == width for row in rows)
-        return cls(separator, width, regular, extra, spaced, comments)
+        return cls(separator, width, regular, extra, spaced, skip)
 
 
 def _split(sample: str, separator: str, spaced: bool) -> list[list[str]]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from likewise.data.arrow import TableError
 from likewise.data.readers.base import FileFormat
-from likewise.data.readers.cell_table import CellTable, Records
+from likewise.data.readers.cell_table import CellTable, Records, count_titles, title_notes
 from likewise.data.readers.data_file import DataFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 10_000  # that are read at a time
+BLOCK = 2**20  # bytes
 
 
 def read_spreadsheet(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTable, list[str]]:
@@ -28,17 +30,20 @@ def read_spreadsheet(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTab
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             names = book.sheetnames
             sheet = book.worksheets[0]
-            records = _records(sheet.iter_rows(values_only=True))
-            width = _width(book.worksheets[0].iter_rows(values_only=True))
-            first = next(records, None)
-            if first is None or not width:
-                raise TableError(f"cannot read {str(file.path)!r}: its first sheet, {names[0]!r}, is empty")
-            header: Sequence[str] = [*first.cells[0], *[""] * width][:width]
-            parts = itertools.chain([] if fmt.header else [first], records)
-            if not fmt.header:
-                header = [f"column_{i + 1}" for i in range(width)]
-            table = CellTable(str(file.path), header)
-            cells = table.read(_padded(part, width) for part in parts)
+            width = _width(sheet.iter_rows(values_only=True))
+            if not width:
+                raise TableError(
+                    f"cannot read {str(file.path)!r}: its first sheet, {names[0]!r}, is empty; put the sheet with the data first"
+                )
+            records = (_padded(part, width) for part in _records(sheet.iter_rows(values_only=True)))
+            start = next(records)
+            titles = count_titles(start.cells) if fmt.header else 0
+            header = start.cells[titles] if fmt.header else [f"column_{i + 1}" for i in range(width)]
+            first = titles + fmt.header
+            rest = Records(start.cells[first:], start.lines[first:])
+            table = CellTable(str(file.path), header, notes=title_notes(titles))
+            cells = table.read(itertools.chain([rest], records))
+            table.notes += _missing_values(book, sheet)
     except (zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
         if isinstance(error, TableError):
             raise
@@ -49,14 +54,35 @@ def read_spreadsheet(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTab
 
 
 def _records(rows: Iterator[Sequence[Any]]) -> Iterator[Records]:
-    """The first row that has a value alone, then the others, ROWS at a time."""
-    numbered = enumerate(rows, 1)
-    for number, row in numbered:
-        if any(map(_written, row)):
-            yield Records([list(map(_written, row))], [number])
-            break
+    """The rows from the first one that has a value, ROWS at a time."""
+    numbered = itertools.dropwhile(lambda row: not any(map(_written, row[1])), enumerate(rows, 1))
     while part := list(itertools.islice(numbered, ROWS)):
         yield Records([list(map(_written, row)) for _, row in part], [number for number, _ in part])
+
+
+def _missing_values(book: Any, sheet: Any) -> list[str]:
+    """What is said of cells that look filled and have no value: of merged cells, and formulas without a result."""
+    merged, formulas, rest = "", "", b""
+    with book._archive.open(sheet._worksheet_path) as xml:  # openpyxl does not tell when it reads row by row
+        while block := xml.read(BLOCK):
+            for match in re.finditer(rb'<mergeCell ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"', rest + block):
+                if not merged and match[2] != match[4]:
+                    merged = match[0].split(b'"')[1].decode()
+            if not formulas and (
+                match := re.search(rb'<c r="([A-Z]+\d+)"[^>]*><f>[^<]*</f><v\s*(/>|></v>)', rest + block)
+            ):
+                formulas = match[1].decode()
+            rest = block[-200:]
+    notes = []
+    if merged:
+        notes.append(
+            f"merged cells, such as {merged}, have their value in the first row only: split and fill them"
+        )
+    if formulas:
+        notes.append(
+            f"formulas, such as in {formulas}, have no result in the file: open it in a spreadsheet program, and save it"
+        )
+    return notes
 
 
 def _width(rows: Iterator[Sequence[Any]]) -> int:
