@@ -51,7 +51,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     )
     app.state.server = server
     install_handlers(app)
-    install_openapi(app, settings)
+    install_openapi(app, settings, lambda: list(server.registry.entries()))
     app.include_router(basic)
     for module in route_modules():
         app.include_router(module.router)

@@ -125,7 +125,12 @@ async def _read_form(request: Request, cls: type[B]) -> tuple[B, dict[str, bytes
 def document_body(cls: type[BaseModel], *, form: bool = True) -> dict[str, Any]:
     """The `openapi_extra` of a route that calls `read_body`."""
     schema = cls.model_json_schema(ref_template="#/components/schemas/{model}")
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    definitions = {
+        **schema.pop("$defs", {}),
+        cls.__name__: schema,
+    }  # which `install_openapi` moves to the components
+    reference = {"$ref": f"#/components/schemas/{cls.__name__}", "$defs": definitions}
+    content: dict[str, Any] = {"application/json": {"schema": reference}}
     if form:
         content["multipart/form-data"] = {
             "schema": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,13 +24,16 @@ ERRORS = {
 }
 
 
-def install_openapi(app: FastAPI, settings: ServerSettings) -> None:
-    """Let the application describe itself so."""
+def install_openapi(app: FastAPI, settings: ServerSettings, models: Callable[[], list[str]]) -> None:
+    """Let the application describe itself so; `models` are the ids that examples name."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = make_document(app, settings)
-        return app.openapi_schema
+        document = dict(app.openapi_schema)
+        if ids := models():
+            _set_examples(document, ids)
+        return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
@@ -60,6 +64,13 @@ def make_document(app: FastAPI, settings: ServerSettings) -> dict[str, Any]:
         if "/health" in document["paths"]:
             document["paths"]["/health"]["get"]["security"] = []
     return document
+
+
+def _set_examples(document: dict[str, Any], models: list[str]) -> None:
+    """Give the property `model` of every body the ids of models as examples."""
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith("Body") and isinstance(model := schema.get("properties", {}).get("model"), dict):
+            model["examples"] = models
 
 
 def _hoist(node: Any, schemas: dict[str, Any]) -> None:
