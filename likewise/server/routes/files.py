@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 
 from likewise.server.answers import Deleted
 from likewise.server.data_files import data_ending
-from likewise.server.errors import APIError, invalid
+from likewise.server.errors import APIError, invalid, not_found
 from likewise.server.jobs import new_id
 from likewise.server.limits import MAX_NAME
 from likewise.server.lists import page_json
@@ -124,20 +124,19 @@ def get_file(id: str, services: CurrentServices) -> dict[str, Any]:
 @router.get(
     "/{id}/content",
     response_class=Response,
-    responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-    },
+    responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def get_content(id: str, server: CurrentServer, services: CurrentServices) -> Response:
-    """The bytes of an upload."""
-    file = services.data.file(id, "id")
+def get_content(id: str, server: CurrentServer) -> Response:
+    """The bytes of an upload, or of what a job was given."""
+    if (file := server.store.file(id)) is None:
+        raise not_found("file", id, param="id")
     name = quote(file.name or file.id, safe="")
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{name}",
         "content-security-policy": "sandbox",
     }
     path = server.store.blob_path(file.blob)
-    return FileResponse(path, media_type="application/octet-stream", headers=headers)
+    return FileResponse(path, media_type=file.media_type, headers=headers)
 
 
 @router.delete("/{id}", response_model=Deleted)

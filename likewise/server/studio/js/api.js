@@ -83,6 +83,9 @@ export function schema(id) {
 /** The address of a value that a job made. @param {any} value @returns {string} */
 export const mediaURL = (value) => value.url ?? (value.file_id ? `/v1/files/${value.file_id}/content` : `data:${value.media_type};base64,${value.b64_json}`);
 
+/** A value as a request has it: what the server keeps goes by its address. @param {any} value */
+export const reference = (value) => (value?.url ? { url: value.url } : value?.file_id ? { file_id: value.file_id } : value);
+
 /** Whether a value is a file (a picture, sound, ...) rather than a text, a class or a number. @param {any} value */
 export const isMedia = (value) => value !== null && typeof value === "object" && "media_type" in value;
 

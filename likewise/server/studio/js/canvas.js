@@ -1,5 +1,5 @@
 /** The canvas of inpainting and outpainting: a picture on the model's grid, and a mask of what is drawn anew. */
-import { mediaURL } from "./api.js";
+import { mediaURL, reference } from "./api.js";
 import { announce, attempt, button, dataURL, h, icon, labelled } from "./dom.js";
 
 const TOOLS = /** @type {const} */ ({ brush: ["Brush", "b"], erase: ["Erase", "e"], box: ["Box", "x"], move: ["Move the picture", "m"] });
@@ -298,6 +298,6 @@ export class MaskEditor {
     const whole = r.x === 0 && r.y === 0 && r.w === this.image.naturalWidth && r.h === this.image.naturalHeight;
     const picture = this.context();
     picture.drawImage(this.image, r.x, r.y, r.w, r.h);
-    return { image: whole ? this.value : picture.canvas.toDataURL("image/png"), mask: mask.canvas.toDataURL("image/png") };
+    return { image: whole ? reference(this.value) : picture.canvas.toDataURL("image/png"), mask: mask.canvas.toDataURL("image/png") };
   }
 }

@@ -1,6 +1,6 @@
 /** Form controls made of a model's schema: one for each kind of column and option. */
 import { dataURL, h, iconButton, labelled, newId, short, toast } from "./dom.js";
-import { mediaURL } from "./api.js";
+import { mediaURL, reference } from "./api.js";
 
 /** @typedef {import("./api.js").Column} Column */
 /**
@@ -65,7 +65,7 @@ export function fileField(column, empty) {
   function set(next) {
     value = next ?? undefined;
     input.value = "";
-    const address = typeof value === "string" ? value : value && (value.url || value.b64_json) ? mediaURL(value) : "";
+    const address = typeof value === "string" ? value : value && (value.url || value.b64_json || value.file_id) ? mediaURL(value) : "";
     const picture = column.media_type.startsWith("image/") && address;
     shown.replaceChildren(...(picture ? [h("img", { src: address, alt: column.name, class: "pixels" })] : []), value ? (picture ? "Replace" : "A file is chosen") : `Choose a file – ${empty}`);
     clear.hidden = value === undefined;
@@ -82,7 +82,7 @@ export function fileField(column, empty) {
     take(event.dataTransfer?.files[0]);
   });
   set(undefined);
-  return { element: h("div", { class: "field", role: "group", "aria-label": column.name }, h("span", { class: "label" }, column.name), box), get: () => value, set };
+  return { element: h("div", { class: "field", role: "group", "aria-label": column.name }, h("span", { class: "label" }, column.name), box), get: () => reference(value), set };
 }
 
 /** The type of an option and its range, out of a JSON schema that may allow null. @param {any} schema */

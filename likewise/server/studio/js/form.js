@@ -32,8 +32,11 @@ let editor = null;
 /** @type {any} */
 let start = null; // the values that Vary begins with
 
+/** @type {Promise<any>} */
+let changing = Promise.resolve(); // until the form is that of the model that was chosen
+
 const form = byId("form");
-const picker = h("select", { "aria-label": "Model", onchange: () => attempt(() => use(picker.value)) });
+const picker = h("select", { "aria-label": "Model", onchange: () => { changing = attempt(() => use(picker.value)); } });
 const about = h("p", { class: "about" });
 const modes = h("div", { class: "segments", role: "group", "aria-label": "What to do" });
 const body = h("div", { class: "panel-body" });
@@ -66,6 +69,7 @@ async function use(id, settings) {
   modes.replaceChildren(...names.map((name) => h("button", { type: "button", "data-mode": name, "aria-pressed": String(name === mode), onclick: () => setMode(name) }, MODES[name])));
   build(settings ?? drafts()[id] ?? {});
   setMode(mode);
+  form.dataset.model = id;
 }
 
 /** @param {Settings} settings */
@@ -187,10 +191,11 @@ async function requests() {
   }
   if (mode === "grid") return gridRequests(extra.grid.get(), { ...common, given: row, seed: extra.seed.get() < 0 ? randomSeed() : extra.seed.get() }).map((r) => ["/v1/sample", r]);
   const stop = (extra.stop.get() ?? "").split("\n").filter(Boolean);
-  return [["/v1/sample", present({ ...seeded, given: row, ...(language() ? { prompt: extra.prompt.get(), suffix: extra.suffix.get(), stop: stop.length ? stop : undefined, stream: can("stream") || undefined } : {}) })]];
+  return [["/v1/sample", present({ ...seeded, given: row, ...(language() ? { prompt: extra.prompt.get(), suffix: extra.suffix.get(), stop: stop.length ? stop : undefined } : {}) })]];
 }
 
 export async function draw() {
+  await changing;
   if (!model || submitButton.disabled) return;
   save();
   await attempt(async () => {

@@ -77,7 +77,7 @@ async function begin() {
   addEventListener("hashchange", () => go(location.hash.slice(1)));
   narrow.addEventListener("change", () => go(document.body.dataset.view ?? ""));
   document.addEventListener("submitted", () => { if (narrow.matches) go("gallery"); });
-  document.addEventListener("applied", () => { go("create"); byId("form").querySelector(".panel-body :is(textarea, input, select)")?.focus(); });
+  document.addEventListener("applied", () => { go("create"); byId("form").querySelector(".panel-body :is(textarea, select, input:not([type='file'])):not([hidden] *)")?.focus(); });
   go(location.hash.slice(1));
   await Promise.all([attempt(() => form.loadModels()), attempt(load)]);
   document.body.dataset.ready = "true";

@@ -64,15 +64,12 @@ function render() {
   const box = byId("queue");
   const line = entries();
   for (const [key, { element }] of cards) if (!line.has(key)) { element.remove(); cards.delete(key); }
-  for (const [key, jobs] of line) {
-    let entry = cards.get(key);
-    if (!entry) {
-      entry = card(jobs);
-      cards.set(key, entry);
-      box.append(entry.element);
-    }
+  [...line].forEach(([key, jobs], place) => {
+    const entry = cards.get(key) ?? card(jobs);
+    cards.set(key, entry);
+    if (box.children[place] !== entry.element) box.insertBefore(entry.element, box.children[place] ?? null);
     entry.update(jobs);
-  }
+  });
   const count = store.active().length;
   const badge = byId("badge");
   badge.textContent = String(count);

@@ -1,7 +1,8 @@
 /** The Train view: data, formula, training, and the runs that learn. */
 import { get, mediaURL, isPicture, post, remove, upload } from "./api.js";
 import { chart } from "./chart.js";
-import { announce, attempt, button, byId, duration, h, icon, labelled, newId, short } from "./dom.js";
+import { announce, attempt, button, byId, duration, h, icon, labelled, newId, short, toast } from "./dom.js";
+import { optionField } from "./fields.js";
 import { formulaField } from "./formula.js";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
@@ -31,8 +32,13 @@ const file = h("input", { type: "file", class: "visually-hidden", id: newId("c")
 const report = h("div", { class: "columns-report", role: "region", "aria-label": "The check of the data", "aria-live": "polite" });
 const chips = h("div", { class: "buttons" });
 const formula = formulaField(() => columns);
-const family = h("select", {});
+const family = h("select", { onchange: () => showOptions() });
 const minutes = h("input", { type: "number", min: 0.1, step: "any", value: "10", inputmode: "decimal" });
+const more = h("div", { class: "fold-body" });
+/** @type {any[]} */
+let families = [];
+/** @type {Record<string, import("./fields.js").Field>} */
+let options = {};
 const name = h("input", { type: "text", placeholder: "a name of your own" });
 const begin = h("select", {});
 const start = h("button", { type: "submit", class: "button primary", disabled: true }, icon("play"), "Train");
@@ -90,10 +96,20 @@ function reportOf(answer) {
 
 function ready() { start.disabled = !(checked && formula.valid()); }
 
+/** The options of the family that was chosen; without one none, as the formula decides it. */
+function showOptions() {
+  const schemas = families.find((f) => f.id === family.value)?.options.properties ?? {};
+  options = Object.fromEntries(Object.entries(schemas).filter(([n]) => n !== "minutes").map(([n, s]) => [n, optionField(n, s)]));
+  more.replaceChildren(...Object.values(options).map((f) => f.element));
+  more.parentElement.hidden = !Object.keys(options).length;
+}
+
 const train = () => attempt(async () => {
-  const metadata = Object.fromEntries(Object.entries({ formula: formula.value(), family: family.value, minutes: minutes.value }).filter(([, v]) => v !== ""));
-  const body = { model: begin.value || "new", training_file: choice.value, suffix: name.value.trim() || undefined, metadata };
-  const job = await post("/v1/fine_tuning/jobs", JSON.parse(JSON.stringify(body)));
+  const given = Object.entries(options).map(([n, f]) => [n, f.get()]).filter(([, v]) => v !== undefined);
+  const hyperparameters = { ...Object.fromEntries(given), formula: formula.value(), minutes: Number(minutes.value) };
+  const body = { model: begin.value || family.value || "new", training_file: choice.value, suffix: name.value.trim() || undefined, hyperparameters };
+  const job = await post("/v1/fine_tuning/jobs", body);
+  for (const warning of job.warnings) toast(warning);
   announce("Training begins");
   await look();
   cards.get(job.id)?.element.scrollIntoView({ block: "nearest" });
@@ -127,8 +143,8 @@ function card(job) {
     const status = next.status;
     const left = next.estimated_finish && !ENDED.includes(status) ? duration(next.estimated_finish - Date.now() / 1000) : "";
     title.textContent = next.metadata?.formula ?? next.model;
-    tag.textContent = { validating_files: "reading the data", running: "learning", succeeded: "ready" }[/** @type {string} */ (status)] ?? status;
-    state.textContent = [next.user_provided_suffix ?? next.suffix, progress.step !== undefined ? `step ${progress.step}` : "", progress.loss !== undefined ? `loss ${short(progress.loss)}` : "", left && `about ${left} left`].filter(Boolean).join(" · ");
+    tag.textContent = { running: "learning", succeeded: "ready" }[/** @type {string} */ (status)] ?? status;
+    state.textContent = [next.user_provided_suffix, next.position ? `${next.position} before it` : "", progress.step !== undefined ? `step ${progress.step}` : "", progress.loss !== undefined ? `loss ${short(progress.loss)}` : "", left && `about ${left} left`].filter(Boolean).join(" · ");
     if (progress.share !== undefined) bar.value = progress.share;
     else bar.removeAttribute("value");
     bar.hidden = ENDED.includes(status) || status === "paused";
@@ -139,7 +155,7 @@ function card(job) {
     controls.use.hidden = !next.fine_tuned_model;
     controls.remove.hidden = !ENDED.includes(status);
     const key = ENDED.includes(status) ? Infinity : progress.step ?? 0;
-    if (key === drawn || status === "queued" || status === "validating_files") return;
+    if (key === drawn || !next.progress) return;
     drawn = key;
     get(`${path}/curve`).then(({ data }) => {
       const points = (/** @type {string} */ n) => data.filter((/** @type {any} */ d) => typeof d[n] === "number").map((/** @type {any} */ d) => [d.step, d[n]]);
@@ -178,6 +194,11 @@ export function open() {
     const chosen = begin.value;
     begin.replaceChildren(h("option", { value: "" }, "a new model"), ...models.map((/** @type {string} */ m) => h("option", { value: m }, m)));
     begin.value = chosen;
+    if (!families.length) {
+      families = (await get("/v1/fine_tuning/families")).data;
+      family.replaceChildren(h("option", { value: "" }, "the one that suits"), ...families.map((f) => h("option", { value: f.id, title: f.description }, f.id)));
+      showOptions();
+    }
     await look();
   });
 }
@@ -189,6 +210,6 @@ export function setUp(given) {
   const form = h("form", { novalidate: true, onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); train(); } },
     h("section", { class: "box", "aria-label": "Data" }, h("h2", {}, "Data"), labelled("Bundled or uploaded", choice), h("div", { class: "file-field" }, file, h("label", { class: "file-label", for: file.id }, "Upload a table, texts, or a .zip of pictures")), report),
     h("section", { class: "box", "aria-label": "Distribution" }, h("h2", {}, "Distribution"), formula.element, chips,
-      h("div", { class: "pair" }, labelled("Family", family), labelled("Minutes", minutes)), h("div", { class: "pair" }, labelled("Begin with", begin), labelled("Name", name)), start));
+      h("div", { class: "pair" }, labelled("Family", family), labelled("Minutes", minutes)), h("div", { class: "pair" }, labelled("Begin with", begin), labelled("Name", name)), h("details", { class: "fold" }, h("summary", {}, "More options"), more), start));
   byId("train").replaceChildren(h("h1", {}, "Train"), h("p", { class: "lead" }, "Choose data, write the distribution you want of it, and watch a model learn it on this machine."), h("div", { class: "columns" }, form, runs));
 }
