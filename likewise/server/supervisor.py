@@ -76,14 +76,18 @@ class Supervisor:
         """Begin to look after processes."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Pause what runs, and wait until it is saved; what takes too long goes on, and is found by the next server."""
+    def abandon(self) -> None:
+        """Stop looking after processes; they go on, and the next server finds them."""
         with self._condition:
             self._closing = True
-            running = list(self._running)
             self._condition.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    def close(self) -> None:
+        """Pause what runs, and wait until it is saved; what takes too long goes on, and is found by the next server."""
+        self.abandon()
+        running = list(self._running)
         for task in running:
             if task.can_pause:
                 task.set_wanted("pause" if task.wanted == "run" else task.wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ MAX_NOTES = 50
 class TrainingTask(ProcessTask):
     """A job of kind "train".
 
-    run  the folder of the new model
+    run         the folder of the new model
+    on_weights  called when it has new weights
     """
 
     kind, can_pause = KIND, True
@@ -48,6 +49,7 @@ class TrainingTask(ProcessTask):
         stored = [event.data for event in job.events if event.name == "metrics"]
         self._kept_step = max((data["step"] for data in stored), default=0)
         self._kept_at, self._told_at, self._log_read = time.monotonic(), 0.0, 0
+        self.on_weights: Callable[[], None] = lambda: None
         self._weights, self._samples = _mtime(self.run / WEIGHTS), 0.0
 
     # ---- the process
@@ -80,6 +82,7 @@ class TrainingTask(ProcessTask):
         weights = _mtime(self.run / WEIGHTS)
         if weights != self._weights:
             self._weights = weights
+            self.on_weights()
             self._keep_metrics(self.curve.checkpoint or self.curve.last, checkpoint=True)
         elif records and now - self._kept_at > METRICS_SECONDS:
             self._keep_metrics(self.curve.last, checkpoint=False)
@@ -265,7 +268,9 @@ class Trainings:
         return None
 
     def _task(self, job: Job, state: Mapping[str, Any]) -> TrainingTask:
-        return TrainingTask(job, self.server.jobs, self.data, self.server.settings.folder, state)
+        task = TrainingTask(job, self.server.jobs, self.data, self.server.settings.folder, state)
+        task.on_weights = self.server.registry.rescan
+        return task
 
 
 def _mtime(path: Path) -> float:

@@ -106,6 +106,8 @@ class TrainingReader:
         """Check a request; `taken` are names of runs that are not there yet. Raises APIError."""
         refuse_unsupported(body)
         options, where, metadata_words = read_options(body)
+        if body.seed is not None:
+            options["seed"], where["seed"] = body.seed, "seed"
         family = options.pop("family", None)
         begin = self._begin(body.model, family, where)
         try:
@@ -122,8 +124,6 @@ class TrainingReader:
         if body.training_file is None and (begin.entry is None or formula is not None):
             raise invalid("training_file is missing", "training_file", "missing_required_parameter")
         words, notes = self._words(options, where, begin), []
-        if body.seed is not None:
-            words.append(f"--seed={body.seed}")
         for name in metadata_words:
             if near := difflib.get_close_matches(name, known_options(begin.families), 1, NEAR):
                 notes.append(f"metadata.{name[:64]} is no option; if it is to be one, write {near[0]}")

@@ -19,6 +19,7 @@ from likewise.server.errors import APIError, invalid
 from likewise.server.limits import MAX_FIELD_BYTES, MAX_FILENAME
 
 MAX_HEADER_BYTES = 4096  # of a part
+ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}  # of browsers, in the name of a file
 
 
 @dataclass
@@ -165,6 +166,8 @@ def shown_name(name: str) -> str:
     >>> shown_name("C:\\data\\my table.csv"), shown_name("../../etc/passwd"), shown_name("a\r\nb.csv"), shown_name("/")
     ('my table.csv', 'passwd', 'ab.csv', 'data')
     """
+    for escape, character in ESCAPES.items():
+        name = name.replace(escape, character)
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(c for c in last if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
     return kept.strip()[-MAX_FILENAME:] or "data"

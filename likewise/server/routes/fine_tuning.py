@@ -135,8 +135,10 @@ def list_families() -> dict[str, Any]:
 def _family_json(name: str) -> dict[str, Any]:
     cls = family_class(name)
     parameters = {**parameters_of(Plan), **parameters_of(cls.__init__)}
-    docs = "\n".join(filter(None, [Plan.__doc__, cls.__doc__, cls.__init__.__doc__]))
-    schema = object_schema(parameters, parameter_descriptions(docs, parameters))
+    described = [
+        parameter_descriptions(doc or "", parameters) for doc in (Plan.__doc__, cls.__init__.__doc__)
+    ]
+    schema = object_schema(parameters, described[0] | described[1])
     description = (inspect.getdoc(cls) or "").partition("\n")[0]
     return {"id": name, "object": "family", "description": description, "options": schema}
 
