@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 
 from likewise.core.provenance import provenance
+from likewise.cli.main import main
 from likewise.data.arrow import TableError
 from likewise.data.table import Table
 from likewise.modalities.picture_files import write
@@ -502,3 +503,56 @@ def test_endings_that_are_no_texts_are_counted(root: Path) -> None:
     table = Table.open(root)
     assert len(table) == 3 and unused(table) == "1 .docx: not used"
     assert "3 texts: 3 .txt" in read(table) and "1 hidden files" in read(table)
+
+
+@pytest.mark.parametrize("new", [["owl"], ["owl", "yak"]])
+def test_a_class_of_held_out_rows_only_is_kept_and_said(
+    tmp_path: Path, new: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, classes, count in (("train", ["cat", "dog"], 12), ("test", ["dog", *new], 3)):
+        for k, name in enumerate(classes):
+            (tmp_path / "set" / part / name).mkdir(parents=True)
+            for i in range(count):
+                colour = (40 * k, 20 * i, 200 if part == "test" else 0)
+                PIL.Image.new("RGB", (8, 8), colour).save(tmp_path / "set" / part / name / f"{i}.png")
+    table = Table.open(tmp_path / "set")
+    assert table.columns["label"].describe() == f"{2 + len(new)} classes: {', '.join(['cat', 'dog', *new])}"
+    assert (len(table.train), len(table.test), table.skipped) == (24, 3 + 3 * len(new), [])
+    of = "class owl" if len(new) == 1 else "2 classes owl, yak"
+    assert (
+        f"label: no training row has the {of}, which {3 * len(new)} held-out rows have"
+        in table.report.findings
+    )
+    run = ["--steps", "1", "--width", "16", "--depth", "1", "--out", str(tmp_path / "r")]
+    assert main(["train", str(tmp_path / "set"), "image | label", *run]) == 0, capsys.readouterr().err
+    assert f"no training row has the {of}" in capsys.readouterr().err
+    fewer = Table.open(tmp_path / "set", holdout=0.2)
+    assert len(fewer.train) + len(fewer.test) == len(table)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".TXT", ".caption", ".Caption"])
+def test_captions_may_have_any_of_their_endings(root: Path, ending: str) -> None:
+    add(root, *(f"{i}.png" for i in range(6)))
+    for i in range(6):
+        (root / f"{i}{ending}").write_text(f"a thing {i % 3}\n")
+    table = Table.open(root, kinds={"text": "text"})
+    assert table.column("text")[4] == "a thing 1" and not unused(table)
+    assert f"text: the {ending.lower()} beside 6 of 6 files" in read(table)
+
+
+def test_of_two_captions_the_txt_is_read_and_the_other_is_counted(root: Path) -> None:
+    add(root, *(f"{i}.png" for i in range(6)))
+    for i in range(6):
+        (root / f"{i}.txt").write_text(f"a thing {i % 3}")
+        (root / f"{i}.caption").write_text("other")
+    table = Table.open(root, kinds={"text": "text"})
+    assert table.column("text")[4] == "a thing 1" and "6 .caption: not used" in unused(table)
+
+
+def test_a_table_that_is_called_a_text_is_named(root: Path) -> None:
+    add(root, *(f"{i}.png" for i in range(6)))
+    (root / "captions.txt").write_text("image,caption\n" + "".join(f"{i}.png,a thing\n" for i in range(6)))
+    assert (
+        "captions.txt: beside no file of the kind image; not used (if it is a table, name it .csv"
+        in unused(Table.open(root))
+    )

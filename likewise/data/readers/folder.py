@@ -16,7 +16,7 @@ from likewise.data.readers.listing import Listing, count_endings, list_folder
 from likewise.data.readers.text_files import TEXTS, read_texts
 from likewise.modalities import KINDS, Modality
 
-CAPTION = ".txt"
+CAPTIONS = (".caption", ".txt")  # of the file beside a picture; the last one counts if there are several
 _ABOUT = re.compile(r"(readme|license|licence|copying|notice|changelog|citation)\b", re.IGNORECASE)
 _OTHER_PICTURES = (
     ".heic",
@@ -42,7 +42,8 @@ def read_folder(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Readin
     listing = list_folder(path)
     kind, files = _value_files(listing)
     tables = [file for file in listing.files if is_folder_table(file, files)]
-    texts = [file for file in listing.files if file.suffix.lower() in TEXTS]
+    endings = {*TEXTS, *CAPTIONS} if files else {*TEXTS}
+    texts = [file for file in listing.files if file.suffix.lower() in endings]
     if files or tables:
         texts = [file for file in texts if not _ABOUT.match(file.name)]
     layout = find_layout(path, [*files, *tables] if files else texts or tables)
@@ -98,9 +99,13 @@ def _read_values(
     """Files of a kind as rows, and the files that were used, or named as not used."""
     from datasets import Dataset, Features, Value
 
-    captions = {file.with_suffix(""): file for file in texts if file.suffix.lower() == CAPTION}
+    captions = {
+        file.with_suffix(""): file for ending in CAPTIONS for file in texts if file.suffix.lower() == ending
+    }
     stems = {file.with_suffix("") for file in files}
-    unpaired = [file for file in texts if file.suffix.lower() != CAPTION or file.with_suffix("") not in stems]
+    unpaired = [
+        file for file in texts if file.suffix.lower() not in CAPTIONS or file.with_suffix("") not in stems
+    ]
     if len(unpaired) > len(files):
         raise TableError(
             f"the folder {str(listing.folder)!r} has more texts that belong to no {kind.kind} "
@@ -118,17 +123,20 @@ def _read_values(
     unused = list(labels.unused)
     if paired := [file for file in rows if file.with_suffix("") in captions]:
         columns["text"] = [_caption(captions.get(file.with_suffix("")), fmt) for file in rows]
-        read.append(f"text: the {CAPTION} beside {len(paired):,} of {len(rows):,} files")
-    alone = [file for file in unpaired if file.suffix.lower() == CAPTION]
+        beside = " or ".join(sorted({captions[file.with_suffix("")].suffix.lower() for file in paired}))
+        read.append(f"text: the {beside} beside {len(paired):,} of {len(rows):,} files")
+    alone = [file for file in unpaired if file.suffix.lower() in CAPTIONS]
     if alone:
-        unused.append(f"{listing.names(alone)}: beside no file of the kind {kind.kind}; not used")
+        unused.append(
+            f"{listing.names(alone)}: beside no file of the kind {kind.kind}; not used (if it is a table, name it .csv or .tsv)"
+        )
     if labels.of:
         columns["label"] = [labels.of[file] for file in rows]
     if layout.parts:
         columns[PART] = [layout.part(file) for file in rows]
         read.append(layout.describe())
     features = {name: file_feature_of(kind) if name == kind.kind else Value("string") for name in columns}
-    reasons = {kind.kind: "files", "text": f"the {CAPTION} beside each", "label": "the folder of each"}
+    reasons = {kind.kind: "files", "text": "the text beside each", "label": "the folder of each"}
     data = Dataset.from_dict(columns, features=Features(features))
     reading = Reading(
         data, read, unused, reasons={name: reason for name, reason in reasons.items() if name in columns}
