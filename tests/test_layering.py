@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import likewise
@@ -211,3 +215,21 @@ def test_the_package_is_imported_without_torch() -> None:
         "heavy = {'torch', 'numpy', 'datasets', 'PIL', 'sklearn'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_import_is_declared() -> None:
+    """A package that only comes with another one may go with the next version of it."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+    found = {
+        module.split(".")[0] for name in FILES for module in imports(tree(name)) if not module.startswith(".")
+    } - {*sys.stdlib_module_names, "likewise"}
+    assert len(declared) > 10 and {"torch", "numpy", "scipy"} <= found
+    distributions = packages_distributions()
+    missing = {
+        name
+        for name in found
+        if declared.isdisjoint(d.lower().replace("_", "-") for d in distributions.get(name, [name]))
+    }
+    assert not missing, f"not in pyproject.toml: {sorted(missing)}"

@@ -587,3 +587,28 @@ def test_errors_of_files_are_sentences() -> None:
         "cannot read or write a.png: no space left on device"
     )
     assert describe_error(OSError("plain")) == "plain" and describe_error(ValueError("x")) == "x"
+
+
+def test_a_list_of_samples_that_is_named_is_read_and_without_values_is_none(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of pictures the values are files, which are no data."""
+    Path("t.csv").write_text("x,y\n" + "\n".join(f"{i},{i % 7}" for i in range(40)))
+    made("t.csv", "x, y", "r")
+    assert main(["sample", "r", "-n", "8", "--out", "o.jsonl"]) == 0
+    capsys.readouterr()
+    assert main(["data", "o.jsonl"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "8 rows" in said
+        and "'likewise' is left out: it says how likewise made each row, and is no data" in said
+    )
+    assert list(Table.open("o.jsonl").kinds) == ["x", "y"]
+    assert main(["sample", "emoji", "red heart", "-n", "2", "--steps", "2", "--out", "p/"]) == 0
+    capsys.readouterr()
+    for name in ("p", "p/samples.jsonl"):
+        assert main(["data", name]) == 1
+        assert (
+            "written by likewise" in (error := capsys.readouterr().err)
+            or "how likewise made each row" in error
+        )

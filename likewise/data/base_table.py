@@ -216,9 +216,9 @@ class BaseTable:
         """
         kind = KINDS[self._rows.kinds[name]]
         options = {n: v for n, v in options.items() if n in kind.options()}
-        # rows in groups of their class leave classes without a training row, which need a name as well
+        # a given split, or rows in groups of their class, leave classes without a training row, which need a name too
         by = grouping_column(self._rows.kinds, self.arguments.holdout.by)
-        rows = self if kind.role == "class" and name == by else self.train
+        rows = self if kind.role == "class" and (name == by or self._rows.parts) else self.train
         if learned and (settled := sorted(learned.settled & options.keys())):
             raise TableError(
                 f"{name} has the {settled[0]} of the trained model, which weights depend on; leave --{settled[0]} out"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import did_you_mean
+from likewise.core.provenance import KEY
 from likewise.data.arrow import (
     DEFAULT_FILE_TYPE,
     HIDDEN,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 NO_VALUE = "it has no value in any row"
+OUR_MARK = "it says how likewise made each row, and is no data"
 STORED = {"int": "whole numbers", "float": "numbers"}
 TIME = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}.*)?( ?[AaPp][Mm])?"
 DATE = (
@@ -101,6 +103,12 @@ def infer_schema(
     return schema
 
 
+def _is_mark(data: Dataset, name: str) -> bool:
+    """Whether a column is what likewise writes of each sample into a .jsonl."""
+    feature = data.features[name]
+    return name == KEY and isinstance(feature, Mapping) and "version" in feature
+
+
 def _add_column(schema: Schema, name: str, requested: str | None, reason: str) -> None:
     """Add a column to the kinds, or to those that are left out; `reason` says why its values are of their type."""
     if schema.rows.data.column(name).null_count == len(schema.rows.data):
@@ -111,7 +119,9 @@ def _add_column(schema: Schema, name: str, requested: str | None, reason: str) -
     is_passages = PASSAGE in schema.rows.column_names and name == PASSAGE_COLUMN
     kind = requested or (_passage_kind() if is_passages else _infer_kind(summary))
     if not kind:
-        schema.left_out[name] = f"no modality reads {_type_name(schema.rows, name)}"
+        schema.left_out[name] = (
+            OUR_MARK if _is_mark(schema.rows, name) else f"no modality reads {_type_name(schema.rows, name)}"
+        )
         return
     if summary.dtype not in KINDS[kind].dtypes:
         raise TableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ TRAINING_PARTS = frozenset({"train", "training"})  # names of parts of a given s
 HELDOUT_PARTS = frozenset(
     {"test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "heldout", "held_out"}
 )
+MAX_NAMED = 5  # classes in a note
 NOTHING = "no rows are held out"
 LARGER_SHARES = (0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # that are advised where too few rows are held out
 
@@ -143,6 +145,21 @@ def grouping_column(kinds: Mapping[str, str], by: str | None = None) -> str | No
     """The column whose equal values are held out together: `by`, else "concept", else the first text."""
     texts = [name for name, kind in kinds.items() if KINDS[kind].role == "prompt"]
     return by or ("concept" if "concept" in kinds else next(iter(texts), None))
+
+
+def class_notes(rows: RowStore, split: Split) -> list[str]:
+    """The classes that only held-out rows of a given split have."""
+    notes, heldout = [], set(split.heldout)
+    for name in (n for n, kind in rows.kinds.items() if rows.parts and KINDS[kind].role == "class"):
+        counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        for row, cell in enumerate(rows.cells(name)):
+            counts[row in heldout][str(cell)] += cell is not None
+        if unseen := [value for value in counts[1] if value not in counts[0]]:
+            of = "class" if len(unseen) == 1 else f"{len(unseen)} classes"
+            first = ", ".join(unseen[:MAX_NAMED]) + (", ..." if len(unseen) > MAX_NAMED else "")
+            number = sum(counts[1][value] for value in unseen)
+            notes.append(f"{name}: no training row has the {of} {first}, which {number:,} held-out rows have")
+    return notes
 
 
 def copy_notes(rows: RowStore, split: Split) -> list[str]:

@@ -26,6 +26,7 @@ from likewise.data.schema import infer_schema
 from likewise.data.split import (
     DEFAULT_HOLDOUT,
     Holdout,
+    class_notes,
     copy_notes,
 )
 from likewise.data.storage import RowStore
@@ -177,6 +178,7 @@ class Table(BaseTable):
             columns=column_reports(self._rows, self.columns, self.account.reasons),
             findings=[
                 *self._split.notes,
+                *class_notes(self._rows, self._split),
                 *find_oddities(self._rows, self.columns),
                 *copy_notes(self._rows, self._split),
             ],
