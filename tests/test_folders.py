@@ -13,8 +13,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from likewise.core.provenance import provenance
 from likewise.cli.main import main
+from likewise.core.provenance import provenance
 from likewise.data.arrow import TableError
 from likewise.data.table import Table
 from likewise.modalities.picture_files import write
