@@ -397,6 +397,7 @@ class LinkProgress:
                 list(here),
                 lambda k: {**rows[k], **{n: v for n, v in link.preview(here[k]).items() if n in targets}},
                 lambda k: link.text(here[k]),
+                lambda k: link.ids(here[k]),
             )
             on_step(progress)
             for k in progress.dropped & here.keys():

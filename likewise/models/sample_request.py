@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from likewise.core.options import validate_fields
 from likewise.core.ranges import Seed
 from likewise.generation.sequence.constraints import Constraint
@@ -61,10 +63,11 @@ class SamplingProgress:
         rows: list[int],
         preview: Callable[[int], Row],
         text: Callable[[int], str],
+        ids: Callable[[int], Tensor],
     ) -> None:
         self.step, self.steps, self.rows = step, steps, rows
         self.dropped: set[int] = set()
-        self._preview, self._text = preview, text
+        self._preview, self._text, self._ids = preview, text, ids
 
     def preview(self, i: int) -> Row:
         """Request i as it is expected to become: its row, with those targets of which anything is known yet."""
@@ -76,6 +79,13 @@ class SamplingProgress:
         What may turn out to be the beginning of a stop string is held back, so each text begins with the one before.
         """
         return self._text(i)
+
+    def ids(self, i: int) -> Tensor:
+        """The ids that have been sampled of the text of request i so far, (n,), filled up with 0 after its end.
+
+        The first of them may spell the last of its prompt again, see token_healing.py.
+        """
+        return self._ids(i)
 
     def drop(self, i: int) -> None:
         """Leave request i out from now on: its result is None, and the others are what they would have been."""

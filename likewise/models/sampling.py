@@ -29,6 +29,7 @@ from likewise.models.processor import RowProcessor
 from likewise.models.sample_request import OnProgress, SampleRequest, SamplingProgress
 from likewise.models.text_prompt import TextPrompt, TextPrompts
 from likewise.models.text_stream import stream_text
+from likewise.nets.layers import MIN_ROWS
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,11 @@ class Sampler:
         with receive_warnings(lambda _: None):  # `warn` has warned of it
             rows = self.processor.truncate_sources([request.row for request in requests])
         batch = RunningBatch(self, requests, rows)
-        keys = [("sample", r.seed, r.index) for r in requests]
+        more = max(0, MIN_ROWS * torch.get_num_threads() - len(requests)) if self.family.pads_rows else 0
+        every, rows = [*requests, *[requests[0]] * more], [*rows, *[rows[0]] * more]
+        keys = [("sample", r.seed, r.index) for r in every]
         rng = Rng.of_keys(keys, device=self.processor.device)
-        samples = self.sample_encoded(requests, rows, rng, batch.controls(on_progress))
+        samples = self.sample_encoded(every, rows, rng, batch.controls(on_progress))
         if on_progress is not None and not batch.reported:  # a family of one step
             batch.report(Step(1, 1, lambda: samples), on_progress)
         return batch.finish(samples)
@@ -335,6 +338,7 @@ class RunningBatch:
                 list(self.left),
                 lambda i: self._decoded(estimate(), [i])[0],
                 lambda i: self._text(estimate(), i),
+                lambda i: self._ids(estimate(), i),
             )
             on_progress(progress)
             self.left = [i for i in self.left if i not in progress.dropped]
@@ -378,5 +382,13 @@ class RunningBatch:
 
     def _text(self, samples: dict[str, Tensor], i: int) -> str:
         """What is new of the text of request i."""
-        texts = self.texts or TextPrompts(self.sampler.processor.target_columns, None)
+        texts = self._prompts()
         return texts.sampled_text(i, samples[texts.name][i])
+
+    def _ids(self, samples: dict[str, Tensor], i: int) -> Tensor:
+        """The ids of the text of request i after its prompt."""
+        texts = self._prompts()
+        return samples[texts.name][i, texts.prompt_length(i) :]
+
+    def _prompts(self) -> TextPrompts:
+        return self.texts or TextPrompts(self.sampler.processor.target_columns, None)

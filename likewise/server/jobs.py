@@ -15,6 +15,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from likewise.modalities.base import Row
 from likewise.server.errors import APIError, not_found
 from likewise.server.limits import MAX_FOREGROUND_JOBS
@@ -43,6 +45,7 @@ class Job:
     request     what the client wants, in JSON values
     status      queued, running, paused, succeeded, failed, cancelled
     rows        what was sampled, by index, as values of the columns
+    ids         what was sampled of texts, by index, see SamplingProgress.ids
     results     the same as JSON values, see `values.result_json`
     cancelled   whether it is to end as soon as possible
     on_cancel   called when it is cancelled
@@ -62,6 +65,7 @@ class Job:
     warnings: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     rows: dict[int, Row] = field(default_factory=dict)
+    ids: dict[int, Tensor] = field(default_factory=dict)
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
     events: list[JobEvent] = field(default_factory=list)
     cancelled: bool = False

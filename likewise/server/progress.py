@@ -48,6 +48,8 @@ class ProgressReporter:
         for i in there:
             work, index = self.rows[i]
             work.steps[index] = progress.step, progress.steps
+            if work.texts:
+                work.job.ids[index] = progress.ids(i)
             if (stream := self._texts.get(i)) is not None:
                 stream.update(self.jobs, progress.text(i))
         for work in {id(self.rows[i][0]): self.rows[i][0] for i in there}.values():

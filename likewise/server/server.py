@@ -169,9 +169,7 @@ class Server:
             self.jobs.warn(job, note)
         if isinstance(prepared, Prepared):
             assert isinstance(body, SampleBody | InfillBody)
-            streams = (body.stream or background) and bool(
-                self.registry.schema(entry.id)["controls"].count("stream")
-            )
+            texts = "stream" in self.registry.schema(entry.id)["controls"]
             work: SampleWork | CallWork = SampleWork(
                 job,
                 client,
@@ -179,7 +177,8 @@ class Server:
                 prepared.keys,
                 SampleFinisher(self.store, prepared),
                 previews=body.previews,
-                stream=streams,
+                stream=texts and (body.stream or background),
+                texts=texts,
             )
         else:
             call, size = self._call_of(body, prepared)

@@ -37,6 +37,7 @@ class SampleWork(Work):
     keys      of the batches that each may be in, see Model.batch_key
     previews  of each sample
     stream    whether texts are published while they are sampled
+    texts     whether the ids of texts are kept, see Job
     finish    encodes and stores a sample
     """
 
@@ -50,9 +51,10 @@ class SampleWork(Work):
         *,
         previews: int = 0,
         stream: bool = False,
+        texts: bool = False,
     ) -> None:
         super().__init__(job, client)
-        self.requests, self.previews, self.stream = list(requests), previews, stream
+        self.requests, self.previews, self.stream, self.texts = list(requests), previews, stream, texts
         self.model: AnyModel | None = None
         self.steps: dict[int, tuple[int, int]] = {}  # of the rows that are begun: step, steps
         self._finish, self._done = finish, 0

@@ -94,7 +94,7 @@ def save_runs(folder: Path) -> Path:
     columns = toy.table(64).columns
     small: dict[str, Any] = {"width": 16, "depth": 1}
     verse = Table.from_rows(
-        [{"text": VERSE}], {"text": "document"}, options={"length": 32, "vocabulary": 280}, holdout=0
+        [{"text": VERSE}], {"text": "document"}, options={"length": 64, "vocabulary": 280}, holdout=0
     )
     asked = [
         {

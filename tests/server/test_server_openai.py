@@ -195,7 +195,7 @@ def test_a_model_without_sources_reads_no_prompt(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="reads no prompt") as error:
         client.images.generate(model="noise", prompt="ring")
     assert error.value.param == "prompt"
-    with pytest.raises(openai.BadRequestError, match="no class '7'"):
+    with pytest.raises(openai.BadRequestError, match="unknown class '7'"):
         client.images.generate(model="digits", prompt="7")
 
 
@@ -364,8 +364,8 @@ def test_echo_and_logprobs_score_a_text(client: openai.OpenAI, folder: Path, mod
     total = sum((scores.token_logprobs or [])[: len(ids)])
     if model == "book":
         assert total == pytest.approx(log_prob, abs=1e-3)
-        shown = [t for t in scores.tokens or [] if not t.startswith("bytes:")]
-        assert "".join(shown[: len(shown) - tokens]) == text.replace("é", "")
+        shown = [t for t in (scores.tokens or [])[: len(ids)] if not t.startswith("bytes:")]
+        assert "".join(shown) == text.replace("é", "")
     for token, log, top in zip(*(list(one or []) for one in lists[:3]), strict=True):
         assert isinstance(top, dict) and top[token] == log and 2 <= len(top) <= 3
         assert log == max(top.values()) or len(top) == 3 or log in top.values()
@@ -538,10 +538,8 @@ def test_chat_streams_and_log_probabilities(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(**common)
     [choice] = answer.choices
     assert choice.logprobs is not None and choice.logprobs.content is not None
-    assert (
-        bytes(b for token in choice.logprobs.content for b in token.bytes or [])
-        == (choice.message.content or "").encode()
-    )
+    spelled = bytes(b for token in choice.logprobs.content for b in token.bytes or [])
+    assert spelled.decode(errors="replace") == choice.message.content
     assert all(len(token.top_logprobs) == 2 for token in choice.logprobs.content)
     chunks = list(
         client.chat.completions.create(**common, stream=True, stream_options={"include_usage": True})

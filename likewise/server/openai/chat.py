@@ -166,12 +166,12 @@ def chat_logprobs(one: Completion, body: ChatBody) -> dict[str, Any] | None:
     """The log-probabilities of an answer, token by token."""
     if one.scores is None:
         return None
-    scores, start = one.scores, one.scores["prompt_tokens"]
+    scores = one.scores
     content = []
     for token, log_prob, top in zip(
-        scores["tokens"][start:],
-        scores["token_logprobs"][start:],
-        scores["top_logprobs"][start:],
+        scores["tokens"],
+        scores["token_logprobs"],
+        scores["top_logprobs"],
         strict=True,
     ):
         best = sorted((top or {}).items(), key=lambda item: -item[1])[: body.top_logprobs]

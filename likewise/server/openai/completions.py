@@ -64,10 +64,9 @@ def prompts_of(prompt: Any) -> list[Prompt]:
     return [prompt]
 
 
-def logprobs_json(scores: Mapping[str, Any], echo: bool) -> dict[str, Any]:
-    """The log-probabilities of a choice: of all tokens, or of those after the prompt."""
-    start = 0 if echo else scores["prompt_tokens"]
-    return {n: scores[n][start:] for n in ("tokens", "token_logprobs", "top_logprobs", "text_offset")}
+def logprobs_json(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The log-probabilities of a choice."""
+    return {name: scores[name] for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")}
 
 
 def completion_json(
@@ -92,7 +91,7 @@ def choice_json(index: int, one: Completion, text: TextRequest) -> dict[str, Any
         "index": index,
         "text": one.prompt + one.text + one.suffix if text.echo else one.text,
         "finish_reason": one.finish,
-        "logprobs": logprobs_json(one.scores, text.echo) if wanted and one.scores else None,
+        "logprobs": logprobs_json(one.scores) if wanted and one.scores else None,
         "seed": one.seed,
     }
 

@@ -211,13 +211,17 @@ def list_videos(
     server: Server, after: str | None, limit: int, oldest_first: bool
 ) -> tuple[list[StoredJob], bool]:
     """A page of videos, and whether there are more."""
-    last = None if after is None else find_video(server, after).id
     found: list[StoredJob] = []
-    more = True
-    while more and len(found) <= limit:
-        jobs, more = server.store.jobs(limit=100, after=last, kinds=["sample"], oldest_first=oldest_first)
+    last, more = None, True
+    while more:
+        jobs, more = server.store.jobs(limit=100, after=last, kinds=["sample"], background=True)
         found += [job for job in jobs if is_video(job)]
-        last = jobs[-1].id if jobs else last
+        last = jobs[-1].id if jobs else None
+    if oldest_first:
+        found.reverse()
+    if after is not None:
+        ids = [job.id for job in found]
+        found = found[ids.index(find_video(server, after).id) + 1 :]
     return found[:limit], len(found) > limit
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from fastapi import Request
+from torch import Tensor
 
 from likewise.generation.sequence.constraints import Constraint
+from likewise.modalities.text import Text
 from likewise.models.requests import all_columns
 from likewise.models.token_scores import text_column
 from likewise.server.errors import APIError, invalid
@@ -20,9 +23,10 @@ from likewise.server.openai.pictures import error_event
 from likewise.server.openai.tokens import (
     Prompt,
     ScoreItem,
-    continuation_ids,
+    Written,
     prompt_text,
     read_prompt_ids,
+    read_written,
     score_call,
 )
 from likewise.server.requests import SampleBody
@@ -71,8 +75,8 @@ class Completion:
     """A text that was written after a prompt.
 
     prompt, text, suffix  the whole text
-    finish     "stop" where it ended by itself, "length" where it had no more room
     tokens     of the prompt and of the text
+    written    what was sampled
     scores     see `tokens.score_call`
     """
 
@@ -82,6 +86,7 @@ class Completion:
     finish: str
     seed: int | None
     tokens: tuple[int, int]
+    written: Written | None = None
     scores: Mapping[str, Any] | None = None
 
 
@@ -203,11 +208,15 @@ class TextWriter:
         written = [
             self.completion_of(result["values"][self.target], prompt, text.suffix) for result in results
         ]
-        counts = await self._with_column(lambda column: [count_tokens(column, text, w) for w in written])
+        found = await self._with_column(
+            lambda column: [read_text(column, text, w, job.ids[i]) for i, w in enumerate(written)]
+        )
         read = await self.source_tokens(text)
         return [
-            Completion(prompt, w, text.suffix or "", finish, result["seed"], (before + read, after))
-            for w, result, (finish, (before, after)) in zip(written, results, counts, strict=True)
+            Completion(
+                prompt, w, text.suffix or "", f.finish, result["seed"], (f.tokens[0] + read, f.tokens[1]), f
+            )
+            for w, result, f in zip(written, results, found, strict=True)
         ]
 
     async def source_tokens(self, text: TextRequest) -> int:
@@ -247,9 +256,9 @@ class TextWriter:
         for i, text in enumerate(texts):
             result = job.results[i]
             finish = "stop" if text.max_tokens and result["next_id"] == 0 else "length"
-            tokens = result["prompt_tokens"], result["completion_tokens"] if result["next"] else 0
+            tokens = result["prompt_tokens"], int(bool(result["next_id"]))
             shown = await self._with_column(lambda column, text=text: shown_prompt(column, text.prompt))
-            one = Completion(shown, result["next"] or "", "", finish, None, tokens, result)
+            one = Completion(shown, result["next"] or "", "", finish, None, tokens, None, result)
             found.append([one] * text.n)
         return found
 
@@ -262,22 +271,14 @@ class TextWriter:
                 "there are no log-probabilities of a middle; leave logprobs or suffix out", "logprobs"
             )
         items = [
-            ScoreItem(
-                text.prompt, one.text, one.finish == "stop" and not text.stop, False, text.values, text.text
-            )
+            ScoreItem(text.prompt, one.written, text.echo, False, text.values, text.text)
             for text, completions in zip(texts, found, strict=True)
             for one in completions
         ]
         alternatives = max(text.alternatives or 0 for text in texts)
         job = await self._score(items, alternatives, {"model": self.chosen.id, "texts": len(items)})
         results = iter([job.results[i] for i in range(len(items))])
-        return [
-            [
-                Completion(c.prompt, c.text, c.suffix, c.finish, c.seed, c.tokens, next(results))
-                for c in completions
-            ]
-            for completions in found
-        ]
+        return [[replace(one, scores=next(results)) for one in completions] for completions in found]
 
     async def stream(
         self, texts: Sequence[TextRequest], jobs: Sequence[Job], chunk: Chunk
@@ -299,14 +300,12 @@ class TextWriter:
                     elif event.name == "result":
                         whole = event.data["values"][self.target]
                         written = self.completion_of(whole, prompt, text.suffix)
-                        finish, counts = await self._with_column(
-                            lambda column, text=text, written=written: count_tokens(column, text, written)
-                        )
-                        before = counts[0] + await self.source_tokens(text) if index == 0 else 0
-                        tokens = [tokens[0] + before, tokens[1] + counts[1]]
+                        found = await self._with_column(partial(_read_result, text, written, job.ids[index]))
+                        before = found.tokens[0] + await self.source_tokens(text) if index == 0 else 0
+                        tokens = [tokens[0] + before, tokens[1] + found.tokens[1]]
                         if rest := written[sent.get(index, 0) :]:
                             yield chunk.delta(start + index, rest)
-                        yield chunk.last(start + index, finish)
+                        yield chunk.last(start + index, found.finish)
                     elif event.name == "done" and event.data["status"] != "succeeded":
                         yield error_event(event.data.get("error"))
                         return
@@ -358,17 +357,14 @@ def shown_prompt(column: Any, prompt: Prompt) -> str:
     return shown
 
 
-def count_tokens(column: Any, text: TextRequest, written: str) -> tuple[str, tuple[int, int]]:
-    """Why a text has ended, and the tokens of its prompt (and suffix) and of what was written."""
-    prompt = read_prompt_ids(column, text.prompt)
-    before = len(prompt) + len(column.encode_continuation(text.suffix or ""))
-    after = len(continuation_ids(column, prompt, written))
-    room = column.length if column.spec.windowed else column.length - before
-    limit = room if text.max_tokens is None else min(room, text.max_tokens)
-    if column.spec.windowed and text.max_tokens is not None:
-        limit = text.max_tokens
-    cut = after >= limit and text.schema is None
-    return "length" if cut else "stop", (before, after)
+def read_text(column: Text, text: TextRequest, written: str, sampled: Tensor) -> Written:
+    """What was sampled of a text."""
+    found = read_written(column, text.prompt, text.suffix, written, sampled, text.max_tokens)
+    return found if text.schema is None else replace(found, finish="stop")
+
+
+def _read_result(text: TextRequest, written: str, sampled: Tensor, column: Text) -> Written:
+    return read_text(column, text, written, sampled)
 
 
 def best_of(completions: Sequence[Completion], text: TextRequest) -> list[Completion]:

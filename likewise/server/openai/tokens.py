@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.modalities.text import Text
+from likewise.models.text_prompt import TextPrompts, strip_prompt
 from likewise.models.token_scores import TokenScores, score_ids, text_column
 from likewise.server.errors import invalid
 from likewise.server.jobs import Job, JobBook
@@ -56,11 +57,6 @@ def read_prompt_ids(column: Text, prompt: Prompt, param: str = "prompt") -> Prom
     return PromptTokens(torch.tensor(rest, dtype=torch.int64), started)
 
 
-def continuation_ids(column: Text, prompt: PromptTokens, text: str) -> Tensor:
-    """The ids of what comes after a prompt, (n,)."""
-    return column.encode_continuation(text) if len(prompt.ids) or not text else column.ids(text)
-
-
 def prompt_text(column: Text, prompt: Prompt, param: str = "prompt") -> str:
     """The text of a prompt. Raises APIError for ids that the model does not have, or that are no whole characters."""
     if isinstance(prompt, str):
@@ -95,19 +91,75 @@ def token_bytes(text: str) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What was sampled after a prompt.
+
+    before  ids of the prompt that stayed, (n,)
+    ids     ids that were sampled, (m,), without an end
+    again   bytes at the beginning of these that spell the end of the prompt again
+    finish  "stop" where the text ended by itself, "length" where it had no more room
+    ended   whether the end was sampled
+    tokens  how many the client has sent, and how many came after them
+    """
+
+    before: Tensor
+    ids: Tensor
+    again: bytes
+    finish: str
+    ended: bool
+    tokens: tuple[int, int]
+
+
+def read_written(
+    column: Text, prompt: Prompt, suffix: str | None, written: str, sampled: Tensor, max_tokens: int | None
+) -> Written:
+    """What was sampled: the text that came of it, and its ids, filled up with 0."""
+    text, sent = prompt_text(column, prompt), read_prompt_ids(column, prompt)
+    pair = (text, suffix) if suffix is not None else text
+    texts = TextPrompts({"text": column}, [pair] if pair else None)
+    before = texts.ids[0].prefix if texts.ids else sent.ids[:0]
+    healed = len(sent.ids) - len(before)
+    ids, ended = sampled[sampled != 0], bool((sampled == 0).any())
+    room = column.length if column.spec.windowed else column.length - len(sent.ids)
+    limit = healed + (
+        room if max_tokens is None else max_tokens if column.spec.windowed else min(room, max_tokens)
+    )
+    again, cut = texts.pending_bytes(0), False
+    while (
+        len(ids)
+        and _text_of(column, ids[:-1], again).startswith(written)
+        and _text_of(column, ids, again) != written
+    ):
+        ids, cut = ids[:-1], True  # after a stop string
+    if (
+        _text_of(column, ids, again) != written and not cut and "\ufffd" not in written
+    ):  # completed under a constraint
+        ids, again, ended, cut = column.encode_continuation(written), b"", True, True
+    ended = ended and not cut and len(ids) < limit
+    finish = "length" if len(ids) >= limit and not cut else "stop"
+    suffix_ids = len(column.encode_continuation(suffix or ""))
+    return Written(before, ids, again, finish, ended, (len(sent) + suffix_ids, max(0, len(ids) - healed)))
+
+
+def _text_of(column: Text, ids: Tensor, again: bytes) -> str:
+    """The text of sampled ids after what they spell again."""
+    return strip_prompt(column.vocabulary.ids_to_bytes(ids.tolist()), again)[0].decode(errors="replace")
+
+
+@dataclass(frozen=True)
 class ScoreItem:
     """A text whose tokens are to be scored.
 
     prompt      its beginning
-    completion  what comes after it
-    ended       whether the text ends there, so that the end is a token too
-    next_token  the most likely token after the prompt is a part of the result, in place of a completion
+    written     what was sampled after it, if anything was
+    echo        whether tokens of the prompt are wanted
+    next_token  the most likely token after the prompt is a part of the result
     values      of sources, as the client gives them; and `text`, that of the text source
     """
 
     prompt: Prompt
-    completion: str = ""
-    ended: bool = False
+    written: Written | None = None
+    echo: bool = True
     next_token: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
     text: str | None = None
@@ -120,83 +172,102 @@ def score_call(
 
     def call(model: AnyModel, job: Job, jobs: JobBook) -> None:
         name, column = text_column(model)  # type: ignore[arg-type]
-        rows, ids, prompts = [], [], []
+        rows, ids, starts = [], [], []
         for item in items:
             row, _ = ValueReader(store, files).read_row(model, item.values, "given", item.text)
             row.pop(name, None)
             prompt = read_prompt_ids(column, item.prompt)
             rows.append(row)
-            prompts.append(prompt)
-            ids.append(torch.cat([prompt.ids, continuation_ids(column, prompt, item.completion)]))
+            starts.append(prompt.started)
+            ids.append(
+                prompt.ids if item.written is None else torch.cat([item.written.before, item.written.ids])
+            )
         scores = score_ids(model, rows, ids, alternatives=max(1, alternatives))  # type: ignore[arg-type]
-        for i, (item, prompt, scored) in enumerate(zip(items, prompts, scores, strict=True)):
-            jobs.add_result(job, i, {"index": i, **_result(column, item, prompt, scored, alternatives)})
+        for i, (item, started, scored) in enumerate(zip(items, starts, scores, strict=True)):
+            jobs.add_result(job, i, {"index": i, **_result(column, item, started, scored, alternatives)})
 
     return call
 
 
 def _result(
-    column: Text, item: ScoreItem, prompt: PromptTokens, scores: TokenScores, alternatives: int
+    column: Text, item: ScoreItem, started: bool, scores: TokenScores, alternatives: int
 ) -> dict[str, Any]:
-    """Tokens, their log p and alternatives, the places where they begin, and how many are of the prompt."""
+    """Tokens, their log p and alternatives, and the characters in which they begin; and what comes after a prompt."""
     vocabulary, tokens = column.vocabulary.token_bytes, scores.ids.tolist()
-    pieces = [vocabulary[i] for i in tokens]
     log_probs: list[float | None] = list(scores.log_probs.tolist())
-    if pieces:
-        pieces[0] = pieces[0].removeprefix(column.prefix.encode())
     following = _following(item, scores)
     if following is not None:
         tokens.append(following)
-        pieces.append(vocabulary[following])
         log_probs.append(0.0 if scores.after is None else float(scores.after[following]))
+    first = 0 if item.echo or item.written is None else len(item.written.before)
+    pieces = [vocabulary[i] for i in tokens]
+    skipped = column.prefix.encode() if first == 0 else b""
+    if not item.echo and item.written is not None:
+        skipped = item.written.again
     top = [
-        _alternatives(column, place, scores, alternatives, piece, log_prob)
-        for place, (piece, log_prob) in enumerate(zip(pieces, log_probs, strict=True))
+        _alternatives(column, place, scores, alternatives, token_text(pieces[place]), log_probs[place])
+        for place in range(len(pieces))
     ]
-    offsets = _offsets(pieces)
-    shown = [token_text(piece) for piece in pieces]
-    if prompt.started:
-        shown, log_probs = ["", *shown], [None, *log_probs]
-        top, offsets = [None, *top], [0, *offsets]
-    own = [p for p in log_probs[len(prompt) :] if p is not None]
-    return {
+    offsets, shown = _offsets(pieces), [token_text(piece) for piece in _without(pieces[first:], skipped)]
+    found: dict[str, Any] = {
         "tokens": shown,
-        "token_logprobs": log_probs,
-        "top_logprobs": top,
-        "text_offset": offsets,
-        "prompt_tokens": len(prompt),
-        "completion_tokens": len(tokens) - len(prompt.ids),
-        "mean": sum(own) / len(own) if own else 0.0,
-        "next": None
-        if not item.next_token or following is None
-        else vocabulary[following].decode(errors="replace"),
+        "token_logprobs": log_probs[first:],
+        "top_logprobs": [
+            _renamed(t, token_text(p), s) for t, p, s in zip(top[first:], pieces[first:], shown, strict=True)
+        ],
+        "text_offset": [max(0, n - len(column.prefix)) for n in offsets[first:]],
+    }
+    if started and item.echo:
+        for name, value in {
+            "tokens": "",
+            "token_logprobs": None,
+            "top_logprobs": None,
+            "text_offset": 0,
+        }.items():
+            found[name] = [value, *found[name]]
+    own = log_probs[0 if item.written is None else len(item.written.before) :]
+    return {
+        **found,
+        "prompt_tokens": len(scores.ids) + started,
+        "mean": sum(p for p in own if p is not None) / len(own) if own else 0.0,
+        "next": None if following is None else vocabulary[following].decode(errors="replace"),
         "next_id": following,
     }
+
+
+def _without(pieces: Sequence[bytes], skipped: bytes) -> list[bytes]:
+    """The tokens without bytes at their beginning."""
+    shown = []
+    for piece in pieces:
+        new, skipped = strip_prompt(piece, skipped)
+        shown.append(new)
+    return shown
+
+
+def _renamed(top: dict[str, float], token: str, shown: str) -> dict[str, float]:
+    """The alternatives with the token that is there as it is shown."""
+    return {shown if name == token else name: p for name, p in top.items()}
 
 
 def _following(item: ScoreItem, scores: TokenScores) -> int | None:
     """The id after the text: its end, or the most likely one."""
     if item.next_token:
         return 0 if scores.after is None else int(scores.after.argmax())
-    return 0 if item.ended else None
+    return 0 if item.written is not None and item.written.ended else None
 
 
 def _alternatives(
-    column: Text, place: int, scores: TokenScores, alternatives: int, piece: bytes, log_prob: float | None
-) -> dict[str, float] | None:
+    column: Text, place: int, scores: TokenScores, alternatives: int, token: str, log_prob: float | None
+) -> dict[str, float]:
     """The most likely tokens of a place, and the one that is there."""
-    own = {token_text(piece): log_prob if log_prob is not None else 0.0}
-    if place >= len(scores.top_ids):
-        return own
-    vocabulary = column.vocabulary.token_bytes
-    ids, values = scores.top_ids[place].tolist(), scores.top_log_probs[place].tolist()
-    best = [(vocabulary[i], p) for i, p in zip(ids, values, strict=True)][:alternatives]
-    if place == 0:
-        best = [(token.removeprefix(column.prefix.encode()), p) for token, p in best]
     found: dict[str, float] = {}
-    for token, p in best:
-        found.setdefault(token_text(token), p)
-    return {**found, **own} if token_text(piece) not in found else found
+    if place < len(scores.top_ids):
+        ids, values = scores.top_ids[place].tolist(), scores.top_log_probs[place].tolist()
+        for i, p in zip(ids[:alternatives], values, strict=False):
+            found.setdefault(token_text(column.vocabulary.token_bytes[i]), p)
+    if token not in found:
+        found[token] = log_prob if log_prob is not None else 0.0
+    return found
 
 
 def _offsets(pieces: Sequence[bytes]) -> list[int]:

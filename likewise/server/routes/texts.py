@@ -61,7 +61,7 @@ async def answer_chat(request: Request, server: CurrentServer) -> Response:
     extras = sampling_extras(body, chosen.schema)
     completions.add_sampling_fields(body, extras)
     text = chat.translate_chat(body, chosen, str(request.base_url).rstrip("/"))
-    names = {**chat.NAMES, **dict.fromkeys(text.values, "messages")}
+    names = {**chat.NAMES, **{f"given.{name}": "messages" for name in text.values if name not in body.given}}
     names |= {f"constraint.{c['name']}": "response_format" for c in chosen.schema["columns"]}
     writer = TextWriter(server, request, chosen, extras, names)
     created = int(time.time())
@@ -102,11 +102,7 @@ async def _complete_events(
             logprobs = None
             if one.scores is not None and text.alternatives is not None:
                 scored = isinstance(body, ChatBody)
-                logprobs = (
-                    chat.chat_logprobs(one, body)
-                    if scored
-                    else completions.logprobs_json(one.scores, text.echo)
-                )  # type: ignore[arg-type]
+                logprobs = chat.chat_logprobs(one, body) if scored else completions.logprobs_json(one.scores)  # type: ignore[arg-type]
             yield chunk.last(index, one.finish, logprobs)
             index += 1
     usage = usage_json(found)
