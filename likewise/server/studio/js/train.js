@@ -30,6 +30,7 @@ const file = h("input", { type: "file", class: "visually-hidden", id: newId("c")
   await check();
 }) });
 const report = h("div", { class: "columns-report", role: "region", "aria-label": "The check of the data", "aria-live": "polite" });
+const skip = h("input", { type: "checkbox", checked: true });
 const chips = h("div", { class: "buttons" });
 const formula = formulaField(() => columns);
 const family = h("select", { onchange: () => showOptions() });
@@ -40,7 +41,7 @@ let families = [];
 /** @type {Record<string, import("./fields.js").Field>} */
 let options = {};
 const name = h("input", { type: "text", placeholder: "a name of your own" });
-const begin = h("select", {});
+const begin = h("select", { onchange: () => { family.disabled = begin.value !== ""; } });
 const start = h("button", { type: "submit", class: "button primary", disabled: true }, icon("play"), "Train");
 const runs = h("div", { "aria-label": "Runs", role: "group" });
 
@@ -88,7 +89,7 @@ function reportOf(answer) {
     h("p", {}, h("b", {}, `${answer.rows} rows`), bad.length ? `, ${answer.bad_rows_total} of them cannot be used` : ", all can be used", `; ${answer.heldout} are held out of training to measure on`),
     notes.length > 0 && h("ul", { class: "notes" }, notes.map((/** @type {string} */ n) => h("li", {}, n))),
     table("Columns", ["column", "kind", "why"], answer.columns.map((/** @type {any} */ c) => [c.name, c.kind, c.reason ?? c.description ?? ""])),
-    bad.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "Rows that cannot be used"), table("Rows that cannot be used", ["row", "column", "why"], bad.map((/** @type {any} */ r) => [[r.file, r.row].filter((v) => v != null).join(" "), r.column ?? "", r.reason]))),
+    bad.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "Rows that cannot be used"), table("Rows that cannot be used", ["row", "column", "why"], bad.map((/** @type {any} */ r) => [[r.file, r.row].filter((v) => v != null).join(" "), r.column ?? "", r.reason])), h("label", { class: "check" }, skip, "Leave these rows out")),
     answer.preview?.length > 0 && h("details", { class: "fold", open: true }, h("summary", {}, "The first rows"), table("The first rows", names, answer.preview.slice(0, ROWS_SHOWN).map((/** @type {any} */ r) => names.map((/** @type {string} */ n) => cell(r[n]))))),
     h("details", { class: "fold" }, h("summary", {}, "The whole report"), h("pre", { class: "report", tabindex: 0 }, answer.report.join("\n"))),
   ].filter(Boolean);
@@ -106,8 +107,8 @@ function showOptions() {
 
 const train = () => attempt(async () => {
   const given = Object.entries(options).map(([n, f]) => [n, f.get()]).filter(([, v]) => v !== undefined);
-  const hyperparameters = { ...Object.fromEntries(given), formula: formula.value(), minutes: Number(minutes.value) };
-  const body = { model: begin.value || family.value || "new", training_file: choice.value, suffix: name.value.trim() || undefined, hyperparameters };
+  const hyperparameters = { ...Object.fromEntries(given), formula: formula.value(), minutes: Number(minutes.value), ...(skip.isConnected && skip.checked ? { skip_bad: true } : {}), ...(family.value && !begin.value ? { family: family.value } : {}) };
+  const body = { model: begin.value || "new", training_file: choice.value, suffix: name.value.trim() || undefined, hyperparameters };
   const job = await post("/v1/fine_tuning/jobs", body);
   for (const warning of job.warnings) toast(warning);
   announce("Training begins");
@@ -152,14 +153,14 @@ function card(job) {
     controls.pause.hidden = status !== "running";
     controls.resume.hidden = status !== "paused";
     controls.stop.hidden = ENDED.includes(status);
-    controls.use.hidden = !next.fine_tuned_model;
+    controls.use.hidden = !next.fine_tuned_model || status === "failed";
     controls.remove.hidden = !ENDED.includes(status);
     const key = ENDED.includes(status) ? Infinity : progress.step ?? 0;
     if (key === drawn || !next.progress) return;
     drawn = key;
     get(`${path}/curve`).then(({ data }) => {
       const points = (/** @type {string} */ n) => data.filter((/** @type {any} */ d) => typeof d[n] === "number").map((/** @type {any} */ d) => [d.step, d[n]]);
-      const curves = [{ name: "training", points: points("loss") }, { name: "held out", points: points("valid_loss") }].filter((c) => c.points.length);
+      const curves = [{ name: "training", points: points("loss") }, { name: "held out", points: points("valid_loss") }].filter((c) => c.points.length > 1);
       curve.replaceChildren(...[curves.length ? chart(curves) : null].filter((c) => c !== null));
     }).catch(() => {});
     samples.src = `${path}/samples.png?step=${key}`;
