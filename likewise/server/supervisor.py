@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from likewise.core.device import default_device
 from likewise.server.errors import APIError, invalid
 from likewise.server.jobs import Job, JobBook
 from likewise.server.limits import MAX_TRAININGS, PAUSE_SECONDS
 from likewise.server.processes.child import INTERRUPTED
 from likewise.server.processes.start import ChildProcess, share_of_cores
+from likewise.training.memory import available_bytes
 
 TICK = 0.25  # seconds between two looks at the processes
 REPEAT = 10.0  # seconds after which a signal is sent again
@@ -220,9 +224,7 @@ class Supervisor:
         try:
             words: Sequence[str] = task.arguments()
             folder = task.child.folder
-            task.child = ChildProcess.start(
-                folder, MODULE, words, threads=share_of_cores(), limits={"nice": NICE}
-            )
+            task.child = ChildProcess.start(folder, MODULE, words, threads=share_of_cores(), limits=limits())
         except (ValueError, OSError) as error:
             log.warning("job %s cannot start: %s", task.job.id, error)
             self._forget(task)
@@ -261,3 +263,13 @@ class Supervisor:
     def _signal(self, task: ProcessTask) -> None:
         task.signalled = time.monotonic()
         task.child.signal()
+
+
+def limits() -> dict[str, int]:
+    """Low priority, and the memory that is free now, so that a hostile data set does not take that of others.
+
+    Where there is a GPU its libraries reserve more addresses than memory, so there is no such limit.
+    """
+    cpu = torch.device("cpu")
+    free = available_bytes(cpu) if default_device() == cpu else None
+    return {"nice": NICE, **({} if free is None else {"memory": free})}

@@ -27,6 +27,11 @@ PROGRESS_SECONDS = 0.5  # between two events of progress
 METRICS_SECONDS = 15.0  # between two events of metrics that are kept, beside those of checkpoints
 NOTE = "note: "
 MAX_NOTES = 50
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "MemoryError",
+    "out of memory",
+)  # in the log of one that has crashed
 
 
 class TrainingTask(ProcessTask):
@@ -110,7 +115,10 @@ class TrainingTask(ProcessTask):
 
     def error(self) -> APIError:
         """Why it has failed, as the command line says it."""
-        message = self._shown(error_of(self.child.log_tail()))
+        log = self.child.log_tail()
+        message = self._shown(error_of(log))
+        if any(word in log for word in OUT_OF_MEMORY):
+            message = "there is not enough memory for this training; take fewer rows of a step (batch), or a smaller model"
         return APIError(400, message, code="training_failed")
 
     # ---- what is told
@@ -151,6 +159,7 @@ class TrainingTask(ProcessTask):
             "created_at": int(time.time()),
         }
         self.jobs.publish(self.job, "metrics", data)
+        self.jobs.store.set_state(self.job.id, progress=self.progress)
 
     def _tell_samples(self) -> None:
         made = _mtime(self.run / SAMPLES)

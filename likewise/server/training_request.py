@@ -124,15 +124,15 @@ class TrainingReader:
         if body.training_file is None and (begin.entry is None or formula is not None):
             raise invalid("training_file is missing", "training_file", "missing_required_parameter")
         words, notes = self._words(options, where, begin), []
-        for name in metadata_words:
-            if near := difflib.get_close_matches(name, known_options(begin.families), 1, NEAR):
-                notes.append(f"metadata.{name[:64]} is no option; if it is to be one, write {near[0]}")
-        name = body.training_file
-        run = self._run_name(body.suffix, name if name is None else self.data.name(name), taken)
+        for word in metadata_words:
+            if near := difflib.get_close_matches(word, known_options(begin.families), 1, NEAR):
+                notes.append(f"metadata.{word[:64]} is no option; if it is to be one, write {near[0]}")
+        data = body.training_file
+        run = self._run_name(body.suffix, data if data is None else self.data.name(data), taken)
         return TrainingRequest(
             body.model,
             run,
-            name,
+            data,
             None if formula is None else str(formula),
             {**options, **({"family": family} if family else {})},
             [*self._begin_words(begin), *words, *self._view_words(formula, options)],

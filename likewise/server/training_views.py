@@ -109,10 +109,8 @@ def _progress(trainings: Trainings, stored: StoredJob) -> dict[str, Any] | None:
     task = trainings.task(stored.id) if stored.status not in ENDED else None
     if task is not None and task.curve.last:
         return task.progress
-    kept = [data for _, name, data in trainings.server.store.events(stored.id) if name == "metrics"]
-    if not kept:
-        return None
-    return {name: kept[-1].get(name) for name in ("step", "share", "loss", "valid_loss", "elapsed")}
+    progress: dict[str, Any] | None = stored.state.get("progress")
+    return progress
 
 
 def _moment(stored: StoredJob, name: str, data: dict[str, Any], before: float) -> float:
