@@ -551,3 +551,51 @@ def test_debugging_shows_where(here: Path, monkeypatch) -> None:
     monkeypatch.setenv("LIKEWISE_DEBUG", "1")
     with pytest.raises(ValueError, match="two bars"):
         main(["train", "things", "a|b|c"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (["sample"], 2, "likewise sample: missing RUN; `likewise sample --help` shows what to write"),
+        (["chain"], 2, "likewise chain: missing --out; `likewise chain --help`"),
+        (["evaluate"], 2, "missing RUN; "),
+        (["sample", "run/model.json"], 1, "run/model.json is a file; name the folder of a run, such as run"),
+        (
+            ["train", "label | image", "things"],
+            1,
+            "name the data before the formula: likewise train things 'label | image'",
+        ),
+        (["data", ""], 1, "the name of the data is empty"),
+        (["data", "-"], 1, "standard input is not read; write the data to a file"),
+    ],
+)
+def test_command_lines_that_lack_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, words: list[str], status: int, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model.json").write_text("{}")
+    try:
+        found = main(words)
+    except SystemExit as end:
+        found = end.code
+    assert found == status and expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["evaluate", "r"], ["train", "--resume", "--out", "r"]])
+def test_data_that_were_moved_are_named_by_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)))
+    assert (
+        main(["train", "t.csv", "a | b", "--steps", "1", "--width", "16", "--depth", "1", "--out", "r"]) == 0
+    )
+    (tmp_path / "t.csv").rename(tmp_path / "u.csv")
+    assert main(words) == 1
+    assert (
+        f"r was trained on {tmp_path / 't.csv'}, which is not there any more; put it back"
+        in capsys.readouterr().err
+    )
+    (tmp_path / "t.csv").symlink_to("u.csv")
+    assert main(["train", "--resume", "--out", "r"]) == 0

@@ -133,6 +133,10 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
+        if required := re.fullmatch("the following arguments are required: (.*)", message):
+            optional = {action.metavar for action in self._actions if action.nargs in ("*", "?")}
+            names = [name for name in required[1].split(", ") if name not in optional]
+            message = f"missing {' and '.join(names)}; `{self.prog} --help` shows what to write"
         # a message of ours names the option itself
         self.exit(2, f"{self.prog}: {re.sub(r'^argument [^ ]+: (?=-)', '', message)}\n")
 

@@ -130,6 +130,11 @@ def training_table_options(run: Path, state: Mapping[str, Any]) -> dict[str, Any
             f"{run} was trained on rows in memory, or imported without --data; name the data, or "
             "use likewise.train and likewise.evaluate with the table"
         )
+    source = Path(data["source"])
+    if source.is_absolute() and not source.exists():
+        raise RunError(
+            f"{run} was trained on {source}, which is not there any more; put it back there, or a link to where it is now"
+        )
     return {**data, "like": RunColumns(stored_columns(state))}
 
 

@@ -202,6 +202,8 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
         if name == MODEL and is_pipeline(folder):
             links = ", ".join(str(folder / LINKS / link) for link in load_pipeline_state(folder)["links"])
             raise RunError(f"{folder} is a pipeline, and a single model is needed here; name a link: {links}")
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; name the folder of a run, such as {folder.parent}")
         raise RunError(f"{folder} holds no {name}: it is not a run folder")
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
