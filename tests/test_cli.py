@@ -256,7 +256,7 @@ def test_demo(here: Path, capsys, monkeypatch) -> None:
     assert main(["demo", "--minutes", "0.002"]) == 0
     said = capsys.readouterr().out
     assert "runs/digits-2/samples.png" in said and "\n  sampled digits  " in said
-    assert said.count("\n  likewise ") == 4
+    assert said.count("\n  likewise ") == 5 and "these are few steps" in said
     assert PIL.Image.open("runs/emoji-2.png").width > 100 and "runs/emoji-2.png" in said
     assert Path("runs/emoji.png").read_text() == "of the demo before"
     assert PIL.Image.open("runs/digits-2/samples.png").width > 100

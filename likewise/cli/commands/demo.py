@@ -24,6 +24,7 @@ from likewise.viz import images
 TEXTS = ("red apple", "red heart", "grinning face", "cat face")
 STYLES = ("noto", "twemoji", "flat", "blob")
 LINES = 6  # of the sheet of digits, with one digit of every label in each
+MIN_STEPS = 200  # of the training; fewer are said to be few
 
 
 def run(argv: Sequence[str]) -> int:
@@ -49,10 +50,17 @@ def run(argv: Sequence[str]) -> int:
     )
     if result.interrupted or result.step is None:
         return print_result(result, model, table, folder)
-    print(f"{result.step.step:,} steps; samples, a column for each label: {folder / SAMPLES}\n")
+    print(f"{result.step.step:,} steps; samples, a column for each label: {folder / SAMPLES}")
+    if result.step.step < MIN_STEPS:
+        print(
+            "these are few steps, as this computer is slow or busy; for more:\n"
+            f"  likewise train --resume --out {shlex.quote(str(folder))} --minutes {10 * args.minutes:g}"
+        )
+    print("\nmeasuring the samples with a classifier ...", flush=True)
     accuracy = evaluate(model, table)["image ~ label: accuracy"]
     run = shlex.quote(str(folder))
-    print(f"""accuracy of a classifier that was trained on real digits:
+    print(f"""
+accuracy of a classifier that was trained on real digits:
   sampled digits  {accuracy.value}
   real digits     {accuracy.real}
 

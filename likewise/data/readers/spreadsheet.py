@@ -65,9 +65,9 @@ def _missing_values(book: Any, sheet: Any) -> list[str]:
     merged, formulas, rest = "", "", b""
     with book._archive.open(sheet._worksheet_path) as xml:  # openpyxl does not tell when it reads row by row
         while block := xml.read(BLOCK):
-            for match in re.finditer(rb'<mergeCell ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"', rest + block):
-                if not merged and match[2] != match[4]:
-                    merged = match[0].split(b'"')[1].decode()
+            for cells in re.finditer(rb'<mergeCell ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"', rest + block):
+                if not merged and cells[2] != cells[4]:
+                    merged = cells[0].split(b'"')[1].decode()
             if not formulas and (
                 match := re.search(rb'<c r="([A-Z]+\d+)"[^>]*><f>[^<]*</f><v\s*(/>|></v>)', rest + block)
             ):
