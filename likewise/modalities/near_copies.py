@@ -20,20 +20,18 @@ MAX_RMS = 0.09  # difference of two normalised thumbnails
 NOISE = 5.0  # levels that are added to the deviation by which a thumbnail is divided, for pictures of little contrast
 MAX_LEVELS, MAX_CHROMA = 20, 12  # difference of any of their pixels, of 255
 MAX_ASPECT = 2  # difference of their shapes, in steps of 1 / 32 of a factor of 2
+YCBCR = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
+)  # lightness and colour of red, green, blue
 MIN_STD = 1.5  # levels; flatter pictures are near copies only if their thumbnails are equal
 COMPONENTS, NEIGHBOURS = 12, 16
-GREY_CHROMA = bytes([128]) * (2 * CHROMA_SIDE**2)
 
 
 def signature(image: PIL.Image.Image) -> bytes:
-    """What near copies of an "L" or "RGB" picture are found by: thumbnails of lightness and colour, and its shape."""
+    """What near copies of an "L" or "RGB" picture are found by: a thumbnail of SIDE x SIDE, and its shape."""
     aspect = bytes([min(255, max(0, 128 + round(32 * math.log2(image.height / image.width))))])
     small = image.resize((SIDE, SIDE), PIL.Image.Resampling.BICUBIC, reducing_gap=3)
-    if small.mode == "L":
-        return small.tobytes() + GREY_CHROMA + aspect
-    light, blue, red = small.convert("YCbCr").split()
-    chroma = [c.resize((CHROMA_SIDE, CHROMA_SIDE), PIL.Image.Resampling.BOX).tobytes() for c in (blue, red)]
-    return light.tobytes() + b"".join(chroma) + aspect
+    return (small if small.mode == "RGB" else small.convert("RGB")).tobytes() + aspect
 
 
 def group_signatures(signatures: Sequence[bytes]) -> list[Hashable]:
@@ -59,9 +57,7 @@ def _pairs(signatures: Sequence[bytes]) -> list[tuple[int, int]]:
 
     if len(signatures) < 2:
         return []
-    data = np.frombuffer(b"".join(signatures), np.uint8).reshape(len(signatures), -1)
-    light = data[:, : SIDE * SIDE].astype(np.float32)
-    chroma, aspect = data[:, SIDE * SIDE : -1].astype(np.int16), data[:, -1].astype(np.int16)
+    light, chroma, aspect = _thumbnails(signatures)
     deviation = light.std(1)
     rows = np.flatnonzero(deviation >= MIN_STD)
     if len(rows) < 2:
@@ -85,3 +81,18 @@ def _pairs(signatures: Sequence[bytes]) -> list[tuple[int, int]]:
         near &= np.abs(aspect[i] - aspect[j]) <= MAX_ASPECT
         found += zip(i[near].tolist(), j[near].tolist(), strict=True)
     return found
+
+
+def _thumbnails(signatures: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lightness (n, SIDE^2), colour (n, 2 CHROMA_SIDE^2), in levels as in JPEG, and shape (n,) of pictures."""
+    light = np.empty((len(signatures), SIDE * SIDE), np.float32)
+    chroma = np.empty((len(signatures), 2 * CHROMA_SIDE**2), np.float32)
+    aspect = np.empty(len(signatures), np.int16)
+    cells = (CHROMA_SIDE, SIDE // CHROMA_SIDE)
+    for start in range(0, len(signatures), 10_000):
+        part = slice(start, start + 10_000)
+        data = np.frombuffer(b"".join(signatures[part]), np.uint8).reshape(len(light[part]), -1)
+        levels = data[:, :-1].astype(np.float32).reshape(len(data), -1, 3) @ YCBCR.T
+        light[part], aspect[part] = levels[..., 0], data[:, -1]
+        chroma[part] = levels[..., 1:].reshape(-1, *cells, *cells, 2).mean((2, 4)).reshape(len(data), -1)
+    return light, chroma, aspect

@@ -50,7 +50,7 @@ def score_rows(
         if some is not None:
             options["observed"] = some
         scores.append(family.log_prob(x, processor.context(rows[part]), rng=rng, **options))
-        of_columns = [_log_scale(c, x[n], some and some[n]) for n, c in columns.items()]
+        of_columns = [_log_scale(c, x[n], None if some is None else some[n]) for n, c in columns.items()]
         log_scales.append(torch.stack(of_columns).sum(0))
     dims: int | Tensor = sum(c.spec.tokens * c.spec.width for c in columns.values())
     if masks is not None:
