@@ -31,7 +31,7 @@ from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.nets.column_weights import by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
-from likewise.nets.layers import norm
+from likewise.nets.layers import Linear, norm
 from likewise.nets.transformer import Encoder, Trunk
 
 MAX_SCALE = 100.0  # of exp(log_scale): beyond it single pairs dominate the loss
@@ -138,7 +138,7 @@ class Tower(nn.Module):
             self.condition = nn.Parameter(torch.randn(1, width))
         else:
             self.encoder = Encoder({name: spec}, width=width, depth=depth, stem=stem, max_grid=max_grid)
-        self.head = nn.Linear(width, embed_dim)
+        self.head = Linear(width, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.categorical:

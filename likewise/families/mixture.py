@@ -61,6 +61,7 @@ class Mixture(Family):
 
     learns_gaps: ClassVar[bool] = True
     needs_float32: ClassVar[bool] = True
+    pads_rows: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False
     separable: ClassVar[bool] = False
 

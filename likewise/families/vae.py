@@ -59,7 +59,7 @@ from likewise.generation.latents.priors import Gaussians, Prior, kl_normal
 from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext
 from likewise.nets.continuous import ContinuousCodes
-from likewise.nets.layers import norm
+from likewise.nets.layers import Linear, norm
 from likewise.nets.transformer import Decoder, Encoder
 
 INIT_LOG_VAR = -4.0  # log sigma^2 of q
@@ -141,11 +141,11 @@ class VAE(Family):
         self.encoder = Encoder(
             masked, width=width, depth=depth, stem=stem, max_grid=max_grid, pack_columns=columns.pack_columns
         )
-        self.posterior_head = nn.Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
+        self.posterior_head = Linear(self.encoder.tokens * width, 2 * latent_dim)  # q
         with torch.no_grad():  # little noise at first, or the decoder learns to ignore z
             self.posterior_head.bias[latent_dim:] = INIT_LOG_VAR
         self.partial_posterior_head = (
-            nn.Linear(self.encoder.tokens * width, 2 * latent_dim) if self.infill else None
+            Linear(self.encoder.tokens * width, 2 * latent_dim) if self.infill else None
         )  # r
         self.prior = Prior(latent.prior, latent_dim, components, width)
         self.pseudo_inputs = nn.ParameterList(
@@ -154,7 +154,7 @@ class VAE(Family):
             if latent.prior == "vamp"
         )  # u_k
         self.likelihood = DecoderLikelihood(targets, decoder)
-        self.latent_proj = nn.Linear(latent_dim, self.encoder.tokens * width)
+        self.latent_proj = Linear(latent_dim, self.encoder.tokens * width)
         self.decoder = Decoder(
             self.column_codes.specs,
             self.likelihood.outputs,

@@ -21,7 +21,7 @@ from likewise.core.rng import Rng
 from likewise.core.spec import IMAGE, Spec
 from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, column_conditions
-from likewise.nets.layers import ModuleList, norm, norm_channels, to_channels_last, zero_init
+from likewise.nets.layers import Linear, ModuleList, norm, norm_channels, to_channels_last, zero_init
 from likewise.nets.stems.base import Stem, value_channels
 from likewise.nets.stems.columns import ColumnChannels, ColumnStems
 from likewise.nets.stems.patch import PatchStem
@@ -64,8 +64,8 @@ class Generator(nn.Module):
             specs, None, outputs, lambda s, _, c_out: _head(s, c_out, width), pack=pack_columns
         )
         self.trunk = Trunk(self.heads.grids, width, depth)
-        self.latent_tokens = nn.Linear(latent_dim, sum(self.trunk.sizes) * width)
-        self.latent_condition = nn.Linear(latent_dim, width)
+        self.latent_tokens = Linear(latent_dim, sum(self.trunk.sizes) * width)
+        self.latent_condition = Linear(latent_dim, width)
         self.condition = nn.Parameter(torch.randn(len(self.heads), width))
         labels = self.heads.labels
         tokens = tuple(Part(n, k * width) for n, k in zip(labels, self.trunk.sizes, strict=True))
@@ -115,7 +115,7 @@ class Critic(nn.Module):
         if sources:
             self.trunk = Trunk([(1,)], width, depth)
             self.condition = nn.Parameter(torch.randn(1, width))
-            self.project = nn.Linear(width, width)
+            self.project = Linear(width, width)
 
     def projection(self, c: Context) -> Tensor:
         """w + e(c), (B, D)."""
@@ -144,7 +144,7 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.up, self.down = _he(nn.Linear(width, width)), zero_init(nn.Linear(width, width))
+        self.up, self.down = _he(Linear(width, width)), zero_init(Linear(width, width))
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.down(F.leaky_relu(self.up(F.leaky_relu(h, SLOPE)), SLOPE))
@@ -159,7 +159,7 @@ class _ImageEncoder(nn.Module):
         self.grid = grid
         channels = [spec.width, *(max(MIN_CHANNELS, width >> i) for i in reversed(range(levels)))]
         self.downs = ModuleList(_he(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(channels))
-        self.out = _he(nn.Linear(channels[-1] * math.prod(n >> levels for n in grid), width))
+        self.out = _he(Linear(channels[-1] * math.prod(n >> levels for n in grid), width))
         self.column_axes = {
             "downs": by_column(range(levels, 0, -1)),
             "downs.0.weight": Axis(1, (value_channels(spec, "inputs"),)),
@@ -179,7 +179,7 @@ class _FlatEncoder(nn.Module):
 
     def __init__(self, numbers: int, width: int) -> None:
         super().__init__()
-        self.out = _he(nn.Linear(numbers, width))
+        self.out = _he(Linear(numbers, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(x.flatten(1))

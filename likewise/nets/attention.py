@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.nets.layers import norm, zero_init
+from likewise.nets.layers import Linear, norm, zero_init
 
 HEAD_DIM = 64  # E, floats per head by default
+ALIGNED = 8  # keys that are computed together: without gradients there is a multiple of it, 2 at least
 MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
 
 
@@ -62,18 +63,19 @@ class KVCache:
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity, self.length = capacity, 0
+        self.capacity, self.length = _aligned(capacity), 0
         self.kv: Tensor | None = None
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append those of further tokens; returns all so far."""
+        """Append those of further tokens; returns all so far, and some after them, as many as `attend` wants."""
         if self.kv is None:
             dtype = k.dtype if k.is_cuda else torch.float32
             shape = (2, *k.shape[:2], self.capacity, k.shape[-1])
-            self.kv = torch.empty(shape, device=k.device, dtype=dtype)
+            self.kv = torch.zeros(shape, device=k.device, dtype=dtype)
         end = self.length + k.shape[2]
         self.kv[0, :, :, self.length : end], self.kv[1, :, :, self.length : end] = k, v
         self.length = end
+        end = end if k.is_cuda else _aligned(end)
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
 
@@ -82,16 +84,33 @@ def attend(
 ) -> Tensor:
     """softmax(scale q k^T + bias) v, (B, H, T, E) each -> (B, T, H E).
 
-    With a cache the T tokens are appended to it and attend to all that it holds.
+    With a cache the T tokens are appended to it and attend to all that it holds. On a CPU, without gradients, masked
+    keys are added to a multiple of ALIGNED, and a single query is computed twice: then a row has the same bits
+    whatever the lengths of the others are.
     """
+    tokens = q.shape[2]
+    exact = not (q.is_cuda or torch.is_grad_enabled())
     if cache is not None:
         k, v = cache.append(k, v)
+        extra = k.shape[2] - cache.length
+    elif extra := _aligned(k.shape[2]) - k.shape[2] if exact else 0:
+        k, v = F.pad(k, (0, 0, 0, extra)), F.pad(v, (0, 0, 0, extra))
+    if extra:
+        bias = q.new_zeros(1, 1, 1, k.shape[2] - extra) if bias is None else bias
+        bias = F.pad(bias, (0, extra), value=MASKED_SCORE)
+    if exact and tokens == 1:
+        q = q.repeat(1, 1, 2, 1)
     if q.is_cuda:
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     else:
         scores = (q * scale).to(k.dtype) @ k.transpose(-1, -2)  # (B, H, T, T)
         y = ((scores if bias is None else scores + bias).softmax(-1) @ v).to(q.dtype)
-    return y.transpose(1, 2).flatten(2)
+    return y[:, :, :tokens].transpose(1, 2).flatten(2)
+
+
+def _aligned(keys: int) -> int:
+    """The multiple of ALIGNED, 2 of it at least, that has room for so many keys."""
+    return max(2, math.ceil(keys / ALIGNED)) * ALIGNED
 
 
 class Attention(nn.Module):
@@ -105,8 +124,8 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.qk_norm = heads or default_heads(width), qk_norm
-        self.qkv = nn.Linear(width, 3 * width, bias=biased)
-        self.out = zero_init(nn.Linear(width, width, bias=biased))
+        self.qkv = Linear(width, 3 * width, bias=biased)
+        self.out = zero_init(Linear(width, width, bias=biased))
 
     def forward(
         self, x: Tensor, rotation: Tensor, bias: Tensor | None, cache: KVCache | None = None
@@ -132,10 +151,10 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.modulation = zero_init(nn.Linear(width, 6 * width))
+        self.modulation = zero_init(Linear(width, 6 * width))
         self.attention = Attention(width)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = zero_init(nn.Linear(4 * width, width, bias=False))
+        self.up = Linear(width, 4 * width, bias=False)
+        self.down = zero_init(Linear(4 * width, width, bias=False))
 
     def forward(
         self, x: Tensor, e: Tensor, columns: Tensor | None, rotation: Tensor, bias: Tensor | None

@@ -5,6 +5,7 @@ Legend: B batch, T tokens of a column, C floats a token, S source tokens, D widt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context
 from likewise.core.spec import Spec
-from likewise.nets.attention import MASKED_SCORE
+from likewise.nets.attention import ALIGNED, MASKED_SCORE
 from likewise.nets.column_weights import Axis, Columns, OptionalBuffers, Part, by_column, classes_axis
-from likewise.nets.layers import ModuleList, norm
+from likewise.nets.layers import Linear, ModuleList, linear, norm
 from likewise.nets.stems.base import MAX_GRID, Stem, value_channels
 from likewise.nets.stems.columns import group_columns, group_labels
 from likewise.nets.stems.conv import ConvStem
@@ -77,7 +78,7 @@ class ContextEncoder(OptionalBuffers):
             for group in self.groups
         )
         groups, labels = len(self.groups), group_labels(self.groups)
-        self.pool = ModuleList(nn.Linear(width, width, bias=False) for _ in self.groups)
+        self.pool = ModuleList(Linear(width, width, bias=False) for _ in self.groups)
         some = bool(self.sources)  # DistributedDataParallel waits for the gradient of every parameter
         self.column = nn.Parameter(0.02 * torch.randn(groups, width), requires_grad=some)
         self.missing = nn.Parameter(torch.zeros(groups, width), requires_grad=some)
@@ -126,7 +127,8 @@ class ContextEncoder(OptionalBuffers):
     def _encode(self, i: int, c: Context, places: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Group i, of the sources at `places` -> tokens (B, S, D), which are valid (B, S), pooled (B, D).
 
-        S is the length of the longest text in the batch, or 1 for a column that is absent in every row.
+        S is the length of the longest text in the batch, or 1 for a column that is absent in every row; without
+        gradients it is a multiple of ALIGNED of a column of several tokens, as in `attend`.
         """
         embed, name = self.embed[i], self.groups[i][0]
         if isinstance(embed, RowEmbedding):
@@ -146,7 +148,9 @@ class ContextEncoder(OptionalBuffers):
             tokens = value if spec.categorical else value.to(self.column.dtype)
         valid = valid & present
         length = max(1, int(valid.any(0).sum()))
-        tokens, valid = tokens[:, :length], valid[:, :length]
+        if not torch.is_grad_enabled() and valid.shape[1] > 1:
+            length = math.ceil(length / ALIGNED) * ALIGNED
+        tokens, valid = _to_length(tokens, length), _to_length(valid, length)
         return self._place(i, tokens if isinstance(embed, Stem) else embed(tokens), valid)
 
     def _place(self, i: int, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,6 +159,12 @@ class ContextEncoder(OptionalBuffers):
         mean = (tokens * valid[..., None]).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
         pooled = torch.where(valid.any(1, keepdim=True), self.pool[i](mean.to(tokens)), self.missing[i])
         return tokens + self.column[i], valid, pooled
+
+
+def _to_length(x: Tensor, length: int) -> Tensor:
+    """The first tokens of (B, T, ...), and zeros after the last one: (B, length, ...)."""
+    extra = length - x.shape[1]
+    return F.pad(x, (0, 0) * (x.ndim - 2) + (0, extra)) if extra > 0 else x[:, :length]
 
 
 class RowEmbedding(nn.Module):
@@ -173,7 +183,7 @@ class RowEmbedding(nn.Module):
         floats = {n: specs[n].width for n in self.floats}
         classes = [s.classes for s in labels.values()]
         self.table = nn.Embedding(sum(classes), width) if classes else None
-        self.proj = nn.Linear(sum(floats.values()), width, bias=False) if floats else None
+        self.proj = Linear(sum(floats.values()), width, bias=False) if floats else None
         self.present = nn.Parameter(EMBEDDING_STD * torch.randn(len(specs), width))
         for module in (self.table, self.proj):
             if module is not None:
@@ -188,7 +198,7 @@ class RowEmbedding(nn.Module):
     def forward(self, values: Batch, present: Tensor) -> Tensor:
         """values column -> (B, 1) or (B, 1, C), present (B, K) bool in the order of the columns."""
         share = present.to(self.present.dtype)
-        h = share @ self.present
+        h = linear(share, self.present.T)
         flags = dict(zip(self.names, share.unbind(1), strict=True))
         if self.proj is not None:
             h = h + self.proj(
@@ -218,5 +228,5 @@ def _source_embedding(spec: Spec, width: int, max_grid: int) -> nn.Embedding | n
         nn.init.normal_(table.weight, std=EMBEDDING_STD)
         return table
     if spec.padded:
-        return nn.Linear(spec.width, width)
+        return Linear(spec.width, width)
     return make_stem("conv", spec, spec.width, None, width, max_grid=max_grid)

@@ -13,6 +13,7 @@ from likewise.core.batch import Batch
 from likewise.core.rng import seed_of
 from likewise.core.spec import Spec
 from likewise.nets.column_weights import Columns, OptionalBuffers
+from likewise.nets.layers import linear
 
 CODE_DIM = 32  # floats of the code of a categorical token, at most
 
@@ -58,7 +59,8 @@ class ContinuousCodes(OptionalBuffers):
     def mean(self, out: Batch) -> Batch:
         """Outputs of a network -> floats: of logits (B, T, K) the expected code."""
         return {
-            n: v.softmax(-1) @ self.codes(n).to(v) if n in self.categorical else v for n, v in out.items()
+            n: linear(v.softmax(-1), self.codes(n).to(v).T) if n in self.categorical else v
+            for n, v in out.items()
         }
 
     def decode(self, floats: Batch) -> Batch:
@@ -67,7 +69,7 @@ class ContinuousCodes(OptionalBuffers):
         All codes have the same norm, so the nearest has the largest inner product.
         """
         return {
-            n: (v @ self.codes(n).to(v).T).argmax(-1) if n in self.categorical else v
+            n: linear(v, self.codes(n).to(v)).argmax(-1) if n in self.categorical else v
             for n, v in floats.items()
         }
 

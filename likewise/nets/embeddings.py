@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.nets.layers import ModuleList, zero_init
+from likewise.nets.layers import Linear, ModuleList, zero_init
 
 HASH_FACTORS = ((36313, 27191), (36313, 27191, 51647))  # odd, of the ids of an n-gram, last to first
 
@@ -40,7 +40,7 @@ class FourierNumberEmbedding(nn.Module):
 
     def __init__(self, floats: int, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(9 * floats, width)
+        self.linear = Linear(9 * floats, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., D)."""

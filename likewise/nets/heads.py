@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from likewise.core.categorical import sample_categorical
-from likewise.nets.layers import float32_parameters
+from likewise.nets.layers import Linear, float32_parameters, linear
 
 INIT_STD = 0.001  # of the weights W at the start
 CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**27}  # logits in memory at once: on a CPU, what its cache holds
@@ -43,7 +43,7 @@ class TiedLinear:
 
     def __call__(self, h: Tensor) -> Tensor:
         """(..., D) -> (..., K)."""
-        return F.linear(h, self.weight)
+        return linear(h, self.weight)
 
 
 class CategoricalHead(nn.Module):
@@ -145,7 +145,7 @@ class MixtureHead(nn.Module):
 
         Computed in float32, even of bf16 weights: a mean needs more than three digits.
         """
-        out = F.linear(h.float(), *float32_parameters(self.out))
+        out = linear(h.float(), *float32_parameters(self.out))
         out = out.unflatten(-1, (self.shape[0], -1))
         mean, raw = out[..., 1:].chunk(2, dim=-1)
         log_std = torch.logaddexp(raw, raw.new_tensor(math.log(self.min_std)))
@@ -174,7 +174,7 @@ TokenHead = CategoricalHead | MixtureHead
 
 
 def _linear(width: int, outputs: int, bias: bool = True) -> nn.Linear:
-    layer = nn.Linear(width, outputs, bias=bias)
+    layer = Linear(width, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=INIT_STD)
     if bias:
         nn.init.zeros_(layer.bias)

@@ -22,7 +22,7 @@ from likewise.core.spec import Spec
 from likewise.nets.attention import Block, default_heads, identity_rotation, rotary_grid
 from likewise.nets.column_weights import Adopting, Axis, Columns, Part, by_column
 from likewise.nets.conditioning import ContextEncoder, EncodedContext, column_conditions
-from likewise.nets.layers import ModuleList, zero_init
+from likewise.nets.layers import Linear, ModuleList, zero_init
 from likewise.nets.stems.base import MAX_GRID, value_channels
 from likewise.nets.stems.columns import ColumnChannels, ColumnStems
 from likewise.nets.stems.registry import make_stem
@@ -100,9 +100,9 @@ class DenoisingTransformer(Adopting):
         place = {n: k for k, n in enumerate(inputs)}
         self.members = [[place[n] for n in group] for group in self.stems.groups]
         self.context_encoder = ContextEncoder(sources, width, pack_columns=pack_columns)
-        self.time = nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), nn.Linear(width, width))
+        self.time = nn.Sequential(Linear(FEATURES, width), nn.GELU(), Linear(width, width))
         self.extra_conditions = ModuleList(
-            nn.Sequential(nn.Linear(FEATURES, width), nn.GELU(), zero_init(nn.Linear(width, width)))
+            nn.Sequential(Linear(FEATURES, width), nn.GELU(), zero_init(Linear(width, width)))
             for _ in range(extra_conditions)
         )
         self.trunk = Trunk(self.stems.grids, width, depth)

@@ -11,6 +11,7 @@ from torch import Tensor
 from likewise.core.options import RowValues, validate_fields
 from likewise.core.ranges import GuidanceScale, Share
 from likewise.core.spec import Spec
+from likewise.nets.layers import row_sums
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,6 @@ def classifier_free_guidance(
     """
     d, d_without = x_t - x0, x_t - x0_without  # both are t times a velocity, so what holds for v holds for d
     if zero_star:
-        fit = (d * d_without).sum(1, keepdim=True) / d_without.square().sum(1, keepdim=True).clamp(min=1e-8)
+        fit = row_sums(d * d_without) / row_sums(d_without.square()).clamp(min=1e-8)
         d_without = fit * d_without
     return x_t - (d_without + scale * (d - d_without))

@@ -22,7 +22,7 @@ from likewise.core.spec import Spec
 from likewise.generation.latents.bottlenecks import make_bottleneck
 from likewise.generation.latents.decoder_likelihood import DecoderLikelihood
 from likewise.nets.continuous import ContinuousCodes
-from likewise.nets.layers import ModuleList, norm
+from likewise.nets.layers import Linear, ModuleList, norm
 from likewise.nets.transformer import Decoder, Encoder
 
 INIT_ROWS = 512  # rows that `init_from_data` reads
@@ -61,8 +61,8 @@ class Codec(nn.Module):
             self.column_codes.specs, width=width, depth=depth, stem=stem, max_grid=max_grid
         )
         self.bottleneck = make_bottleneck(bottleneck, code_dim, codebook_size, num_codebooks)
-        self.down = nn.Linear(width, self.bottleneck.code_dim)
-        self.up = nn.Linear(self.bottleneck.code_dim, width)
+        self.down = Linear(width, self.bottleneck.code_dim)
+        self.up = Linear(self.bottleneck.code_dim, width)
         self.likelihood = DecoderLikelihood(targets)
         self.decoder = Decoder(
             self.column_codes.specs,

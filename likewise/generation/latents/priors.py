@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from likewise.core.rng import Rng
 from likewise.nets.conditioning import EncodedContext, column_conditions
-from likewise.nets.layers import norm
+from likewise.nets.layers import Linear, norm
 from likewise.nets.transformer import Trunk
 
 LOG_VAR = -8.0, 4.0  # log sigma^2 lies between them
@@ -84,7 +84,7 @@ class Prior(nn.Module):
         self.token = nn.Parameter(torch.randn(1, width))
         self.condition = nn.Parameter(torch.randn(1, width))
         self.trunk = Trunk([(1,)], width, 1)
-        self.head = nn.Linear(width, 2 * latent_dim if kind == "learned" else components)
+        self.head = Linear(width, 2 * latent_dim if kind == "learned" else components)
         nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
         if kind == "mixture":
             self.component_params = nn.Parameter(

@@ -73,7 +73,9 @@ class Constraint:
         """
         if isinstance(schema, str | Path):
             try:
-                schema = json.loads(schema.read_text(encoding="utf-8") if isinstance(schema, Path) else schema)
+                schema = json.loads(
+                    schema.read_text(encoding="utf-8") if isinstance(schema, Path) else schema
+                )
             except ValueError as error:
                 raise ValueError(f"the schema is not JSON: {error}") from None
         _llguidance()

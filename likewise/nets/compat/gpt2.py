@@ -16,7 +16,7 @@ from likewise.core.spec import Spec
 from likewise.nets.attention import identity_rotation
 from likewise.nets.column_weights import Axis, Part
 from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap
-from likewise.nets.layers import zero_init
+from likewise.nets.layers import Linear, zero_init
 
 STD = 0.02  # of position embeddings at the start
 
@@ -28,7 +28,7 @@ class GPT2Block(CompatBlock):
 
     def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
         super().__init__(width, heads, mlp_width, norm_eps)
-        self.up, self.down = nn.Linear(width, mlp_width), zero_init(nn.Linear(mlp_width, width))
+        self.up, self.down = Linear(width, mlp_width), zero_init(Linear(mlp_width, width))
 
     def mlp(self, h: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(h), approximate="tanh"))

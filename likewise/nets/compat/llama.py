@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from likewise.core.spec import Spec
 from likewise.nets.attention import rotary
 from likewise.nets.compat.base import CompatBackbone, CompatBlock, HFNameMap, config_mismatch
-from likewise.nets.layers import zero_init
+from likewise.nets.layers import Linear, zero_init
 
 ROPE_THETA = 1e4  # of wavelengths, by default
 
@@ -29,8 +29,8 @@ class LlamaBlock(CompatBlock):
 
     def __init__(self, width: int, heads: int, mlp_width: int, norm_eps: float) -> None:
         super().__init__(width, heads, mlp_width, norm_eps)
-        self.up = nn.Linear(width, 2 * mlp_width, bias=False)  # gate and up of (1)
-        self.down = zero_init(nn.Linear(mlp_width, width, bias=False))
+        self.up = Linear(width, 2 * mlp_width, bias=False)  # gate and up of (1)
+        self.down = zero_init(Linear(mlp_width, width, bias=False))
 
     def mlp(self, h: Tensor) -> Tensor:
         gate, up = self.up(h).chunk(2, dim=-1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from likewise.core.spec import Spec
 from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.layers import (
+    Linear,
     ModuleList,
     float32_parameters,
     norm,
@@ -28,7 +29,7 @@ class ConvBlock(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.modulation = nn.Linear(width, 2 * channels)
+        self.modulation = Linear(width, 2 * channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         for p in (*self.modulation.parameters(), *self.conv2.parameters()):

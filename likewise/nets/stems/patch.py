@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.core.spec import IMAGE, Spec
 from likewise.nets.column_weights import Axis, Part
-from likewise.nets.layers import float32_parameters, norm, zero_init
+from likewise.nets.layers import Linear, float32_parameters, linear, norm, zero_init
 from likewise.nets.stems.base import MAX_GRID, MAX_TOKENS, Stem
 
 
@@ -32,9 +32,9 @@ class PatchStem(Stem):
         self.grid = tuple(math.ceil(n / p) for n, p in zip(grid, self.patch, strict=True))
         volume = math.prod(self.patch)
         if c_in is not None:
-            self.proj_in = nn.Linear(c_in * volume, width)
+            self.proj_in = Linear(c_in * volume, width)
         if c_out is not None:
-            self.proj_out = zero_init(nn.Linear(width, c_out * volume))
+            self.proj_out = zero_init(Linear(width, c_out * volume))
 
     def weight_axes(self, inputs: Sequence[Part], outputs: Sequence[Part]) -> dict[str, Axis]:
         out = Axis(0, self._in_patch(outputs))
@@ -62,7 +62,7 @@ class PatchStem(Stem):
 
     def decode(self, tokens: Tensor, skips: list[Tensor], e: Tensor) -> Tensor:
         axes = len(self.fine)
-        x = F.linear(norm(tokens.float()), *float32_parameters(self.proj_out))
+        x = linear(norm(tokens.float()), *float32_parameters(self.proj_out))
         x = x.unflatten(1, self.grid).unflatten(-1, (*self.patch, -1))
         order = [0, *(i for a in range(axes) for i in (1 + a, 1 + axes + a)), 1 + 2 * axes]
         x = x.permute(order)
