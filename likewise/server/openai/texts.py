@@ -156,8 +156,6 @@ class TextWriter:
                 self.warnings += [note] if note not in self.warnings else []
 
     async def _prompt(self, text: TextRequest) -> str:
-        if isinstance(text.prompt, str):
-            return text.prompt
         return await self._with_column(lambda column: prompt_text(column, text.prompt))
 
     async def _with_column(self, function: Callable[[Any], Any]) -> Any:
@@ -351,7 +349,7 @@ def _asks_for_scores_of_a_prompt(text: TextRequest, extras: Extras) -> bool:
 def shown_prompt(column: Any, prompt: Prompt) -> str:
     """The text of a prompt; what is no whole character is U+FFFD."""
     if isinstance(prompt, str):
-        return prompt
+        return prompt_text(column, prompt)
     ids = read_prompt_ids(column, prompt).ids.tolist()
     shown: str = column.vocabulary.ids_to_bytes(ids).decode(errors="replace").removeprefix(column.prefix)
     return shown

@@ -1,7 +1,7 @@
 r"""Tokens of texts as OpenAI's clients read them: ids, pieces of text, log-probabilities.
 
 Ids are those of the model, and of the tokenizer that `likewise export` writes: id 0 ends a text, and stands for the
-beginning where it comes first. A token that is no whole character is written "bytes:\xe2\x82".
+beginning where it comes first, also written out, "<|end|>". A token that is no whole character is "bytes:\xe2\x82".
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from likewise.interop.transformers_export import tokenizer_json
 from likewise.modalities.text import Text
 from likewise.models.text_prompt import TextPrompts, strip_prompt
 from likewise.models.token_scores import TokenScores, score_ids, text_column
@@ -25,6 +27,7 @@ from likewise.server.values import ValueReader
 from likewise.server.work import Call
 
 Prompt = str | list[int]
+MAX_TOKENIZERS = 8  # that are kept
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -46,8 +49,9 @@ class PromptTokens:
 def read_prompt_ids(column: Text, prompt: Prompt, param: str = "prompt") -> PromptTokens:
     """The ids of a prompt. Raises APIError for ids that the model does not have."""
     if isinstance(prompt, str):
-        ids = column.ids(prompt) if prompt else torch.zeros(0, dtype=torch.int64)
-        return PromptTokens(ids, False)
+        started, text = split_start(column, prompt)
+        ids = column.ids(text) if text else torch.zeros(0, dtype=torch.int64)
+        return PromptTokens(ids, started)
     started = prompt[:1] == [0]
     rest = prompt[1:] if started else prompt
     if not all(0 < i < column.spec.classes for i in rest):
@@ -57,10 +61,22 @@ def read_prompt_ids(column: Text, prompt: Prompt, param: str = "prompt") -> Prom
     return PromptTokens(torch.tensor(rest, dtype=torch.int64), started)
 
 
+@lru_cache(maxsize=MAX_TOKENIZERS)
+def end_text(column: Text) -> str:
+    """Id 0, written out as in the tokenizer that is exported."""
+    return tokenizer_json(column)[1]
+
+
+def split_start(column: Text, prompt: str) -> tuple[bool, str]:
+    """Whether a text begins with id 0 written out, and the rest of it."""
+    end = end_text(column)
+    return prompt.startswith(end), prompt.removeprefix(end)
+
+
 def prompt_text(column: Text, prompt: Prompt, param: str = "prompt") -> str:
     """The text of a prompt. Raises APIError for ids that the model does not have, or that are no whole characters."""
     if isinstance(prompt, str):
-        return prompt
+        return split_start(column, prompt)[1]
     ids = read_prompt_ids(column, prompt, param).ids.tolist()
     try:
         return column.vocabulary.ids_to_bytes(ids).decode().removeprefix(column.prefix)

@@ -18,12 +18,11 @@ from likewise.server.limits import MAX_NAME
 from likewise.server.openai.bodies import OpenAIBody, OptionalModel, TokenIds
 from likewise.server.openai.choice import TEXTS, choose_model
 from likewise.server.openai.forms import document_openai_body, read_openai_body
-from likewise.server.openai.tokens import read_prompt_ids
+from likewise.server.openai.tokens import MAX_TOKENIZERS, end_text, read_prompt_ids
 from likewise.server.requests import Text as TextField
 from likewise.server.server import CurrentServer, Server
 
 router = APIRouter(tags=["openai"])
-MAX_TOKENIZERS = 8
 
 
 class TokenizeBody(OpenAIBody):
@@ -116,9 +115,9 @@ async def detokenize(request: Request, server: CurrentServer) -> dict[str, Any]:
     """The text of ids."""
     body, _ = await read_openai_body(request, DetokenizeBody)
     column = await _text_column(server, body.model)
-    ids = [i for i in body.tokens if i]
-    read_prompt_ids(column, ids, "tokens")
-    return {"prompt": await server.in_thread(lambda: _tokenizer(column).decode(ids))}
+    prompt = read_prompt_ids(column, body.tokens, "tokens")
+    text = await server.in_thread(lambda: _tokenizer(column).decode(prompt.ids.tolist()))
+    return {"prompt": end_text(column) + text if prompt.started else text}
 
 
 @router.get("/tokenizer_info", response_model=dict[str, Any])
