@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from likewise.server.errors import APIError
-from likewise.server.limits import BODY_TIMEOUT, MAX_JSON_BYTES, MAX_MULTIPART_BYTES, MAX_UPLOAD_BYTES
+from likewise.server.limits import (
+    BODY_TIMEOUT,
+    MAX_BYTES_IN_FLIGHT,
+    MAX_JSON_BYTES,
+    MAX_MULTIPART_BYTES,
+    MAX_UPLOAD_BYTES,
+)
 from likewise.server.settings import ServerSettings
 
 UPLOAD_PATHS = ("/v1/files",)
@@ -28,11 +35,26 @@ HEADERS = {
 }
 
 
+@dataclass
+class Load:
+    """What all requests take together.
+
+    requests  that are not answered yet
+    bytes     of their bodies, except uploads, which are on disk
+    """
+
+    requests: int = 0
+    bytes: int = 0
+
+
 class Exchange:
     """One request and its answer: counts the bytes of the body, and adds headers to the answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: ServerSettings) -> None:
-        self.scope, self._receive, self._send, self.settings = scope, receive, send, settings
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, settings: ServerSettings, load: Load
+    ) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.settings, self.load = settings, load
         self.id = f"req_{secrets.token_hex(8)}"
         self.started, self.method = time.perf_counter(), scope["method"]
         if self.method not in METHODS.split(", "):
@@ -41,7 +63,7 @@ class Exchange:
         self.body_error: APIError | None = None
         self.traceback: str | None = None
         self.gone = self.answering = self._body_ended = False
-        self.limit = body_limit(scope)
+        self.limit, self.spooled = body_limit(scope), scope["path"] in UPLOAD_PATHS
 
     async def receive(self) -> Message:
         """A message of the server, unless the body is too long or does not come."""
@@ -58,12 +80,22 @@ class Exchange:
         if message["type"] == "http.disconnect":
             self.gone = True
         else:
-            self.received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            self.received += size
+            self.load.bytes += 0 if self.spooled else size
             self._body_ended = not message.get("more_body", False)
             if self.received > self.limit:
                 self.body_error = too_large(self.limit)
                 raise self.body_error
+            if self.load.bytes > MAX_BYTES_IN_FLIGHT:
+                self.body_error = overloaded("the bodies of all requests are too large at the moment")
+                raise self.body_error
         return message
+
+    def close(self) -> None:
+        """Give back what the request takes."""
+        self.load.requests -= 1
+        self.load.bytes -= 0 if self.spooled else self.received
 
     async def send(self, message: Message) -> None:
         """Pass a message of the application on; an answer to a body that was refused is replaced."""
@@ -111,6 +143,11 @@ def body_limit(scope: Scope) -> int:
         return MAX_UPLOAD_BYTES
     kind = Headers(scope=scope).get("content-type", "")
     return MAX_MULTIPART_BYTES if kind.lower().startswith("multipart/") else MAX_JSON_BYTES
+
+
+def overloaded(message: str) -> APIError:
+    """The error for a request that the server has no room for at the moment."""
+    return APIError(503, message, code="overloaded", headers={"Retry-After": "1"})
 
 
 def too_large(limit: int) -> APIError:

@@ -9,6 +9,7 @@ MAX_JSON_BYTES = 32 * MEGABYTE
 MAX_MULTIPART_BYTES = 64 * MEGABYTE  # of parts together, except uploads of data
 MAX_UPLOAD_BYTES = 512 * MEGABYTE  # of an uploaded data set
 MAX_MEDIA_BYTES = 32 * MEGABYTE  # of one picture, sound or clip
+MAX_BYTES_IN_FLIGHT = 512 * MEGABYTE  # of all requests together, except uploads of data, which are on disk
 BODY_TIMEOUT = 60.0  # seconds without a further byte of a body
 MAX_MULTIPART_PARTS = 64  # fields and files of a form, each
 

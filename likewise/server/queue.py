@@ -106,6 +106,8 @@ class SamplingQueue:
         with self._condition:
             self._waiting.setdefault(work.client, deque()).append(work)
             self._condition.notify_all()
+        if work.job.cancelled or work.job.ended:  # while it was prepared
+            self._on_cancel(work)
 
     def position(self, job: Job) -> tuple[int | None, float | None]:
         """How many jobs are before this one, and in how many seconds it will probably have ended."""

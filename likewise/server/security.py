@@ -24,7 +24,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from likewise.server.errors import APIError
-from likewise.server.exchange import METHODS, Exchange, body_limit, too_large
+from likewise.server.exchange import METHODS, Exchange, Load, body_limit, overloaded, too_large
 from likewise.server.limits import MAX_IN_FLIGHT
 from likewise.server.metrics import Metrics
 from likewise.server.settings import ServerSettings
@@ -39,7 +39,7 @@ class Security:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
-        self.in_flight = 0
+        self.load = Load()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -49,20 +49,18 @@ class Security:
             return
         scope = normalize_path(scope)
         scope.setdefault("state", {})
-        exchange = Exchange(scope, receive, send, self.settings)
-        self.in_flight += 1
+        exchange = Exchange(scope, receive, send, self.settings, self.load)
+        self.load.requests += 1
         try:
             await self._answer(exchange)
         finally:
-            self.in_flight -= 1
+            exchange.close()
             self._log(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
-            if self.in_flight > MAX_IN_FLIGHT:
-                raise APIError(
-                    503, "too many requests at once", code="overloaded", headers={"Retry-After": "1"}
-                )
+            if self.load.requests > MAX_IN_FLIGHT:
+                raise overloaded("too many requests at once")
             if (early := check_request(exchange.scope, self.settings)) is not None:
                 await exchange.respond(early)
                 return
@@ -196,7 +194,8 @@ def _check_token(token: str | None, scope: Scope, headers: Headers) -> Response 
         values = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [])
         if values and _equal(values[0], token):
             answer = RedirectResponse("/", status_code=303)
-            answer.set_cookie(cookie_name(scope), token, httponly=True, samesite="strict", path="/")
+            secure = scope.get("scheme") == "https"
+            answer.set_cookie(cookie_name(scope), token, httponly=True, samesite="strict", secure=secure)
             return answer
         if "text/html" in headers.get("accept", ""):
             return sign_in(wrong=bool(values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Annotated, Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from likewise.server.errors import APIError
-from likewise.server.jobs import Job, JobBook, JobEvent
+from likewise.server.jobs import Job, JobBook, JobEvent, error_json
 from likewise.server.metrics import Metrics
 from likewise.server.prepare import (
     Prepared,
@@ -69,6 +69,7 @@ class Server:
         self.on_start: list[Callable[[], None]] = []
         self.on_close: list[Callable[[], None]] = []
         self.services: Any = None
+        self._restarting: asyncio.Task[None] | None = None
         self._prepare = ThreadPoolExecutor(PREPARE_THREADS, "prepare")
         self.registry.on_load = lambda id, seconds: self.metrics.loads.labels(id).inc()
         self.jobs.on_end = lambda job: self.metrics.jobs.labels(job.kind, job.status).inc()
@@ -79,11 +80,13 @@ class Server:
         self.queue.start()
         for start in self.on_start:
             start()
-        for stored in self.store.unfinished():
-            await self._restart(stored)
+        again = [job for stored in self.store.unfinished() if (job := self._restart(stored)) is not None]
+        self._restarting = asyncio.create_task(self._put_again(again))
 
     async def close(self) -> None:
         """Stop at the next step; jobs of the background are done by the next process."""
+        if self._restarting is not None:
+            self._restarting.cancel()
         for close in self.on_close:
             await asyncio.to_thread(close)
         await asyncio.to_thread(self.queue.close)
@@ -97,25 +100,27 @@ class Server:
         """How many jobs are before one that has not ended, and in how many seconds it will probably have ended."""
         return self.positions.get(job.kind, self.queue.position)(job)
 
-    async def _restart(self, stored: StoredJob) -> None:
+    def _restart(self, stored: StoredJob) -> Job | None:
+        """Take over a job of an earlier process; it is returned if the sampling thread is to do it."""
         if stored.kind in self.restarts:
             self.restarts[stored.kind](stored)
-        elif stored.status == "running" and stored.restarts >= MAX_RESTARTS:
-            job = self.jobs.readopt(stored)
-            ends = (
-                f"the server has ended {MAX_RESTARTS + 1} times while it did this, so it is not begun again"
-            )
+            return None
+        job = self.jobs.readopt(stored)
+        if stored.status == "running" and stored.restarts >= MAX_RESTARTS:
+            ends = f"the server has ended {MAX_RESTARTS + 1} times while it did this, so it is given up"
             self.jobs.fail(job, APIError(500, ends, code="restarted"))
         elif not stored.background or stored.kind not in BODIES:
-            job = self.jobs.readopt(stored)
-            error = APIError(
-                503, "the server was restarted before this was done; send it again", code="restarted"
-            )
-            self.jobs.finish(job, "cancelled", {"status": 503, **error.to_json()})
+            ends = "the server was restarted before this was done; send it again"
+            self.jobs.finish(job, "cancelled", error_json(APIError(503, ends, code="restarted")))
         else:
-            job = self.jobs.readopt(stored)
+            return job
+        return None
+
+    async def _put_again(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs of an earlier process, in their order."""
+        for job in jobs:
             try:
-                body = BODIES[stored.kind].read(dict(stored.request))
+                body = BODIES[job.kind].read(dict(job.request))
                 await self._put(job, body, {}, "restart", force=True)
             except Exception as error:
                 log.warning("job %s cannot be done again: %s", job.id, error)
