@@ -303,27 +303,25 @@ def test_pipelines_sample_batches(world: Table) -> None:
 
 def test_the_working_copy_is_kept_until_weights_change(world: Table) -> None:
     model = shaken("image | label", world.columns, "flow")
-    families: list[Any] = []
-    make = type(model.family).compute_copy
-
-    def counted(self: Any, **options: Any) -> Any:
-        families.append(options)
-        return make(self, **options)
-
-    model.family.compute_copy = counted.__get__(model.family)  # type: ignore[method-assign]
     request = SampleRequest({"label": "1"}, options={"precision": "bfloat16", "steps": 1})
-    first = sampled(model, [request])
-    assert sampled(model, [request]) == first and len(families) == 1
-    assert not any(key.startswith("_working") for key in model.state_dict())
+
+    def copy_used() -> Any:
+        sampled(model, [request])
+        return model._working_copy._copy
+
+    first, picture = copy_used(), sampled(model, [request])
+    assert first is not None and copy_used() is first and sampled(model, [request]) == picture
+    assert not any("working" in key for key in model.state_dict())
     with torch.no_grad():
         next(iter(model.family.parameters())).mul_(1.5)
-    second = sampled(model, [request])
-    assert len(families) == 2 and sampled(model, [request]) == second and len(families) == 2
+    second = copy_used()
+    assert second is not first and copy_used() is second and sampled(model, [request]) != picture
     model.family.load_state_dict({n: 2 * v for n, v in model.family.state_dict().items()})
-    sampled(model, [request])
-    assert len(families) == 3
-    again = copy.deepcopy(model)._working_copy
-    assert again is not model._working_copy and again._copy is None
+    third = copy_used()
+    assert third is not second
+    model.family.default_guidance = {"image": 5.0}
+    assert copy_used() is third and third.default_guidance == {"image": 5.0}
+    assert copy.deepcopy(model)._working_copy._copy is None
 
 
 def test_warnings_go_to_the_receiver_of_their_context() -> None:

@@ -153,7 +153,7 @@ class Sampler:
     def _prompt_key(self, request: SampleRequest) -> Hashable:
         """The ids of a prompt and of a suffix, how many: texts are processed together up to where they differ."""
         if request.prompt is None and not request.stop:
-            return None
+            return 0, False
         texts = self._text_prompts([request])
         return texts.prompt_length(0), texts.is_infill
 

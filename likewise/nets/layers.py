@@ -50,6 +50,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y[:rows, :outputs].reshape(*x.shape[:-1], outputs)
 
 
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """A convolution of (B, C, h, w) to few channels; without gradients a row has the same bits beside others and alone."""
+    if torch.is_grad_enabled() or x.device.type != "cpu" or len(x) != 1:
+        return F.conv2d(x, weight, bias, padding=padding)
+    return F.conv2d(x.expand(2, -1, -1, -1), weight, bias, padding=padding)[:1]
+
+
 def row_sums(x: Tensor) -> Tensor:
     """The sum of each row, (B, N) -> (B, 1). Without gradients it does not depend on the others, as `linear`."""
     if torch.is_grad_enabled() or x.device.type != "cpu" or len(x) != 1:

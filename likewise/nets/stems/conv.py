@@ -15,6 +15,7 @@ from likewise.nets.column_weights import Axis, Part, by_column
 from likewise.nets.layers import (
     Linear,
     ModuleList,
+    conv2d,
     float32_parameters,
     norm,
     norm_channels,
@@ -105,5 +106,5 @@ class ConvStem(Stem):
         for up, join, block in zip(self.ups[::-1], self.joins[::-1], self.decoders[::-1], strict=True):
             x = up(x)
             x = block(join(torch.cat([x, skips.pop()], dim=1) if skips else x), e)
-        x = F.conv2d(F.gelu(norm_channels(x.float())), *float32_parameters(self.conv_out), padding=1)
+        x = conv2d(F.gelu(norm_channels(x.float())), *float32_parameters(self.conv_out), padding=1)
         return x.permute(0, 2, 3, 1)[:, : self.fine[0], : self.fine[1]].flatten(1, 2)
