@@ -38,6 +38,15 @@ READERS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "Arrow, categories": lambda frame: pa.table(
         {**{n: pa.array(frame[n]) for n in frame}, "city": pa.array(frame["city"]).dictionary_encode()}
     ),
+    "Arrow, categories as polars has them": lambda frame: pa.table(
+        {
+            "count": pa.array(frame["count"]),
+            "city": pa.DictionaryArray.from_arrays(
+                pa.array([0, 1, None, 1] * 5, pa.uint32()), pa.array(["Oslo", "Rome"], pa.string_view())
+            ),
+            "x": pa.array(frame["x"]),
+        }
+    ),
 }
 
 
@@ -148,6 +157,7 @@ def write(path: Path, table: pa.Table) -> Path:
     [
         (pa.array(["a", "b"] * 10).dictionary_encode(), "label", "b"),
         (pa.array([1, 2] * 10).dictionary_encode(), "number", 2),
+        (pa.array(["a", None] * 10).dictionary_encode(), "label", None),
         (pa.array(["a", "b"] * 10, pa.string_view()), "label", "b"),
         (pa.array(["a", "b"] * 10, pa.large_string()), "label", "b"),
         (pa.array([Decimal("1.25"), Decimal("2.25")] * 10), "number", 2.25),

@@ -43,7 +43,7 @@ def read_arrow(file: DataFile) -> Reading:
 def from_arrow(table: pa.Table, source: str = "") -> Reading:
     """The rows of a table, and what is left out of it. `source` precedes the message of a TableError."""
     _require_different(table.schema, source)
-    table = table.cast(_plain(table.schema))
+    table = _with_types(table, _plain(table.schema))
     unused, left_out = [], {}
     if INDEX in table.column_names:
         table = table.drop_columns(INDEX)
@@ -76,8 +76,24 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 
 
 def _decoded(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
     for batch in batches:
-        yield batch.cast(schema)
+        yield from _with_types(pa.Table.from_batches([batch]), schema).to_batches()
+
+
+def _with_types(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the types of `_plain`."""
+    import pyarrow as pa
+
+    columns = []
+    for column, dtype in zip(table.columns, schema.types, strict=True):
+        if pa.types.is_dictionary(column.type):
+            values = [chunk.dictionary.cast(dtype).take(chunk.indices) for chunk in column.chunks]
+            columns.append(pa.chunked_array(values, dtype))
+        else:
+            columns.append(column if column.type == dtype else column.cast(dtype))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _has_feature(field: pa.Field) -> bool:
