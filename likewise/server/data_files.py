@@ -101,7 +101,7 @@ class DataFiles:
                 arguments = [str(blob), str(new / "files"), limits]
                 await self._run(UNPACK, arguments, UNPACK_SECONDS, UNPACK_MEMORY, param)
             else:
-                await asyncio.to_thread(_link, blob, new / f"data{ending}")
+                await asyncio.to_thread(_link, blob, new / f"{file.id}{ending}")
             try:
                 os.rename(new, self.folder / file.id)
             except OSError:
@@ -151,16 +151,16 @@ class DataFiles:
         report: dict[str, Any] = json.loads(self.hide_paths(id, quoted=True)(text))
         return report
 
-    def hide_paths(self, id: str, *, quoted: bool = False) -> _PathHider:
+    def hide_paths(self, id: str, *, quoted: bool = False) -> PathHider:
         """A function that puts the name that the client knows in the place of paths of this machine."""
         name = self.name(id)
         shown = json.dumps(name)[1:-1] if quoted else name
         if id in DATASETS:
-            return _PathHider({str(self.store.folder): ""})
+            return PathHider({f"{self.store.folder}/": ""})
         source = self.source(id)
         inside = source if Path(source).is_dir() else str(Path(source).parent)
         files = {} if Path(source).is_dir() else {source: shown, Path(source).name: shown}
-        return _PathHider({**files, f"{inside}/": "", inside: shown, str(self.store.folder): ""})
+        return PathHider({**files, f"{inside}/": "", inside: shown, f"{self.store.folder}/": ""})
 
     async def _run(
         self,
@@ -169,7 +169,7 @@ class DataFiles:
         seconds: float,
         memory: int,
         param: str,
-        shown: _PathHider | None = None,
+        shown: PathHider | None = None,
     ) -> None:
         """Run a module with limits. Raises APIError with what it says if it fails."""
         folder = self.processes / secrets.token_hex(8)
@@ -195,10 +195,11 @@ class DataFiles:
             message = "reading the data took more memory or time than it may; send less of it"
             raise invalid(message, param, "too_large")
         if status:
-            raise invalid((shown or str)(error_of(log)), param, "invalid_data")
+            shown = shown or PathHider({f"{self.store.folder}/": ""})
+            raise invalid(shown(error_of(log)), param, "invalid_data")
 
 
-class _PathHider:
+class PathHider:
     """Replaces paths in messages, the longest first."""
 
     def __init__(self, names: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,9 @@ from fastapi import Depends, Request
 from likewise.server import evaluation, training
 from likewise.server.data_files import DataFiles
 from likewise.server.evaluation import Evaluations
+from likewise.server.processes.start import ChildProcess
 from likewise.server.server import Server, get_server
+from likewise.server.store import Store
 from likewise.server.supervisor import Supervisor
 from likewise.server.training import Trainings
 
@@ -33,8 +36,15 @@ def install_services(server: Server) -> None:
     server.services = Services(
         data, supervisor, Trainings(server, data, supervisor), Evaluations(server, data, supervisor)
     )
-    server.on_start += [data.clean, supervisor.start]
+    server.on_start += [data.clean, lambda: remove_leftovers(server.store), supervisor.start]
     server.on_close.append(supervisor.close)
+
+
+def remove_leftovers(store: Store) -> None:
+    """Remove the folders of processes whose jobs were removed."""
+    for folder in (*store.folder.glob("trainings/*"), *store.folder.glob("evaluations/*")):
+        if store.job(folder.name) is None and not ChildProcess(folder).running:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def get_services(request: Request) -> Services:

@@ -27,6 +27,7 @@ WORDS = ("formula", "family")  # that stand among the options
 SAMPLES_SHOWN = 8  # times that a training is saved, and samples are made, at least
 SAVE_SECONDS = (5.0, 60.0)  # between these, unless the request has `save_seconds`
 Short = Annotated[str, Field(max_length=MAX_NAME)]
+MetadataText = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 def table_parameters(
@@ -54,7 +55,7 @@ class FineTuningBody(StrictBody):
     )
     hyperparameters: dict[str, Any] | None = None
     method: dict[str, Any] | None = None
-    metadata: dict[str, Annotated[str, Field(max_length=MAX_TEXT)]] | None = None
+    metadata: Annotated[dict[str, MetadataText], Field(max_length=MAX_OPTIONS)] | None = None
     integrations: list[Any] | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import stat
@@ -18,7 +19,7 @@ from conftest import LOCALHOST, events_of, live, process, server_of, wait_for
 from fastapi.testclient import TestClient
 
 from likewise.models.model import Model
-from likewise.server import supervisor
+from likewise.server import exchange, supervisor
 from likewise.server.app import create_app
 from likewise.server.processes import unpack
 from likewise.server.processes.start import ChildProcess
@@ -137,7 +138,7 @@ def test_a_file_is_kept_listed_read_and_removed(client: TestClient) -> None:
     )
     server = server_of(client)
     [path] = (server.services.data.folder / made["id"]).iterdir()
-    assert path.name == "data.csv"
+    assert path.name == f"{made['id']}.csv"
     assert client.delete(f"/v1/files/{made['id']}").json() == {
         "id": made["id"],
         "object": "file",
@@ -196,6 +197,23 @@ def test_damaged_forms_are_refused(client: TestClient) -> None:
     error(client.post("/v1/files", content=part, headers={"content-type": "multipart/form-data"}), 415)
     error(client.post("/v1/files", json={}), 415)
     assert client.get("/v1/files").json()["data"] == []
+
+
+def test_an_upload_that_is_too_large_or_broken_off_leaves_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "MAX_UPLOAD_BYTES", 100_000)
+    assert error(upload(client, b"x" * 200_000), 413)["code"] == "request_too_large"
+
+    def endless() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        while True:
+            yield b"x" * 10_000
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    error(client.post("/v1/files", content=itertools.islice(endless(), 100), headers=headers), 413)
+    assert client.get("/v1/files").json()["data"] == []
+    assert not list(server_of(client).services.data.uploads.iterdir())
 
 
 # ---- archives
@@ -419,6 +437,7 @@ def test_formulas_while_they_are_typed(
         ({"metadata": {"formula": "x |"}}, "metadata.formula", "'x |' has a bar and no source after it"),
         ({"metadata": {"formula": "x", "depth": "two"}}, "metadata.depth", "depth must be a whole number"),
         ({"metadata": {}}, "formula", "formula is missing"),
+        ({"hyperparameters": {"formula": "x"}}, "metadata.formula", "in hyperparameters and in metadata"),
         ({"metadata": {"formula": "x@nothing"}}, "metadata.formula", "unknown model to see through"),
         ({"model": "flo"}, "model", "did you mean 'flow'"),
         (
@@ -503,7 +522,27 @@ def test_a_training_to_its_end(client: TestClient, program: None, folder: Path) 
     assert [event["id"] for event in stream] == sorted({event["id"] for event in stream}, key=int)
     again = events_of(client.get(f"/v1/jobs/{id}/events", headers={"last-event-id": stream[-2]["id"]}).text)
     assert again == stream[-1:]
-    assert begin(client, file_id(client)) and error(train(client, file_id(client), suffix="My run"), 409)
+    assert error(train(client, file_id(client), suffix="My run"), 409)["code"] == "name_in_use"
+
+
+def test_a_file_of_another_purpose_is_data_too(client: TestClient, program: None) -> None:
+    file = file_id(client, CSV, "t.csv", "user_data")
+    id = begin(client, file, "", hyperparameters={"formula": "x", "steps": 100})
+    running = wait_until(client, id, at_step(2))
+    assert time.time() - 1 <= running["estimated_finish"] <= time.time() + 2
+    assert running["metadata"] == {"formula": "x"} and running["finished_at"] is None
+    picture = file_id(client, b"GIF8", "a.gif", "vision")
+    assert error(train(client, picture))["param"] == "training_file"
+
+
+def test_what_removed_jobs_have_left_is_removed(program: None, folder: Path) -> None:
+    with serve(folder) as client:
+        id = begin(client, file_id(client), "x | refuse")
+        wait_until(client, id, has_status("failed"))
+        assert (folder / ".server" / "trainings" / id / "log.txt").exists(), "its log tells more"
+        client.delete(f"/v1/jobs/{id}")
+    with serve(folder):
+        assert not list((folder / ".server" / "trainings").iterdir())
 
 
 def test_pause_and_resume(client: TestClient, program: None, folder: Path) -> None:
