@@ -205,7 +205,7 @@ def test_texts_are_reported_as_they_grow(world: Table) -> None:
 
     rows = model.sample_batch(requests, on_step=report)
     for i, row in enumerate(rows):
-        assert row is not None and row["text"].startswith(texts[i][-1].strip("\ufffd"))
+        assert row is not None and row["text"].startswith(texts[i][-1])
         assert all(b.startswith(a) for a, b in zip(texts[i], texts[i][1:], strict=False))
         assert model.sample_batch([requests[i]]) == [row]
 

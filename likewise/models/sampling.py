@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,8 @@ from likewise.generation.idle import Request, idle_options
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
 from likewise.models.processor import RowProcessor
-from likewise.models.sample_request import OnProgress, SampleRequest, SamplingProgress
+from likewise.models.running_batch import RunningBatch
+from likewise.models.sample_request import OnProgress, SampleRequest
 from likewise.models.text_prompt import TextPrompt, TextPrompts
 from likewise.models.text_stream import stream_text
 from likewise.nets.layers import MIN_ROWS
@@ -190,12 +190,15 @@ class Sampler:
             return []
         with receive_warnings(lambda _: None):  # `warn` has warned of it
             rows = self.processor.truncate_sources([request.row for request in requests])
-        batch = RunningBatch(self, requests, rows)
+        prompted = any(r.prompt is not None or r.stop for r in requests)
+        texts = self._text_prompts(requests) if prompted else None
+        batch = RunningBatch(self.processor, requests, rows, texts)
+        reports = "on_step" in type(self.family).sampling_controls()
         more = max(0, MIN_ROWS * torch.get_num_threads() - len(requests)) if self.family.pads_rows else 0
         every, rows = [*requests, *[requests[0]] * more], [*rows, *[rows[0]] * more]
         keys = [("sample", r.seed, r.index) for r in every]
         rng = Rng.of_keys(keys, device=self.processor.device)
-        samples = self.sample_encoded(every, rows, rng, batch.controls(on_progress))
+        samples = self.sample_encoded(every, rows, rng, batch.controls(on_progress, reports))
         if on_progress is not None and not batch.reported:  # a family of one step
             batch.report(Step(1, 1, lambda: samples), on_progress)
         return batch.finish(samples)
@@ -298,97 +301,3 @@ def _stops(requests: Sequence[SampleRequest]) -> Sequence[Sequence[str]]:
         if isinstance(request.stop, str):
             raise ValueError(f"stop is a list of texts; write [{request.stop!r}]")
     return [request.stop for request in requests] if any(r.stop for r in requests) else ()
-
-
-class RunningBatch:
-    """A batch of requests while it is sampled, and what its reports need."""
-
-    def __init__(self, sampler: Sampler, requests: Sequence[SampleRequest], rows: Sequence[Row]) -> None:
-        self.sampler, self.requests, self.rows = sampler, requests, rows
-        self.left = list(range(len(requests)))
-        self.reported = False
-        prompted = any(r.prompt is not None or r.stop for r in requests)
-        self.texts = sampler._text_prompts(requests) if prompted else None
-
-    def controls(self, on_progress: OnProgress | None) -> dict[str, Any]:
-        """The controls of the family of prompts, and to report steps if someone listens or texts have stop strings."""
-        controls = self.texts.controls if self.texts else {}
-        stopping = self.texts is not None and self.texts.stopping
-        reports = "on_step" in type(self.sampler.family).sampling_controls()
-        if reports and (on_progress is not None or stopping):
-            controls["on_step"] = lambda step: self.report(step, on_progress)
-        return controls
-
-    def report(self, step: Step, on_progress: OnProgress | None) -> Tensor | None:
-        """Which rows end, (B,) bool: those that were dropped, and texts that have come to a stop string."""
-        self.reported, ended = True, None
-        if self.texts is not None and self.texts.stopping:
-            ended = self.texts.stopped(step.estimate()[self.texts.name])
-        if on_progress is not None and self.left:
-            cached: list[dict[str, Tensor]] = []
-
-            def estimate() -> dict[str, Tensor]:
-                if not cached:
-                    cached.append(step.estimate())
-                return cached[0]
-
-            progress = SamplingProgress(
-                step.step,
-                step.steps,
-                list(self.left),
-                lambda i: self._decoded(estimate(), [i])[0],
-                lambda i: self._text(estimate(), i),
-                lambda i: self._ids(estimate(), i),
-            )
-            on_progress(progress)
-            self.left = [i for i in self.left if i not in progress.dropped]
-        if len(self.left) == len(self.requests):
-            return ended
-        dropped = torch.ones(len(self.requests), dtype=torch.bool, device=self.sampler.processor.device)
-        dropped[self.left] = False
-        return dropped if ended is None else dropped | ended
-
-    def finish(self, samples: dict[str, Tensor]) -> list[Row | None]:
-        """The rows of the requests that are left."""
-        done: list[Row | None] = [None] * len(self.requests)
-        for i, row in zip(self.left, self._decoded(samples, self.left), strict=True):
-            done[i] = row
-            if self.texts is not None:
-                name = self.texts.name
-                done[i] = {**row, name: self.texts.truncate_at_stop(row[name], i)}
-        return done
-
-    def _decoded(self, samples: dict[str, Tensor], places: list[int]) -> list[Row]:
-        """Some of the rows, with their samples."""
-        requests = [self.requests[i] for i in places]
-        if not requests:
-            return []
-        part = {n: v[places] for n, v in samples.items()}
-        rows = [self.rows[i] for i in places]
-        rows = self.sampler.processor.decode_rows(rows, part, [r.known for r in requests])
-        return rows if requests[0].init is None else self._restore_residuals(rows, requests)
-
-    def _restore_residuals(self, rows: list[Row], requests: Sequence[SampleRequest]) -> list[Row]:
-        """Variations, each with what its tokens cannot represent of the value it began with; see Modality."""
-        restored = []
-        for row, request in zip(rows, requests, strict=True):
-            start, strength = request.init or ({}, 1.0)
-            noise = Init({}, strength).noise
-            if not math.isinf(noise):
-                columns = {n: c for n, c in self.sampler.processor.target_columns.items() if n in start}
-                row = row | {n: c.restore_residual([row[n]], start[n], noise)[0] for n, c in columns.items()}
-            restored.append(row)
-        return restored
-
-    def _text(self, samples: dict[str, Tensor], i: int) -> str:
-        """What is new of the text of request i."""
-        texts = self._prompts()
-        return texts.sampled_text(i, samples[texts.name][i])
-
-    def _ids(self, samples: dict[str, Tensor], i: int) -> Tensor:
-        """The ids of the text of request i after its prompt."""
-        texts = self._prompts()
-        return samples[texts.name][i, texts.prompt_length(i) :]
-
-    def _prompts(self) -> TextPrompts:
-        return self.texts or TextPrompts(self.sampler.processor.target_columns, None)

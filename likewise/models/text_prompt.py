@@ -61,8 +61,9 @@ class TextPrompts:
             )
         if isinstance(stop, str):
             raise ValueError(f"stop is a list of texts; write [{stop!r}]")
-        self.stops = None if any(isinstance(s, str) for s in stop) or not stop else [(*s,) for s in stop]
-        self.shared = (*stop,) if self.stops is None else ()
+        self.shared = tuple(s for s in stop if isinstance(s, str))
+        each = [tuple(s) for s in stop if not isinstance(s, str)]
+        self.stops = each or None
         if any("" in strings for strings in self.stops or [self.shared]):
             raise ValueError("an empty stop would end every text before it begins; leave it out")
         self.name, self.column = next(iter(targets)), column

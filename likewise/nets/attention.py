@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from likewise.nets.layers import Linear, norm, zero_init
 
 HEAD_DIM = 64  # E, floats per head by default
-ALIGNED = 8  # keys that are computed together: without gradients there is a multiple of it, 2 at least
+ALIGNED = 8  # keys that are computed together: without gradients FEW queries have a multiple of it, 2 at least
+FEW = 16
 MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
 
 
@@ -85,15 +86,15 @@ def attend(
     """softmax(scale q k^T + bias) v, (B, H, T, E) each -> (B, T, H E).
 
     With a cache the T tokens are appended to it and attend to all that it holds. On a CPU, without gradients, masked
-    keys are added to a multiple of ALIGNED, and a single query is computed twice: then a row has the same bits
-    whatever the lengths of the others are.
+    keys are added to those of FEW queries, to a multiple of ALIGNED, and a single query is computed twice: then a
+    row has the same bits whatever the lengths of the others are.
     """
     tokens = q.shape[2]
     exact = not (q.is_cuda or torch.is_grad_enabled())
     if cache is not None:
         k, v = cache.append(k, v)
         extra = k.shape[2] - cache.length
-    elif extra := _aligned(k.shape[2]) - k.shape[2] if exact else 0:
+    elif extra := _aligned(k.shape[2]) - k.shape[2] if exact and tokens < FEW else 0:
         k, v = F.pad(k, (0, 0, 0, extra)), F.pad(v, (0, 0, 0, extra))
     if extra:
         bias = q.new_zeros(1, 1, 1, k.shape[2] - extra) if bias is None else bias
