@@ -14,7 +14,10 @@ from likewise.server.server import CurrentServer
 from likewise.server.services import CurrentServices
 
 router = APIRouter(prefix="/v1", tags=["evaluations"])
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox"
+)
 
 
 @router.post("/evaluations", response_model=JobAnswer, status_code=202)
