@@ -6,6 +6,9 @@ import base64
 import io
 import json
 import math
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -759,3 +762,37 @@ def test_numbers_are_finite(client: openai.OpenAI) -> None:
     )
     logs = answer.choices[0].logprobs
     assert logs is not None and all(math.isfinite(p) for p in logs.token_logprobs or [])
+
+
+# ---- docs/openai.md
+
+PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
+BLOCK = re.compile(r"(<!-- not run:[^\n]*-->\n)?```(sh|python)\n(.*?)```", re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    """The examples in a language that are run."""
+    return [code for skip, kind, code in BLOCK.findall(PAGE.read_text()) if kind == language and not skip]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_examples_in_python(server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"ADDRESS": server.address}
+    assert len(blocks("python")) >= 6
+    for code in blocks("python"):
+        exec(code, names)
+    output = capsys.readouterr().out
+    assert "[7, 8]" in output and "image_generation.completed" in output and '"count"' in output
+    assert len(names["shown"].data[0].embedding) == 64
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl or jq is not installed")
+def test_examples_with_curl(server: LiveServer, tmp_path: Path) -> None:
+    for code in blocks("sh"):
+        script = f"set -euo pipefail\nADDRESS={server.address}\n{code}"
+        done = subprocess.run(
+            ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+        )
+        assert done.returncode == 0 and '"error"' not in done.stdout, done.stdout + done.stderr
+    assert PIL.Image.open(tmp_path / "large.png").size == (128, 128)
+    assert "bos_token" in (tmp_path / "tokenizer" / "tokenizer_config.json").read_text()
