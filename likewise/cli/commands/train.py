@@ -220,8 +220,8 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if args.data is None or args.formula is None:
         raise ValueError(_missing_arguments(args.data))
     if "|" in args.data and not Path(args.data).exists():
-        data, formula = shlex.quote(args.formula), shlex.quote(args.data)
-        raise ValueError(f"name the data before the formula: likewise train {data} {formula}")
+        words = f"{shlex.quote(args.formula)} {shlex.quote(args.data)}"
+        raise ValueError(f"name the data before the formula: likewise train {words}")
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
     require_no_column_of_that_name(formula.target_names)
     table = add_views(open_table(args, parser, formula), formula, args.view)
