@@ -93,12 +93,12 @@ def server_of(client: TestClient) -> Server:
     return server
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.01) -> Any:
     """The first true value of a condition."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "it has not come true"
-        time.sleep(0.01)
+        time.sleep(every)
     return value
 
 

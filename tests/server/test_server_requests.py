@@ -375,7 +375,7 @@ FIELDS = sorted(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(sorted(BODIES)),
     st.sampled_from(["pictures", "joint", "words", "numbers", "chain", "deep/labels"]),
