@@ -298,8 +298,9 @@ def test_what_cannot_be_filled_is_said(
         plain.sample([{}], prompts=[PAIRS[0]])
     with pytest.raises(ValueError, match="trained without fim"):
         list(plain.stream(prompt=PAIRS[0]))
-    with pytest.raises(ValueError, match=r"prompts are texts, or all of them pairs \(prefix, suffix\)"):
-        model.sample([{}] * 2, prompts=["the", ("the", "fox")])
+    mixed: list[Any] = ["the", ("the", "fox")]
+    alone = [model.sample([{}], prompts=[prompt], indices=[i])[0] for i, prompt in enumerate(mixed)]
+    assert model.sample([{}] * 2, prompts=mixed) == alone
     with pytest.raises(ValueError, match=r"prompts are texts, or all of them pairs"):
         model.sample([{}], prompts=[("a", "b", "c")])
     with pytest.raises(
