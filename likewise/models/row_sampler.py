@@ -122,8 +122,9 @@ class RowSampler(ColumnEncoder):
     def batch_key(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
         """What requests of one batch have in common: those with equal keys may be given to `sample_batch` together.
 
-        Two batches of one key may differ in rows, seeds, known parts, negatives, values of init, stop strings, and the
-        sampling options that `Family.row_options` names.
+        Requests of one key may differ in rows, seeds, known parts, negatives, values of init, stop strings, and the
+        sampling options that `Family.row_options` names. Prompts of one key have as many tokens; some families keep
+        requests with and without known parts apart.
 
         This checks a request. Raises ValueError for what cannot be sampled, and gives a RequestWarning for what has no
         effect or is read otherwise than given. `given` are sources that the row is going to have.
@@ -151,7 +152,9 @@ class RowSampler(ColumnEncoder):
     ) -> list[Row | None]:
         """A sample of each request: its row with the targets added; None of those that `on_step` has dropped.
 
-        Requests have one `batch_key`, or ValueError is raised. Each sample is the same, to the last bit, in any batch.
+        Requests have one `batch_key`, or ValueError is raised. On a CPU in float32 each sample is the same, to the
+        last bit, in any batch of any rows, dropped ones among them, as long as the number of threads is the same; in
+        bfloat16, and on a GPU, as far as the kernels of the processor round rows alike whatever their number.
         `on_step` is called after each step of the sampler, or token of a text, once for families of one step.
         """
         if len({self._sampler.key(request) for request in requests}) > 1:
