@@ -21,8 +21,9 @@ from likewise.server.jobs import new_id
 from likewise.server.openai.bodies import ChatBody, ChatMessage
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.completions import stop_strings
+from likewise.server.openai.events import Chunk
 from likewise.server.openai.pictures import media_value
-from likewise.server.openai.texts import Chunk, Completion, TextRequest, usage_json, usage_of
+from likewise.server.openai.text_requests import Completion, TextRequest, usage_json, usage_of
 from likewise.server.openai.tokens import token_bytes
 from likewise.server.sse import event_text
 

@@ -9,8 +9,9 @@ from likewise.server.errors import invalid
 from likewise.server.jobs import new_id
 from likewise.server.limits import MAX_SAMPLES
 from likewise.server.openai.bodies import CompletionBody, TextFields
+from likewise.server.openai.events import Chunk
 from likewise.server.openai.options import Extras
-from likewise.server.openai.texts import Chunk, Completion, TextRequest, usage_json, usage_of
+from likewise.server.openai.text_requests import Completion, TextRequest, usage_json, usage_of
 from likewise.server.openai.tokens import Prompt
 from likewise.server.sse import event_text
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import PIL.Image
 from fastapi import Request
 from starlette.responses import Response
 
-from likewise.core.provenance import read_png_chunks
 from likewise.modalities import picture_files
 from likewise.models.holes import transparent_pixels
 from likewise.models.requests import all_columns
 from likewise.server.errors import APIError, invalid
-from likewise.server.jobs import Job, public_error
+from likewise.server.jobs import Job
 from likewise.server.limits import MAX_PIXELS
 from likewise.server.openai.bodies import (
     ImageEditBody,
@@ -29,6 +26,8 @@ from likewise.server.openai.bodies import (
     ImageVariationBody,
 )
 from likewise.server.openai.choice import ChosenModel
+from likewise.server.openai.conversion import Size, convert_picture
+from likewise.server.openai.events import error_event
 from likewise.server.openai.forms import Form
 from likewise.server.openai.options import Extras, answer, warning_headers
 from likewise.server.openai.prompts import negative_fields, prompt_fields, source_of_prompt
@@ -39,7 +38,6 @@ from likewise.server.values import ValueReader, check_picture, result_url
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 MAX_SIDE = 4096  # pixels of a picture that is resampled
-Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True)
@@ -329,32 +327,3 @@ async def _events(server: Server, job: Job, pictures: Pictures, address: str) ->
             yield event_text({"type": name, "index": data["index"], **image, **about, "usage": usage}, name)
         elif event.name == "done" and data["status"] != "succeeded":
             yield error_event(data.get("error"))
-
-
-def error_event(error: Mapping[str, Any] | None) -> str:
-    """The event that ends a stream with an error; without one it was cancelled."""
-    shown = public_error(error) or APIError(409, "the job was cancelled", code="cancelled").to_json()
-    return event_text({"error": shown}, "error")
-
-
-def convert_picture(data: bytes, fields: ImageFields, size: Size | None) -> bytes:
-    """The bytes of a PNG of the model -> those of a file as the client wants it; a PNG keeps its settings."""
-    if fields.output_format == "png" and size is None:
-        return data
-    picture = picture_files.read(data)
-    if size is not None:
-        assert fields.resample is not None
-        if picture.mode not in ("L", "LA", "RGB", "RGBA"):
-            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        picture = picture.resize(size, PIL.Image.Resampling[fields.resample.upper()])
-    if fields.output_format == "png":
-        return picture_files.write(picture, read_png_chunks(data))
-    file = io.BytesIO()
-    quality = fields.output_compression
-    if fields.output_format == "jpeg":
-        grey = picture.mode in ("1", "L")
-        picture.convert("L" if grey else "RGB").save(file, "JPEG", quality=max(1, quality))
-    else:
-        mode = "RGBA" if picture.has_transparency_data else "RGB"
-        picture.convert(mode).save(file, "WEBP", quality=quality, lossless=quality == 100)
-    return file.getvalue()

@@ -2,92 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from fastapi import Request
-from torch import Tensor
 
-from likewise.generation.sequence.constraints import Constraint
-from likewise.modalities.text import Text
 from likewise.models.requests import all_columns
 from likewise.models.token_scores import text_column
 from likewise.server.errors import APIError, invalid
 from likewise.server.jobs import Job
 from likewise.server.openai.choice import ChosenModel
+from likewise.server.openai.events import Chunk, error_event
 from likewise.server.openai.options import Extras
-from likewise.server.openai.pictures import error_event
-from likewise.server.openai.tokens import (
-    Prompt,
-    ScoreItem,
-    Written,
-    prompt_text,
-    read_prompt_ids,
-    read_written,
-    score_call,
+from likewise.server.openai.text_requests import (
+    Completion,
+    TextRequest,
+    best_of,
+    constraint_after,
+    read_text,
+    shown_prompt,
 )
+from likewise.server.openai.tokens import ScoreItem, prompt_text, score_call
 from likewise.server.requests import SampleBody
 from likewise.server.server import Server, client_of
 from likewise.server.sse import event_text
-
-WHITESPACE_KEY = "x-guidance"  # of a JSON schema, for llguidance
-WHITESPACE = r"\n? {0,8}"  # in JSON, so that a model that has not seen any comes to an end
-
-
-@dataclass(frozen=True)
-class TextRequest:
-    """A text that is to be written, n times.
-
-    prompt      its beginning
-    suffix      its end, of which the middle is written
-    text        the value of the text source
-    values      of further columns
-    candidates  how many are sampled, of which the n most likely for each token are kept
-    schema      JSON schema of the text after the prompt
-    alternatives  to each token, None for no log-probabilities
-    echo        whether tokens of the prompt are among these
-    """
-
-    prompt: Prompt = ""
-    suffix: str | None = None
-    text: str | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    n: int = 1
-    candidates: int = 1
-    seed: int = -1
-    stop: Sequence[str] = ()
-    max_tokens: int | None = None
-    schema: Mapping[str, Any] | None = None
-    alternatives: int | None = None
-    echo: bool = False
-
-    @property
-    def scores_only(self) -> bool:
-        """Whether nothing is sampled but the most likely token after the prompt, or not even that."""
-        return self.max_tokens == 0
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A text that was written after a prompt.
-
-    prompt, text, suffix  the whole text
-    tokens     of the prompt and of the text
-    written    what was sampled
-    scores     see `tokens.score_call`
-    """
-
-    prompt: str
-    text: str
-    suffix: str
-    finish: str
-    seed: int | None
-    tokens: tuple[int, int]
-    written: Written | None = None
-    scores: Mapping[str, Any] | None = None
 
 
 class TextWriter:
@@ -207,7 +147,7 @@ class TextWriter:
             self.completion_of(result["values"][self.target], prompt, text.suffix) for result in results
         ]
         found = await self._with_column(
-            lambda column: [read_text(column, text, w, job.ids[i]) for i, w in enumerate(written)]
+            lambda column: [read_text(text, w, job.ids[i], column) for i, w in enumerate(written)]
         )
         read = await self.source_tokens(text)
         return [
@@ -255,7 +195,7 @@ class TextWriter:
             result = job.results[i]
             finish = "stop" if text.max_tokens and result["next_id"] == 0 else "length"
             tokens = result["prompt_tokens"], int(bool(result["next_id"]))
-            shown = await self._with_column(lambda column, text=text: shown_prompt(column, text.prompt))
+            shown = await self._with_column(partial(shown_prompt, text.prompt))
             one = Completion(shown, result["next"] or "", "", finish, None, tokens, None, result)
             found.append([one] * text.n)
         return found
@@ -298,7 +238,7 @@ class TextWriter:
                     elif event.name == "result":
                         whole = event.data["values"][self.target]
                         written = self.completion_of(whole, prompt, text.suffix)
-                        found = await self._with_column(partial(_read_result, text, written, job.ids[index]))
+                        found = await self._with_column(partial(read_text, text, written, job.ids[index]))
                         before = found.tokens[0] + await self.source_tokens(text) if index == 0 else 0
                         tokens = [tokens[0] + before, tokens[1] + found.tokens[1]]
                         if rest := written[sent.get(index, 0) :]:
@@ -314,26 +254,6 @@ class TextWriter:
             self.cancel(jobs)
 
 
-class Chunk:
-    """The events of a stream of texts."""
-
-    def first(self, index: int, prompt: str) -> list[str]:
-        """Those before a text."""
-        raise NotImplementedError
-
-    def delta(self, index: int, text: str) -> str:
-        """A piece of a text."""
-        raise NotImplementedError
-
-    def last(self, index: int, finish: str, logprobs: Any = None) -> str:
-        """The end of a text."""
-        raise NotImplementedError
-
-    def end(self, tokens: tuple[int, int]) -> list[str]:
-        """Those after all texts."""
-        raise NotImplementedError
-
-
 def _asks_for_scores_of_a_prompt(text: TextRequest, extras: Extras) -> bool:
     """Whether one token at temperature 0 is wanted, with log-probabilities of all: as lm-eval does."""
     likely = extras.options.get("temperature") == 0
@@ -344,54 +264,3 @@ def _asks_for_scores_of_a_prompt(text: TextRequest, extras: Extras) -> bool:
         and likely
         and text.suffix is None
     )
-
-
-def shown_prompt(column: Any, prompt: Prompt) -> str:
-    """The text of a prompt; what is no whole character is U+FFFD."""
-    if isinstance(prompt, str):
-        return prompt_text(column, prompt)
-    ids = read_prompt_ids(column, prompt).ids.tolist()
-    shown: str = column.vocabulary.ids_to_bytes(ids).decode(errors="replace").removeprefix(column.prefix)
-    return shown
-
-
-def read_text(column: Text, text: TextRequest, written: str, sampled: Tensor) -> Written:
-    """What was sampled of a text."""
-    found = read_written(column, text.prompt, text.suffix, written, sampled, text.max_tokens)
-    return found if text.schema is None else replace(found, finish="stop")
-
-
-def _read_result(text: TextRequest, written: str, sampled: Tensor, column: Text) -> Written:
-    return read_text(column, text, written, sampled)
-
-
-def best_of(completions: Sequence[Completion], text: TextRequest) -> list[Completion]:
-    """The n completions that are most likely for each token, if there are more."""
-    if text.candidates <= text.n:
-        return list(completions)
-    return sorted(completions, key=lambda c: -(c.scores or {})["mean"])[: text.n]
-
-
-def constraint_after(prompt: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The native constraint of a text that is a prompt and then JSON of a schema. Raises APIError."""
-    schema = {WHITESPACE_KEY: {"whitespace_pattern": WHITESPACE}, **schema}
-    try:
-        Constraint.json(schema)
-    except ValueError as error:
-        raise invalid(error, "response_format") from None
-    if not prompt:
-        return {"kind": "json", "value": schema}
-    start, rest = json.dumps(prompt, ensure_ascii=False), json.dumps(schema, ensure_ascii=False)
-    return {"kind": "grammar", "value": f"start: PROMPT answer\nPROMPT: {start}\nanswer: %json {rest}\n"}
-
-
-def usage_json(completions: Sequence[Sequence[Completion]]) -> dict[str, int]:
-    """Tokens of the prompts, each counted once, and of what was written."""
-    before = sum(choices[0].tokens[0] for choices in completions if choices)
-    after = sum(one.tokens[1] for choices in completions for one in choices)
-    return usage_of((before, after))
-
-
-def usage_of(tokens: tuple[int, int]) -> dict[str, int]:
-    """Tokens of the prompt and of what was written, as clients read them."""
-    return {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from likewise.server.errors import APIError
@@ -14,7 +16,7 @@ from likewise.server.openai.options import Extras, answer, sampling_extras
 from likewise.server.server import CurrentServer, client_of
 
 router = APIRouter(prefix="/v1", tags=["openai"])
-NO_OPTIONS = {"options": {"properties": {}}}
+NO_OPTIONS: dict[str, Any] = {"options": {"properties": {}}}
 
 
 @router.post(

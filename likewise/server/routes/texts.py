@@ -12,9 +12,11 @@ from likewise.server.openai import chat, completions
 from likewise.server.openai.answers import ChatAnswer, CompletionAnswer
 from likewise.server.openai.bodies import ChatBody, CompletionBody, TextFields
 from likewise.server.openai.choice import TEXTS, choose_model
+from likewise.server.openai.events import Chunk
 from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.options import answer, refuse, sampling_extras, warning_headers
-from likewise.server.openai.texts import Chunk, Completion, TextRequest, TextWriter, usage_json
+from likewise.server.openai.text_requests import Completion, TextRequest, usage_json
+from likewise.server.openai.texts import TextWriter
 from likewise.server.server import CurrentServer
 from likewise.server.sse import event_response, event_text
 
