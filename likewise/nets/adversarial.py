@@ -61,7 +61,7 @@ class Generator(nn.Module):
         super().__init__()
         self.context_encoder = ContextEncoder(sources, width, pack_columns=pack_columns)
         self.heads = ColumnStems(
-            specs, None, outputs, lambda s, _, c_out: _head(s, c_out, width), pack=pack_columns
+            specs, None, outputs, lambda s, _, c_out: _head(s, c_out or 0, width), pack=pack_columns
         )
         self.trunk = Trunk(self.heads.grids, width, depth)
         self.latent_tokens = Linear(latent_dim, sum(self.trunk.sizes) * width)

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from likewise.nets.layers import Linear, norm, zero_init
 
 HEAD_DIM = 64  # E, floats per head by default
-ALIGNED = 8  # keys that are computed together: without gradients FEW queries have a multiple of it, 2 at least
+ALIGNED = (
+    8  # keys that are computed together: without gradients FEW queries have a multiple of it, 2 at least
+)
 FEW = 16
 MASKED_SCORE = -1e4  # added to the scores of tokens that must not be attended to
 

@@ -72,7 +72,7 @@ class RowDenoiser:
         self.residual: Tensor | None = None  # of `restore`
         interpolate_to, negative = controls.interpolate_to, controls.negative
         contexts = [c] if interpolate_to is None else [c, interpolate_to.sources]
-        self.ends, self.share = len(contexts), interpolate_to and interpolate_to.share
+        self.ends, self.share = len(contexts), None if interpolate_to is None else interpolate_to.share
         self.guided = self._guided_rows(contexts, negative)
         if len(self.guided):
             contexts.append((c.unconditional() if negative is None else negative).take(self.guided))

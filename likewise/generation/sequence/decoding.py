@@ -83,8 +83,8 @@ class SamplingParams:
 
 
 def _float32(value: float | RowValues, device: torch.device) -> float | Tensor:
-    value = row_values(value, device)
-    return value.float() if isinstance(value, Tensor) else value
+    values = row_values(value, device)
+    return values.float() if isinstance(values, Tensor) else values
 
 
 @dataclass(frozen=True)

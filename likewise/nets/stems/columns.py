@@ -34,6 +34,11 @@ def group_labels(groups: Sequence[tuple[str, ...]]) -> list[Label]:
     return [group[0] if len(group) == 1 else Attribute("row") for group in groups]
 
 
+def _floats(channels: Mapping[str, int] | None, group: Sequence[str]) -> int | None:
+    """The floats a token of all columns of a group."""
+    return None if channels is None else sum(channels[name] for name in group)
+
+
 class ColumnStems(ModuleList[Stem]):
     """A stem for each group of columns; a packed group is one token, which holds the floats of all its columns.
 
@@ -55,8 +60,7 @@ class ColumnStems(ModuleList[Stem]):
         self.groups = group_columns(specs, pack)
         self.c_out = dict(c_out or {})
         super().__init__(
-            make(specs[group[0]], *(c and sum(c[n] for n in group) for c in (c_in, c_out)))
-            for group in self.groups
+            make(specs[group[0]], _floats(c_in, group), _floats(c_out, group)) for group in self.groups
         )
 
     @property
