@@ -92,12 +92,15 @@ class Job:
 class JobBook:
     """All jobs: those that have not ended in memory, all of them in the store.
 
+    closing  whether the process is about to end, so that what runs stops
+
     Methods may be called in any thread, except for those that are async.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.active: dict[str, Job] = {}
+        self.closing = False
         self.on_end: Callable[[Job], None] = lambda job: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = 0
@@ -313,7 +316,7 @@ def error_json(error: BaseException) -> dict[str, Any]:
         return {"status": error.status_code, **error.to_json()}
     if isinstance(error, ValueError):
         return {"status": 400, **APIError(400, str(error), code="invalid_value").to_json()}
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocat" in str(error)):
         message = "there is not enough memory for this request; ask for fewer or smaller samples"
         return {"status": 503, **APIError(503, message, code="out_of_memory").to_json()}
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -57,9 +57,8 @@ class SamplingQueue:
         self, settings: ServerSettings, registry: ModelRegistry, jobs: JobBook, metrics: Metrics
     ) -> None:
         self.settings, self.registry, self.jobs, self.metrics = settings, registry, jobs, metrics
-        self._waiting: OrderedDict[str, deque[Work]] = (
-            OrderedDict()
-        )  # by client; the first one's turn is next
+        # by client; the turn of the first one is next
+        self._waiting: OrderedDict[str, deque[Work]] = OrderedDict()
         self._running: list[Work] = []
         self._condition = threading.Condition()
         self._closing = False
@@ -75,7 +74,7 @@ class SamplingQueue:
     def close(self) -> None:
         """Stop at the next step. What is queued or running in the background stays so in the store."""
         with self._condition:
-            self._closing = True
+            self._closing = self.jobs.closing = True
             self._condition.notify_all()
         if self._thread.is_alive():
             self._thread.join()
@@ -244,9 +243,8 @@ class SamplingQueue:
                 work.model = model
             with receive_warnings(notes.append):
                 rows = model.sample_batch(batch.requests, on_step=reporter.on_step)
-        if (
-            len(batch.works) == 1
-        ):  # of several it is not known whose they are; `batch_key` has given most of them
+        # of several works it is not known whose a warning is; `batch_key` has given those of each request
+        if len(batch.works) == 1:
             for note in notes:
                 self.jobs.warn(batch.works[0].job, note)
         return rows
@@ -295,6 +293,8 @@ class SamplingQueue:
                 log.error("sampling", exc_info=error)
             self.jobs.fail(job, error)
             return
+        if self._closing and not job.cancelled:
+            return  # it is done by the next process
         seconds = time.perf_counter() - start
         self._learn_speed(job.model, seconds / max(1, work.size))
         self._output.submit(self.jobs.finish, job, "cancelled" if job.cancelled else "succeeded")

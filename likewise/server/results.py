@@ -96,14 +96,14 @@ def with_media(store: Store, results: list[dict[str, Any]], job: str, media: str
 
 
 class Cancelled(Exception):
-    """A job was cancelled while it was computed."""
+    """A job was cancelled, or the server closed, while it was computed."""
 
 
 def interpolate(store: Store, model: AnyModel, job: Job, jobs: JobBook, arguments: Mapping[str, Any]) -> None:
     """Sample and keep an interpolation; it ends with its next step if the job is cancelled."""
 
     def on_step(step: int, steps: int) -> None:
-        if job.cancelled:
+        if job.cancelled or jobs.closing:
             raise Cancelled
         jobs.publish_progress(job, {"step": step, "steps": steps})
 
@@ -124,7 +124,7 @@ def score(model: AnyModel, job: Job, jobs: JobBook, arguments: Mapping[str, Any]
     """Score and keep rows, a few at a time, until the job is cancelled."""
     rows, others = arguments["rows"], {n: v for n, v in arguments.items() if n != "rows"}
     for start in range(0, len(rows), SCORE_BATCH):
-        if job.cancelled:
+        if job.cancelled or jobs.closing:
             return
         part = rows[start : start + SCORE_BATCH]
         indices = list(range(start, start + len(part)))

@@ -10,15 +10,19 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import SLOW, LiveServer, MakeClient, events_of, server_of, wait_for
+from conftest import LOCALHOST, SLOW, LiveServer, MakeClient, events_of, server_of, wait_for
 from fastapi.testclient import TestClient
 
+from likewise.server.app import create_app
 from likewise.server.jobs import Job
 from likewise.server.progress import is_due
+from likewise.server.settings import ServerSettings
+from likewise.server.store import Store
 from likewise.server.work import CallWork, SampleWork
 
 FAST = {"steps": 2}
@@ -172,6 +176,20 @@ class Steps(dict[int, tuple[int, int]]):
         self.last = value[0]
         if self.last == self.step:
             self.call()
+
+
+def test_a_server_stops_at_once(runs: Path, tmp_path: Path) -> None:
+    app = create_app(ServerSettings(runs, state=tmp_path, threads=1))
+    with TestClient(app, base_url=LOCALHOST) as client:
+        body = {"model": "pictures", "seeds": [1, 2], "options": SLOW, "background": True}
+        ids = [queue(client, model="joint", options=SLOW)["id"]]
+        ids.append(client.post("/v1/interpolate", json=body).json()["id"])
+        wait_for(lambda: job(client, ids[0])["status"] == "running")
+        client.delete(f"/v1/jobs/{ids.pop(0)}")
+        wait_for(lambda: (job(client, ids[0])["progress"] or {}).get("step", 0) > 0)
+    store = Store(tmp_path)
+    assert [stored.status for stored in store.unfinished()] == ["running"]
+    store.close()
 
 
 def test_a_deleted_job_is_gone(client: TestClient) -> None:
