@@ -52,7 +52,7 @@ class Studio:
     def open(self, view: str = "create") -> None:
         """Load the page anew."""
         self.page.goto("about:blank")
-        self.page.goto(f"{self.address}/#{view}")
+        self.page.goto(f"{self.address}/#/{view}")
         self.page.wait_for_selector("body[data-ready]")
 
     def use(self, model: str) -> None:
@@ -217,6 +217,7 @@ def test_inpaint(studio: Studio) -> None:
     job = drawn(studio)
     studio.tiles(job).click()
     studio.page.get_by_role("dialog").get_by_role("button", name="Edit").click()
+    sync_api.expect(studio.page.get_by_role("dialog")).to_be_hidden()
     box = studio.page.locator("canvas").bounding_box()
     cell = box["width"] / 10
     studio.page.get_by_role("button", name="Box", exact=True).click()

@@ -12,6 +12,9 @@ import * as viewer from "./viewer.js";
 const VIEWS = ["create", "gallery", "train", "compare"];
 const narrow = matchMedia("(max-width: 859px)");
 
+/** The view that the address names; the slash keeps browsers from scrolling to an element of that name. */
+const place = () => location.hash.slice(2);
+
 /** @param {string} name */
 function go(name) {
   const view = VIEWS.includes(name) ? name : "create";
@@ -25,7 +28,7 @@ function go(name) {
     if (here) b.setAttribute("aria-current", "page");
     else b.removeAttribute("aria-current");
   }
-  if (location.hash.slice(1) !== view) history.replaceState(null, "", `#${view}`);
+  if (place() !== view) history.replaceState(null, "", `#/${view}`);
   if (view === "train") train.open();
   if (view === "compare") compare.open();
 }
@@ -74,11 +77,11 @@ async function begin() {
   keys();
   drops();
   for (const b of document.querySelectorAll("[data-go]")) b.addEventListener("click", () => go(/** @type {HTMLElement} */ (b).dataset.go ?? ""));
-  addEventListener("hashchange", () => go(location.hash.slice(1)));
+  addEventListener("hashchange", () => go(place()));
   narrow.addEventListener("change", () => go(document.body.dataset.view ?? ""));
   document.addEventListener("submitted", () => { if (narrow.matches) go("gallery"); });
-  document.addEventListener("applied", () => { go("create"); byId("form").querySelector(".panel-body :is(textarea, select, input:not([type='file'])):not([hidden] *)")?.focus(); });
-  go(location.hash.slice(1));
+  document.addEventListener("applied", () => { go("create"); scrollTo(0, 0); byId("form").querySelector(".panel-body :is(textarea, select, input:not([type='file'])):not([hidden] *)")?.focus(); });
+  go(place());
   await Promise.all([attempt(() => form.loadModels()), attempt(load)]);
   document.body.dataset.ready = "true";
 }
