@@ -122,6 +122,14 @@ async def _read_form(request: Request, cls: type[B]) -> tuple[B, dict[str, bytes
     return cls.read(parse_json(files.pop(PAYLOAD), PAYLOAD)), files
 
 
+def check_query(request: Request) -> None:
+    """A dependency of routes: raise APIError for a parameter of the query that the route does not have."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise invalid(did_you_mean("parameter", name[:100], known), name[:100], "unknown_parameter")
+
+
 def document_body(cls: type[BaseModel], *, form: bool = True) -> dict[str, Any]:
     """The `openapi_extra` of a route that calls `read_body`."""
     schema = cls.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -403,6 +403,8 @@ def test_errors_have_one_shape(client: TestClient) -> None:
         ("GET", "/v1/jobs/job_0/results/0/image", 404),
         ("GET", "/v1/jobs?limit=0", 400),
         ("GET", "/v1/jobs?status=x", 400),
+        ("GET", "/v1/jobs?limt=3", 400),
+        ("GET", "/v1/models?x=1", 400),
         ("GET", "/v1/models/x", 404),
         ("PUT", "/v1/models", 405),
         ("GET", "/v1/sample", 405),

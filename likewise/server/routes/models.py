@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from likewise.server.answers import ModelAnswer, ModelList, Unloaded
+from likewise.server.bodies import check_query
 from likewise.server.registry import ModelEntry
 from likewise.server.server import CurrentServer
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(check_query)])
 
 
 def model_json(entry: ModelEntry, schema: dict[str, Any] | None = None) -> dict[str, Any]:

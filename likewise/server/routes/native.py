@@ -6,12 +6,12 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, UploadFile
 from starlette.responses import JSONResponse
 
 from likewise.core.provenance import read_png_chunks
 from likewise.server.answers import Deleted, JobAnswer, JobList, JobStatus, Recalled, SampleAnswer
-from likewise.server.bodies import document_body, read_body
+from likewise.server.bodies import check_query, document_body, read_body
 from likewise.server.errors import invalid, not_found
 from likewise.server.jobs import Job, job_json
 from likewise.server.limits import MAX_LISTED, MAX_MEDIA_BYTES, MAX_NAME
@@ -21,7 +21,7 @@ from likewise.server.server import CurrentServer, NativeBody, Server, client_of
 from likewise.server.sse import event_response, job_events
 from likewise.server.store import StoredJob
 
-router = APIRouter(prefix="/v1", tags=["likewise"])
+router = APIRouter(prefix="/v1", tags=["likewise"], dependencies=[Depends(check_query)])
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": SampleAnswer, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
     202: {"model": JobAnswer, "description": "In the background: the job"},
