@@ -13,6 +13,19 @@ from starlette.responses import StreamingResponse
 from likewise.server.jobs import JobEvent
 
 KEEP_ALIVE_SECONDS = 15.0
+EVENT_CONTENT: dict[str, Any] = {  # of an answer, in the OpenAPI document: what each event of the stream is
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string"},
+                "event": {"type": "string"},
+                "data": {"type": "string", "description": "JSON"},
+            },
+            "required": ["data"],
+        }
+    }
+}
 
 
 def event_text(data: Mapping[str, Any] | str, event: str | None = None, id: int | None = None) -> str:

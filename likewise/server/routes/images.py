@@ -13,11 +13,10 @@ from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.options import sampling_extras
 from likewise.server.openai.pictures import PictureTranslator, answer_pictures
 from likewise.server.server import CurrentServer, Server
+from likewise.server.sse import EVENT_CONTENT
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": ImagesAnswer, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
+ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": ImagesAnswer, "content": {**EVENT_CONTENT}}}
 
 
 async def _answer(request: Request, server: Server, cls: type[ImageFields], method: str) -> Response:

@@ -17,6 +17,7 @@ from likewise.server.openai.choice import SOUNDS, TRANSCRIPTS, VIDEOS, Task, cho
 from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.options import answer, sampling_extras
 from likewise.server.server import CurrentServer, Server
+from likewise.server.sse import EVENT_CONTENT
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 BYTES: dict[int | str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ TRANSCRIPT: dict[int | str, dict[str, Any]] = {
         "model": TranscriptAnswer,
         "content": {
             "text/plain": {"schema": {"type": "string"}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            **EVENT_CONTENT,
         },
     }
 }

@@ -18,17 +18,15 @@ from likewise.server.limits import MAX_LISTED, MAX_MEDIA_BYTES, MAX_NAME
 from likewise.server.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
 from likewise.server.results import with_media
 from likewise.server.server import CurrentServer, NativeBody, Server, client_of
-from likewise.server.sse import event_response, job_events
+from likewise.server.sse import EVENT_CONTENT, event_response, job_events
 from likewise.server.store import StoredJob
 
 router = APIRouter(prefix="/v1", tags=["likewise"], dependencies=[Depends(check_query)])
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": SampleAnswer, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"model": SampleAnswer, "content": {**EVENT_CONTENT}},
     202: {"model": JobAnswer, "description": "In the background: the job"},
 }
-EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events"}
-}
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {**EVENT_CONTENT}, "description": "Events"}}
 
 
 async def _answer(request: Request, server: Server, cls: type[NativeBody]) -> Response:

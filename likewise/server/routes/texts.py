@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -18,16 +17,15 @@ from likewise.server.openai.options import answer, refuse, sampling_extras, warn
 from likewise.server.openai.text_requests import Completion, TextRequest, usage_json
 from likewise.server.openai.texts import TextWriter
 from likewise.server.server import CurrentServer
-from likewise.server.sse import event_response, event_text
+from likewise.server.sse import EVENT_CONTENT, event_response, event_text
 
 router = APIRouter(prefix="/v1", tags=["openai"])
-EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @router.post(
     "/completions",
     response_model=CompletionAnswer,
-    responses={200: {"model": CompletionAnswer, "content": EVENTS}},
+    responses={200: {"model": CompletionAnswer, "content": {**EVENT_CONTENT}}},
     openapi_extra=document_openai_body(CompletionBody),
 )
 async def complete(request: Request, server: CurrentServer) -> Response:
@@ -52,7 +50,7 @@ async def complete(request: Request, server: CurrentServer) -> Response:
 @router.post(
     "/chat/completions",
     response_model=ChatAnswer,
-    responses={200: {"model": ChatAnswer, "content": EVENTS}},
+    responses={200: {"model": ChatAnswer, "content": {**EVENT_CONTENT}}},
     openapi_extra=document_openai_body(ChatBody),
 )
 async def answer_chat(request: Request, server: CurrentServer) -> Response:
