@@ -19,7 +19,7 @@ import openai
 import PIL.Image
 import pytest
 import toy
-from conftest import LiveServer, live
+from conftest import LiveServer, live, wait_for
 from openai_runs import SCHEMA, Sound, Video, save_media, save_runs
 
 import likewise
@@ -627,6 +627,31 @@ def test_what_is_wrong_with_inputs(
     response = post(server, "/v1/embeddings", **{"model": "pairs", "input": "ring", **fields})
     error = response.json()["error"]
     assert response.status_code == 400 and message in error["message"] and error["param"] == param
+
+
+# ---- clients that leave
+
+
+@pytest.mark.parametrize("prompt", ["9 green", ["9 green", "8 bottles"]])
+def test_a_client_that_leaves_a_stream_stops_its_texts(
+    server: LiveServer, client: openai.OpenAI, prompt: Any
+) -> None:
+    stream = client.completions.create(model="book", prompt=prompt, max_tokens=100_000, stream=True)
+    next(iter(stream))
+    running = [job.id for job in server.server.jobs.active.values()]
+    assert len(running) == (1 if isinstance(prompt, str) else 2)
+    stream.close()
+    ended = wait_for(
+        lambda: [server.server.store.job(id) for id in running] if not server.server.jobs.active else None
+    )
+    assert {job.status for job in ended} == {"cancelled"}
+
+
+def test_a_client_that_leaves_while_it_waits_stops_its_texts(server: LiveServer) -> None:
+    body = {"model": "book", "prompt": ["9", "8"], "max_tokens": 100_000}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.address}/v1/completions", json=body, timeout=0.5)
+    wait_for(lambda: not server.server.jobs.active)
 
 
 # ---- models

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from likewise.server.bodies import Body
 from likewise.server.limits import MAX_N, MAX_NAME, MAX_PREVIEWS, MAX_ROWS, MAX_STOPS
@@ -40,6 +41,20 @@ class OpenAIBody(Body):
     @classmethod
     def _drop_nulls(cls, data: Any) -> Any:
         return {n: v for n, v in data.items() if v is not None} if isinstance(data, Mapping) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The schema, in which what may be left out may be null."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        for name, field in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()):
+                about = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+                options = field.pop("anyOf", None) or [dict(field)]
+                field.clear()
+                field.update({"anyOf": [*options, {"type": "null"}], **about})
+        return schema
 
 
 # ---- pictures
