@@ -787,8 +787,8 @@ def test_the_real_command_evaluates(folder: Path) -> None:
     (folder.parent / "table.csv").write_text(CSV)
     with serve(folder) as client:
         id = begin(client, file_id(client), hyperparameters={"steps": 1, **TINY}, suffix="numbers")
-        wait_until(client, id, has_status("succeeded"), 300)
-        evaluated = evaluate(client, {"model": "numbers", "n": 6, "likelihood_rows": 0}, 300)
+        wait_until(client, id, has_status("succeeded"), 600)
+        evaluated = evaluate(client, {"model": "numbers", "n": 6, "likelihood_rows": 0}, 600)
         assert evaluated["status"] == "succeeded", evaluated["error"]
         metrics = {metric["name"]: metric for metric in evaluated["data"][0]["metrics"]}
         assert metrics["held-out loss"]["value"] > 0 and "x: C2ST" in metrics
@@ -806,10 +806,10 @@ def test_a_training_of_the_real_command_survives_the_kill_of_a_real_server(folde
             model="flow",
             training_file=sent.id,
             suffix="run",
-            hyperparameters={"steps": 400, "save_seconds": 1, **TINY},  # type: ignore[typeddict-item]
+            hyperparameters={"steps": 150, "save_seconds": 2, **TINY},  # type: ignore[typeddict-item]
             metadata={"formula": "x | label"},
         )
-        wait_for((folder / "run" / "weights.safetensors").exists, 300)
+        wait_for((folder / "run" / "weights.safetensors").exists, 600)
         running.kill()
     with process(folder, folder / ".server") as (_, address):
         api = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
@@ -817,5 +817,5 @@ def test_a_training_of_the_real_command_survives_the_kill_of_a_real_server(folde
             assert api.fine_tuning.jobs.pause(made.id).status in ("paused", "succeeded")  # type: ignore[comparison-overlap]
         if api.fine_tuning.jobs.retrieve(made.id).status == "paused":  # type: ignore[comparison-overlap]
             api.fine_tuning.jobs.resume(made.id)
-        ended = wait_for(lambda: (j := api.fine_tuning.jobs.retrieve(made.id)).status in ENDED and j, 300)
+        ended = wait_for(lambda: (j := api.fine_tuning.jobs.retrieve(made.id)).status in ENDED and j, 600)
         assert ended.status == "succeeded" and Model.load(folder / "run").formula.target_names == ["x"]
