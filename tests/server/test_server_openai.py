@@ -496,6 +496,17 @@ def test_chat_is_the_source_of_a_model_that_reads_a_text(client: openai.OpenAI, 
     assert answer.usage is not None and answer.usage.prompt_tokens >= len("how many")
 
 
+@pytest.mark.parametrize("model", ["answers", "book"])
+def test_old_messages_are_left_out_where_there_is_no_room(client: openai.OpenAI, model: str) -> None:
+    last: Any = [{"role": "user", "content": "how many legs have 3 cats"}]
+    common: dict[str, Any] = {"model": model, "seed": 1, "max_tokens": 5}
+    old: Any = [{"role": "system", "content": "be brief " * 40}]
+    short = client.chat.completions.create(messages=last, **common)
+    long = client.chat.completions.create(messages=old + last, **common)
+    assert long.choices[0].message.content == short.choices[0].message.content
+    assert long.warnings == ["there is no room for all messages, so the oldest are left out: 1"]  # type: ignore[attr-defined]
+
+
 def test_a_message_may_have_a_picture(client: openai.OpenAI, folder: Path) -> None:
     url = f"data:image/png;base64,{base64.b64encode(png(disc())).decode()}"
     parts: Any = [{"type": "image_url", "image_url": {"url": url}}]

@@ -6,6 +6,7 @@ them. The text of messages is, by `transcript`:
     plain  what they say, line by line
     roles  "ROLE: what it says" line by line, and "assistant:"
 
+The oldest messages are left out where there is no room for all.
 A last message of the assistant is the beginning of the answer. Parts of messages that are pictures or sounds are values of
 the source of such a media type.
 """
@@ -13,9 +14,10 @@ the source of such a media type.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from likewise.models.requests import all_columns
 from likewise.server.errors import invalid
 from likewise.server.jobs import new_id
 from likewise.server.openai.bodies import ChatBody, ChatMessage
@@ -25,6 +27,7 @@ from likewise.server.openai.events import Chunk
 from likewise.server.openai.pictures import media_value
 from likewise.server.openai.text_requests import Completion, TextRequest, usage_json, usage_of
 from likewise.server.openai.tokens import token_bytes
+from likewise.server.registry import AnyModel
 from likewise.server.sse import event_text
 
 NAMES = {"": "messages", "text": "messages", "prompt": "messages"}  # native field -> field of the client
@@ -97,23 +100,45 @@ def _media(part: Mapping[str, Any], chosen: ChosenModel, own_address: str, where
     return column["name"], value
 
 
-def translate_chat(body: ChatBody, chosen: ChosenModel, own_address: str) -> TextRequest:
-    """The text that is to be written. Raises APIError for what the model does not read."""
-    conversation = read_messages(body.messages, chosen, own_address)
-    transcript, stop = conversation.transcript(body.transcript), stop_strings(body)
+def reads_messages(chosen: ChosenModel) -> dict[str, Any] | None:
+    """The text source that messages are the value of; None for a model that goes on with them."""
+    return chosen.column("source", "text/", "text")
+
+
+def fit_messages(model: AnyModel, chosen: ChosenModel, conversation: Conversation, form: str) -> Conversation:
+    """The last messages, as many as the model has room for; one at least."""
+    source = reads_messages(chosen)
+    [target] = model.targets
+
+    def fits(lines: Sequence[tuple[str, str]]) -> bool:
+        text = replace(conversation, lines=lines).transcript(form)
+        if source is not None:
+            column = all_columns(model)[source["name"]]
+            return bool(column.truncate(text) == text)
+        column = model.columns[target]
+        return column.num_tokens(text + conversation.answer) < column.spec.tokens
+
+    lines = list(conversation.lines)
+    while len(lines) > 1 and not fits(lines):
+        lines.pop(0)
+    return replace(conversation, lines=lines)
+
+
+def translate_chat(body: ChatBody, chosen: ChosenModel, conversation: Conversation) -> TextRequest:
+    """The text that is to be written."""
+    transcript, beginning = conversation.transcript(body.transcript), conversation.answer
+    stop, text = stop_strings(body), None
     if body.transcript == "roles":
         stop += [f"\n{role}:" for role in dict.fromkeys(role for role, _ in conversation.lines)]
-    reads_text = chosen.column("source", "text/", "text") is not None
-    beginning = conversation.answer
-    if body.transcript == "roles" and beginning and not reads_text:
-        beginning = f" {beginning}"
+    if reads_messages(chosen) is not None:
+        text = transcript if transcript.strip() else None
+    elif body.transcript == "roles":
+        beginning = f"{transcript} {beginning}" if beginning else transcript
+    else:
+        beginning = "\n".join(part for part in (transcript, beginning) if part)
     return TextRequest(
-        beginning
-        if reads_text
-        else transcript
-        + ("" if body.transcript == "roles" or not beginning or not transcript else "\n")
-        + beginning,
-        text=transcript if reads_text and transcript.strip() else None,
+        beginning,
+        text=text,
         values={**body.given, **conversation.values},
         n=body.n,
         candidates=body.n,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,18 +108,12 @@ def _from_text(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
-def warning_headers(warnings: list[str]) -> dict[str, str]:
-    """The header that tells of warnings, a list in JSON."""
-    text = json.dumps(warnings)
-    return (
-        {
-            "x-likewise-warnings": text
-            if len(text) <= MAX_WARNINGS
-            else json.dumps(warnings[:3])[:MAX_WARNINGS]
-        }
-        if warnings
-        else {}
-    )
+def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
+    """The header that tells of warnings, a list in JSON, as many as there is room for."""
+    shown = [warning[: MAX_WARNINGS // 8] for warning in warnings]
+    while len(json.dumps(shown)) > MAX_WARNINGS:
+        shown.pop()
+    return {"x-likewise-warnings": json.dumps(shown)} if shown else {}
 
 
 def answer(content: dict[str, Any], warnings: list[str]) -> Response:

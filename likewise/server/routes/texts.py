@@ -60,7 +60,16 @@ async def answer_chat(request: Request, server: CurrentServer) -> Response:
     chosen = await choose_model(server, body.model, TEXTS)
     extras = sampling_extras(body, chosen.schema)
     completions.add_sampling_fields(body, extras)
-    text = chat.translate_chat(body, chosen, str(request.base_url).rstrip("/"))
+    said = chat.read_messages(body.messages, chosen, str(request.base_url).rstrip("/"))
+
+    def fit() -> chat.Conversation:
+        with server.registry.acquire(chosen.id) as model:
+            return chat.fit_messages(model, chosen, said, body.transcript)
+
+    conversation = await server.in_thread(fit)
+    if (left_out := len(said.lines) - len(conversation.lines)) > 0:
+        extras.warnings.append(f"there is no room for all messages, so the oldest are left out: {left_out}")
+    text = chat.translate_chat(body, chosen, conversation)
     names = {**chat.NAMES, **{f"given.{name}": "messages" for name in text.values if name not in body.given}}
     names |= {f"constraint.{c['name']}": "response_format" for c in chosen.schema["columns"]}
     writer = TextWriter(server, request, chosen, extras, names)
