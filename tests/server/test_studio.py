@@ -472,3 +472,87 @@ def test_token(browser: Any, runs: Path, tmp_path: Path) -> None:
         page.wait_for_selector("body[data-ready]")
         assert page.get_by_label("Model", exact=True).locator("option").count() > 1
         context.close()
+
+
+# ---- training
+
+
+def data(folder: Path) -> Path:
+    """A table of which one row cannot be used."""
+    path = folder / "people.csv"
+    rows = [f"{20 + i % 40},{'Oslo' if i % 2 else 'Bergen'}" for i in range(60)]
+    path.write_text("\n".join(["age,home town", *rows, "unknown,Oslo"]) + "\n")
+    return path
+
+
+def start_training(studio: Studio, folder: Path, **options: str) -> Any:
+    """Upload data, look at its check, write a formula with a completion, and train. The card of the run."""
+    page = studio.page
+    studio.open("train")
+    page.locator("#train input[type=file]").set_input_files(data(folder))
+    report = page.get_by_role("region", name="The check of the data")
+    sync_api.expect(report).to_contain_text("60 rows, 1 of them cannot be used", timeout=60_000)
+    sync_api.expect(report.get_by_role("group", name="Rows that cannot be used")).to_contain_text("unknown")
+    formula = page.get_by_label("Formula")
+    formula.fill("age | home")
+    sync_api.expect(page.locator(".message.bad")).to_contain_text("home")
+    formula.press("ArrowDown")
+    formula.press("Enter")
+    sync_api.expect(formula).to_have_value('age | "home town"')
+    sync_api.expect(page.locator(".message.good")).to_contain_text("P(age")
+    page.get_by_label("Family").select_option("mixture")
+    for name, value in options.items():
+        page.get_by_label(name, exact=True).fill(value)
+    page.get_by_label("Name", exact=True).fill("ages")
+    page.locator("#train [type=submit]").click()
+    return page.locator(".job").first
+
+
+def draw_from(studio: Studio, card: Any) -> None:
+    """Draw from the model of a run."""
+    card.get_by_role("button", name="Draw from it").click()
+    sync_api.expect(studio.page.get_by_label("Model", exact=True)).to_have_value("ages")
+    studio.page.get_by_label("home town", exact=True).first.select_option("Oslo")
+    job = studio.draw()
+    assert job["status"] == "succeeded" and job["model"] == "ages"
+    assert isinstance(job["data"][0]["values"]["age"], int | float)
+
+
+def test_train(browser: Any, tmp_path: Path) -> None:
+    """Data is checked, the formula is completed, and the model that was trained is drawn from."""
+    (tmp_path / "runs").mkdir()
+    with (
+        live(ServerSettings(tmp_path / "runs", threads=1)) as server,
+        new_page(browser, server.address) as studio,
+    ):
+        card = start_training(studio, tmp_path, Minutes="0.02")
+        sync_api.expect(card.locator(".tag")).to_have_text("ready", timeout=120_000)
+        draw_from(studio, card)
+
+
+@pytest.mark.full
+def test_train_for_a_minute(browser: Any, tmp_path: Path) -> None:
+    """A training is paused, resumed and watched to its end, then drawn from, evaluated and deleted."""
+    (tmp_path / "runs").mkdir()
+    with (
+        live(ServerSettings(tmp_path / "runs", threads=1)) as server,
+        new_page(browser, server.address) as studio,
+    ):
+        card, tag = (found := start_training(studio, tmp_path, Minutes="1")), found.locator(".tag")
+        sync_api.expect(card.locator(".chart")).to_be_visible(timeout=120_000)
+        card.get_by_role("button", name="Pause").click()
+        sync_api.expect(tag).to_have_text("paused", timeout=60_000)
+        card.get_by_role("button", name="Resume").click()
+        sync_api.expect(tag).to_have_text("learning", timeout=60_000)
+        studio.open("train")
+        sync_api.expect(tag).to_have_text("ready", timeout=240_000)
+        draw_from(studio, card)
+        studio.open("compare")
+        studio.page.get_by_label("ages", exact=True).check()
+        studio.page.get_by_label("Samples").fill("6")
+        studio.page.get_by_role("button", name="Evaluate", exact=True).click()
+        studio.page.get_by_role("button", name="Report").click(timeout=240_000)
+        sync_api.expect(studio.page.get_by_role("table").first).to_contain_text("held-out loss")
+        sync_api.expect(studio.page.frame_locator("iframe").get_by_role("heading").first).to_contain_text(
+            "ages"
+        )
