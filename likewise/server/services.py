@@ -17,8 +17,6 @@ from likewise.server.store import Store
 from likewise.server.supervisor import Supervisor
 from likewise.server.training import Trainings
 
-AT_ONCE = {training.KIND: 1, evaluation.KIND: 1}  # processes of each kind
-
 
 @dataclass(frozen=True)
 class Services:
@@ -32,7 +30,8 @@ class Services:
 
 def install_services(server: Server) -> None:
     """Make the services of a server, which are started and closed with it."""
-    data, supervisor = DataFiles(server.store), Supervisor(server.jobs, AT_ONCE)
+    at_once = {training.KIND: server.settings.trainings, evaluation.KIND: 1}
+    data, supervisor = DataFiles(server.store), Supervisor(server.jobs, at_once)
     server.services = Services(
         data, supervisor, Trainings(server, data, supervisor), Evaluations(server, data, supervisor)
     )

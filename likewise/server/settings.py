@@ -19,6 +19,7 @@ Milliseconds = Annotated[float, Interval(ge=0, le=1000)]
 QueueSize = Annotated[int, Interval(ge=1, le=100_000)]
 SamplingBatch = Annotated[int, Interval(ge=1, le=1024)]
 Threads = Annotated[int, Interval(ge=1, le=1024)]
+NumTrainings = Annotated[int, Interval(ge=1, le=64)]
 
 STATE = ".server"  # in the folder of runs
 MIN_TOKEN = 8  # characters
@@ -42,6 +43,7 @@ class ServerSettings:
     max_batch      samples that are computed at once
     batch_wait     milliseconds to wait for further requests of a batch
     threads        of the processor, for sampling
+    trainings      that run at the same time; others wait
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class ServerSettings:
     max_batch: SamplingBatch = 16
     batch_wait: Milliseconds = 4.0
     threads: Threads | None = None
+    trainings: NumTrainings = 1
 
     def __post_init__(self) -> None:
         validate_fields(self)

@@ -24,6 +24,7 @@ from likewise.training.memory import available_bytes
 TICK = 0.25  # seconds between two looks at the processes
 REPEAT = 10.0  # seconds after which a signal is sent again
 NICE = 10
+CORES = 0.5  # share of the cores that the processes of a kind have together
 MODULE = "likewise"  # `python -m likewise COMMAND`
 ENDED_BY_SIGNAL = (INTERRUPTED, 128 + signal.SIGTERM, 129, None)  # None: killed
 Wanted = Literal["run", "pause", "cancel"]
@@ -224,7 +225,8 @@ class Supervisor:
         try:
             words: Sequence[str] = task.arguments()
             folder = task.child.folder
-            task.child = ChildProcess.start(folder, MODULE, words, threads=share_of_cores(), limits=limits())
+            threads = share_of_cores(CORES / self.at_once[task.kind])
+            task.child = ChildProcess.start(folder, MODULE, words, threads=threads, limits=limits())
         except (ValueError, OSError) as error:
             log.warning("job %s cannot start: %s", task.job.id, error)
             self._forget(task)

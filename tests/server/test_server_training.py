@@ -604,6 +604,17 @@ def test_one_training_at_a_time(client: TestClient, program: None) -> None:
     assert [entry["id"] for entry in listed["data"]] == [third, second] and listed["has_more"]
 
 
+def test_several_trainings_at_a_time(program: None, folder: Path) -> None:
+    with serve(folder, trainings=2) as client:
+        file = file_id(client)
+        ids = [begin(client, file, hyperparameters={"steps": 500}) for _ in range(3)]
+        wait_until(client, ids[1], at_step(1))
+        assert [job(client, id)["status"] for id in ids] == ["running", "running", "queued"]
+        client.post(f"/v1/fine_tuning/jobs/{ids[0]}/cancel")
+        wait_until(client, ids[2], at_step(1))
+        assert [job(client, id)["status"] for id in ids] == ["cancelled", "running", "running"]
+
+
 def test_a_training_that_fails_says_what_the_command_says(client: TestClient, program: None) -> None:
     id = begin(client, file_id(client, CSV, "my table.csv"), "x | refuse")
     ended = wait_until(client, id, has_status(*ENDED))

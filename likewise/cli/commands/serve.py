@@ -28,6 +28,7 @@ ABOUT = {
     "max_batch": "samples that are computed at once",
     "batch_wait": "milliseconds to wait for further requests of a batch",
     "threads": "of the processor, for sampling",
+    "trainings": "that run at the same time; others wait",
 }
 TOKEN = "LIKEWISE_TOKEN"
 
