@@ -427,6 +427,9 @@ def test_a_suffix_is_kept_by_a_model_that_was_trained_for_it(client: openai.Open
     with pytest.raises(openai.BadRequestError, match="trained without fim") as error:
         client.completions.create(model="words", prompt="r", suffix="g")
     assert error.value.param == "suffix"
+    for scored in ({"logprobs": 1}, {"best_of": 2}):
+        with pytest.raises(openai.BadRequestError, match="no log-probabilities of a middle"):
+            client.completions.create(model="book", prompt="9", suffix="g", **scored)  # type: ignore[call-overload]
 
 
 def test_a_text_ends_before_a_stop_string(client: openai.OpenAI) -> None:
@@ -440,7 +443,17 @@ def test_a_text_ends_before_a_stop_string(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"n": 2}, {"logprobs": 1}, {"stop": ["e"]}, {"prompt": ["9", "8 g"]}, {"echo": True}]
+    "fields",
+    [
+        {},
+        {"n": 2},
+        {"logprobs": 1},
+        {"stop": ["e"]},
+        {"prompt": ["9", "8 g"]},
+        {"echo": True},
+        {"suffix": " wall"},
+        {"suffix": " wall", "echo": True, "n": 2},
+    ],
 )
 def test_a_stream_of_texts_is_the_answer(client: openai.OpenAI, fields: dict[str, Any]) -> None:
     common: dict[str, Any] = {"model": "book", "prompt": "9 green", "max_tokens": 12, "seed": 5, **fields}

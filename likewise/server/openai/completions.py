@@ -39,8 +39,11 @@ def translate_completion(body: CompletionBody) -> list[TextRequest]:
         raise invalid(
             f"{len(prompts)} prompts with {candidates} texts each are more than {MAX_SAMPLES:,}", "n"
         )
-    if body.suffix is not None and body.echo and body.logprobs is not None:
-        raise invalid("there are no log-probabilities of a middle; leave suffix or logprobs out", "suffix")
+    scored = body.logprobs is not None or candidates > body.n
+    if body.suffix is not None and scored:
+        raise invalid(
+            "there are no log-probabilities of a middle; leave suffix out, or logprobs and best_of", "suffix"
+        )
     return [
         TextRequest(
             prompt,

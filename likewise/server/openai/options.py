@@ -42,6 +42,7 @@ DEFAULTS: Mapping[str, tuple[Any, ...]] = {  # values of OpenAI's fields that as
     "input_fidelity": ("low",),
     "reasoning_effort": ("none",),
 }
+NOTHING: tuple[Any, ...] = ("", False, [], {})  # values that ask for nothing, whatever the field
 MAX_WARNINGS = 4000  # characters in the header
 
 
@@ -86,7 +87,7 @@ def sampling_extras(body: OpenAIBody, schema: Mapping[str, Any], *, form: bool =
             extras.add(name, _from_text(value, known[own]) if form else value)
         elif own in EXTENSIONS:
             raise invalid(did_you_mean("option of this model", name, known), name, "unsupported_parameter")
-        elif name not in WITHOUT_EFFECT and value not in DEFAULTS.get(name, ()):
+        elif name not in WITHOUT_EFFECT and value not in (*DEFAULTS.get(name, ()), *NOTHING):
             extras.warnings.append(f"{name[:100]} has no effect here, and is ignored")
     return extras
 

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from likewise.models.requests import all_columns
 from likewise.models.token_scores import text_column
-from likewise.server.errors import APIError, invalid
+from likewise.server.errors import APIError
 from likewise.server.jobs import Job
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.events import Chunk, error_event
@@ -204,10 +204,6 @@ class TextWriter:
         self, texts: Sequence[TextRequest], found: Sequence[Sequence[Completion]]
     ) -> list[list[Completion]]:
         """The completions with the log-probabilities of their tokens."""
-        if any(text.suffix is not None and text.alternatives is not None for text in texts):
-            raise invalid(
-                "there are no log-probabilities of a middle; leave logprobs or suffix out", "logprobs"
-            )
         items = [
             ScoreItem(text.prompt, one.written, text.echo, False, text.values, text.text)
             for text, completions in zip(texts, found, strict=True)
@@ -243,6 +239,8 @@ class TextWriter:
                         tokens = [tokens[0] + before, tokens[1] + found.tokens[1]]
                         if rest := written[sent.get(index, 0) :]:
                             yield chunk.delta(start + index, rest)
+                        if text.echo and text.suffix:
+                            yield chunk.delta(start + index, text.suffix)
                         yield chunk.last(start + index, found.finish)
                     elif event.name == "done" and event.data["status"] != "succeeded":
                         yield error_event(event.data.get("error"))

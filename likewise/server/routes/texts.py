@@ -106,8 +106,8 @@ async def _complete_events(
         for one in one_text:
             for piece in chunk.first(index, one.prompt):
                 yield piece
-            if one.text:
-                yield chunk.delta(index, one.text)
+            if rest := one.text + (one.suffix if text.echo else ""):
+                yield chunk.delta(index, rest)
             logprobs = None
             if one.scores is not None and text.alternatives is not None:
                 scored = isinstance(body, ChatBody)
