@@ -17,6 +17,7 @@ import PIL.Image
 import pytest
 from conftest import LiveServer, live, process, wait_for
 
+import likewise.server
 from likewise.server.settings import ServerSettings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; 
 
 Page = Any
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+MODULES = sorted((Path(likewise.server.__file__).parent / "studio/js").glob("*.js"))
+NPM = ("axe-core@4", "typescript@5")
 VIEWS = ("create", "gallery", "train", "compare")
 DROP = """([data, name]) => {
     const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -416,21 +419,46 @@ def test_phone(browser: Any, live_server: LiveServer) -> None:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, from npm."""
+def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with axe-core and TypeScript, from npm."""
     folder = tmp_path_factory.mktemp("npm")
     if shutil.which("npm") is None:
-        pytest.skip("npm, which brings axe-core, is not installed")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), "axe-core@4"]
-    if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode:
-        pytest.skip("npm cannot bring axe-core")
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+        pytest.skip("npm, which brings axe-core and TypeScript, is not installed")
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *NPM]
+    if subprocess.run(command, check=False, capture_output=True, timeout=240).returncode:
+        pytest.skip(f"npm cannot bring {', '.join(NPM)}")
+    return folder / "node_modules"
 
 
-def test_accessibility(browser: Any, live_server: LiveServer, axe: str) -> None:
+def test_types(npm_packages: Path) -> None:
+    """The types that the comments of the modules declare hold."""
+    options = [
+        "--checkJs",
+        "--noEmit",
+        "--strict",
+        "--target",
+        "es2022",
+        "--module",
+        "es2022",
+        "--moduleResolution",
+        "bundler",
+    ]
+    command = [
+        str(npm_packages / ".bin/tsc"),
+        *options,
+        "--lib",
+        "es2023,dom,dom.iterable",
+        *map(str, MODULES),
+    ]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_accessibility(browser: Any, live_server: LiveServer, npm_packages: Path) -> None:
     """axe-core has no serious finding in any view, in each way to draw, and in a result; in the dark, of contrast."""
     with new_page(browser, live_server.address, color_scheme="light") as studio:
         job, found = drawn(studio), list[str]()
+        axe = (npm_packages / "axe-core/axe.min.js").read_text()
 
         def check(where: str) -> None:
             for scheme, rules in (("light", None), ("dark", ["color-contrast"])):
