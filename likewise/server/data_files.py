@@ -75,6 +75,16 @@ class DataFiles:
         [only] = folder.iterdir()
         return str(_only_child(only))
 
+    def root(self, source: str | None) -> Path | None:
+        """The folder of the upload that a source of a table is in, of which alone files are read; None for other data.
+
+        The data of a run that was trained on the command line is that of the owner of the machine.
+        """
+        if source is None or not Path(source).resolve().is_relative_to(self.folder.resolve()):
+            return None
+        inside = Path(source).resolve().relative_to(self.folder.resolve())
+        return self.folder.resolve() / inside.parts[0]
+
     async def prepare(self, id: str, param: str = "training_file") -> str:
         """The same; an upload is unpacked if it is an archive, once. Raises APIError for what is no data."""
         if id in DATASETS:
@@ -179,8 +189,11 @@ class DataFiles:
             "cpu_seconds": int(seconds),
             "file_bytes": MAX_UNPACKED_BYTES,
         }
+        files = self.root(arguments[0]) if module == CHECK else self.folder
         child = await asyncio.to_thread(
-            lambda: ChildProcess.start(folder, module, arguments, threads=share_of_cores(), limits=limits)
+            lambda: ChildProcess.start(
+                folder, module, arguments, threads=share_of_cores(), limits=limits, files=files or self.folder
+            )
         )
         try:
             ended = await asyncio.to_thread(child.wait, seconds)

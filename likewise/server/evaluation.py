@@ -27,6 +27,7 @@ from likewise.server.requests import ModelId, Options
 from likewise.server.server import Server
 from likewise.server.store import StoredJob
 from likewise.server.supervisor import ProcessTask, Supervisor
+from likewise.server.training import data_source
 from likewise.server.training_options import option_words
 
 KIND = "evaluate"
@@ -65,6 +66,10 @@ class EvaluationTask(ProcessTask):
     def arguments(self) -> list[str]:
         """`likewise evaluate`."""
         return ["evaluate", str(self.run), f"--out={self.out}", "--overwrite", *self.words]
+
+    def files(self) -> Path | None:
+        """The folder of the upload that the run has learned, if it has."""
+        return self.data.root(data_source(self.run))
 
     def watch(self) -> None:
         """Nothing is known of an evaluation before its end."""

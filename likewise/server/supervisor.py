@@ -51,6 +51,10 @@ class ProcessTask(ABC):
         """The command and its words; called when the process is to start. Raises ValueError if it cannot."""
 
     @abstractmethod
+    def files(self) -> Path | None:
+        """The folder of the files that its data may name; None for any."""
+
+    @abstractmethod
     def watch(self) -> None:
         """Tell what is new; called every TICK while it runs, and once after its end."""
 
@@ -226,7 +230,9 @@ class Supervisor:
             words: Sequence[str] = task.arguments()
             folder = task.child.folder
             threads = share_of_cores(CORES / self.at_once[task.kind])
-            task.child = ChildProcess.start(folder, MODULE, words, threads=threads, limits=limits())
+            task.child = ChildProcess.start(
+                folder, MODULE, words, threads=threads, limits=limits(), files=task.files()
+            )
         except (ValueError, OSError) as error:
             log.warning("job %s cannot start: %s", task.job.id, error)
             self._forget(task)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from likewise.models.checkpoint import RunError, is_run
+from likewise.models.checkpoint import RunError, is_pipeline, is_run, load_pipeline_state, load_state
 from likewise.server.data_files import DataFiles, error_of
 from likewise.server.errors import APIError, not_found
 from likewise.server.jobs import Job, JobBook, new_id
@@ -72,6 +72,13 @@ class TrainingTask(ProcessTask):
         self.begun = True
         self.jobs.store.set_state(self.job.id, begun=True)
         return ["train", *named, *self.words, f"--out={self.run}"]
+
+    def files(self) -> Path | None:
+        """The folder of the upload, if it learns one."""
+        data = self.job.request["training_file"]
+        first = next((w.partition("=")[2] for w in self.words if w.startswith("--from=")), None)
+        source = self.data.source(data) if data is not None else first and data_source(Path(first))
+        return self.data.root(source)
 
     def watch(self) -> None:
         """Publish progress, metrics, samples and notes."""
@@ -186,6 +193,13 @@ class TrainingTask(ProcessTask):
             if data is not None:
                 text = self.data.hide_paths(data)(text)
         return text.replace(str(self.run), self.name).replace(f"{self.run.parent}/", "")
+
+
+def data_source(run: Path) -> str | None:
+    """The source of the data that a run or pipeline was trained on. Raises RunError."""
+    state = load_pipeline_state(run) if is_pipeline(run) else load_state(run)
+    source: str | None = state.get("data", {}).get("source")
+    return source
 
 
 class Trainings:

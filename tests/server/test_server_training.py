@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import LOCALHOST, events_of, live, process, server_of, wait_for
 from fastapi.testclient import TestClient
@@ -22,6 +25,7 @@ from likewise.models.model import Model
 from likewise.server import exchange, supervisor
 from likewise.server.app import create_app
 from likewise.server.processes import unpack
+from likewise.server.processes.check_table import check_table
 from likewise.server.processes.start import ChildProcess
 from likewise.server.settings import ServerSettings
 
@@ -331,6 +335,44 @@ def test_what_cannot_be_read_is_said_without_paths(client: TestClient) -> None:
     found = error(client.post("/v1/data/check", json={"file_id": id}))
     assert "broken.parquet" in found["message"] and "/" not in found["message"]
     assert found["code"] == "invalid_data" and found["param"] == "file_id"
+
+
+def test_a_table_names_no_file_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures outside, by absolute names, with .., and as stored by other programs: none is read; one beside it is."""
+    secret, folder = tmp_path / "secret.png", tmp_path / "data"
+    folder.mkdir()
+    for path in (secret, folder / "inside.png"):
+        PIL.Image.new("L", (8, 8), 77).save(path)
+    names = [str(secret), "../secret.png", "inside.png"] * 4
+    cells = [{"image": {"bytes": None, "path": str(secret)}, "x": i} for i in range(12)]
+    (folder / "t.csv").write_text("image,x\n" + "\n".join(f"{name},{i}" for i, name in enumerate(names)))
+    (folder / "t.jsonl").write_text("\n".join(map(json.dumps, cells)))
+    features = {"image": {"_type": "Image"}, "x": {"dtype": "int64", "_type": "Value"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pa.Table.from_pylist(cells), folder / "t.parquet")
+    pq.write_table(pa.Table.from_pylist(cells).replace_schema_metadata(metadata), folder / "h.parquet")
+    assert check_table(str(folder / "t.csv"), {})["rows"] == 12, "without a server they are the user's own"
+    monkeypatch.setenv("LIKEWISE_FILES", str(folder))
+    report = check_table(str(folder / "t.csv"), {})
+    assert report["rows"] == 4 and report["bad_rows_total"] == 8
+    assert all("is not part of the data" in bad["reason"] for bad in report["bad_rows"])
+    for name in ("t.jsonl", "t.parquet", "h.parquet"):
+        report = check_table(str(folder / name), {})
+        assert "is not part of the data" in report["left_out"]["image"] and set(report["preview"][0]) == {"x"}
+
+
+def test_processes_know_which_files_are_theirs(client: TestClient, program: None, folder: Path) -> None:
+    """Those of an upload read no other file; data of the owner of the machine is read from where it is."""
+    data = server_of(client).services.data
+    file = file_id(client)
+    id = begin(client, file, hyperparameters={"steps": 500})
+    task = server_of(client).services.trainings.task(id)
+    assert task.files() == (data.folder / file).resolve() == data.root(data.source(file))
+    assert data.root("digits") is None and data.root(str(folder)) is None
+    wait_until(client, id, at_step(1))
+    environment = Path(f"/proc/{task.child._process.pid}/environ")
+    if environment.exists():
+        assert f"LIKEWISE_FILES={task.files()}".encode() in environment.read_bytes().split(b"\0")
 
 
 def test_a_process_that_reads_data_has_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from likewise.data.arrow import file_feature_of, replace_column
 from likewise.data.readers.base import Reading, bad_cells
 from likewise.modalities import KINDS, Modality
+from likewise.modalities.files import may_read
 
 FILE_COLUMNS = (
     "file_name",
@@ -160,7 +161,8 @@ def _files_by_stem(folder: Path, names: Iterable[str], kind: type[Modality]) -> 
     parents = {Path(_as_posix(name, folder)).parent for name in names}
     files: dict[str, list[Path]] = {}
     for parent in parents:
-        for file in sorted((folder / parent).glob("*")) if (folder / parent).is_dir() else ():
+        readable = may_read(folder / parent) and (folder / parent).is_dir()
+        for file in sorted((folder / parent).glob("*")) if readable else ():
             if file.suffix.lower() in kind.file_suffixes:
                 files.setdefault(str(parent / file.stem), []).append(file)
     return files

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from likewise.modalities.files import ROOT
 from likewise.server.processes.child import PID, STATUS
 
 try:
@@ -59,8 +60,12 @@ class ChildProcess:
         *,
         threads: int,
         limits: Mapping[str, int] | None = None,
+        files: Path | None = None,
     ) -> ChildProcess:
-        """Run `python -m MODULE ARGUMENTS` with so many threads. Raises ValueError if one of the folder still runs."""
+        """Run `python -m MODULE ARGUMENTS` with so many threads. Raises ValueError if one of the folder still runs.
+
+        files  the folder of the files that a table may name; any unless given
+        """
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "ab")  # noqa: SIM115
         try:
@@ -74,6 +79,7 @@ class ChildProcess:
                 **{name: value for name, value in os.environ.items() if name not in SECRETS},
                 **dict.fromkeys(THREADS, str(threads)),
                 **OFFLINE,
+                **({} if files is None else {ROOT: str(files)}),
                 "TMPDIR": str(temporary),
                 "TOKENIZERS_PARALLELISM": "false",
                 "PYTHONUNBUFFERED": "1",
