@@ -39,6 +39,8 @@ class ProgressReporter:
         there = []
         for i in list(progress.rows):
             if self.rows[i][0].job.cancelled:
+                if (stream := self._texts.get(i)) is not None:
+                    stream.keep(self.jobs, progress.text(i))
                 progress.drop(i)
             else:
                 there.append(i)
@@ -104,3 +106,14 @@ class TextStream:
         if new := text[self.sent :]:
             self.sent = len(text)
             jobs.publish(self.work.job, "text", {"index": self.index, "delta": new}, keep=False)
+
+    def keep(self, jobs: JobBook, text: str) -> None:
+        """Store the text so far, after its prompt, as the result of a job that is cancelled."""
+        assert self.work.model is not None
+        request, [name] = self.work.requests[self.index], self.work.model.targets
+        prompt = request.prompt or ""
+        begin = prompt if isinstance(prompt, str) else prompt[0]
+        values = {name: begin + text}
+        jobs.add_result(
+            self.work.job, self.index, {"index": self.index, "seed": request.seed, "values": values}
+        )

@@ -18,6 +18,8 @@ import pytest
 from conftest import LiveServer, live, process, wait_for
 
 import likewise.server
+from likewise.modalities.document import Document
+from likewise.models.model import Model
 from likewise.server.settings import ServerSettings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -371,6 +373,22 @@ def test_cancel_and_reload(studio: Studio) -> None:
     sync_api.expect(cards).to_have_count(0)
     statuses = {job["id"]: job["status"] for job in studio.jobs()}
     assert statuses[running["id"]] == statuses[waiting["id"]] == "cancelled"
+
+
+def test_stop_a_text(browser: Any, tmp_path: Path) -> None:
+    """A text is shown while it is written, and when it is stopped what there is stays."""
+    column = Document.fit(["a disc box ring x " * 20] * 4)
+    folder = tmp_path / "runs"
+    Model("text", {"text": column}, "autoregressive", width=16, depth=1).save(folder / "book")
+    with live(ServerSettings(folder, threads=1)) as server, new_page(browser, server.address) as studio:
+        studio.use("book")
+        studio.page.get_by_label("Begins with").fill("box")
+        studio.page.get_by_label("tokens", exact=True).fill("100000")
+        studio.page.keyboard.press("Control+Enter")
+        sync_api.expect(studio.page.locator(".stream")).to_contain_text("box")
+        studio.page.keyboard.press("Escape")
+        sync_api.expect(studio.page.locator(".text-card")).to_contain_text("box")
+        assert studio.jobs()[0]["status"] == "cancelled"
 
 
 def test_delete(studio: Studio) -> None:

@@ -22,7 +22,7 @@ function entries() {
 
 /** @param {Job} job @param {number} ahead entries before this one @param {number} count jobs of the entry */
 function words(job, ahead, count) {
-  const left = job.eta_seconds != null ? `, about ${duration(job.eta_seconds)} left` : "";
+  const left = job.eta_seconds == null ? "" : job.eta_seconds < 1 ? ", under 1 s left" : `, about ${duration(job.eta_seconds)} left`;
   if (count > 1) return `${count} samples to draw`;
   if (job.status === "queued") return `${ahead ? `${ahead} before it` : "next"}${left}`;
   return job.progress?.steps ? `step ${job.progress.step} of ${job.progress.steps}${left}` : `begins${left}`;
