@@ -43,11 +43,11 @@ const recall = (file) => attempt(async () => {
 
 function keys() {
   document.addEventListener("keydown", (event) => {
-    const dialog = byId("viewer").open;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !dialog && ["create", "gallery"].includes(document.body.dataset.view ?? "")) {
+    if (byId("viewer").open || event.defaultPrevented || !["create", "gallery"].includes(document.body.dataset.view ?? "")) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       form.draw();
-    } else if (event.key === "Escape" && !dialog && !event.defaultPrevented && active().length) queue.cancelFirst();
+    } else if (event.key === "Escape" && active().length) queue.cancelFirst();
   });
 }
 
