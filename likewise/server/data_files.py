@@ -186,7 +186,7 @@ class DataFiles:
         limits = {
             "nice": NICE,
             "memory": memory,
-            "cpu_seconds": int(seconds),
+            "cpu_seconds": int(seconds) + 1,
             "file_bytes": MAX_UNPACKED_BYTES,
         }
         files = self.root(arguments[0]) if module == CHECK else self.folder
