@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from likewise.server.settings import ServerSettings
 
-CASES, ALL_CASES = 150, 2000
+CASES, ALL_CASES = 100, 2000
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
