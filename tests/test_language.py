@@ -106,7 +106,9 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, capsys: pytest.Captur
     latin, empty = tmp_path / "latin.txt", tmp_path / "empty.txt"
     latin.write_bytes("ni\xf1o".encode("latin-1") + b" " + VERSE.encode())
     empty.write_text(" \n")
-    with pytest.raises(TableError, match=r"latin.txt is not UTF-8: byte 2 is 0xf1; .*--encoding cp1252, cp1251,"):
+    with pytest.raises(
+        TableError, match=r"latin.txt is not UTF-8: byte 2 is 0xf1; .*--encoding cp1252, cp1251,"
+    ):
         Table.open(latin)
     with pytest.raises(TableError, match=r"no encoding 'latin-nine'"):
         Table.open(latin, encoding="latin-nine")

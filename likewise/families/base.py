@@ -72,7 +72,9 @@ class Family(nn.Module, ABC):
         1.0  # share of training rows with known parts; 1 where a family needs no training for them
     )
     idle_rules: ClassVar[Sequence[IdleRule]] = ()  # when sampling options have no effect
-    pads_rows: ClassVar[bool] = False  # whether small batches are sampled with further rows, as in nets/layers.py
+    pads_rows: ClassVar[bool] = (
+        False  # whether small batches are sampled with further rows, as in nets/layers.py
+    )
     row_options: ClassVar[frozenset[str]] = frozenset()  # sampling options that may be RowValues
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains

@@ -15,11 +15,11 @@ from starlette.responses import FileResponse
 
 from likewise._version import __version__
 from likewise.server import routes
-from likewise.server.answers import Health
-from likewise.server.errors import install_handlers
-from likewise.server.metrics import CONTENT_TYPE
-from likewise.server.openapi import install_openapi
-from likewise.server.security import Security
+from likewise.server.http.errors import install_handlers
+from likewise.server.http.metrics import CONTENT_TYPE
+from likewise.server.http.openapi import install_openapi
+from likewise.server.http.security import Security
+from likewise.server.jobs.answers import Health
 from likewise.server.server import CurrentServer, Server
 from likewise.server.settings import ServerSettings
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import uvicorn
 
 from likewise.server.app import create_app
-from likewise.server.logs import configure_logs
+from likewise.server.http.logs import configure_logs
 from likewise.server.settings import ServerSettings
 
 BACKLOG = 2048  # connections that wait to be accepted

@@ -11,24 +11,24 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from likewise.server.errors import APIError
-from likewise.server.jobs import Job, JobBook, JobEvent, error_json
-from likewise.server.metrics import Metrics
-from likewise.server.prepare import (
+from likewise.server.catalog.registry import ModelRegistry
+from likewise.server.http.errors import APIError
+from likewise.server.http.metrics import Metrics
+from likewise.server.jobs.book import Job, JobBook, JobEvent, error_json
+from likewise.server.jobs.prepare import (
     Prepared,
     PreparedCall,
     prepare_interpolation,
     prepare_samples,
     prepare_scores,
 )
-from likewise.server.queue import SamplingQueue
-from likewise.server.registry import ModelRegistry
-from likewise.server.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
-from likewise.server.results import SampleFinisher, interpolate, score
+from likewise.server.jobs.queue import SamplingQueue
+from likewise.server.jobs.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
+from likewise.server.jobs.results import SampleFinisher, interpolate, score
+from likewise.server.jobs.store import Store, StoredFile, StoredJob
+from likewise.server.jobs.values import ValueReader
+from likewise.server.jobs.work import Call, CallWork, SampleWork
 from likewise.server.settings import ServerSettings
-from likewise.server.store import Store, StoredFile, StoredJob
-from likewise.server.values import ValueReader
-from likewise.server.work import Call, CallWork, SampleWork
 
 R = TypeVar("R")
 Restart = Callable[[StoredJob], None]

@@ -8,14 +8,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from likewise.server import evaluation, training
-from likewise.server.data_files import DataFiles
-from likewise.server.evaluation import Evaluations
+from likewise.server.data.data_files import DataFiles
+from likewise.server.jobs.store import Store
 from likewise.server.processes.start import ChildProcess
 from likewise.server.server import Server, get_server
-from likewise.server.store import Store
-from likewise.server.supervisor import Supervisor
-from likewise.server.training import Trainings
+from likewise.server.training import evaluations, trainings
+from likewise.server.training.evaluations import Evaluations
+from likewise.server.training.supervisor import Supervisor
+from likewise.server.training.trainings import Trainings
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Services:
 
 def install_services(server: Server) -> None:
     """Make the services of a server, which are started and closed with it."""
-    at_once = {training.KIND: server.settings.trainings, evaluation.KIND: 1}
+    at_once = {trainings.KIND: server.settings.trainings, evaluations.KIND: 1}
     data, supervisor = DataFiles(server.store), Supervisor(server.jobs, at_once)
     server.services = Services(
         data, supervisor, Trainings(server, data, supervisor), Evaluations(server, data, supervisor)

@@ -12,9 +12,9 @@ from conftest import wait_for
 from likewise.cli.commands import serve as command
 from likewise.cli.main import main
 from likewise.server import run as running
+from likewise.server.jobs.store import Store
 from likewise.server.server import MAX_RESTARTS
 from likewise.server.settings import ServerSettings
-from likewise.server.store import Store
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from conftest import LOCALHOST, SLOW, LiveServer, MakeClient, events_of, server_
 from fastapi.testclient import TestClient
 
 from likewise.server.app import create_app
-from likewise.server.jobs import Job
-from likewise.server.progress import is_due
+from likewise.server.jobs.book import Job
+from likewise.server.jobs.progress import is_due
+from likewise.server.jobs.store import Store
+from likewise.server.jobs.work import CallWork, SampleWork
 from likewise.server.settings import ServerSettings
-from likewise.server.store import Store
-from likewise.server.work import CallWork, SampleWork
 
 FAST = {"steps": 2}
 

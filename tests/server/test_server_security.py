@@ -17,11 +17,11 @@ import pytest
 from conftest import LiveServer, MakeClient, server_of
 from fastapi.testclient import TestClient
 
-from likewise.server import exchange, limits
-from likewise.server.logs import JSONFormatter
-from likewise.server.security import access_log, host_name
+from likewise.server.http import exchange, limits
+from likewise.server.http.logs import JSONFormatter
+from likewise.server.http.security import access_log, host_name
+from likewise.server.jobs.store import Store
 from likewise.server.settings import ServerSettings
-from likewise.server.store import Store
 
 TOKEN = "a-token-of-tests"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

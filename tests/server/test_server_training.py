@@ -22,8 +22,8 @@ from conftest import LOCALHOST, events_of, live, process, server_of, wait_for
 from fastapi.testclient import TestClient
 
 from likewise.models.model import Model
-from likewise.server import data_files, exchange, supervisor
 from likewise.server.app import create_app
+from likewise.server.data import data_files, exchange, supervisor
 from likewise.server.processes import unpack
 from likewise.server.processes.check_table import check_table
 from likewise.server.processes.start import ChildProcess

@@ -97,9 +97,7 @@ def table_to_score(model: Model, table: Table) -> Table:
     return table.with_views(columns, model.formula)
 
 
-def rows_to_score(
-    model: Model, table: Table, skip_bad: bool
-) -> tuple[list[Row], list[int], dict[int, Row]]:
+def rows_to_score(model: Model, table: Table, skip_bad: bool) -> tuple[list[Row], list[int], dict[int, Row]]:
     """The rows of a table, of documents as a whole, and their numbers; and why others are skipped, by their numbers.
 
     These lack targets that the family cannot leave out. Raises ValueError for them unless bad rows are skipped.

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from likewise.server.bodies import Body
+from likewise.server.http.bodies import Body
+from likewise.server.jobs.requests import SeedOrRandom, Stop, Text, Values
 from likewise.server.limits import MAX_N, MAX_NAME, MAX_PREVIEWS, MAX_ROWS, MAX_STOPS
-from likewise.server.requests import SeedOrRandom, Stop, Text, Values
 
 MAX_ALTERNATIVES = 20  # for a token
 MAX_MESSAGES = 1000

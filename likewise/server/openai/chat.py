@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from likewise.models.requests import all_columns
-from likewise.server.errors import invalid
-from likewise.server.jobs import new_id
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.http.errors import invalid
+from likewise.server.jobs.book import new_id
+from likewise.server.jobs.events import event_text
 from likewise.server.openai.bodies import ChatBody, ChatMessage
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.completions import stop_strings
@@ -27,8 +29,6 @@ from likewise.server.openai.events import Chunk
 from likewise.server.openai.pictures import media_value
 from likewise.server.openai.text_requests import Completion, TextRequest, usage_json, usage_of
 from likewise.server.openai.tokens import token_bytes
-from likewise.server.registry import AnyModel
-from likewise.server.sse import event_text
 
 NAMES = {"": "messages", "text": "messages", "prompt": "messages"}  # native field -> field of the client
 ASSISTANT = "assistant"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.server.errors import APIError
+from likewise.server.http.errors import APIError
 from likewise.server.server import Server
 
 Schema = Mapping[str, Any]

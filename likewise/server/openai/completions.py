@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from likewise.server.errors import invalid
-from likewise.server.jobs import new_id
+from likewise.server.http.errors import invalid
+from likewise.server.jobs.book import new_id
+from likewise.server.jobs.events import event_text
 from likewise.server.limits import MAX_SAMPLES
 from likewise.server.openai.bodies import CompletionBody, TextFields
 from likewise.server.openai.events import Chunk
 from likewise.server.openai.options import Extras
 from likewise.server.openai.text_requests import Completion, TextRequest, usage_json, usage_of
 from likewise.server.openai.tokens import Prompt
-from likewise.server.sse import event_text
 
 NAMES = {"": "prompt", "text": "prompt"}  # native field -> field of the client
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from likewise.modalities.text import Text
-from likewise.server.errors import APIError, invalid
-from likewise.server.jobs import Job, JobBook
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.jobs.book import Job, JobBook
+from likewise.server.jobs.store import Store
+from likewise.server.jobs.values import ValueReader
+from likewise.server.jobs.work import Call
 from likewise.server.openai.bodies import EmbeddingBody
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.completions import prompts_of
 from likewise.server.openai.tokens import prompt_text
-from likewise.server.registry import AnyModel
-from likewise.server.store import Store
-from likewise.server.values import ValueReader
-from likewise.server.work import Call
 
 
 def column_of_inputs(chosen: ChosenModel, name: str | None) -> Mapping[str, Any]:

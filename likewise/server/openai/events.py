@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from likewise.server.errors import APIError
-from likewise.server.jobs import public_error
-from likewise.server.sse import event_text
+from likewise.server.http.errors import APIError
+from likewise.server.jobs.book import public_error
+from likewise.server.jobs.events import event_text
 
 
 def error_event(error: Mapping[str, Any] | None) -> str:

@@ -12,8 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from likewise.server.bodies import parse_json
-from likewise.server.errors import APIError, invalid
+from likewise.server.http.bodies import parse_json
+from likewise.server.http.errors import APIError, invalid
 from likewise.server.limits import MAX_MULTIPART_PARTS
 from likewise.server.openai.bodies import OpenAIBody
 

@@ -9,17 +9,17 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import PlainTextResponse, Response
 
-from likewise.server.errors import APIError, invalid, not_found
-from likewise.server.jobs import Job, public_error
+from likewise.server.http.errors import APIError, invalid, not_found
+from likewise.server.jobs.book import Job, public_error
+from likewise.server.jobs.events import event_response, event_text
+from likewise.server.jobs.requests import SampleBody
+from likewise.server.jobs.store import StoredFile, StoredJob
 from likewise.server.openai.bodies import SpeechBody, TranscriptionBody, VideoBody
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.forms import Form
 from likewise.server.openai.options import Extras, answer, warning_headers
 from likewise.server.openai.prompts import negative_fields, prompt_fields
-from likewise.server.requests import SampleBody
 from likewise.server.server import Server, client_of
-from likewise.server.sse import event_response, event_text
-from likewise.server.store import StoredFile, StoredJob
 
 VIDEO, JOB = "video_", "job_"  # how the ids of videos and of their jobs begin
 STATUS = {"queued": "queued", "running": "in_progress", "paused": "in_progress", "succeeded": "completed"}

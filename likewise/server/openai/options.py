@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from likewise.core.errors import did_you_mean
-from likewise.server.errors import APIError, invalid
+from likewise.server.http.errors import APIError, invalid
 from likewise.server.openai.bodies import OpenAIBody
 
 OTHER_NAMES = {  # of sampling options

@@ -15,8 +15,11 @@ from starlette.responses import Response
 from likewise.modalities import picture_files
 from likewise.models.holes import transparent_pixels
 from likewise.models.requests import all_columns
-from likewise.server.errors import APIError, invalid
-from likewise.server.jobs import Job
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.jobs.book import Job
+from likewise.server.jobs.events import event_response, event_text
+from likewise.server.jobs.requests import InfillBody, SampleBody
+from likewise.server.jobs.values import ValueReader, check_picture, result_url
 from likewise.server.limits import MAX_PIXELS
 from likewise.server.openai.bodies import (
     ImageEditBody,
@@ -31,10 +34,7 @@ from likewise.server.openai.events import error_event
 from likewise.server.openai.forms import Form
 from likewise.server.openai.options import Extras, answer, warning_headers
 from likewise.server.openai.prompts import negative_fields, prompt_fields, source_of_prompt
-from likewise.server.requests import InfillBody, SampleBody
 from likewise.server.server import Server, client_of
-from likewise.server.sse import event_response, event_text
-from likewise.server.values import ValueReader, check_picture, result_url
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 MAX_SIDE = 4096  # pixels of a picture that is resampled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.server.errors import invalid
+from likewise.server.http.errors import invalid
 from likewise.server.openai.choice import ChosenModel
 
 

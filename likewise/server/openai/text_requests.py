@@ -11,7 +11,7 @@ from torch import Tensor
 
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.text import Text
-from likewise.server.errors import invalid
+from likewise.server.http.errors import invalid
 from likewise.server.openai.tokens import Prompt, Written, prompt_text, read_prompt_ids, read_written
 
 WHITESPACE_KEY = "x-guidance"  # of a JSON schema, for llguidance

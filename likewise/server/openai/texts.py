@@ -11,8 +11,10 @@ from fastapi import Request
 
 from likewise.models.requests import all_columns
 from likewise.models.token_scores import text_column
-from likewise.server.errors import APIError
-from likewise.server.jobs import Job
+from likewise.server.http.errors import APIError
+from likewise.server.jobs.book import Job
+from likewise.server.jobs.events import event_text
+from likewise.server.jobs.requests import SampleBody
 from likewise.server.openai.choice import ChosenModel
 from likewise.server.openai.events import Chunk, error_event
 from likewise.server.openai.options import Extras
@@ -25,9 +27,7 @@ from likewise.server.openai.text_requests import (
     shown_prompt,
 )
 from likewise.server.openai.tokens import ScoreItem, prompt_text, score_call
-from likewise.server.requests import SampleBody
 from likewise.server.server import Server, client_of
-from likewise.server.sse import event_text
 
 
 class TextWriter:

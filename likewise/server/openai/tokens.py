@@ -19,12 +19,12 @@ from likewise.interop.transformers_export import tokenizer_json
 from likewise.modalities.text import Text
 from likewise.models.text_prompt import TextPrompts, strip_prompt
 from likewise.models.token_scores import TokenScores, score_ids, text_column
-from likewise.server.errors import invalid
-from likewise.server.jobs import Job, JobBook
-from likewise.server.registry import AnyModel
-from likewise.server.store import Store
-from likewise.server.values import ValueReader
-from likewise.server.work import Call
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.http.errors import invalid
+from likewise.server.jobs.book import Job, JobBook
+from likewise.server.jobs.store import Store
+from likewise.server.jobs.values import ValueReader
+from likewise.server.jobs.work import Call
 
 Prompt = str | list[int]
 MAX_TOKENIZERS = 8  # that are kept

@@ -18,7 +18,7 @@ from likewise.data.suggestion import suggest_formulas
 from likewise.data.table import Table
 from likewise.modalities.base import Modality
 from likewise.modalities.picture_files import write
-from likewise.server.schema import input_type
+from likewise.server.catalog.schema import input_type
 from likewise.viz.images import evenly_spaced
 
 NUM_ROWS = 8  # that are shown

@@ -11,15 +11,15 @@ from pydantic import Field
 from likewise.core.options import validate_options
 from likewise.data.datasets import DATASETS
 from likewise.modalities import KINDS
-from likewise.server.bodies import StrictBody
-from likewise.server.errors import invalid, not_found
-from likewise.server.formulas import check_formula
+from likewise.server.data.formulas import check_formula
+from likewise.server.http.bodies import StrictBody
+from likewise.server.http.errors import invalid, not_found
 from likewise.server.limits import MAX_LISTED, MAX_NAME, MAX_PATTERN
 from likewise.server.server import CurrentServer
 from likewise.server.services import CurrentServices
-from likewise.server.training_answers import DataList, DataReport, FormulaAnswer
-from likewise.server.training_options import data_parameters
-from likewise.server.training_request import view_names
+from likewise.server.training.answers import DataList, DataReport, FormulaAnswer
+from likewise.server.training.options import data_parameters
+from likewise.server.training.request import view_names
 
 router = APIRouter(prefix="/v1", tags=["data"])
 MAX_CHECKED_COLUMNS = 20_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from likewise.server.errors import APIError
+from likewise.server.http.errors import APIError
 from likewise.server.openai.answers import EmbeddingsAnswer
 from likewise.server.openai.bodies import EmbeddingBody
 from likewise.server.openai.choice import EMBEDDINGS, choose_model

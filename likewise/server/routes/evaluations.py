@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from likewise.server.answers import JobAnswer
-from likewise.server.errors import APIError
-from likewise.server.evaluation import KIND, EvaluationBody, report_page
+from likewise.server.http.errors import APIError
+from likewise.server.jobs.answers import JobAnswer
 from likewise.server.routes.native import view
 from likewise.server.server import CurrentServer
 from likewise.server.services import CurrentServices
+from likewise.server.training.evaluations import KIND, EvaluationBody, report_page
 
 router = APIRouter(prefix="/v1", tags=["evaluations"])
 POLICY = (

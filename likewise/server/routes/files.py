@@ -10,17 +10,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import FileResponse
 
-from likewise.server.answers import Deleted
-from likewise.server.data_files import data_ending
-from likewise.server.errors import APIError, invalid, not_found
-from likewise.server.jobs import new_id
+from likewise.server.data.data_files import data_ending
+from likewise.server.data.uploads import Upload, receive_upload
+from likewise.server.http.errors import APIError, invalid, not_found
+from likewise.server.http.lists import page_json
+from likewise.server.jobs.answers import Deleted
+from likewise.server.jobs.book import new_id
+from likewise.server.jobs.store import StoredFile
 from likewise.server.limits import MAX_NAME
-from likewise.server.lists import page_json
 from likewise.server.server import CurrentServer, Server
 from likewise.server.services import CurrentServices
-from likewise.server.store import StoredFile
-from likewise.server.training_answers import FileAnswer, FileList
-from likewise.server.uploads import Upload, receive_upload
+from likewise.server.training.answers import FileAnswer, FileList
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 DATA = "fine-tune"

@@ -10,15 +10,15 @@ from fastapi import APIRouter, Query, Response
 
 from likewise.core.signatures import parameter_descriptions
 from likewise.families.registry import FAMILIES, family_class
-from likewise.server import training
-from likewise.server.errors import not_found
+from likewise.server.catalog.schema import object_schema
+from likewise.server.http.errors import not_found
+from likewise.server.http.lists import page_after, page_json
+from likewise.server.jobs.store import StoredJob
 from likewise.server.limits import MAX_LISTED, MAX_NAME
-from likewise.server.lists import page_after, page_json
-from likewise.server.schema import object_schema
 from likewise.server.server import CurrentServer
 from likewise.server.services import CurrentServices, Services, install_services
-from likewise.server.store import StoredJob
-from likewise.server.training_answers import (
+from likewise.server.training import trainings as training
+from likewise.server.training.answers import (
     CheckpointList,
     CurveAnswer,
     FamilyList,
@@ -26,9 +26,9 @@ from likewise.server.training_answers import (
     FineTuningJob,
     FineTuningList,
 )
-from likewise.server.training_options import FineTuningBody, parameters_of
-from likewise.server.training_request import TrainingReader
-from likewise.server.training_views import checkpoints_json, events_json, training_json
+from likewise.server.training.options import FineTuningBody, parameters_of
+from likewise.server.training.request import TrainingReader
+from likewise.server.training.views import checkpoints_json, events_json, training_json
 from likewise.training.plan import Plan
 
 router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from likewise.server.jobs.events import EVENT_CONTENT
 from likewise.server.openai.answers import ImagesAnswer
 from likewise.server.openai.bodies import ImageEditBody, ImageFields, ImageGenerationBody, ImageVariationBody
 from likewise.server.openai.choice import PICTURES, choose_model
@@ -13,7 +14,6 @@ from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.options import sampling_extras
 from likewise.server.openai.pictures import PictureTranslator, answer_pictures
 from likewise.server.server import CurrentServer, Server
-from likewise.server.sse import EVENT_CONTENT
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
 ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": ImagesAnswer, "content": {**EVENT_CONTENT}}}

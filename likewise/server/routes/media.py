@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from likewise.server.answers import Deleted
-from likewise.server.errors import invalid, not_found
+from likewise.server.http.errors import invalid, not_found
+from likewise.server.jobs.answers import Deleted
+from likewise.server.jobs.events import EVENT_CONTENT
 from likewise.server.limits import MAX_LISTED, MAX_NAME
 from likewise.server.openai import media
 from likewise.server.openai.answers import TranscriptAnswer, VideoAnswer, VideoList
@@ -17,7 +18,6 @@ from likewise.server.openai.choice import SOUNDS, TRANSCRIPTS, VIDEOS, Task, cho
 from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.options import answer, sampling_extras
 from likewise.server.server import CurrentServer, Server
-from likewise.server.sse import EVENT_CONTENT
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 BYTES: dict[int | str, dict[str, Any]] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from likewise.server.answers import ModelAnswer, ModelList, Unloaded
-from likewise.server.bodies import check_query
-from likewise.server.registry import ModelEntry
+from likewise.server.catalog.registry import ModelEntry
+from likewise.server.http.bodies import check_query
+from likewise.server.jobs.answers import ModelAnswer, ModelList, Unloaded
 from likewise.server.server import CurrentServer
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(check_query)])

@@ -10,16 +10,16 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response, Upload
 from starlette.responses import JSONResponse
 
 from likewise.core.provenance import read_png_chunks
-from likewise.server.answers import Deleted, JobAnswer, JobList, JobStatus, Recalled, SampleAnswer
-from likewise.server.bodies import check_query, document_body, read_body
-from likewise.server.errors import invalid, not_found
-from likewise.server.jobs import Job, job_json
+from likewise.server.http.bodies import check_query, document_body, read_body
+from likewise.server.http.errors import invalid, not_found
+from likewise.server.jobs.answers import Deleted, JobAnswer, JobList, JobStatus, Recalled, SampleAnswer
+from likewise.server.jobs.book import Job, job_json
+from likewise.server.jobs.events import EVENT_CONTENT, event_response, job_events
+from likewise.server.jobs.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
+from likewise.server.jobs.results import with_media
+from likewise.server.jobs.store import StoredJob
 from likewise.server.limits import MAX_LISTED, MAX_MEDIA_BYTES, MAX_NAME
-from likewise.server.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
-from likewise.server.results import with_media
 from likewise.server.server import CurrentServer, NativeBody, Server, client_of
-from likewise.server.sse import EVENT_CONTENT, event_response, job_events
-from likewise.server.store import StoredJob
 
 router = APIRouter(prefix="/v1", tags=["likewise"], dependencies=[Depends(check_query)])
 ANSWERS: dict[int | str, dict[str, Any]] = {

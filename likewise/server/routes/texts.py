@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from likewise.server.jobs.events import EVENT_CONTENT, event_response, event_text
 from likewise.server.openai import chat, completions
 from likewise.server.openai.answers import ChatAnswer, CompletionAnswer
 from likewise.server.openai.bodies import ChatBody, CompletionBody, TextFields
@@ -17,7 +18,6 @@ from likewise.server.openai.options import answer, refuse, sampling_extras, warn
 from likewise.server.openai.text_requests import Completion, TextRequest, usage_json
 from likewise.server.openai.texts import TextWriter
 from likewise.server.server import CurrentServer
-from likewise.server.sse import EVENT_CONTENT, event_response, event_text
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 

@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field
 from likewise.interop.transformers_export import tokenizer_config_json, tokenizer_json
 from likewise.modalities.text import Text
 from likewise.models.token_scores import text_column
-from likewise.server.errors import APIError, invalid
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.jobs.requests import Text as TextField
 from likewise.server.limits import MAX_NAME
 from likewise.server.openai.bodies import OpenAIBody, OptionalModel, TokenIds
 from likewise.server.openai.choice import TEXTS, choose_model
 from likewise.server.openai.forms import document_openai_body, read_openai_body
 from likewise.server.openai.tokens import MAX_TOKENIZERS, end_text, read_prompt_ids
-from likewise.server.requests import Text as TextField
 from likewise.server.server import CurrentServer, Server
 
 router = APIRouter(tags=["openai"])

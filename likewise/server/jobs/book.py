@@ -18,9 +18,9 @@ from typing import Any
 from torch import Tensor
 
 from likewise.modalities.base import Row
-from likewise.server.errors import APIError, not_found
+from likewise.server.http.errors import APIError, not_found
+from likewise.server.jobs.store import ENDED, Store, StoredJob
 from likewise.server.limits import MAX_FOREGROUND_JOBS
-from likewise.server.store import ENDED, Store, StoredJob
 
 PRUNE_EVERY = 50  # ended jobs
 PROGRESS_SECONDS = 0.1  # between two reports of a job

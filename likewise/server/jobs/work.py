@@ -9,8 +9,8 @@ from typing import Any
 
 from likewise.modalities.base import Row
 from likewise.models.sample_request import SampleRequest
-from likewise.server.jobs import Job, JobBook
-from likewise.server.registry import AnyModel
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.jobs.book import Job, JobBook
 
 FinishRow = Callable[[JobBook, Job, AnyModel, int, Row], None]
 Call = Callable[[AnyModel, Job, JobBook], None]

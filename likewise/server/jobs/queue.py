@@ -16,13 +16,13 @@ import torch
 from likewise.core.errors import receive_warnings
 from likewise.modalities.base import Row
 from likewise.models.sample_request import SampleRequest
-from likewise.server.errors import APIError
-from likewise.server.jobs import Job, JobBook
-from likewise.server.metrics import Metrics
-from likewise.server.progress import ProgressReporter
-from likewise.server.registry import ModelRegistry
+from likewise.server.catalog.registry import ModelRegistry
+from likewise.server.http.errors import APIError
+from likewise.server.http.metrics import Metrics
+from likewise.server.jobs.book import Job, JobBook
+from likewise.server.jobs.progress import ProgressReporter
+from likewise.server.jobs.work import CallWork, SampleWork, Work
 from likewise.server.settings import ServerSettings
-from likewise.server.work import CallWork, SampleWork, Work
 
 IDLE_SECONDS = 1.0  # after which an idle thread looks for models to unload
 MAX_RETRY_AFTER = 60  # seconds

@@ -15,8 +15,8 @@ from likewise.models import checkpoint
 from likewise.models.io import load
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
-from likewise.server.errors import APIError, not_found
-from likewise.server.schema import model_schema
+from likewise.server.catalog.schema import model_schema
+from likewise.server.http.errors import APIError, not_found
 from likewise.server.settings import ServerSettings
 
 MAX_DEPTH = 3  # of folders in which runs are looked for

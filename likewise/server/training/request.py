@@ -20,11 +20,11 @@ from likewise.data.encoders import ENCODERS
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
 from likewise.models.checkpoint import is_run, load_state
-from likewise.server.data_files import DataFiles
-from likewise.server.errors import APIError, invalid
-from likewise.server.formulas import check_columns
-from likewise.server.registry import ModelEntry, ModelRegistry
-from likewise.server.training_options import (
+from likewise.server.catalog.registry import ModelEntry, ModelRegistry
+from likewise.server.data.data_files import DataFiles
+from likewise.server.data.formulas import check_columns
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.training.options import (
     MINUTES,
     MULTIPLIER,
     OPENAI,

@@ -9,9 +9,9 @@ from concurrent.futures import Executor, Future
 
 from likewise.modalities.base import Row
 from likewise.models.sample_request import SamplingProgress
-from likewise.server.jobs import JobBook
-from likewise.server.values import encode_value
-from likewise.server.work import SampleWork
+from likewise.server.jobs.book import JobBook
+from likewise.server.jobs.values import encode_value
+from likewise.server.jobs.work import SampleWork
 
 PREVIEW_SHARE = 0.25  # of the time of sampling that decoding previews may take
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from likewise._version import __version__
-from likewise.server.errors import ErrorBody
+from likewise.server.http.errors import ErrorBody
 from likewise.server.settings import ServerSettings
 
 METHODS = ("get", "post", "put", "delete", "patch", "head", "options")

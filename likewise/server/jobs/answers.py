@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from likewise.server.errors import ErrorDetails
+from likewise.server.http.errors import ErrorDetails
 
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 

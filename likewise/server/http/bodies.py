@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from starlette.datastructures import UploadFile
 
 from likewise.core.errors import did_you_mean
-from likewise.server.errors import APIError, invalid
+from likewise.server.http.errors import APIError, invalid
 from likewise.server.limits import MAX_JSON_DEPTH, MAX_MULTIPART_PARTS
 
 B = TypeVar("B", bound="Body")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.core.files import atomic_write
-from likewise.server.lock import FolderLock
+from likewise.server.jobs.lock import FolderLock
 
 VERSION = 1  # of the schema
 ENDED = ("succeeded", "failed", "cancelled")

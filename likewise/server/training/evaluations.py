@@ -18,17 +18,17 @@ from likewise.core.ranges import MAX_SEED
 from likewise.evaluation.metrics.estimate import short
 from likewise.families.registry import family_class
 from likewise.models.checkpoint import family_names
-from likewise.server.bodies import StrictBody
-from likewise.server.data_files import DataFiles, error_of
-from likewise.server.errors import APIError, invalid
-from likewise.server.jobs import Job, JobBook
+from likewise.server.data.data_files import DataFiles, error_of
+from likewise.server.http.bodies import StrictBody
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.jobs.book import Job, JobBook
+from likewise.server.jobs.requests import ModelId, Options
+from likewise.server.jobs.store import StoredJob
 from likewise.server.limits import MAX_MEDIA_BYTES, MAX_NAME
-from likewise.server.requests import ModelId, Options
 from likewise.server.server import Server
-from likewise.server.store import StoredJob
-from likewise.server.supervisor import ProcessTask, Supervisor
-from likewise.server.training import data_source
-from likewise.server.training_options import option_words
+from likewise.server.training.options import option_words
+from likewise.server.training.supervisor import ProcessTask, Supervisor
+from likewise.server.training.trainings import data_source
 
 KIND = "evaluate"
 REPORT = "report.json"

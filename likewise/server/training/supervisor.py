@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 
 from likewise.core.device import default_device
-from likewise.server.errors import APIError, invalid
-from likewise.server.jobs import Job, JobBook
+from likewise.server.http.errors import APIError, invalid
+from likewise.server.jobs.book import Job, JobBook
 from likewise.server.limits import MAX_TRAININGS, PAUSE_SECONDS
 from likewise.server.processes.child import INTERRUPTED
 from likewise.server.processes.start import ChildProcess, share_of_cores

@@ -22,11 +22,10 @@ from likewise.models.pipeline import Pipeline
 from likewise.models.requests import require_unknown
 from likewise.models.sample_request import SampleRequest
 from likewise.models.text_prompt import TextPrompt
-from likewise.server.bodies import StrictBody
-from likewise.server.errors import invalid
-from likewise.server.limits import MAX_CHOICES, MAX_PATTERN, MAX_SAMPLES
-from likewise.server.registry import AnyModel
-from likewise.server.requests import (
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.http.bodies import StrictBody
+from likewise.server.http.errors import invalid
+from likewise.server.jobs.requests import (
     ConstraintBody,
     InfillBody,
     InterpolateBody,
@@ -34,7 +33,8 @@ from likewise.server.requests import (
     SamplingBody,
     ScoreBody,
 )
-from likewise.server.values import ValueReader
+from likewise.server.jobs.values import ValueReader
+from likewise.server.limits import MAX_CHOICES, MAX_PATTERN, MAX_SAMPLES
 
 MAX_RANDOM_SEED = 2**31  # so that every program can keep it exactly
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from likewise.server.errors import invalid
+from likewise.server.http.errors import invalid
 
 
 def page_json(data: Sequence[dict[str, Any]], more: bool) -> dict[str, Any]:

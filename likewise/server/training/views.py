@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from likewise.server.jobs import public_error
-from likewise.server.store import ENDED, StoredJob
-from likewise.server.training import WEIGHTS, Trainings
-from likewise.server.training_options import MULTIPLIER, OPENAI
+from likewise.server.jobs.book import public_error
+from likewise.server.jobs.store import ENDED, StoredJob
+from likewise.server.training.options import MULTIPLIER, OPENAI
+from likewise.server.training.trainings import WEIGHTS, Trainings
 
 LEVELS = {"warning": "warn"}
 

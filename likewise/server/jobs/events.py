@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from likewise.server.jobs import JobEvent
+from likewise.server.jobs.book import JobEvent
 
 KEEP_ALIVE_SECONDS = 15.0
 EVENT_CONTENT: dict[str, Any] = {  # of an answer, in the OpenAPI document: what each event of the stream is

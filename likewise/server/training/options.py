@@ -15,8 +15,8 @@ from likewise.data.datasets import DATASETS
 from likewise.data.readers import FileFormat
 from likewise.families.registry import FAMILIES, family_class
 from likewise.modalities import KINDS
-from likewise.server.bodies import StrictBody
-from likewise.server.errors import invalid
+from likewise.server.http.bodies import StrictBody
+from likewise.server.http.errors import invalid
 from likewise.server.limits import MAX_NAME, MAX_OPTIONS, MAX_TEXT
 from likewise.training.plan import Plan
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from likewise.core.ranges import MAX_SEED
-from likewise.server.bodies import StrictBody
+from likewise.server.http.bodies import StrictBody
 from likewise.server.limits import (
     MAX_METADATA,
     MAX_METADATA_LENGTH,

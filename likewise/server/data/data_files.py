@@ -20,7 +20,8 @@ from typing import Any
 from likewise.data.datasets import DATASETS
 from likewise.data.readers.table_file import COMPRESSED, TABLES, is_table
 from likewise.data.readers.text_files import TEXTS
-from likewise.server.errors import APIError, invalid, not_found
+from likewise.server.http.errors import APIError, invalid, not_found
+from likewise.server.jobs.store import Store, StoredFile
 from likewise.server.limits import (
     CHECK_MEMORY,
     CHECK_SECONDS,
@@ -31,7 +32,6 @@ from likewise.server.limits import (
     UNPACK_SECONDS,
 )
 from likewise.server.processes.start import ChildProcess, share_of_cores
-from likewise.server.store import Store, StoredFile
 
 NICE = 5  # of processes for which somebody waits
 CACHED = 64  # reports

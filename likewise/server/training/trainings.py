@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from likewise.models.checkpoint import RunError, is_pipeline, is_run, load_pipeline_state, load_state
-from likewise.server.data_files import DataFiles, error_of
-from likewise.server.errors import APIError, not_found
-from likewise.server.jobs import Job, JobBook, new_id
+from likewise.server.data.data_files import DataFiles, error_of
+from likewise.server.http.errors import APIError, not_found
+from likewise.server.jobs.book import Job, JobBook, new_id
+from likewise.server.jobs.store import StoredJob
 from likewise.server.limits import PAUSE_SECONDS
-from likewise.server.run_metrics import Curve, MetricsTail, read_curve
 from likewise.server.server import Server
-from likewise.server.store import StoredJob
-from likewise.server.supervisor import ENDED_BY_SIGNAL, ProcessTask, Supervisor, Wanted
-from likewise.server.training_request import TrainingRequest
+from likewise.server.training.request import TrainingRequest
+from likewise.server.training.run_metrics import Curve, MetricsTail, read_curve
+from likewise.server.training.supervisor import ENDED_BY_SIGNAL, ProcessTask, Supervisor, Wanted
 
 KIND = "train"
 WEIGHTS, SAMPLES = "weights.safetensors", "samples.png"

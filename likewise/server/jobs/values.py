@@ -25,11 +25,11 @@ from likewise.modalities import picture_files
 from likewise.modalities.base import Modality, Row
 from likewise.models.base import TypedDistribution
 from likewise.models.requests import all_columns, parse_prompts, parse_sources
-from likewise.server.errors import invalid, not_found
-from likewise.server.jobs import new_id
+from likewise.server.catalog.schema import input_type
+from likewise.server.http.errors import invalid, not_found
+from likewise.server.jobs.book import new_id
+from likewise.server.jobs.store import Store
 from likewise.server.limits import MAX_COLUMNS, MAX_MEDIA_BYTES, MAX_PIXELS, MAX_TEXT
-from likewise.server.schema import input_type
-from likewise.server.store import Store
 
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
 RESULT_URL = re.compile(r"/v1/jobs/(job_[0-9a-f]+)/results/(\d{1,9})/([^?#]+)", re.ASCII)

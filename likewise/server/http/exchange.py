@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from likewise.server.errors import APIError
+from likewise.server.http.errors import APIError
 from likewise.server.limits import (
     BODY_TIMEOUT,
     MAX_BYTES_IN_FLIGHT,

@@ -9,12 +9,12 @@ from typing import Any
 
 from likewise.core.provenance import provenance
 from likewise.modalities.base import Row
-from likewise.server.jobs import Job, JobBook, new_id
-from likewise.server.prepare import Prepared
-from likewise.server.registry import AnyModel
-from likewise.server.requests import InfillBody, SampleBody
-from likewise.server.store import Store, StoredFile
-from likewise.server.values import encode_value, result_url
+from likewise.server.catalog.registry import AnyModel
+from likewise.server.jobs.book import Job, JobBook, new_id
+from likewise.server.jobs.prepare import Prepared
+from likewise.server.jobs.requests import InfillBody, SampleBody
+from likewise.server.jobs.store import Store, StoredFile
+from likewise.server.jobs.values import encode_value, result_url
 
 SCORE_BATCH = 16  # rows that are scored before a job can be cancelled
 

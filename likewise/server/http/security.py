@@ -23,10 +23,10 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from likewise.server.errors import APIError
-from likewise.server.exchange import METHODS, Exchange, Load, body_limit, overloaded, too_large
+from likewise.server.http.errors import APIError
+from likewise.server.http.exchange import METHODS, Exchange, Load, body_limit, overloaded, too_large
+from likewise.server.http.metrics import Metrics
 from likewise.server.limits import MAX_IN_FLIGHT
-from likewise.server.metrics import Metrics
 from likewise.server.settings import ServerSettings
 
 OPEN_PATHS = ("/health",)  # that need no token

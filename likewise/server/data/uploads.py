@@ -15,7 +15,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from likewise.server.errors import APIError, invalid
+from likewise.server.http.errors import APIError, invalid
 from likewise.server.limits import MAX_FIELD_BYTES, MAX_FILENAME
 
 MAX_HEADER_BYTES = 4096  # of a part

@@ -1,0 +1,1 @@
+"""The models that are served: loaded and unloaded, and described by schemas."""

@@ -1,0 +1,1 @@
+"""Uploaded files, checks of data, and formulas while they are typed."""

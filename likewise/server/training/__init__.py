@@ -1,0 +1,1 @@
+"""Trainings and evaluations, each a process of its own."""
