@@ -304,7 +304,7 @@ def test_grouping_finds_groups() -> None:
     draw = torch.Generator().manual_seed(0)
     truth = torch.arange(200) % 4
     x = 10 * torch.eye(4)[truth] + torch.randn(200, 4, generator=draw)
-    group = kmeans(x, 4, torch.rand(200, generator=draw))
+    group = kmeans(x, torch.ones_like(x, dtype=torch.bool), 4, torch.rand(200, generator=draw))
     assert len({(int(a), int(b)) for a, b in zip(group, truth, strict=True)}) == 4
 
 

@@ -309,7 +309,7 @@ def test_far_values_do_not_change_the_scale_of_the_others(name: str, far: list[f
 
 
 def test_a_far_value_is_named_with_its_row() -> None:
-    rows = [{"age": 20.5 + i % 50, "id": 10**12 + i} for i in range(300)]
+    rows = [{"age": 20.5 + i % 50, "id": 10**12 + i * i} for i in range(300)]
     rows[17]["age"], rows[40]["age"] = 999.0, -1e6
     findings = Table.from_rows(rows, {"age": "number", "id": "number"}).report.findings
     assert findings == [

@@ -602,7 +602,7 @@ def test_columns_of_any_name_from_data_to_samples(here: Path, capsys: pytest.Cap
         ("Age (years) | a", 'write "Age (years)" in quotes'),
         ("p|q|a", 'a name that has a bar in double quotes: "a|b"'),
         ("a,b | größe", "unknown column 'a'"),
-        ("e@mail | größe", 'write "e@mail" in quotes for that column'),
+        ("e@mail | größe", 'or write "e@mail" in quotes'),
         ("t[x] | größe", 'or "t[x]" in quotes if that is the name of a column'),
         ('"Age (yrs)" | größe', "did you mean '\"Age (years)\"'?"),
     ],

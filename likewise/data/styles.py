@@ -91,6 +91,7 @@ def parse_written(text: str, *, words: bool = False) -> WrittenNumber | None:
 
     >>> parse_written("(1,234)").sign, parse_written("٣٫٥").digits, parse_written("5 kg"), parse_written("5 kg", words=True).unit
     ('-', '3.5', None, 'kg')
+    >>> parse_written("0012.png", words=True)
     """
     text = text.translate(SPACES).strip()
     if not text.isascii():
@@ -99,6 +100,8 @@ def parse_written(text: str, *, words: bool = False) -> WrittenNumber | None:
     match = _shape(words).fullmatch(inner[1].strip() if inner else text)
     if match is None or (match["before"] and match["after"]) or (match["outer"] and match["inner"]):
         return None
+    if match["digits"][-1] in ".," and text[match.end("digits") :][:1].isalpha() and not inner:
+        return None  # a file, such as 12.png
     sign, unit = match["outer"] or match["inner"] or "", match["before"] or match["after"] or ""
     if inner and sign:
         return None

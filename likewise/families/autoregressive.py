@@ -404,7 +404,9 @@ class Autoregressive(Family):
         given = {"prompt": request.prompt, "suffix": request.suffix, "tokens": tokens is not None}
         for name, is_given in given.items():
             if is_given and not self.is_text:
-                raise ValueError(f"{name} is for a model whose one target is a text")
+                raise ValueError(
+                    f"{name} is for a model whose one target is a text, and this one samples {', '.join(self.targets)}"
+                )
         guided = request.options["guidance"] is not None and not request.unguided
         if self.is_compat and (request.known or request.negative or request.suffix or guided):
             raise ValueError(

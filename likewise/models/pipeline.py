@@ -212,8 +212,9 @@ class Pipeline:
         keys: list[Hashable] = []
         for name, link in self.links.items():
             if (of_link := self._link_request(name, request)) is None:
+                values = {**request.row, **self.embed_targets(start), **_whole(request.known)}
                 for n in link.targets:
-                    link.processor.check(n, {**request.row, **_whole(request.known)}[n])
+                    link.processor.check(n, values[n])
                 keys.append(None)
             else:
                 keys.append(link.key_of(of_link, given=list(self.connections[name])))

@@ -92,6 +92,7 @@ class Sampler:
         if not requests:
             return
         self.processor.truncate_sources([request.row for request in requests])
+        self.processor.truncate_sources([request.negative for request in requests if request.negative])
         for message in dict.fromkeys(self._idle(requests, given)):
             warn(message)
         known = [r for r in requests if self._has_known(r)]
