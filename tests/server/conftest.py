@@ -21,7 +21,9 @@ import toy
 import uvicorn
 from fastapi.testclient import TestClient
 
+from likewise.core.categorical import sample_categorical
 from likewise.data.table import Table
+from likewise.generation.sequence import decoding
 from likewise.models.model import Model
 from likewise.models.pipeline import Pipeline
 from likewise.server.app import create_app
@@ -58,6 +60,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.save(folder / name)
     Pipeline({"label": models["deep/labels"], "image": models["pictures"]}).save(folder / "chain")
     return folder
+
+
+@pytest.fixture
+def endless_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text of a server in this process ends before it is as long as was requested."""
+
+    def sample(logits: torch.Tensor, *args: Any) -> torch.Tensor:
+        return sample_categorical(logits.index_fill(1, torch.tensor([0]), -torch.inf), *args)
+
+    monkeypatch.setattr(decoding, "sample_categorical", sample)
 
 
 MakeClient = Callable[..., TestClient]

@@ -656,6 +656,7 @@ def test_what_is_wrong_with_inputs(
 # ---- clients that leave
 
 
+@pytest.mark.usefixtures("endless_texts")
 @pytest.mark.parametrize("prompt", ["9 green", ["9 green", "8 bottles"]])
 def test_a_client_that_leaves_a_stream_stops_its_texts(
     server: LiveServer, client: openai.OpenAI, prompt: Any
@@ -671,6 +672,7 @@ def test_a_client_that_leaves_a_stream_stops_its_texts(
     assert {job.status for job in ended} == {"cancelled"}
 
 
+@pytest.mark.usefixtures("endless_texts")
 def test_a_client_that_leaves_while_it_waits_stops_its_texts(server: LiveServer) -> None:
     body = {"model": "book", "prompt": ["9", "8"], "max_tokens": 100_000}
     with pytest.raises(httpx.ReadTimeout):

@@ -375,6 +375,7 @@ def test_cancel_and_reload(studio: Studio) -> None:
     assert statuses[running["id"]] == statuses[waiting["id"]] == "cancelled"
 
 
+@pytest.mark.usefixtures("endless_texts")
 def test_stop_a_text(browser: Any, tmp_path: Path) -> None:
     """A text is shown while it is written, and when it is stopped what there is stays."""
     column = Document.fit(["a disc box ring x " * 20] * 4)
