@@ -17,7 +17,8 @@ import pytest
 from conftest import LiveServer, MakeClient, server_of
 from fastapi.testclient import TestClient
 
-from likewise.server.http import exchange, limits
+from likewise.server import limits
+from likewise.server.http import exchange
 from likewise.server.http.logs import JSONFormatter
 from likewise.server.http.security import access_log, host_name
 from likewise.server.jobs.store import Store

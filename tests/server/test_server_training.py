@@ -23,11 +23,13 @@ from fastapi.testclient import TestClient
 
 from likewise.models.model import Model
 from likewise.server.app import create_app
-from likewise.server.data import data_files, exchange, supervisor
+from likewise.server.data import data_files
+from likewise.server.http import exchange
 from likewise.server.processes import unpack
 from likewise.server.processes.check_table import check_table
 from likewise.server.processes.start import ChildProcess
 from likewise.server.settings import ServerSettings
+from likewise.server.training import supervisor
 
 CSV = "x,y,label\n" + "".join(f"{i % 7}.5,{i * 3 % 11},{'ab'[i % 2]}\n" for i in range(60))
 TINY = {"width": 8, "depth": 1, "precision": "float32"}
