@@ -218,7 +218,7 @@ class _Cells:
         notes = [*column.notes]
         if column.style is not None and (marks := self._marks()):
             notes.append(f"{self.name}: {marks} among numbers: missing values")
-        if column.style is not None and (cell := next(filter(NEGATIVE.fullmatch, self._counted), None)):
+        if column.style is not None and (cell := next(filter(NEGATIVE.fullmatch, self._text_counts), None)):
             notes.append(f"{self.name}: numbers in brackets are negative, such as {cell}")
         if column.style is None and not notes and (unit := self._word()):
             notes.append(
@@ -228,7 +228,7 @@ class _Cells:
         return replace(column, notes=notes)
 
     @property
-    def _counted(self) -> Mapping[str, int]:
+    def _text_counts(self) -> Mapping[str, int]:
         """The different cells and their counts, none of a column of plain numbers."""
         return {} if self.plain is not None else self.counts
 

@@ -76,7 +76,7 @@ class Report:
             chance = "" if r.chance is None else short(r.chance)
             rows.append([r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better])
         notes = [*(f"{r.name}: {r.note}" for r in self.results if r.note and not r.column), *self.notes]
-        lines = [title, "", *_aligned(rows), *self._column_lines(), ""]
+        lines = [title, "", *_align(rows), *self._column_lines(), ""]
         return "\n".join([*lines, *(textwrap.fill(note, 110, subsequent_indent="    ") for note in notes)])
 
     def _column_lines(self) -> list[str]:
@@ -99,7 +99,7 @@ class Report:
             )
             rows.append([name, *(text for pair in cells for text in pair)])
         notes = (f"{m}: {note}" for m, note in metrics.items())
-        return ["", f"each column on its own{few}:", "", *_aligned(rows), "", *notes]
+        return ["", f"each column on its own{few}:", "", *_align(rows), "", *notes]
 
 
 def _excess(result: MetricResult) -> float:
@@ -107,7 +107,7 @@ def _excess(result: MetricResult) -> float:
     return result.value.value - (result.real.value if result.real else 0.0)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def _align(rows: list[list[str]]) -> list[str]:
     """The lines of a table, without the columns that are empty below the heading."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     padded = ([cell.ljust(max(map(len, column))) for cell in column] for column in columns)

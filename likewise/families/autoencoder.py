@@ -244,10 +244,10 @@ class Autoencoder(Family):
         if init is not None:
             z = self.codec.vectors(self.codec.encode(init.values)).float()
             init = Init({"z": z}, init.strength)
-        on_step = controls.on_step and self._decoded(controls.on_step, values, masks)
+        on_step = controls.on_step and self._decode_steps(controls.on_step, values, masks)
         return DenoisingControls(negative, interpolate_to, init, on_step)
 
-    def _decoded(self, on_step: OnStep, values: Batch, masks: Batch) -> OnStep:
+    def _decode_steps(self, on_step: OnStep, values: Batch, masks: Batch) -> OnStep:
         """The same function for steps of which the samples are codes."""
 
         def decode(step: Step) -> Batch:

@@ -31,7 +31,7 @@ from likewise.models.connections import connect
 from likewise.models.interpolation import OnInterpolation
 from likewise.models.link_progress import LinkProgress
 from likewise.models.model import Model
-from likewise.models.sample_request import OnProgress, SampleRequest
+from likewise.models.sample_request import OnProgress, SampleRequest, sample_by_key
 
 
 class Pipeline:
@@ -152,18 +152,11 @@ class Pipeline:
 
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; see `Model.sample_requests`."""
-        groups: dict[Hashable, list[int]] = {}
-        for i, request in enumerate(requests):
-            groups.setdefault(self._key(request), []).append(i)
+        keys = [self._key(request) for request in requests]
         for name, link in self.links.items():
             links = [r for request in requests if (r := self._link_request(name, request)) is not None]
             link.warn_of(links, given=list(self.connections[name]))
-        done: dict[int, Row | None] = {}
-        for group in groups.values():
-            for start in range(0, len(group), batch):
-                part = group[start : start + batch]
-                done |= zip(part, self.sample_batch([requests[i] for i in part]), strict=True)
-        return [row for i in range(len(requests)) if (row := done[i]) is not None]
+        return sample_by_key(requests, keys, self.sample_batch, batch)
 
     def batch_key(self, request: SampleRequest) -> Hashable:
         """What requests of one batch have in common; it checks a request, see `Model.batch_key`."""

@@ -15,7 +15,7 @@ from likewise.modalities.base import Modality, Row
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
 from likewise.models.interpolation import OnInterpolation, interpolate_rows
-from likewise.models.sample_request import OnProgress, SampleRequest
+from likewise.models.sample_request import OnProgress, SampleRequest, sample_by_key
 from likewise.models.sampling import Sampler
 from likewise.models.text_prompt import TextPrompt
 from likewise.models.working_copy import WorkingCopy
@@ -108,16 +108,9 @@ class RowSampler(ColumnEncoder):
 
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; the same errors and warnings as `sample`."""
-        groups: dict[Hashable, list[int]] = {}
-        for i, request in enumerate(requests):
-            groups.setdefault(self._sampler.key(request), []).append(i)
+        keys = [self._sampler.key(request) for request in requests]
         self._sampler.warn(requests)
-        done: dict[int, Row | None] = {}
-        for group in groups.values():
-            for start in range(0, len(group), batch):
-                part = group[start : start + batch]
-                done |= zip(part, self.sample_batch([requests[i] for i in part]), strict=True)
-        return [row for i in range(len(requests)) if (row := done[i]) is not None]
+        return sample_by_key(requests, keys, self.sample_batch, batch)
 
     def batch_key(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
         """What requests of one batch have in common: those with equal keys may be given to `sample_batch` together.

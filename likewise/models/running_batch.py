@@ -56,7 +56,7 @@ class RunningBatch:
                 step.step,
                 step.steps,
                 list(self.left),
-                lambda i: self._decoded(estimate(), [i])[0],
+                lambda i: self._decode(estimate(), [i])[0],
                 lambda i: self._text(estimate(), i),
                 lambda i: self._ids(estimate(), i),
             )
@@ -71,14 +71,14 @@ class RunningBatch:
     def finish(self, samples: dict[str, Tensor]) -> list[Row | None]:
         """The rows of the requests that are left."""
         done: list[Row | None] = [None] * len(self.requests)
-        for i, row in zip(self.left, self._decoded(samples, self.left), strict=True):
+        for i, row in zip(self.left, self._decode(samples, self.left), strict=True):
             done[i] = row
             if self.texts is not None:
                 name = self.texts.name
                 done[i] = {**row, name: self.texts.truncate_at_stop(row[name], i)}
         return done
 
-    def _decoded(self, samples: dict[str, Tensor], places: list[int]) -> list[Row]:
+    def _decode(self, samples: dict[str, Tensor], places: list[int]) -> list[Row]:
         """Some of the rows, with their samples."""
         requests = [self.requests[i] for i in places]
         if not requests:

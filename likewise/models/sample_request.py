@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,24 @@ class SampleRequest:
 
     def __post_init__(self) -> None:
         validate_fields(self)
+
+
+def sample_by_key(
+    requests: Sequence[SampleRequest],
+    keys: Sequence[Hashable],
+    sample_batch: Callable[[Sequence[SampleRequest]], list[Row | None]],
+    batch: int,
+) -> list[Row]:
+    """The samples of requests in their order, those of equal keys together, at most `batch` at once."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    done: dict[int, Row | None] = {}
+    for group in groups.values():
+        for start in range(0, len(group), batch):
+            part = group[start : start + batch]
+            done |= zip(part, sample_batch([requests[i] for i in part]), strict=True)
+    return [row for i in range(len(requests)) if (row := done[i]) is not None]
 
 
 class SamplingProgress:

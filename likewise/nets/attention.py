@@ -66,7 +66,7 @@ class KVCache:
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity, self.length = _aligned(capacity), 0
+        self.capacity, self.length = _round_up(capacity), 0
         self.kv: Tensor | None = None
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class KVCache:
         end = self.length + k.shape[2]
         self.kv[0, :, :, self.length : end], self.kv[1, :, :, self.length : end] = k, v
         self.length = end
-        end = end if k.is_cuda else _aligned(end)
+        end = end if k.is_cuda else _round_up(end)
         return self.kv[0, :, :, :end], self.kv[1, :, :, :end]
 
 
@@ -96,7 +96,7 @@ def attend(
     if cache is not None:
         k, v = cache.append(k, v)
         extra = k.shape[2] - cache.length
-    elif extra := _aligned(k.shape[2]) - k.shape[2] if exact and tokens < FEW else 0:
+    elif extra := _round_up(k.shape[2]) - k.shape[2] if exact and tokens < FEW else 0:
         k, v = F.pad(k, (0, 0, 0, extra)), F.pad(v, (0, 0, 0, extra))
     if extra:
         bias = q.new_zeros(1, 1, 1, k.shape[2] - extra) if bias is None else bias
@@ -111,7 +111,7 @@ def attend(
     return y[:, :, :tokens].transpose(1, 2).flatten(2)
 
 
-def _aligned(keys: int) -> int:
+def _round_up(keys: int) -> int:
     """The multiple of ALIGNED, 2 of it at least, that has room for so many keys."""
     return max(2, math.ceil(keys / ALIGNED)) * ALIGNED
 

@@ -85,7 +85,7 @@ async def health() -> dict[str, str]:
 def metrics(server: CurrentServer) -> Response:
     """Metrics in the format of Prometheus."""
     server.metrics.waiting.set(server.queue.length())
-    server.metrics.loaded_bytes.set(sum(server.registry.loaded().values()))
+    server.metrics.loaded_bytes.set(sum(server.registry.bytes_by_model().values()))
     return Response(server.metrics.render(), media_type=CONTENT_TYPE)
 
 

@@ -255,7 +255,7 @@ class Server:
     async def wait(self, job: Job, request: Request) -> Job:
         """The job when it has succeeded; it is cancelled if its client goes. Raises APIError if it fails."""
         done = asyncio.ensure_future(self.jobs.wait(job))
-        gone = asyncio.ensure_future(_disconnected(request))
+        gone = asyncio.ensure_future(_wait_for_disconnect(request))
         try:
             await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -263,7 +263,7 @@ class Server:
             if not done.done():
                 done.cancel()
                 self.jobs.cancel(job.id)
-        if not job.ended:
+        if not job.has_ended:
             raise APIError(499, "the client has gone", code="cancelled")
         job.raise_error()
         return job
@@ -275,7 +275,7 @@ class Server:
                 async for event in events:
                     yield event
         finally:
-            if cancel and not job.ended:
+            if cancel and not job.has_ended:
                 self.jobs.cancel(job.id)
 
 
@@ -293,6 +293,6 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-async def _disconnected(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -202,7 +202,7 @@ def test_a_model_without_sources_reads_no_prompt(client: openai.OpenAI) -> None:
         client.images.generate(model="digits", prompt="7")
 
 
-def masked(picture: PIL.Image.Image) -> PIL.Image.Image:
+def with_hole(picture: PIL.Image.Image) -> PIL.Image.Image:
     """A mask whose left half is to be redone."""
     mask = PIL.Image.new("RGBA", picture.size, (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, picture.width // 2, picture.height))
@@ -214,7 +214,7 @@ def test_edits_redo_what_is_transparent_and_nothing_else(client: openai.OpenAI, 
     answer = client.images.edit(
         model="pictures",
         image=png(picture),
-        mask=png(masked(picture)),
+        mask=png(with_hole(picture)),
         prompt="x",
         n=2,
         extra_body={"steps": 3},
@@ -224,10 +224,10 @@ def test_edits_redo_what_is_transparent_and_nothing_else(client: openai.OpenAI, 
         assert np.array_equal(pixels[:, 5:], np.asarray(picture)[:, 5:])
         assert not np.array_equal(pixels[:, :5], np.asarray(picture)[:, :5])
     transparent = picture.convert("RGBA")
-    transparent.putalpha(masked(picture).getchannel("A"))
+    transparent.putalpha(with_hole(picture).getchannel("A"))
     own = client.images.edit(model="pictures", image=png(transparent), prompt="x", extra_body={"steps": 3})
     assert np.array_equal(np.asarray(picture_of(own.data[0]))[:, 5:], np.asarray(picture)[:, 5:])  # type: ignore[index]
-    uploads = [base64.b64encode(png(p)).decode() for p in (picture, masked(picture))]
+    uploads = [base64.b64encode(png(p)).decode() for p in (picture, with_hole(picture))]
     urls = [{"image_url": f"data:image/png;base64,{upload}"} for upload in uploads]
     response = post(
         server,
@@ -289,7 +289,7 @@ def test_what_is_wrong_with_an_edit(
     parts = {
         name: png(disc())
         if data is None
-        else png(masked(disc().resize(data)))
+        else png(with_hole(disc().resize(data)))
         if isinstance(data, tuple)
         else data
         for name, data in files.items()

@@ -39,7 +39,7 @@ def job(client: TestClient, id: str) -> dict[str, Any]:
     return client.get(f"/v1/jobs/{id}").json()
 
 
-def ended(client: TestClient, id: str) -> dict[str, Any]:
+def wait_for_end(client: TestClient, id: str) -> dict[str, Any]:
     wait_for(lambda: job(client, id)["status"] in ("succeeded", "failed", "cancelled"))
     return job(client, id)
 
@@ -76,8 +76,8 @@ def test_requests_that_wait_share_batches_and_give_the_same(make_client: MakeCli
     with Blocked(client):
         jobs = [queue(client, **body) for body in bodies]
         other = queue(client, model="joint", options={"steps": 4})
-    together = [ended(client, one["id"]) for one in jobs]
-    ended(client, other["id"])
+    together = [wait_for_end(client, one["id"]) for one in jobs]
+    wait_for_end(client, other["id"])
     batches = sum(bucket.get() for bucket in metrics.batch_rows._buckets) - before[1]
     assert batches == 2 and metrics.batch_rows._sum.get() - before[0] == 9
     for one, two in zip(alone, together, strict=True):
@@ -104,7 +104,7 @@ def test_clients_take_turns_and_long_jobs_give_way(make_client: MakeClient) -> N
     with Blocked(client):
         long = queue(client, model="joint", n=9, options=FAST)
         short = queue(client, model="joint", n=1, options={"steps": 3})
-    times = [ended(client, one["id"]) for one in (long, short)]
+    times = [wait_for_end(client, one["id"]) for one in (long, short)]
     events = server.store.events(long["id"])
     assert sum(name == "result" for _, name, _ in events) == 9 == len(times[0]["data"])
     finished = [server.store.job(one["id"]).finished for one in (long, short)]  # type: ignore[union-attr]
@@ -120,7 +120,7 @@ def test_a_full_queue_refuses(make_client: MakeClient) -> None:
             assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
             assert answer.json()["error"]["code"] == "queue_full"
         assert [job(client, one["id"])["position"] for one in jobs] == [0, 1]
-    assert all(ended(client, one["id"])["status"] == "succeeded" for one in jobs)
+    assert all(wait_for_end(client, one["id"])["status"] == "succeeded" for one in jobs)
     assert client.post("/v1/sample", json={"model": "words"}).status_code == 200
 
 
@@ -131,7 +131,7 @@ def test_jobs_that_wait_and_jobs_that_run_are_cancelled(client: TestClient) -> N
     assert client.post(f"/v1/jobs/{waiting['id']}/cancel").json()["status"] == "cancelled"
     assert job(client, running["id"])["status"] == "running"
     client.post(f"/v1/jobs/{running['id']}/cancel")
-    assert ended(client, running["id"])["status"] == "cancelled"
+    assert wait_for_end(client, running["id"])["status"] == "cancelled"
     assert client.post(f"/v1/jobs/{running['id']}/cancel").json()["status"] == "cancelled"
     events = events_of(client.get(f"/v1/jobs/{running['id']}/events").text)
     assert [event["event"] for event in events][-1] == "done" and events[-1]["data"]["status"] == "cancelled"
@@ -147,7 +147,7 @@ def test_one_of_a_batch_is_cancelled_and_the_other_is_what_it_would_have_been(
         jobs = [queue(client, **body, seed=seed) for seed in (1, 2)]
     wait_for(lambda: (job(client, jobs[0]["id"])["progress"] or {}).get("step", 0) > 0)
     client.post(f"/v1/jobs/{jobs[0]['id']}/cancel")
-    other = ended(client, jobs[1]["id"])
+    other = wait_for_end(client, jobs[1]["id"])
     assert job(client, jobs[0]["id"])["status"] == "cancelled"
     assert other["status"] == "succeeded" and other["data"][0]["values"]["number"] == alone["number"]
 
@@ -160,7 +160,7 @@ def test_a_cancel_frees_the_thread_within_two_steps(make_client: MakeClient) -> 
         [work] = [work for works in server.queue._waiting.values() for work in works]
         assert isinstance(work, SampleWork)
         work.steps = Steps(3, lambda: server.jobs.cancel(one["id"]))
-    assert ended(client, one["id"])["status"] == "cancelled"
+    assert wait_for_end(client, one["id"])["status"] == "cancelled"
     assert 3 <= work.steps.last <= 5
 
 
@@ -197,7 +197,7 @@ def test_a_deleted_job_is_gone(client: TestClient) -> None:
     done = queue(client, model="joint", given={}, options=FAST)
     wait_for(lambda: job(client, running["id"])["status"] == "running")
     assert client.delete(f"/v1/jobs/{running['id']}").json()["deleted"]
-    final = ended(client, done["id"])
+    final = wait_for_end(client, done["id"])
     url = final["data"][0]["values"]["image"]["url"]
     store = server_of(client).store
     blob = store.result_file(done["id"], "0/image")
@@ -218,14 +218,14 @@ def test_a_wrong_request_does_not_fail_its_neighbours(client: TestClient) -> Non
                 if work.job.id == bad["id"]:
                     assert isinstance(work, SampleWork)
                     work.requests[0] = work.requests[0].__class__({"label": "none of these"}, options=FAST)
-    assert ended(client, good["id"])["status"] == "succeeded"
-    final = ended(client, bad["id"])
+    assert wait_for_end(client, good["id"])["status"] == "succeeded"
+    final = wait_for_end(client, bad["id"])
     assert final["status"] == "failed" and "none of these" in final["error"]["message"]
 
 
 def test_events_are_replayed(client: TestClient) -> None:
     one = queue(client, model="joint", n=2, previews=3, options={"steps": 40})
-    ended(client, one["id"])
+    wait_for_end(client, one["id"])
     events = events_of(client.get(f"/v1/jobs/{one['id']}/events").text)
     names = [event["event"] for event in events]
     assert names[0] == "status" and names[-1] == "done" and names.count("result") == 2
@@ -241,7 +241,7 @@ def test_events_are_replayed(client: TestClient) -> None:
 def test_previews(client: TestClient) -> None:
     assert [step for step in range(1, 13) if is_due(step, 12, 2)] == [4, 8]
     one = queue(client, model="pictures", previews=2, seed=1, options={"steps": 30})
-    ended(client, one["id"])
+    wait_for_end(client, one["id"])
     events = events_of(client.get(f"/v1/jobs/{one['id']}/events").text)
     previews = [event["data"] for event in events if event["event"] == "preview"]
     assert 1 <= len(previews) <= 2 and all(p["column"] == "image" and p["b64_json"] for p in previews)
@@ -280,7 +280,7 @@ def test_a_client_that_goes_cancels_its_request_and_no_job_of_the_background(liv
             wait_for(lambda one=one: one.status == "running" or server.queue.position(one)[0] is not None)
             assert isinstance(connection.sock, socket.socket)
             connection.sock.close()
-            wait_for(lambda one=one: one.ended)
+            wait_for(lambda one=one: one.has_ended)
             assert one.status == "cancelled"
         with client.stream("GET", f"/v1/jobs/{background['id']}/events") as watched:
             next(watched.iter_lines())

@@ -466,13 +466,13 @@ def test_models_are_put_away(make_client: MakeClient, runs: Any) -> None:
     registry.settings.__dict__["memory_mb"] = 3 * size / 2**20  # two of them
     for name in ("pictures", "numbers", "words", "pictures"):
         sample(client, model=name)
-        assert name in registry.loaded() and sum(registry.loaded().values()) <= 3 * size
+        assert name in registry.bytes_by_model() and sum(registry.bytes_by_model().values()) <= 3 * size
     assert client.post("/v1/models/pictures/unload").json()["unloaded"]
-    assert "pictures" not in registry.loaded()
+    assert "pictures" not in registry.bytes_by_model()
     registry.settings.__dict__["keep_alive"] = 0.0
     sample(client, model="words")
     registry.unload_idle()
-    assert not registry.loaded()
+    assert not registry.bytes_by_model()
 
 
 def test_the_documents(client: TestClient) -> None:

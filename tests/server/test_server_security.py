@@ -29,7 +29,7 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
-def guarded(make_client: MakeClient) -> TestClient:
+def guarded_client(make_client: MakeClient) -> TestClient:
     return make_client(token=TOKEN, cors_origins=("https://app.example",), allowed_hosts=("studio.example",))
 
 
@@ -42,8 +42,8 @@ def routes(client: TestClient) -> Iterator[tuple[str, str]]:
     )
 
 
-def test_every_route_needs_the_token(guarded: TestClient) -> None:
-    seen = list(routes(guarded))
+def test_every_route_needs_the_token(guarded_client: TestClient) -> None:
+    seen = list(routes(guarded_client))
     assert len(seen) > 20
     for method, path in seen:
         for headers in (
@@ -52,14 +52,14 @@ def test_every_route_needs_the_token(guarded: TestClient) -> None:
             {"authorization": "Bearer wrong"},
             {"authorization": TOKEN},
         ):
-            answer = guarded.request(method, path, headers=headers)
+            answer = guarded_client.request(method, path, headers=headers)
             assert answer.status_code == (200 if path == "/health" else 401), (method, path)
             if answer.status_code == 401:
                 assert (
                     answer.json()["error"]["code"] == "invalid_api_key" and answer.headers["www-authenticate"]
                 )
-    assert guarded.get("/v1/models", headers=BEARER).status_code == 200
-    assert guarded.get("/v1/models", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
+    assert guarded_client.get("/v1/models", headers=BEARER).status_code == 200
+    assert guarded_client.get("/v1/models", headers={"authorization": f"bearer {TOKEN}"}).status_code == 200
 
 
 def test_an_empty_bearer_is_no_token(make_client: MakeClient) -> None:
@@ -68,23 +68,23 @@ def test_an_empty_bearer_is_no_token(make_client: MakeClient) -> None:
     assert client.get("/v1/models", headers={"authorization": "Bearer anything"}).status_code == 200
 
 
-def test_a_browser_signs_in(guarded: TestClient) -> None:
-    page = guarded.get("/", headers={"accept": "text/html"})
+def test_a_browser_signs_in(guarded_client: TestClient) -> None:
+    page = guarded_client.get("/", headers={"accept": "text/html"})
     assert page.status_code == 401 and "<form" in page.text and TOKEN not in page.text
-    assert guarded.get("/?token=wrong", headers={"accept": "text/html"}).status_code == 401
-    answer = guarded.get(f"/?token={TOKEN}", follow_redirects=False)
+    assert guarded_client.get("/?token=wrong", headers={"accept": "text/html"}).status_code == 401
+    answer = guarded_client.get(f"/?token={TOKEN}", follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie
     with_cookie = {"cookie": cookie.partition(";")[0]}
-    guarded.cookies.clear()
-    assert guarded.get("/v1/models", headers=with_cookie).status_code == 200
-    assert guarded.get("/v1/models", headers={"cookie": "a=b; ;;"}).status_code == 401
+    guarded_client.cookies.clear()
+    assert guarded_client.get("/v1/models", headers=with_cookie).status_code == 200
+    assert guarded_client.get("/v1/models", headers={"cookie": "a=b; ;;"}).status_code == 401
 
 
-def test_other_hosts_are_refused(guarded: TestClient) -> None:
+def test_other_hosts_are_refused(guarded_client: TestClient) -> None:
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", "", "testserver"):
-        answer = guarded.get("/health", headers={"host": host})
+        answer = guarded_client.get("/health", headers={"host": host})
         assert answer.status_code == 403 and answer.json()["error"]["code"] == "unknown_host", host
     for host in (
         "localhost:8000",
@@ -94,11 +94,11 @@ def test_other_hosts_are_refused(guarded: TestClient) -> None:
         "studio.example",
         "LOCALHOST",
     ):
-        assert guarded.get("/health", headers={"host": host}).status_code == 200, host
+        assert guarded_client.get("/health", headers={"host": host}).status_code == 200, host
     assert host_name("[::1]") == "::1"
 
 
-def test_pages_of_other_origins_are_refused(guarded: TestClient) -> None:
+def test_pages_of_other_origins_are_refused(guarded_client: TestClient) -> None:
     for origin in (
         "https://evil.example",
         "null",
@@ -107,14 +107,14 @@ def test_pages_of_other_origins_are_refused(guarded: TestClient) -> None:
         "https://app.example.evil",
     ):
         for method in ("GET", "POST", "OPTIONS"):
-            answer = guarded.request(method, "/v1/models", headers={**BEARER, "origin": origin})
+            answer = guarded_client.request(method, "/v1/models", headers={**BEARER, "origin": origin})
             assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers, origin
-    own = guarded.get("/v1/models", headers={**BEARER, "origin": "http://localhost"})
+    own = guarded_client.get("/v1/models", headers={**BEARER, "origin": "http://localhost"})
     assert own.status_code == 200 and "access-control-allow-origin" not in own.headers
-    other = guarded.get("/v1/models", headers={**BEARER, "origin": "https://app.example"})
+    other = guarded_client.get("/v1/models", headers={**BEARER, "origin": "https://app.example"})
     assert other.headers["access-control-allow-origin"] == "https://app.example"
     asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
-    preflight = guarded.options("/v1/sample", headers=asked)
+    preflight = guarded_client.options("/v1/sample", headers=asked)
     assert (
         preflight.status_code == 204
         and preflight.headers["access-control-allow-origin"] == "https://app.example"
@@ -123,10 +123,10 @@ def test_pages_of_other_origins_are_refused(guarded: TestClient) -> None:
     assert "*" not in json.dumps(dict(preflight.headers))
 
 
-def test_headers_of_every_answer(guarded: TestClient) -> None:
+def test_headers_of_every_answer(guarded_client: TestClient) -> None:
     ids = set()
     for path in ("/health", "/v1/models", "/nope", "/docs"):
-        answer = guarded.get(path, headers=BEARER)
+        answer = guarded_client.get(path, headers=BEARER)
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         ids.add(answer.headers["x-request-id"])
@@ -136,22 +136,22 @@ def test_headers_of_every_answer(guarded: TestClient) -> None:
 # ---- sizes
 
 
-def test_bodies_that_are_too_large(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_that_are_too_large(guarded_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "MAX_JSON_BYTES", 1000)
     monkeypatch.setattr(exchange, "MAX_MULTIPART_BYTES", 2000)
     json_type = {**BEARER, "content-type": "application/json"}
-    answer = guarded.post("/v1/sample", content=b" " * 1001, headers=json_type)
+    answer = guarded_client.post("/v1/sample", content=b" " * 1001, headers=json_type)
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "request_too_large"
 
     def chunks() -> Iterator[bytes]:
         for _ in range(20):
             yield b" " * 100
 
-    answer = guarded.post("/v1/sample", content=chunks(), headers=json_type)
+    answer = guarded_client.post("/v1/sample", content=chunks(), headers=json_type)
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "request_too_large"
-    answer = guarded.post("/v1/sample", files={"payload": b"{}", "a": b"x" * 2000}, headers=BEARER)
+    answer = guarded_client.post("/v1/sample", files={"payload": b"{}", "a": b"x" * 2000}, headers=BEARER)
     assert answer.status_code == 413
-    assert guarded.post("/v1/sample", content=b" " * 900, headers=json_type).status_code == 400
+    assert guarded_client.post("/v1/sample", content=b" " * 900, headers=json_type).status_code == 400
 
 
 def test_a_body_without_an_end_is_cut_off_while_it_comes(
@@ -225,7 +225,7 @@ def test_counts_and_lengths(client: TestClient, body: dict[str, Any]) -> None:
     assert limits.MAX_STOPS == 16 and limits.MAX_ROWS == 1024 and limits.MAX_N == 256
 
 
-def test_no_path_of_a_client_touches_the_disk(guarded: TestClient, runs: Path) -> None:
+def test_no_path_of_a_client_touches_the_disk(guarded_client: TestClient, runs: Path) -> None:
     secret = runs / "secret.txt"
     secret.write_text("hidden")
     for path in (
@@ -237,10 +237,10 @@ def test_no_path_of_a_client_touches_the_disk(guarded: TestClient, runs: Path) -
         "/v1/jobs/..%2f/results/0/image",
         "/studio/..%2f..%2fsettings.py",
     ):
-        answer = guarded.get(path, headers=BEARER)
+        answer = guarded_client.get(path, headers=BEARER)
         assert answer.status_code in (404, 405), path
         assert "hidden" not in answer.text and str(runs) not in answer.text.replace(path, "")
-    state = server_of(guarded).store.folder
+    state = server_of(guarded_client).store.folder
     assert {path.name for path in state.iterdir()} <= {
         "server.sqlite",
         "server.sqlite-wal",
@@ -278,11 +278,13 @@ def test_two_servers_do_not_share_a_state(client: TestClient, runs: Path) -> Non
         Store(state)
 
 
-def test_logs_are_json_and_hold_no_secret(guarded: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_are_json_and_hold_no_secret(
+    guarded_client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     access_log.propagate = True
     with caplog.at_level("INFO", access_log.name):
-        guarded.get(f"/?token={TOKEN}", follow_redirects=False)
-        answer = guarded.get("/v1/models", headers=BEARER)
+        guarded_client.get(f"/?token={TOKEN}", follow_redirects=False)
+        answer = guarded_client.get("/v1/models", headers=BEARER)
     lines = [
         json.loads(JSONFormatter().format(record))
         for record in caplog.records
@@ -294,14 +296,14 @@ def test_logs_are_json_and_hold_no_secret(guarded: TestClient, caplog: pytest.Lo
 
 
 def test_a_fault_of_the_server_is_told_without_its_trace(
-    guarded: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    guarded_client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
         raise RuntimeError("a secret of the server")
 
-    monkeypatch.setattr(server_of(guarded).registry, "entries", fail)
+    monkeypatch.setattr(server_of(guarded_client).registry, "entries", fail)
     with caplog.at_level("ERROR", access_log.name):
-        answer = guarded.get("/v1/models", headers=BEARER)
+        answer = guarded_client.get("/v1/models", headers=BEARER)
     assert answer.status_code == 500 and "secret" not in answer.text and "Traceback" not in answer.text
     assert answer.json()["error"]["type"] == "server_error"
     assert answer.headers["x-request-id"] in answer.json()["error"]["message"]

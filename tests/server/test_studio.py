@@ -211,7 +211,7 @@ def test_words_are_written(studio: Studio) -> None:
 # ---- a picture again
 
 
-def drawn(studio: Studio) -> dict[str, Any]:
+def draw_one(studio: Studio) -> dict[str, Any]:
     studio.use("pictures")
     studio.page.get_by_label("text", exact=True).first.fill("ring")
     return studio.draw()
@@ -219,7 +219,7 @@ def drawn(studio: Studio) -> dict[str, Any]:
 
 def test_inpaint(studio: Studio) -> None:
     """Pixels outside of a painted mask are those of the picture."""
-    job = drawn(studio)
+    job = draw_one(studio)
     studio.tiles(job).click()
     studio.page.get_by_role("dialog").get_by_role("button", name="Edit").click()
     sync_api.expect(studio.page.get_by_role("dialog")).to_be_hidden()
@@ -241,7 +241,7 @@ def test_inpaint(studio: Studio) -> None:
 
 def test_mask_by_keyboard(studio: Studio) -> None:
     """The mask is painted, erased and undone with keys alone."""
-    job = drawn(studio)
+    job = draw_one(studio)
     studio.tiles(job).press("Enter")
     studio.page.get_by_role("dialog").get_by_role("button", name="Edit").press("Enter")
     canvas, stage = studio.page.locator("canvas"), studio.page.locator(".stage")
@@ -257,7 +257,7 @@ def test_mask_by_keyboard(studio: Studio) -> None:
 
 def test_outpaint(studio: Studio) -> None:
     """A smaller picture keeps its pixels, and what is around it is drawn."""
-    job = drawn(studio)
+    job = draw_one(studio)
     studio.tiles(job).click()
     studio.page.get_by_role("dialog").get_by_role("button", name="Edit").click()
     studio.page.get_by_label("Size of the picture").fill("60")
@@ -286,7 +286,7 @@ def test_uploaded_mask(studio: Studio, tmp_path: Path) -> None:
 
 def test_vary(studio: Studio) -> None:
     """Variations of a picture of the gallery, by strength."""
-    job = drawn(studio)
+    job = draw_one(studio)
     studio.tiles(job).click()
     studio.page.get_by_role("dialog").get_by_role("button", name="Vary").click()
     studio.page.get_by_label("strength", exact=True).fill("0.25")
@@ -299,7 +299,7 @@ def test_vary(studio: Studio) -> None:
 
 def test_recall(studio: Studio) -> None:
     """A dropped PNG shows its settings; to see them changes nothing, and applied they draw the same bytes."""
-    job = drawn(studio)
+    job = draw_one(studio)
     data = studio.get(result_url(job))
     studio.page.get_by_role("button", name="Reset").click()
     studio.page.evaluate(DROP, [base64.b64encode(data).decode(), "ring.png"])
@@ -394,7 +394,7 @@ def test_stop_a_text(browser: Any, tmp_path: Path) -> None:
 
 def test_delete(studio: Studio) -> None:
     """A deleted result is gone from the gallery and from the server."""
-    job = drawn(studio)
+    job = draw_one(studio)
     studio.tiles(job).click()
     studio.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     sync_api.expect(studio.tiles(job)).to_have_count(0)
@@ -404,7 +404,7 @@ def test_delete(studio: Studio) -> None:
 def test_restart(browser: Any, runs: Path, tmp_path: Path) -> None:
     """The gallery is there after the server was killed and started again."""
     with process(runs, tmp_path) as (running, address), new_page(browser, address) as studio:
-        job = drawn(studio)
+        job = draw_one(studio)
         sync_api.expect(studio.tiles(job)).to_have_count(1)
         running.kill()
     with process(runs, tmp_path) as (_, address), new_page(browser, address) as studio:
@@ -476,7 +476,7 @@ def test_types(npm_packages: Path) -> None:
 def test_accessibility(browser: Any, live_server: LiveServer, npm_packages: Path) -> None:
     """axe-core has no serious finding in any view, in each way to draw, and in a result; in the dark, of contrast."""
     with new_page(browser, live_server.address, color_scheme="light") as studio:
-        job, found = drawn(studio), list[str]()
+        job, found = draw_one(studio), list[str]()
         axe = (npm_packages / "axe-core/axe.min.js").read_text()
 
         def check(where: str) -> None:

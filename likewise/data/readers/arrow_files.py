@@ -30,7 +30,7 @@ def read_arrow(file: DataFile) -> Reading:
             _require_different(parquet.schema_arrow, source)
             batches = parquet.iter_batches()
             return from_arrow(
-                spool(_decoded(batches, schema := _plain(parquet.schema_arrow)), schema), source
+                spool(_decode_batches(batches, schema := _plain(parquet.schema_arrow)), schema), source
             )
     stream = pa.memory_map(str(file.path))
     try:
@@ -75,7 +75,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(plain(field.type)) for field in schema], schema.metadata)
 
 
-def _decoded(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _decode_batches(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     for batch in batches:

@@ -141,7 +141,7 @@ class ModelRegistry:
                 self._schemas[key] = model_schema(model)
         return {**self._schemas[key], "loaded": entry.id in self._loaded}
 
-    def loaded(self) -> dict[str, int]:
+    def bytes_by_model(self) -> dict[str, int]:
         """The models in memory and their bytes."""
         with self._lock:
             return {id: loaded.bytes for id, loaded in self._loaded.items()}

@@ -95,11 +95,11 @@ class _Form:
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         """A piece of the name of a header."""
-        self._header += self._counted(data[start:end])
+        self._header += self._count_header(data[start:end])
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
         """A piece of its value."""
-        self._value += self._counted(data[start:end])
+        self._value += self._count_header(data[start:end])
 
     def header_end(self) -> None:
         """The end of a header."""
@@ -153,7 +153,7 @@ class _Form:
             raise invalid("file is missing", "file", "missing_required_parameter")
         self.upload.digest = self._hash.hexdigest()
 
-    def _counted(self, piece: bytes) -> bytes:
+    def _count_header(self, piece: bytes) -> bytes:
         self._header_bytes += len(piece)
         if self._header_bytes > MAX_HEADER_BYTES:
             raise invalid("the headers of a part are too long", code="invalid_form")

@@ -88,7 +88,7 @@ class Exchange:
                 self.body_error = too_large(self.limit)
                 raise self.body_error
             if self.load.bytes > MAX_BYTES_IN_FLIGHT:
-                self.body_error = overloaded("the bodies of all requests are too large at the moment")
+                self.body_error = overload_error("the bodies of all requests are too large at the moment")
                 raise self.body_error
         return message
 
@@ -145,7 +145,7 @@ def body_limit(scope: Scope) -> int:
     return MAX_MULTIPART_BYTES if kind.lower().startswith("multipart/") else MAX_JSON_BYTES
 
 
-def overloaded(message: str) -> APIError:
+def overload_error(message: str) -> APIError:
     """The error for a request that the server has no room for at the moment."""
     return APIError(503, message, code="overloaded", headers={"Retry-After": "1"})
 

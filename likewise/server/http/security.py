@@ -24,7 +24,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from likewise.server.http.errors import APIError
-from likewise.server.http.exchange import METHODS, Exchange, Load, body_limit, overloaded, too_large
+from likewise.server.http.exchange import METHODS, Exchange, Load, body_limit, overload_error, too_large
 from likewise.server.http.metrics import Metrics
 from likewise.server.limits import MAX_IN_FLIGHT
 from likewise.server.settings import ServerSettings
@@ -60,7 +60,7 @@ class Security:
     async def _answer(self, exchange: Exchange) -> None:
         try:
             if self.load.requests > MAX_IN_FLIGHT:
-                raise overloaded("too many requests at once")
+                raise overload_error("too many requests at once")
             if (early := check_request(exchange.scope, self.settings)) is not None:
                 await exchange.respond(early)
                 return

@@ -76,7 +76,7 @@ class Job:
     watchers: set[asyncio.Event] = field(default_factory=set, repr=False)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self.status in ENDED
 
@@ -147,7 +147,7 @@ class JobBook:
     def set_status(self, job: Job, status: str) -> bool:
         """Change the status to one that is no end. False if it has ended."""
         with job.lock:
-            if job.ended or job.status == status or not self.store.set_status(job.id, status):
+            if job.has_ended or job.status == status or not self.store.set_status(job.id, status):
                 return False
             job.status = status
             if status == "running" and job.started is None:
@@ -158,7 +158,7 @@ class JobBook:
     def finish(self, job: Job, status: str, error: Mapping[str, Any] | None = None) -> bool:
         """End a job, once. False if it has ended already."""
         with job.lock:
-            if job.ended:
+            if job.has_ended:
                 return False
             try:
                 with self.store.transaction():
@@ -186,7 +186,7 @@ class JobBook:
     def warn(self, job: Job, message: str) -> None:
         """Add a warning, once."""
         with job.lock:
-            if message in job.warnings or job.ended:
+            if message in job.warnings or job.has_ended:
                 return
             job.warnings.append(message)
             self.store.set_warnings(job.id, job.warnings)
@@ -195,7 +195,7 @@ class JobBook:
     def add_result(self, job: Job, index: int, result: dict[str, Any], row: Row | None = None) -> None:
         """Add what a job has come to: `result` in JSON values, and the `row` of values for this process."""
         with job.lock:
-            if job.ended:
+            if job.has_ended:
                 return
             with self.store.transaction():
                 self.store.add_result(job.id, index, result)
@@ -207,7 +207,7 @@ class JobBook:
     def publish(self, job: Job, name: str, data: Mapping[str, Any], *, keep: bool = True) -> None:
         """Add an event; one that is not kept is lost with the process, and not replayed once the job has ended."""
         with job.lock:
-            if job.ended:
+            if job.has_ended:
                 return
             job.last_event += 1
             event = JobEvent(job.last_event, name, data)
@@ -275,7 +275,7 @@ class JobBook:
                 signal.clear()
                 with job.lock:
                     events = job.events[bisect.bisect_right(job.events, after, key=lambda event: event.id) :]
-                    ended = job.ended
+                    ended = job.has_ended
                 for event in events:
                     yield event
                     after = event.id

@@ -105,7 +105,7 @@ class SamplingQueue:
         with self._condition:
             self._waiting.setdefault(work.client, deque()).append(work)
             self._condition.notify_all()
-        if work.job.cancelled or work.job.ended:  # while it was prepared
+        if work.job.cancelled or work.job.has_ended:  # while it was prepared
             self._on_cancel(work)
 
     def position(self, job: Job) -> tuple[int | None, float | None]:

@@ -65,7 +65,7 @@ def store_row(
         values[name] = {"media_type": encoded.media_type, "url": result_url(job.id, index, name)}
     result = {"index": index, **({"seed": about["seed"]} if "seed" in about else {}), "values": values}
     with job.lock:
-        if job.ended:
+        if job.has_ended:
             return
         with store.transaction():
             for blob, size, media_type, name in files:

@@ -130,6 +130,17 @@ class Store:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
+    def _page(
+        self, table: str, conditions: Sequence[str], values: Sequence[Any], limit: int, after: str | None
+    ) -> tuple[list[sqlite3.Row], bool]:
+        """At most `limit` rows, newest first, those after the one with the id `after`; whether there are more."""
+        if after is not None:
+            conditions = [*conditions, f"seq < (SELECT seq FROM {table} WHERE id = ?)"]
+            values = [*values, after]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        rows = self._rows(f"SELECT * FROM {table} {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1)
+        return rows[:limit], len(rows) > limit
+
     # ---- jobs
 
     def add_job(self, id: str, kind: str, model: str, background: bool, request: Mapping[str, Any]) -> None:
@@ -196,9 +207,6 @@ class Store:
         """A page of jobs, newest first, those after the job `after`, and whether there are more."""
         conditions: list[str] = []
         values: list[Any] = []
-        if after is not None:
-            conditions.append("seq < (SELECT seq FROM jobs WHERE id = ?)")
-            values.append(after)
         if kinds:
             conditions.append(f"kind IN ({', '.join('?' * len(kinds))})")
             values += kinds
@@ -208,9 +216,8 @@ class Store:
         if background is not None:
             conditions.append("background = ?")
             values.append(background)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        rows = self._rows(f"SELECT * FROM jobs {where} ORDER BY seq DESC LIMIT ?", *values, limit + 1)
-        return [_job(row) for row in rows[:limit]], len(rows) > limit
+        rows, more = self._page("jobs", conditions, values, limit, after)
+        return [_job(row) for row in rows], more
 
     def unfinished(self) -> list[StoredJob]:
         """The jobs that have not ended, oldest first."""
@@ -313,15 +320,11 @@ class Store:
     ) -> tuple[list[StoredFile], bool]:
         """A page of uploads, newest first, and whether there are more."""
         conditions, values = ["job IS NULL"], []
-        if after is not None:
-            conditions.append("seq < (SELECT seq FROM files WHERE id = ?)")
-            values.append(after)
         if purpose is not None:
             conditions.append("purpose = ?")
             values.append(purpose)
-        query = f"SELECT * FROM files WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
-        rows = self._rows(query, *values, limit + 1)
-        return [_file(row) for row in rows[:limit]], len(rows) > limit
+        rows, more = self._page("files", conditions, values, limit, after)
+        return [_file(row) for row in rows], more
 
     def delete_file(self, id: str) -> None:
         """Remove a file."""

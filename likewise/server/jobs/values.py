@@ -68,7 +68,7 @@ class ValueReader:
             [prompt] = parse_prompts(model, [] if text is None else [text], strings)
             row = model.validate_values({**prompt.values, **media}) if media else prompt.values
         except ValueError as error:
-            raise invalid(error, _blamed(error, values, where)) from None
+            raise invalid(error, _field_of_error(error, values, where)) from None
         return row, kept
 
     def read_sources(
@@ -80,7 +80,7 @@ class ValueReader:
             row = parse_sources(model, strings)
             return model.validate_sources({**row, **media}) if media else row, kept
         except ValueError as error:
-            raise invalid(error, _blamed(error, values, where)) from None
+            raise invalid(error, _field_of_error(error, values, where)) from None
 
     def _split(
         self, model: TypedDistribution, values: Mapping[str, Any], where: str
@@ -228,7 +228,7 @@ def decode_base64(text: str, where: str) -> bytes:
         raise invalid(f"{where} is not valid base64", where, "invalid_base64") from None
 
 
-def _blamed(error: ValueError, values: Mapping[str, Any], where: str) -> str:
+def _field_of_error(error: ValueError, values: Mapping[str, Any], where: str) -> str:
     """The field that an error is about: messages begin with the name of a column."""
     name = str(error).partition(":")[0]
     return f"{where}.{name}" if name in values else where

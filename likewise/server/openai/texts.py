@@ -123,7 +123,7 @@ class TextWriter:
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Stop those that have not ended."""
         for job in jobs:
-            if not job.ended:
+            if not job.has_ended:
                 self.server.jobs.cancel(job.id)
 
     # ---- what comes of it

@@ -97,7 +97,7 @@ def view(server: Server, job: Job | StoredJob, *, with_results: bool = True) -> 
     """A job as clients see it."""
     results = server.jobs.results(job.id) if with_results else []
     shown = job_json(job, results)
-    if isinstance(job, Job) and not job.ended:
+    if isinstance(job, Job) and not job.has_ended:
         shown["position"], shown["eta_seconds"] = server.position(job)
     return shown
 

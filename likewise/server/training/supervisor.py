@@ -151,7 +151,7 @@ class Supervisor:
     def pause(self, task: ProcessTask) -> None:
         """Have a task saved and stopped; one that waits is put aside. Raises APIError for one that cannot be paused."""
         with self._condition:
-            if not task.can_pause or task.wanted == "cancel" or task.job.ended:
+            if not task.can_pause or task.wanted == "cancel" or task.job.has_ended:
                 raise invalid(f"{task.job.id} cannot be paused", code="invalid_state")
             if task.job.status == "paused":
                 return
@@ -176,7 +176,7 @@ class Supervisor:
     def cancel(self, task: ProcessTask) -> None:
         """End a task as soon as possible."""
         with self._condition:
-            if task.job.ended:
+            if task.job.has_ended:
                 return
             task.set_wanted("cancel")
             if task in self._running:
@@ -260,9 +260,9 @@ class Supervisor:
             self.jobs.finish(task.job, "cancelled")
         else:
             task.end(status)
-            if task.job.ended:
+            if task.job.has_ended:
                 self._forget(task)
-        if task.job.ended and task.job.status != "failed":  # then its log tells more
+        if task.job.has_ended and task.job.status != "failed":  # then its log tells more
             task.child.remove()
 
     def _forget(self, task: ProcessTask) -> None:

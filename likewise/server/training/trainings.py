@@ -256,7 +256,7 @@ class Trainings:
         self.supervisor.pause(self._open_task(id))
         end = time.monotonic() + PAUSE_SECONDS
         job = self.server.jobs.active.get(id)
-        while job is not None and not job.ended and job.status != "paused" and time.monotonic() < end:
+        while job is not None and not job.has_ended and job.status != "paused" and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
     def resume(self, id: str) -> None:
