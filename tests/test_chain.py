@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 import toy
 
 from likewise.cli.main import main
@@ -229,6 +231,46 @@ def test_noise_on_small_pictures_is_learned_and_can_be_asked_for(cascade: Pipeli
         draws=4,
     )
     assert bool(scores.nats.isfinite().all())
+
+
+@pytest.fixture(scope="module")
+def with_embedding(table: Table) -> Pipeline:
+    """An embedding of a label, and a picture of the embedding, with random weights."""
+    clip = Model("image, label", table.columns, "contrastive", width=16, depth=1)
+    seen = table.add_views("image | image@clip", clip=clip)
+    links = {"prior": raw(seen, "image@clip | label"), "decoder": raw(seen, "image | image@clip")}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # so that a picture depends on the embedding
+        for weight in links["decoder"].family.parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=generator)
+    return Pipeline(links)
+
+
+def test_a_row_of_a_pipeline_has_every_column_that_it_was_sampled_through(with_embedding: Pipeline) -> None:
+    picture, other = toy.rows(2)[0]["image"], toy.rows(2)[1]["image"]
+    column = with_embedding.target_columns["image@clip"]
+    vector = column.encode(picture).flatten().numpy()
+    few: dict[str, Any] = {"steps": 2}
+    start = ({"image": picture}, 0.5)
+    sampled = with_embedding.sample([{"label": "1"}], **few)[0]
+    varied = with_embedding.sample([{"label": "1"}, {}], init=start, **few)
+    assert sampled.keys() == varied[0].keys() == {"label", "image", "image@clip"}
+    for row in varied:
+        assert type(row["image@clip"]) is type(sampled["image@clip"]) is np.ndarray
+        assert np.allclose(row["image@clip"], vector, atol=1e-5)
+    # what is given counts more than what an init has: in a row, as known, and beside others in one batch
+    here = with_embedding.sample([{"image@clip": other}], init=start, **few)[0]
+    known = with_embedding.sample([{}], known={"image@clip": other}, init=start, **few)[0]
+    assert here["image@clip"] is other and known["image@clip"] is other
+    assert here["image"].tobytes() == known["image"].tobytes() != varied[0]["image"].tobytes()
+    both = with_embedding.sample([{}, {"image@clip": other}, {"image@clip": vector}], init=start, **few)
+    assert (
+        both[1]["image"].tobytes()
+        == with_embedding.sample([{"image@clip": other}], init=start, indices=[1], **few)[0][
+            "image"
+        ].tobytes()
+    )
+    assert all(row.keys() >= {"image@clip", "image"} for row in both)
 
 
 @pytest.mark.usefixtures("short_classifier")

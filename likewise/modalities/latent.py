@@ -132,13 +132,19 @@ class Latent(Modality):
         return self.decode_all(tokens[None])[0]
 
     def encode_all(self, values: Sequence[Any]) -> Tensor:
-        if self.vectors and isinstance(values[0], np.ndarray):
-            return torch.from_numpy(np.stack(values)).float().view(-1, self.spec.tokens, self.spec.width)
+        if self.vectors and any(isinstance(v, np.ndarray) for v in values):
+            return torch.stack([self._encode_vector(v) for v in values])
         codes = _codes(self.coder, self.column, values, self.length)
         if self.spec.categorical:
             return codes
         tokens = (codes - torch.tensor(self.mean)) / torch.tensor(self.std)
         return tokens if self.length is None else tokens * codes[..., -1:]
+
+    def _encode_vector(self, value: Any) -> Tensor:
+        """A vector as it is; a value of the column is encoded."""
+        if not isinstance(value, np.ndarray):
+            return self.encode(value)
+        return torch.from_numpy(value).float().view(self.spec.tokens, self.spec.width)
 
     def decode_all(self, tokens: Tensor) -> list[Any]:
         tokens = tokens.cpu()

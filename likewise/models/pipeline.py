@@ -17,19 +17,18 @@ import torch
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula
-from likewise.core.options import validate_options, validated
+from likewise.core.options import validated
 from likewise.core.ranges import InterpolationSteps, Seed, Strength
-from likewise.core.rng import seed_of
 from likewise.families.registry import sampling_family_class
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Modality, Row
-from likewise.modalities.latent import is_embedding
 from likewise.models import checkpoint
 from likewise.models.checkpoint import LINKS
 from likewise.models.conditional import Conditional
 from likewise.models.connections import connect
 from likewise.models.interpolation import OnInterpolation
 from likewise.models.link_progress import LinkProgress
+from likewise.models.link_requests import LinkRequests, link_seed, whole_values
 from likewise.models.model import Model
 from likewise.models.sample_request import OnProgress, SampleRequest, sample_by_key
 
@@ -57,6 +56,7 @@ class Pipeline:
             if view.name not in self.connections[name]
         )
         self.formula = Formula(self._last.formula.targets, tuple(free))
+        self._requests = LinkRequests(self.links, self.connections, self.formula)
 
     @property
     def _last(self) -> Model:
@@ -100,7 +100,7 @@ class Pipeline:
 
     def sampling_options(self) -> dict[str, inspect.Parameter]:
         """The options of `sample` that depend on the families, of all links."""
-        return {n: p for link in reversed(self.links.values()) for n, p in link.sampling_options().items()}
+        return self._requests.sampling_options()
 
     def validate_sources(self, sources: Row) -> Row:
         """The sources as the links read them; see `Model.validate_sources`."""
@@ -141,7 +141,8 @@ class Pipeline:
         dictionary, gives options of that link only. `known` and `constraint` may name targets of any link, and `negative`
         holds for every link with such a source. `init` has values of targets of the pipeline: every link that
         samples the same column starts there, so in a cascade a small image and a large one; an embedding of
-        it, which is computed from the value, is known. The first link is sampled with `seed`, as by itself.
+        it, which is computed from the value, is known, and in the row as a vector. The first link is sampled with
+        `seed`, as by itself.
         """
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "init": init}
         shared |= {"constraint": constraint or {}, "options": sampling_options}
@@ -154,7 +155,7 @@ class Pipeline:
         """A sample of each request, of any keys, at most `batch` at once; see `Model.sample_requests`."""
         keys = [self._key(request) for request in requests]
         for name, link in self.links.items():
-            links = [r for request in requests if (r := self._link_request(name, request)) is not None]
+            links = [r for request in requests if (r := self._requests.of_link(name, request)) is not None]
             link.warn_of(links, given=list(self.connections[name]))
         return sample_by_key(requests, keys, self.sample_batch, batch)
 
@@ -163,7 +164,7 @@ class Pipeline:
         key = self._key(request)
         for name, link in self.links.items():
             given = list(self.connections[name])
-            if (of_link := self._link_request(name, request)) is not None:
+            if (of_link := self._requests.of_link(name, request)) is not None:
                 link.batch_key(of_link, given=given)
         return key
 
@@ -176,11 +177,11 @@ class Pipeline:
         """
         if len({self._key(request) for request in requests}) > 1:
             raise ValueError("requests with different batch keys cannot be sampled as one batch")
-        rows: list[Row | None] = [{**request.row, **_whole(request.known)} for request in requests]
+        rows: list[Row | None] = list(self._requests.known_rows(requests))
         progress = LinkProgress(on_step, [self._num_steps(name, requests) for name in self.links])
         for i, (name, link) in enumerate(self.links.items()):
             left = [k for k, row in enumerate(rows) if row is not None]
-            of_link = {k: self._link_request(name, requests[k], rows[k]) for k in left}
+            of_link = {k: self._requests.of_link(name, requests[k], rows[k]) for k in left}
             sampled = {k: request for k, request in of_link.items() if request is not None}
             if not sampled:
                 continue
@@ -200,12 +201,12 @@ class Pipeline:
         self._check_names("target", request.known, self.target_columns)
         if request.prompt is not None or request.stop:
             raise ValueError("a prompt and stop strings are for a single model, and this is a pipeline")
-        if twice := [n for n in _whole(request.known) if request.row.get(n) is not None]:
+        if twice := [n for n in whole_values(request.known) if request.row.get(n) is not None]:
             raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
         keys: list[Hashable] = []
         for name, link in self.links.items():
-            if (of_link := self._link_request(name, request)) is None:
-                values = {**request.row, **self.embed_targets(start), **_whole(request.known)}
+            if (of_link := self._requests.of_link(name, request)) is None:
+                values = self._requests.known_values(request)
                 for n in link.targets:
                     link.processor.check(n, values[n])
                 keys.append(None)
@@ -213,32 +214,9 @@ class Pipeline:
                 keys.append(link.key_of(of_link, given=list(self.connections[name])))
         return tuple(keys)
 
-    def _link_request(
-        self, name: str, request: SampleRequest, row: Row | None = None
-    ) -> SampleRequest | None:
-        """What is to be sampled of a link, given a row with the targets of those before; None if all of it is known."""
-        link, known = self.links[name], dict(request.known)
-        start, strength = request.init or ({}, 1.0)
-        known = {**self.embed_targets(start), **known}
-        row = {**request.row, **_whole(known), **(row or {})}
-        if all(row.get(n) is not None for n in link.targets):
-            return None
-        values = {n: v for n, v in self._views(start, link).items() if n not in known}
-        number = list(self.links).index(name)
-        return SampleRequest(
-            self._link_row(name, row),
-            _link_seed(number, request.seed),
-            request.index,
-            known={n: v for n, v in known.items() if n in link.targets and n not in _whole(known)},
-            negative={n: v for n, v in (request.negative or {}).items() if n in link.sources} or None,
-            init=(values, strength) if values else None,
-            constraint={n: c for n, c in request.constraint.items() if n in link.targets},
-            options=self._options_of_links(request.options)[name],
-        )
-
     def _num_steps(self, name: str, requests: Sequence[SampleRequest]) -> int:
         """The steps of a link, at most."""
-        of_link = self._link_request(name, requests[0]) if requests else None
+        of_link = self._requests.of_link(name, requests[0]) if requests else None
         return 0 if of_link is None else self.links[name].num_steps(of_link)
 
     @validated
@@ -259,21 +237,21 @@ class Pipeline:
         Every link interpolates between the ends, with the samples of the links before it at each step.
         """
 
-        whole = _whole(known or {})
+        whole = whole_values(known or {})
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "options": sampling_options}
         for row in (first, last):
             self._key(SampleRequest(row, **shared))
         ends = [[{**row, **whole} for _ in range(n)] for row in (first, last)]
         for i, (name, link) in enumerate(self.links.items()):
-            if self._link_request(name, SampleRequest(ends[0][0], **(shared | {"known": {}}))) is None:
+            if self._requests.of_link(name, SampleRequest(ends[0][0], **(shared | {"known": {}}))) is None:
                 continue
             samples = link.interpolate_rows(
-                *([self._link_row(name, row) for row in rows] for rows in ends),
-                seeds=(_link_seed(i, seeds[0]), _link_seed(i, seeds[1])),
+                *([self._requests.row_of_link(name, row) for row in rows] for rows in ends),
+                seeds=(link_seed(i, seeds[0]), link_seed(i, seeds[1])),
                 known={n: v for n, v in (known or {}).items() if n in link.targets and n not in whole},
                 negative={n: v for n, v in (negative or {}).items() if n in link.sources} or None,
                 on_step=on_step,
-                **self._options_of_links(sampling_options)[name],
+                **self._requests.options_of_links(sampling_options)[name],
             )
             ends = [
                 [{**row, **{n: new[n] for n in link.targets}} for row, new in zip(rows, samples, strict=True)]
@@ -281,52 +259,14 @@ class Pipeline:
             ]
         return list(ends[0])
 
-    def _link_row(self, name: str, row: Row) -> Row:
-        """The sources of a link, and those of its targets that are known, from a row of sources and earlier targets."""
-        link, connections = self.links[name], self.connections[name]
-        sources = {s: row.get(connections.get(s, s)) for s in link.sources}
-        return sources | {n: row[n] for n in link.targets if row.get(n) is not None}
-
-    def _options_of_links(self, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The sampling options of each link: those that it shares, and its own, which are under its name.
-
-        Raises ValueError for an unknown option, and for a value out of its range, before any link is sampled.
-        """
-        shared = {name: value for name, value in options.items() if name not in self.links}
-        for name in shared:
-            if name not in (known := self.sampling_options()):
-                raise ValueError(
-                    did_you_mean("sampling option of this pipeline", name, [*known, *self.links])
-                )
-        options_of = {}
-        for name, link in self.links.items():
-            known, own = link.sampling_options(), options.get(name, {})
-            if not isinstance(own, Mapping):
-                raise ValueError(
-                    f"{name} is a link of the pipeline; give it a dictionary of options, not {own!r}"
-                )
-            every = {n: v for n, v in shared.items() if n in known} | dict(own)
-            options_of[name] = validate_options(every, known, f"sampling option of the link {name}")
-        return options_of
-
     def _check_names(self, what: str, names: Collection[str], valid: Collection[str]) -> None:
         for name in names:
             if name not in valid:
                 raise ValueError(did_you_mean(what, name, valid))
 
-    def _views(self, values: Row, link: Model) -> Row:
-        """Values of targets of the pipeline -> those targets of a link that are views of the same columns."""
-        by_column = {self.formula.view(name).column: value for name, value in values.items()}
-        return {v.name: by_column[v.column] for v in link.formula.targets if v.column in by_column}
-
     def embed_targets(self, values: Row) -> Row:
         """Values of targets of the pipeline -> those targets of all links that are embeddings of them."""
-        return {
-            n: v
-            for link in self.links.values()
-            for n, v in self._views(values, link).items()
-            if is_embedding(link.columns[n])
-        }
+        return self._requests.embed_targets(values)
 
     def views_of(self, column: str) -> dict[str, Modality]:
         """The targets of all links that are a column or a view of it."""
@@ -356,13 +296,3 @@ class Pipeline:
         """Read the folder of a pipeline. Raises RunError if it cannot be read."""
         names = checkpoint.load_pipeline_state(Path(folder))["links"]
         return cls({name: Model.load(Path(folder) / LINKS / name) for name in names})
-
-
-def _link_seed(i: int, seed: int) -> int:
-    """The seed of the i-th link."""
-    return seed_of("link", i, seed) if i else seed
-
-
-def _whole(known: Mapping[str, Any]) -> Row:
-    """The values that are known as a whole, without a mask."""
-    return {n: v for n, v in known.items() if not isinstance(v, tuple)}
