@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # here and in the processes of tests: models far too small to be shared by cores
+)
+
 import datasets
 import pytest
 import torch
@@ -12,7 +18,7 @@ from likewise.evaluation.metrics.agreement import Classifier
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    torch.set_num_threads(1)  # of the tests' own models, which are far too small to be shared by cores
+    torch.set_num_threads(1)
     datasets.disable_progress_bars()
 
 
