@@ -176,6 +176,25 @@ def test_no_kind_of_column_is_compared_by_name_outside_of_modalities() -> None:
     assert not wrong, "ask an attribute of the modality instead:\n" + "\n".join(wrong)
 
 
+def test_messages_write_options_as_their_reader_does() -> None:
+    """What a training, an evaluation or a request may say names options by `option_text`, not as flags."""
+    flags = []
+    for name in FILES:
+        if name.partition(".")[0] not in PACKAGES[: PACKAGES.index("interop")] or ".download" in name:
+            continue
+        docstrings = {id(node.value) for node in ast.walk(tree(name)) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree(name)):
+            if (
+                not isinstance(node, ast.Constant)
+                or not isinstance(node.value, str)
+                or id(node) in docstrings
+            ):
+                continue
+            if re.search(r"(?<![\w-])--[a-z]", node.value) and "likewise train" not in node.value:
+                flags.append(f"{name}:{node.lineno}: {node.value}")
+    assert [flag for flag in flags if not flag.startswith("core.option_names:")] == []
+
+
 def test_no_function_has_more_than_ten_parameters() -> None:
     wrong = []
     for name in FILES:

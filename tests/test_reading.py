@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from likewise.cli.main import main
 from likewise.core.formula import FormulaError
+from likewise.core.option_names import as_flag
 from likewise.data import spool
 from likewise.data.arrow import ROW, TableError
 from likewise.data.cells import MARKS, MISSING
@@ -1042,7 +1043,7 @@ def test_lines_that_another_sign_splits_alike(tmp_path: Path, separator: str) ->
     write_lines(tmp_path / "t.csv", ROWS, separator)
     found = Table.open(tmp_path / "t.csv")
     assert len(found.kinds) == 1
-    assert f"each line is one cell; --separator {separator!r} splits" in account(found.report)
+    assert f"each line is one cell; {as_flag('separator', separator)} splits" in account(found.report)
     assert list(Table.open(tmp_path / "t.csv", separator=separator).kinds) == ["age", "income", "city"]
     write_lines(
         tmp_path / "t.csv", [["text"], *[["one two three"[: 3 + 4 * (i % 3)]] for i in range(20)]], ","

@@ -14,6 +14,7 @@ from likewise.cli.flags import Parser, parse_pairs
 from likewise.cli.progress import is_first_process
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, parse_name, quote_name
+from likewise.core.option_names import option_text
 from likewise.core.options import stored_values
 from likewise.core.ranges import ShareBelowOne
 from likewise.data.datasets import DATASETS
@@ -188,7 +189,7 @@ def add_views(
         if (run / MODEL).exists() and hasattr(family_class(load_state(run)["family"]), "code_spec"):
             raise FormulaError(
                 f"@{name} in {str(formula)!r} is a frozen encoder, and there is a run {run} "
-                f"with codes; if that is meant write --view {name}={run}, else rename it"
+                f"with codes; if that is meant write {option_text('view', name, run)}, else rename it"
             )
     for name, run in runs.items():
         if not run.is_dir():
@@ -197,14 +198,14 @@ def add_views(
             near += [f"; or write {quote_name(v)} in quotes, a column" for v in seen if v in table.kinds]
             raise FormulaError(
                 f"@{name} in {str(formula)!r}: there is no run {run}; train one there, such "
-                f"as an autoencoder, or give its folder: --view {name}=RUN{''.join(near)}"
+                f"as an autoencoder, or give its folder: {option_text('view', name, 'RUN')}{''.join(near)}"
             )
     viewers = {n: v for n, v in known.items() if n in names} | {n: Model.load(run) for n, run in runs.items()}
     table = table.add_views(formula, **viewers)
     specs = {name: table.columns[name].spec for name in formula.source_names}
     print_notes(
         f"{name} is a document, and as a source {spec.tokens} tokens of it are read: a window that begins "
-        "anywhere in training, the first ones in sampling; --length reads more"
+        f"anywhere in training, the first ones in sampling; {option_text('length')} reads more"
         for name, spec in specs.items()
         if spec.windowed
     )

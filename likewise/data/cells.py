@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from likewise.core.formula import quote_name
+from likewise.core.option_names import option_text
 from likewise.data.arrow import TableError
 from likewise.data.styles import NEGATIVE, PLAIN, NumberStyle, WrittenNumber, parse_written
 
@@ -222,7 +223,7 @@ class _Cells:
             notes.append(f"{self.name}: numbers in brackets are negative, such as {cell}")
         if column.style is None and not notes and (unit := self._word()):
             notes.append(
-                f"{self.name}: kept as written: numbers with the unit {unit!r}; --kind {quote_name(self.name)}=number reads "
+                f"{self.name}: kept as written: numbers with the unit {unit!r}; {option_text('kind', quote_name(self.name), 'number')} reads "
                 "them as numbers"
             )
         return replace(column, notes=notes)
@@ -266,7 +267,10 @@ class _Cells:
         if len(styles) > 1:
             return self._ambiguous(styles)
         if styles[0].thousands == " " and not self._is_certain(styles[0]):
-            note = f"{self.name}: kept as written, as a space may separate thousands or not; --thousands ' ' says so"
+            note = (
+                f"{self.name}: kept as written, as a space may separate thousands or not; "
+                f"{option_text('thousands', ' ')} says so"
+            )
             return CellColumn(self.written, "", [note])
         if self.plain is not None and styles[0] == PLAIN:
             return CellColumn(self.plain, _reason(self.total, self.total, PLAIN), style=PLAIN)
@@ -304,7 +308,7 @@ class _Cells:
         first, second = ("no number" if value is None else f"{value:g}" for value in values)
         note = (
             f"{self.name}: kept as written, as {cell!r} may be {first} or {second}; "
-            f"--decimal {styles[0].decimal} or --decimal {styles[1].decimal} says which"
+            f"{option_text('decimal', styles[0].decimal)} or {option_text('decimal', styles[1].decimal)} says which"
         )
         return CellColumn(self.written, "", [note])
 
@@ -340,7 +344,7 @@ class _Cells:
         some = ", ".join(repr(cell) for cell in list(others)[:3])
         note = (
             f"{self.name}: kept as written: {count:,} of {self.total:,} cells are numbers, and {some} are not; "
-            f"--kind {self.name}=number takes them for cells that cannot be used"
+            f"{option_text('kind', quote_name(self.name), 'number')} takes them for cells that cannot be used"
         )
         return CellColumn(self.written, "", [note])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import Formula, FormulaError, View, quote_name, unknown_column
+from likewise.core.option_names import option_text
 from likewise.modalities import KINDS
 from likewise.modalities.base import Modality
 from likewise.modalities.latent import base_of
@@ -120,7 +121,8 @@ class Reference:
             if kinds[name] != known[column]:
                 raise FormulaError(
                     f"{name!r} is of the kind {kinds[name]}, and {column!r} of the model of the kind "
-                    f"{known[column]}; read it as one: --kind {quote_name(name)}={known[column]}"
+                    f"{known[column]}; read it as one: "
+                    f"{option_text('kind', quote_name(name), known[column])}"
                 )
         taken = {*self.names, *self.names.values()}
         candidates = kinds if self.wanted is None else _stored(self.wanted.views)
@@ -149,7 +151,8 @@ class Reference:
     def _ambiguous(self, new: Sequence[str], old: Sequence[str]) -> FormulaError:
         said = f"{' and '.join(map(quote_name, new))} could stand for {' and '.join(map(quote_name, old))}"
         return FormulaError(
-            f"{said} of P({self.formula}); say which does: --map {quote_name(new[0])}={quote_name(old[0])}"
+            f"{said} of P({self.formula}); say which does: "
+            f"{option_text('map', quote_name(new[0]), quote_name(old[0]))}"
         )
 
     def _matching(self, columns: Mapping[str, str]) -> Matching:
@@ -159,7 +162,7 @@ class Reference:
             kind = self._model_kinds[missing[0]]
             raise FormulaError(
                 f"the data have no column of the kind {kind} for {missing[0]!r}, a target of P({self.formula}); name "
-                f"one with --map NAME={quote_name(missing[0])}, or write a formula"
+                f"one with {option_text('map', 'NAME', quote_name(missing[0]))}, or write a formula"
             )
 
         def rename(views: Iterable[View]) -> tuple[View, ...]:
@@ -181,7 +184,7 @@ class Reference:
         if not columns:
             raise FormulaError(
                 f"no column of {str(formula)!r} stands for one of P({self.formula}); say which one does with "
-                "--map NAME=COLUMN, or begin without a run"
+                f"{option_text('map', 'NAME', 'COLUMN')}, or begin without a run"
             )
         views: dict[str, str] = {}
         sides = ((formula.targets, self.formula.targets), (formula.sources, self.formula.sources))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import did_you_mean
+from likewise.core.formula import quote_name
+from likewise.core.option_names import option_text
 from likewise.core.provenance import KEY
 from likewise.data.arrow import (
     DEFAULT_FILE_TYPE,
@@ -175,10 +177,12 @@ def _split_documents(schema: Schema) -> None:
     if len(documents) > 1:
         raise TableError(
             f"{' and '.join(documents)} are documents, and rows can be passages of one only; "
-            f"leave one of them out, or give --kind {documents[1]}=text if it is short"
+            f"leave one of them out, or give {option_text('kind', quote_name(documents[1]), 'text')} if it is short"
         )
     if is_split and not documents:
-        raise TableError(f"a text has more than {MIN_DOCUMENT:,} bytes; leave --kind out: it is a document")
+        raise TableError(
+            f"a text has more than {MIN_DOCUMENT:,} bytes; leave {option_text('kind')} out: it is a document"
+        )
     if documents and not is_split:
         schema.rows = schema.rows.map(
             _split_document,

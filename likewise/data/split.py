@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from likewise.core.errors import did_you_mean
+from likewise.core.option_names import option_text
 from likewise.core.options import validate_fields
 from likewise.core.ranges import ShareBelowOne
 from likewise.data.arrow import TableError
@@ -196,6 +197,6 @@ def advise(rows: RowStore, holdout: Holdout, minimum: int) -> str:
     for share in LARGER_SHARES:
         split = split_rows(rows, replace(holdout, holdout=share))
         if share > (holdout.holdout or 0) and len(split.heldout) >= minimum:
-            return f"open it with a holdout of {share} (--holdout {share}, in training too)"
+            return f"open it with a holdout of {share} ({option_text('holdout', share)}, in training too)"
     reasons = "; ".join(note for note in split.notes if note.startswith(NOTHING))
     return f"bring more rows{f' ({reasons})' if reasons else ''}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from likewise.core.formula import unknown_column
+from likewise.core.option_names import option_text
 from likewise.data.arguments import TableArguments
 from likewise.data.arrow import TableError
 from likewise.data.storage import RowStore
@@ -70,7 +71,10 @@ def without_bad(
     """The rows that have no bad value. Raises TableError for bad rows unless they are skipped, and if none is left."""
     if bad and not skip_bad:
         total = len({*rows.numbers.tolist()} | {b.row for b in bad})
-        message = f"{len({b.row for b in bad})} of {total} rows {why}; correct them, or leave them out with --skip-bad"
+        out = option_text("skip_bad", True)
+        message = (
+            f"{len({b.row for b in bad})} of {total} rows {why}; correct them, or leave them out with {out}"
+        )
         raise TableError(format_bad_rows(message, bad))
     rows = rows.without(bad)
     if not len(rows):

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from likewise.core.errors import did_you_mean
 from likewise.core.formula import FormulaError, View, quote_name
+from likewise.core.option_names import option_text
 from likewise.core.options import parse_option
 from likewise.data.arrow import TableError
 from likewise.data.encoders import ENCODERS, load_encoder
@@ -42,7 +43,8 @@ def fit_view(
     if modality.kind != kind and not is_embedding(modality):
         raise FormulaError(
             f"{view}: {name} sees a {modality.kind}, and {view.column} is a {kind}; write "
-            f"{quote_name(view.column)!r} as it is, or --kind {quote_name(view.column)}={modality.kind}"
+            f"{quote_name(view.column)!r} as it is, or "
+            f"{option_text('kind', quote_name(view.column), modality.kind)}"
         )
     return modality.grow_to_fit(test)
 
@@ -68,5 +70,5 @@ def require_kind(name: str, kind: str, column: Modality) -> None:
     if kind != column.kind:
         raise TableError(
             f"{name} is of the kind {kind} here, and {column.kind} in the model; "
-            f"open the data with --kind {quote_name(name)}={column.kind}"
+            f"open the data with {option_text('kind', quote_name(name), column.kind)}"
         )

@@ -34,6 +34,7 @@ from likewise.core.known import (
     training_masks,
     where_known,
 )
+from likewise.core.option_names import option_text
 from likewise.core.options import RowValues
 from likewise.core.ranges import Depth, TextLength, Width
 from likewise.core.rng import Rng
@@ -424,8 +425,8 @@ class Autoregressive(Family):
                 "known parts and a suffix are two ways to fill in a text; leave one out"
                 if request.known
                 else "this model cannot fill in the middle of a text, as it was trained without "
-                "fim; train one with it, likewise train ... --fim 0.5, or train this one on: "
-                "likewise train --from RUN --fim 0.5 --out ANOTHER"
+                f"fim; train one with {option_text('fim', 0.5)}, or train this one on with that, "
+                f"{option_text('from', 'RUN')}"
             )
 
     def _sentinels(self) -> Tensor:

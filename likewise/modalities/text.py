@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from likewise.core.option_names import option_text
 from likewise.core.options import validated
 from likewise.core.ranges import TextLength, VocabularySize
 from likewise.core.spec import Spec
@@ -97,8 +98,8 @@ class Text(Modality):
             length = max((len(e.ids) for e in tokenizer.encode_batch(texts)), default=1)
             if length > MAX_LENGTH:
                 raise ValueError(
-                    f"a text has {length} tokens; shorten it, give --length {length}, or learn "
-                    "texts in windows: --kind COLUMN=document"
+                    f"a text has {length} tokens; shorten it, give {option_text('length', length)}, or learn "
+                    f"texts in windows: {option_text('kind', 'COLUMN', 'document')}"
                 )
         words = set().union(*map(_words, values)) if values else set()
         return cls(
@@ -121,7 +122,9 @@ class Text(Modality):
         """The same vocabulary, and room for the longest text; the words are those of both tables."""
         longest = max(map(self.num_tokens, values), default=1)
         if length is None and longest > MAX_LENGTH:
-            raise ValueError(f"a text has {longest} tokens; shorten it, or give --length {longest}")
+            raise ValueError(
+                f"a text has {longest} tokens; shorten it, or give {option_text('length', longest)}"
+            )
         words = None if self.words is None else set(self.words).union(*map(_words, values))
         return replace(
             self,
@@ -169,7 +172,7 @@ class Text(Modality):
         if reason := self.invalid_reason(value):
             return reason
         if (tokens := self.num_tokens(value)) > self.length:
-            return f"{tokens} tokens and room for {self.length}; shorten it, or train with --length {tokens}"
+            return f"{tokens} tokens and room for {self.length}; shorten it, or train with {option_text('length', tokens)}"
         return None
 
     def truncate(self, value: str, tokens: int | None = None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from likewise.core.formula import Formula
+from likewise.core.option_names import option_text
 from likewise.data.matching import Matching, Reference
 from likewise.data.table import Table
 from likewise.families.base import Family
@@ -107,9 +108,8 @@ def explain_inherited(
         for name, value in inherited.items():
             default = parameters[name].default
             if name in words and value != default:
-                flag = name.replace("_", "-")
-                word = f"--no-{flag}" if default is False else f"--{flag} {default}"
+                word = option_text(name, default)
                 raise ValueError(
-                    f"{error} (the trained model has {name}={value}: give {name}={default}, {word} on the command line)"
+                    f"{error} (the trained model has {name}={value}: give {name}={default}, or {word})"
                 ) from error
         raise

@@ -32,6 +32,7 @@ from torch.optim import Optimizer
 
 from likewise.core.files import atomic_write, check_writable
 from likewise.core.formula import Formula
+from likewise.core.option_names import option_text
 from likewise.core.provenance import RUN_FILES, is_output, is_run_folder
 from likewise.data.encoders import reload_encoder
 from likewise.modalities import modality_from_json
@@ -133,15 +134,16 @@ def require_unused(folder: Path, data: str | Path | None = None) -> None:
     A run that ended before its first checkpoint may be replaced.
     """
     if data is not None and folder.is_dir() and folder.resolve() == Path(data).expanduser().resolve():
-        raise RunError(f"{folder} is the folder of the data; give another --out for the run")
+        raise RunError(f"{folder} is the folder of the data; give another {option_text('out')} for the run")
     if has_checkpoint(folder) or is_pipeline(folder):
         raise RunError(
-            f"{folder} holds a model already; give another --out, or go on with likewise train --resume"
+            f"{folder} holds a model already; give another {option_text('out')}, or go on with {option_text('resume')}"
         )
     for name in RUN_FILES:
         if (folder / name).exists() and not is_output(folder / name):
             raise RunError(
-                f"{folder} has a file {name} that is no part of a run and would be replaced; give another --out"
+                f"{folder} has a file {name} that is no part of a run and would be replaced; give "
+                f"another {option_text('out')}"
             )
     try:
         check_writable(folder / MODEL)
@@ -237,7 +239,9 @@ def save_resume(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
 def load_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the state of resume.safetensors, in the present format. Raises RunError."""
     if not (folder / RESUME).exists():
-        raise RunError(f"{folder} holds no {RESUME}: there is nothing to resume; leave --resume out to start")
+        raise RunError(
+            f"{folder} holds no {RESUME}: there is nothing to resume; leave {option_text('resume')} out to start"
+        )
     tensors, header = _read(folder / RESUME)
     state = json.loads(header["state"])
     if "format" not in state:  # format 1 had neither
@@ -293,7 +297,7 @@ def _write(path: Path, content: bytes | Callable[[Path], object]) -> None:
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot write {path}: {getattr(error, 'strerror', error)}. The file that was there is unchanged; "
-            "free some space and continue with --resume"
+            f"free some space and continue with {option_text('resume')}"
         ) from error
 
 

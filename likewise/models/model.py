@@ -12,6 +12,7 @@ from torch import nn
 
 from likewise.core.errors import warn
 from likewise.core.formula import Formula, FormulaError, quote_name
+from likewise.core.option_names import option_text
 from likewise.core.options import stored_values, validate_options, validate_value, validated
 from likewise.core.ranges import GuidanceScale, PositiveInt, Seed
 from likewise.core.score import Score
@@ -90,7 +91,8 @@ class Model(RowSampler):
         if any(self.columns[n].spec.windowed for n in self.targets) and not issubclass(cls, CanScoreTokens):
             raise FormulaError(
                 f"the family {family} cannot learn a document, which is learned in windows that begin anywhere; "
-                "take the family autoregressive, or, if all documents are short, --kind COLUMN=text"
+                "take the family autoregressive, or, if all documents are short, "
+                f"{option_text('kind', 'COLUMN', 'text')}"
             )
         options = validate_options(options, cls.options(), f"option of the family {family}")
         defaults_of_family = {n: p.default for n, p in cls.options().items()}

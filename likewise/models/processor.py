@@ -13,6 +13,7 @@ from likewise.core.batch import Batch, Context
 from likewise.core.errors import did_you_mean, warn
 from likewise.core.formula import Formula
 from likewise.core.known import KnownParts, blank_values
+from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import base_of
@@ -201,7 +202,9 @@ def _truncation(name: str, column: Modality, cut: Mapping[str, str]) -> str:
     text = max(cut, key=base.num_tokens)
     tokens, room = base.num_tokens(text), column.spec.tokens
     texts = "the text has" if len(cut) == 1 else f"{len(cut)} texts are too long; the longest has"
-    advice = f"; train with --length {tokens} for all of it" if "length" in column.options() else ""
+    advice = (
+        f"; train with {option_text('length', tokens)} for all of it" if "length" in column.options() else ""
+    )
     return (
         f"{name}: {texts} {tokens:,} tokens and there is room for {room:,}, so only its beginning is read: "
         f"{base.summarize(cut[text])!r}{advice}"

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from likewise.core.errors import warn
 from likewise.core.formula import quote_name
+from likewise.core.option_names import option_text
 from likewise.modalities.base import Modality
 from likewise.modalities.text import ARTICLES, Text, clauses_of
 
@@ -103,7 +103,7 @@ def _warn_of_clause(clause: str, ending: _Ending, column: Modality) -> None:
         )
     warn(
         f"{clause!r} is read as a part of the text, {reason}; "
-        f"--given {shlex.quote(f'{quote_name(ending.column)}={label}')} gives the label"
+        f"{option_text('given', quote_name(ending.column), label)} gives the label"
     )
 
 

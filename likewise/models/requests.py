@@ -6,13 +6,13 @@ know, are reported by a RequestWarning.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from likewise.core.errors import did_you_mean, warn
 from likewise.core.formula import View, distinct_columns, quote_name
+from likewise.core.option_names import option_text
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.text import Text
 from likewise.models.base import TypedDistribution
@@ -102,9 +102,9 @@ def _texts(model: TypedDistribution, views: Sequence[View]) -> list[View]:
     return [view for view in views if model.columns[view.name].role == "prompt"]
 
 
-def given_option(model: TypedDistribution, name: str, value: str = "...", option: str = "--given") -> str:
-    """The option of the command line that gives a value of a column of the formula."""
-    return f"{option} {shlex.quote(f'{model.formula.view(name)}={shorten(value)}')}"
+def given_option(model: TypedDistribution, name: str, value: str = "...", option: str = "given") -> str:
+    """The option that gives a value of a column of the formula."""
+    return option_text(option, str(model.formula.view(name)), shorten(value))
 
 
 def require_unknown(model: TypedDistribution, names: Collection[str]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.core.errors import receive_warnings, warn
 from likewise.core.known import KnownParts
+from likewise.core.option_names import option_text
 from likewise.core.options import RowValues, validate_options, validate_value
 from likewise.core.ranges import Strength
 from likewise.core.rng import Rng
@@ -102,7 +103,7 @@ class Sampler:
         if len(known) > whole and self.family.infill == 0:
             warn(
                 "this model was trained without known parts (infill 0): what is known is kept, and the rest is not, or "
-                "only loosely, sampled given it; train one with infill, such as --infill 0.5"
+                f"only loosely, sampled given it; train one with infill, such as {option_text('infill', 0.5)}"
             )
 
     def _idle(self, requests: Sequence[SampleRequest], given: Collection[str]) -> Iterator[str]:

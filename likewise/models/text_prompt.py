@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from likewise.core.option_names import option_text
 from likewise.generation.sequence.token_healing import HealingMask, backtrack
 from likewise.modalities.base import Modality
 from likewise.modalities.text import Text
@@ -90,7 +91,7 @@ class TextPrompts:
             raise ValueError(
                 f"the prompt has {n} tokens, and the model sees {self.column.length} at "
                 f"once, as it was trained: give {'less of it' if self.is_infill else 'its end'}, "
-                "or train with a longer --length"
+                f"or train with a longer {option_text('length')}"
             )
         stay, healed = backtrack(self.column.vocabulary, before) if heal else (before, before[:0])
         return PromptIds(stay, after, healed)

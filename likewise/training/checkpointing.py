@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from likewise.core.option_names import option_text
 from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.models import checkpoint
@@ -66,7 +67,7 @@ def require_same_run(folder: Path, state: Mapping[str, Any], table: Table, plan:
     if before != now:
         raise RunError(
             f"{folder} was trained on other data (fingerprint {before}, now {now}); "
-            "give the same data to --resume, or another --out to begin again"
+            f"give the same data to {option_text('resume')}, or another {option_text('out')} to begin again"
         )
     for name in ("seed", "batch"):
         value = state["plan"][name]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from likewise.core.batch import EncodedRows
+from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
 from likewise.models.model import Model
 from likewise.training.loss import split_batch
 from likewise.training.plan import Plan
 
 COPIES = 6  # of the weights: raw, working, average, gradient, and two of the optimizer
-ADVICE = "take smaller pictures or texts (--size, --length)"
 
 
 class NotEnoughMemory(ValueError):
@@ -35,9 +35,14 @@ def check_memory(model: Model, plan: Plan, processes: int = 1) -> None:
     if free is not None and activations + weights > free:
         raise NotEnoughMemory(
             f"a step of {rows} rows needs at least {(activations + weights) / 1e9:.1f} GB and "
-            f"{free / 1e9:.1f} GB is free; {ADVICE}, fewer rows (--batch), or a smaller model "
-            "(--width, --depth)"
+            f"{free / 1e9:.1f} GB is free; {advice()}, fewer rows ({option_text('batch')}), or a smaller model "
+            f"({option_text('width')}, {option_text('depth')})"
         )
+
+
+def advice() -> str:
+    """What takes less memory."""
+    return f"take smaller pictures or texts ({option_text('size')}, {option_text('length')})"
 
 
 def saved_bytes(model: Model) -> int:
@@ -60,7 +65,7 @@ def saved_bytes(model: Model) -> int:
     except RuntimeError as error:  # raised on a CPU, and as a subclass on a GPU
         if "memory" not in str(error):
             raise
-        raise NotEnoughMemory(f"not even one row fits into memory; {ADVICE}") from None
+        raise NotEnoughMemory(f"not even one row fits into memory; {advice()}") from None
     return sum(sizes.values())
 
 

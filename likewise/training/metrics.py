@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from likewise.core.files import atomic_write
+from likewise.core.option_names import option_text
 from likewise.models.checkpoint import RunError
 
 METRICS = "metrics.jsonl"
@@ -58,7 +59,7 @@ class MetricsFile:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise RunError(
-                f"cannot write {self.path}: {error.strerror}; mend it and continue with --resume"
+                f"cannot write {self.path}: {error.strerror}; mend it and continue with {option_text('resume')}"
             ) from error
 
     def truncate(self, step: int) -> None:

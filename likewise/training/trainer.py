@@ -29,6 +29,7 @@ from likewise.core.errors import warn
 from likewise.core.files import remove_leftovers
 from likewise.core.interrupts import defer_interrupts
 from likewise.core.locks import exclusive
+from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
 from likewise.data.table import Table
 from likewise.families.base import Family
@@ -206,7 +207,8 @@ class Trainer:
         self.loss_terms = {name: self.processes.mean(value) for name, value in terms.items()}
         if not math.isfinite(total):
             raise FloatingPointError(
-                f"the loss is {total} at step {self.step}: lower --lr and --muon-lr, or use --precision float32"
+                f"the loss is {total} at step {self.step}: lower {option_text('lr')} and "
+                f"{option_text('muon_lr')}, or use {option_text('precision', 'float32')}"
             )
         update_average(self.model.family, self.raw, self.step, self.gamma)
         return total

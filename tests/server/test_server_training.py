@@ -324,6 +324,9 @@ def test_the_check_of_a_table(client: TestClient) -> None:
         "label",
     }
     assert str(server_of(client).store.folder) not in json.dumps(report)
+    weights = file_id(client, "weight,label\n" + "59 kg,a\n61 kg,b\n" * 20, "weights.csv")
+    notes = client.post("/v1/data/check", json={"file_id": weights}).json()["notes"]
+    assert any('"kinds": {"weight": "number"} reads them as numbers' in note for note in notes)
     found = error(train(client, id, "x | lable"))
     assert found["message"] == "unknown column 'lable': did you mean 'label'? There are: x, y, label"
     assert found["code"] == "invalid_formula" and found["param"] == "metadata.formula"
@@ -661,7 +664,9 @@ def test_a_training_that_fails_says_what_the_command_says(client: TestClient, pr
     id = begin(client, file_id(client, CSV, "my table.csv"), "x | refuse")
     ended = wait_until(client, id, has_status(*ENDED))
     assert ended["status"] == "failed" and ended["fine_tuned_model"] is None
-    assert ended["error"]["message"] == "my table.csv has no column 'refuse'"
+    assert ended["error"]["message"] == (  # with options as the fields of a request
+        'my table.csv has no column \'refuse\', or begin with "kinds": {"refuse": "text"} and "minutes": 5'
+    )
     assert ended["error"]["code"] == "training_failed"
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from likewise.core.option_names import option_text
+
 
 def main() -> int:
     words = sys.argv[1:]
@@ -22,7 +24,8 @@ def main() -> int:
         state = json.loads((run / "model.json").read_text())
     else:
         if "refuse" in named[-1]:
-            print(f"note: nothing\nlikewise: {named[0]} has no column 'refuse'", file=sys.stderr)
+            advice = f"or begin with {option_text('kind', 'refuse', 'text')} and {option_text('minutes', 5)}"
+            print(f"note: nothing\nlikewise: {named[0]} has no column 'refuse', {advice}", file=sys.stderr)
             return 1
         run.mkdir(parents=True)
         state = {"family": "flow", "steps": int(options["steps"]), "step": 0, "starts": 0}

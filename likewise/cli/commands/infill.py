@@ -115,7 +115,7 @@ def _known_views(request: Request, name: str, picture: PIL.Image.Image, options:
 
 
 def _known_option(model: TypedDistribution, name: str) -> str:
-    return given_option(model, name, option="--known")
+    return given_option(model, name, option="known")
 
 
 def _infill_text(request: Request) -> int:

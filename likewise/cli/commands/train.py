@@ -32,6 +32,7 @@ from likewise.cli.tables import (
 )
 from likewise.core.errors import receive_warnings
 from likewise.core.formula import Formula, distinct_columns, parse_name
+from likewise.core.option_names import option_text
 from likewise.core.options import stored_values
 from likewise.data.datasets import DATASETS
 from likewise.data.matching import Reference
@@ -73,7 +74,10 @@ def print_result(result: TrainingResult, model: Model, table: Table, folder: Pat
         print(f"stopped, {how}; to continue:\n  likewise train --resume --out {run}")
         return status
     if result.step is None:
-        print(f"{folder} is finished; to train longer, give --resume more --minutes or --steps than before")
+        print(
+            f"{folder} is finished; to train longer, give {option_text('resume')} more "
+            f"{option_text('minutes')} or {option_text('steps')} than before"
+        )
         return 0
     heldout = "" if result.heldout is None else f", held-out loss {result.heldout:.4f}"
     print(f"{result.step.step:,} steps in {format_duration(result.step.elapsed)}{heldout}")
@@ -237,7 +241,7 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     if args.family != state["family"]:
         raise RunError(
             f"{args.first} is of the family {state['family']}, and weights of another one do not fit; leave "
-            "--family out"
+            f"{option_text('family')} out"
         )
     names = {name: parse_name(column) for name, column in parse_pairs(args.map, "--map").items()}
     plan, wanted = _plan(parser, args), Formula.parse(args.formula) if args.formula else None
@@ -277,7 +281,7 @@ def _add_new_views(args: Namespace, table: Table, model: Model, reference: Refer
     for name in parse_pairs(args.view, "--view"):
         if name in known:
             raise RunError(
-                f"{args.first} has the model {name} that it sees columns through; leave --view {name} out"
+                f"{args.first} has the model {name} that it sees columns through; leave {option_text('view')} {name} out"
             )
     views = [v for v in matching.formula.views if v.name not in {*matching.views, v.column}]
     return add_views(table, Formula(tuple(views)), args.view, known) if views or args.view else table

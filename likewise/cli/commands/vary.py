@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     column, picture = model.columns[name], parse_value(model.columns[name], file)
     if name in request.known:
         raise ValueError(
-            f"{file} is what {name} begins with; leave {given_option(model, name, option='--known')} out"
+            f"{file} is what {name} begins with; leave {given_option(model, name, option='known')} out"
         )
     # sources that are views of the same column are given by the picture too
     column_name = model.formula.view(name).column
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
         if without := [n for n in model.targets if n != name and n not in prompt.values]:
             raise ValueError(
                 f"a variation begins with a value of every target, and {without[0]!r} has none; give "
-                f"{given_option(model, without[0], option='--known')}"
+                f"{given_option(model, without[0], option='known')}"
             )
     embedded = any(is_embedding(model.columns[n]) for n in views)
     if isinstance(model, Pipeline):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from likewise.core.contents import find_content
+from likewise.core.option_names import option_text
 from likewise.data.arrow import LINE, ROW, TableError
 from likewise.data.validation import BadRow
 
@@ -91,8 +92,8 @@ class Reading:
 
 
 def format_flag(name: str) -> str:
-    """The option of the command line that gives a field of FileFormat."""
-    return "--no-header" if name == "header" else f"--{name}"
+    """The option that gives a field of FileFormat."""
+    return option_text(name, False) if name == "header" else option_text(name)
 
 
 def bad_cells(rows: Dataset, column: str, reasons: Mapping[int, str]) -> list[BadRow]:
@@ -121,7 +122,7 @@ def decode_text(path: Path, encoding: str | None) -> str:
         raise TableError(
             f"{path} is not {encoding or 'UTF-8'}: byte {error.start:,} is "
             f"0x{error.object[error.start]:02x}; give its encoding, such as "
-            f"--encoding {'utf-16' if wide else SOME_ENCODINGS}"
+            f"{option_text('encoding')} {'utf-16' if wide else SOME_ENCODINGS}"
         ) from None
     except LookupError:
         raise TableError(

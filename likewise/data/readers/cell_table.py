@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from likewise.core.option_names import option_text
 from likewise.data.arrow import LINE, ROW, TableError
 from likewise.data.spool import spool
 from likewise.data.styles import parse_written
@@ -111,7 +112,8 @@ class CellTable:
 
     def _repeated(self, name: str, names: Sequence[str]) -> TableError:
         places = " and ".join(str(i + 1) for i, n in enumerate(names) if n == name)
-        hint = ", or give --no-header if the first line is a row" if parse_written(name) else ""
+        first = f", or give {option_text('header', False)} if the first line is a row"
+        hint = first if parse_written(name) else ""
         return TableError(
             f"{self.source}: the columns {places} have one name, {name!r}; rename one of them{hint}"
         )

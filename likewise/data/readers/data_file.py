@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from likewise.core.contents import LENGTH, find_content
+from likewise.core.option_names import option_text
 from likewise.data.arrow import TableError
 from likewise.data.readers.base import SOME_ENCODINGS
 
@@ -87,7 +88,10 @@ class DataFile:
             return encoding or "utf-8", None
         if encoding is None and (example := self._western_example()) is not None:
             self._check(WESTERN)
-            return WESTERN, f"encoding {WESTERN}, as in {example!r}; --encoding says if it is another one"
+            return (
+                WESTERN,
+                f"encoding {WESTERN}, as in {example!r}; {option_text('encoding')} says if it is another one",
+            )
         raise error
 
     def _check(self, encoding: str) -> None:
@@ -112,13 +116,14 @@ class DataFile:
                     line = newlines + error.object[: error.start].decode(encoding, "replace").count("\n") + 1
                     return TableError(
                         f"{self.path}, line {line:,}: the byte 0x{error.object[error.start]:02x} is not "
-                        f"{encoding.upper()}; give the file's encoding, such as --encoding {SOME_ENCODINGS}"
+                        f"{encoding.upper()}; give the file's encoding, such as "
+                        f"{option_text('encoding')} {SOME_ENCODINGS}"
                     )
                 if "\0" in text:
                     line = newlines + text[: text.index("\0")].count("\n") + 1
                     return TableError(
                         f"{self.path}, line {line:,}: there is a NUL character; remove it, or give the file's "
-                        "encoding, such as --encoding utf-16-le"
+                        f"encoding, such as {option_text('encoding', 'utf-16-le')}"
                     )
                 newlines += text.count("\n")
                 if not block:

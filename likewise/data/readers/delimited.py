@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from likewise.core.option_names import option_text
 from likewise.data.arrow import TableError
 from likewise.data.readers.base import FileFormat
 from likewise.data.readers.cell_table import CellTable, Records, count_titles, line_numbers, title_notes
@@ -71,7 +72,7 @@ def read_delimited(file: DataFile, fmt: FileFormat) -> tuple[pa.Table, CellTable
             parts = itertools.chain([header], records)
         if len(names) == 1 and (other := _other_separator(sample, whole=whole)):
             skipped.append(
-                f"each line is one cell; --separator {other!r} splits them into several, if that is meant"
+                f"each line is one cell; {option_text('separator', other)} splits them into several, if that is meant"
             )
         table = CellTable(str(file.path), names, dialect.extra, skipped)
         cells = table.read(parts)

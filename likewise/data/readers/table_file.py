@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from likewise.core.option_names import option_text
 from likewise.data.arrow import HIDDEN, TableError, first_line, to_dataset
 from likewise.data.cells import CellColumn, read_cells
 from likewise.data.readers.arrow_files import ARROW, read_arrow
@@ -145,5 +146,5 @@ def _header_notes(
         return []
     return [
         f"the first row, {', '.join(header)!r}, is read as the names of the columns, and looks like the other rows; "
-        "if it is one, give --no-header"
+        f"if it is one, give {option_text('header', False)}"
     ]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, Layout
 from likewise.core.known import KnownParts, fill_unknown, has_gaps, present_masks
+from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
 from likewise.core.spec import Spec
 from likewise.generation.denoising import paths
@@ -229,7 +230,7 @@ class Denoiser(nn.Module):
             return
         if not self.few_step:
             raise ValueError(
-                "the sampler jump is for models that learned to jump: train with --few-step, or "
+                f"the sampler jump is for models that learned to jump: train with {option_text('few_step', True)}, or "
                 "take another sampler"
             )
         if not self.supports_few_steps(guidance, negative):

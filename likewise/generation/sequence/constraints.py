@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from likewise.core.errors import did_you_mean, warn
+from likewise.core.option_names import option_text
 from likewise.generation.sequence.completion import shortest_completion
 from likewise.generation.sequence.json_schema import check_schema
 
@@ -150,7 +151,7 @@ class TokenConstraint:
             raise ValueError(
                 f"a text that satisfies {what} takes some {len(self.shortest)} tokens, such as "
                 f"{_short(closing.decode())!r}, and there is room for {length}; allow shorter "
-                "texts, or train with --length"
+                f"texts, or train with {option_text('length')}"
             )
 
     def start(self, rows: int) -> ConstraintState:

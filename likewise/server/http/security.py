@@ -23,6 +23,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from likewise.core.option_names import as_field, write_options
 from likewise.server.http.errors import APIError
 from likewise.server.http.exchange import METHODS, Exchange, Load, body_limit, overload_error, too_large
 from likewise.server.http.metrics import Metrics
@@ -52,7 +53,8 @@ class Security:
         exchange = Exchange(scope, receive, send, self.settings, self.load)
         self.load.requests += 1
         try:
-            await self._answer(exchange)
+            with write_options(as_field):
+                await self._answer(exchange)
         finally:
             exchange.close()
             self._log(exchange)

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from likewise.core.option_names import as_field, write_options
+
 try:
     import resource
 except ImportError:  # Windows
@@ -28,7 +30,7 @@ INTERRUPTED, CRASHED = 128 + signal.SIGINT, 70
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the module; the exit status."""
+    """Run the module, whose messages are for those who send requests; the exit status."""
     folder, limits, module, *rest = arguments
     for name in (
         "SIGINT",
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         write(Path(folder) / PID, os.getpid())
         apply_limits(json.loads(limits))
-        status = run(module, rest)
+        with write_options(as_field):
+            status = run(module, rest)
     except KeyboardInterrupt:
         status = INTERRUPTED
     finally:
