@@ -32,6 +32,7 @@ MaxGrid = Annotated[int, Interval(ge=1, le=64)]  # tokens along a side of an ima
 Dimensions = Annotated[int, Interval(ge=1, le=8192)]  # of a latent vector or an embedding
 CodebookSize = Annotated[int, Interval(ge=2, le=2**20)]
 NumComponents = Annotated[int, Interval(ge=1, le=10_000)]  # of a mixture
+MinLeaf = Annotated[int, Interval(ge=1, le=1_000_000)]  # rows of a leaf of a tree
 MinStd = Annotated[float, Interval(gt=0, le=1)]
 NumCodebooks = Annotated[int, Interval(ge=1, le=64)]
 HashTableSize = Annotated[int, Interval(ge=0, le=2**24)]  # rows of a table of hashed n-grams; 0: none

@@ -66,6 +66,7 @@ class Family(nn.Module, ABC):
     uses_muon: ClassVar[bool] = True  # whether Muon trains the matrices of blocks
     needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
     rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
+    learns_by_gradients: ClassVar[bool] = True  # whether there are steps of training after `init_from_data`
     learns_gaps: ClassVar[bool] = False  # whether rows may lack values of some targets: EncodedRows
     separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
     infill: float = (
@@ -76,6 +77,7 @@ class Family(nn.Module, ABC):
         False  # whether small batches are sampled with further rows, as in nets/layers.py
     )
     row_options: ClassVar[frozenset[str]] = frozenset()  # sampling options that may be RowValues
+    init_rows: int = 4096  # training rows, at most, that `init_from_data` gets
     batch: int = 96  # rows of a training step, unless a plan says otherwise
     weight_decay: float = 0.0  # of the matrices that Muon trains
 
@@ -98,7 +100,10 @@ class Family(nn.Module, ABC):
         self.loss_terms: dict[str, Tensor] = {}  # terms of the last loss, means over rows, which are logged
 
     def init_from_data(self, x: Batch, c: Context, rng: Rng) -> None:
-        """Initialise parameters from some training rows, up to thousands, before the first step."""
+        """Initialise parameters from some training rows, `init_rows` at most, before the first step.
+
+        Without `learns_by_gradients` this is the whole training.
+        """
 
     @abstractmethod
     def loss(self, x: Batch, c: Context, phase: str, rng: Rng) -> Tensor:

@@ -106,6 +106,10 @@ MIXTURE = (
         "no target is a number, and it is for numbers",
     ),
 )
+TREES = (
+    IdleRule(("particles",), lambda r: not (r.given or r.known), "nothing is known"),
+    IdleRule(("precision",), lambda r: r.options["precision"] == "bfloat16", "trees compute in float32"),
+)
 
 
 def idle_options(rules: Sequence[IdleRule], given: Mapping[str, Any], request: Request) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class ColumnEncoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return next(self.family.parameters()).device
+        return next(itertools.chain(self.family.parameters(), self.family.buffers())).device
 
     @property
     def fingerprint(self) -> str:

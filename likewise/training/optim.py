@@ -90,4 +90,5 @@ def update_average(average: nn.Module, raw: nn.Module, step: int, gamma: float) 
     """
     beta = (1 - 1 / (step + 1)) ** (gamma + 1)
     averages: list[Tensor] = list(average.parameters())
-    torch._foreach_lerp_(averages, list[Tensor](raw.parameters()), 1 - beta)
+    if averages:
+        torch._foreach_lerp_(averages, list[Tensor](raw.parameters()), 1 - beta)
