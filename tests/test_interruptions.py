@@ -27,7 +27,7 @@ from likewise.core import files
 from likewise.core.errors import RequestWarning
 from likewise.core.files import atomic_write, remove_leftovers
 from likewise.core.interrupts import Terminated, defer_interrupts, signal_of, signals_as_exceptions
-from likewise.core.locks import exclusive
+from likewise.core.locks import FolderLock
 from likewise.data.datasets.download import cached_dataset
 from likewise.data.table import Table
 from likewise.models import checkpoint
@@ -526,7 +526,7 @@ def test_nothing_is_made_for_a_run_that_is_not_there(table: Table, tmp_path: Pat
 
 def test_two_commands_with_one_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of two commands at once with one --out, or one default name, the second is refused."""
-    with exclusive(here / "runs/things"):
+    with FolderLock(here / "runs/things"):
         assert main(["train", "things", "label", *TINY]) == 1
     assert "another training writes to runs/things; wait for its end" in capsys.readouterr().err
     assert not list((here / "runs/things").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +131,10 @@ class Server:
 
     async def in_thread(self, function: Callable[..., R], *arguments: Any) -> R:
         """Call a function that takes long, or loads a model, in a thread of those that prepare requests."""
-        return await asyncio.get_running_loop().run_in_executor(self._prepare, function, *arguments)
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._prepare, context.run, function, *arguments
+        )
 
     async def submit(
         self,
@@ -213,7 +217,7 @@ class Server:
         prepared: Prepared | PreparedCall,
     ) -> Job:
         """Keep a job and its media in one transaction."""
-        blobs = {id: self.store.add_blob(data) for id, (data, _) in prepared.inputs.items()}
+        blobs = {id: self.store.blobs.add(data) for id, (data, _) in prepared.inputs.items()}
         with self.store.transaction():
             job = self.jobs.add(kind, model, request, background=background)
             for id, (data, media_type) in prepared.inputs.items():

@@ -28,7 +28,7 @@ from likewise.core.device import default_device
 from likewise.core.errors import warn
 from likewise.core.files import remove_leftovers
 from likewise.core.interrupts import defer_interrupts
-from likewise.core.locks import exclusive
+from likewise.core.locks import FolderLock
 from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
 from likewise.data.table import Table
@@ -48,8 +48,6 @@ from likewise.training.metrics import MetricsFile, Step
 from likewise.training.optim import ema_gamma, make_optimizers, update_average
 from likewise.training.plan import Plan
 from likewise.training.process import tune_malloc
-
-INIT_ROWS = 4096  # training rows, at most, from which a family initializes its parameters
 
 
 def train(
@@ -115,7 +113,7 @@ class Trainer:
     def _forward(self) -> Callable[..., Tensor]:
         """The loss of the working copy, over several processes and compiled where the plan says so."""
         module: nn.Module = self.working
-        if self.processes.world > 1:
+        if self.processes.world > 1 and self.raw.learns_by_gradients:
             several = len(self.raw.phases) > 1  # a phase has no gradients for the parameters of the others
             module = nn.parallel.DistributedDataParallel(module, find_unused_parameters=several)
         return torch.compile(module) if self.plan.compile else module
@@ -128,7 +126,7 @@ class Trainer:
             yield from self._steps(resume)
             return
         try:
-            with exclusive(self.folder):
+            with FolderLock(self.folder):
                 yield from self._steps(resume)
         except BlockingIOError:
             raise RunError(
@@ -154,7 +152,7 @@ class Trainer:
             world=self.processes.world,
         )
         try:
-            while (progress := self.plan.progress(self.step, self.elapsed)) < 1:
+            while (progress := self._progress()) < 1:
                 before = time.perf_counter()
                 with defer_interrupts():  # a step and its record
                     loss = self._update(next(batches), progress)
@@ -162,13 +160,13 @@ class Trainer:
                     self.elapsed = self._seconds_since(start)
                     speed = self.batch / (time.perf_counter() - before)
                     rate = 0.95 * rate + 0.05 * speed if rate else speed
-                    progress = self.plan.progress(self.step, self.elapsed)
+                    progress = self._progress()
                     due = self._seconds_since(saved) > self.plan.save_seconds or progress >= 1
                     heldout = None
                     if due:
                         heldout = self._heldout_loss()
                         self.elapsed = self._seconds_since(start)
-                    eta = self.plan.seconds_left(progress, self.elapsed)
+                    eta = 0.0 if progress >= 1 else self.plan.seconds_left(progress, self.elapsed)
                     step = Step(self.step, progress, loss, heldout, rate, self.elapsed, eta, self.loss_terms)
                     if self.metrics:
                         self.metrics.append(step)
@@ -181,6 +179,12 @@ class Trainer:
                 with defer_interrupts():  # a second Ctrl-C waits
                     self.save()
             raise
+
+    def _progress(self) -> float:
+        """The share of the run that is done, in [0, 1]: the first step is all of a family without gradients."""
+        if not self.raw.learns_by_gradients:
+            return float(self.step > 0)
+        return self.plan.progress(self.step, self.elapsed)
 
     def _seconds_since(self, start: float) -> float:
         """The seconds since a time of time.perf_counter, by the clock of the first process."""
@@ -200,8 +204,9 @@ class Trainer:
         total = 0.0
         for phase in self.raw.phases:
             loss = self.forward(x, c, phase, rng).mean()
-            loss.backward()
-            self._apply_gradients(phase, factor)
+            if self.raw.learns_by_gradients:
+                loss.backward()
+                self._apply_gradients(phase, factor)
             total += self.processes.mean(loss.detach())
         terms = self.working.loss_terms
         self.loss_terms = {name: self.processes.mean(value) for name, value in terms.items()}
@@ -246,7 +251,7 @@ class Trainer:
     def _init_from_data(self) -> None:
         """Let a family initialize its fresh weights from some training rows, the same in each process."""
         fresh, self.model.fresh = self.model.fresh, frozenset()
-        rows = min(INIT_ROWS, len(self.table.train))
+        rows = min(self.raw.init_rows, len(self.table.train))
         if not fresh or not rows or type(self.raw).init_from_data is Family.init_from_data:
             return
         columns, seed = self.model.formula.columns, self.plan.seed

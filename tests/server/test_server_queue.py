@@ -201,12 +201,44 @@ def test_a_deleted_job_is_gone(client: TestClient) -> None:
     url = final["data"][0]["values"]["image"]["url"]
     store = server_of(client).store
     blob = store.result_file(done["id"], "0/image")
-    assert blob is not None and client.get(url).status_code == 200 and store.blob_path(blob.blob).exists()
+    assert blob is not None and client.get(url).status_code == 200 and store.blobs.path(blob.blob).exists()
     client.delete(f"/v1/jobs/{done['id']}")
-    assert not store.blob_path(blob.blob).exists()
+    assert not store.blobs.path(blob.blob).exists()
     for one in (running, done):
         assert client.get(f"/v1/jobs/{one['id']}").status_code == 404
     assert client.get(url).status_code == 404
+
+
+def test_one_result_of_a_job_is_removed(client: TestClient) -> None:
+    """Its files, previews and values are gone, the job and the others stay, and its event says so."""
+    store = server_of(client).store
+    with Blocked(client):
+        id = queue(client, model="joint", n=11, previews=3, options={"steps": 20})["id"]
+        assert client.delete(f"/v1/jobs/{id}/results/1").status_code == 409
+    before = wait_for_end(client, id)
+    blobs = {i: store.result_file(id, f"{i}/image").blob for i in (1, 2, 10)}
+    assert client.delete(f"/v1/jobs/{id}/results/1").json() == {
+        "id": id,
+        "index": 1,
+        "object": "job.result.deleted",
+        "deleted": True,
+    }
+    after = job(client, id)
+    assert after["data"] == [result for result in before["data"] if result["index"] != 1]
+    assert {**after, "data": None} == {**before, "data": None}
+    assert not store.blobs.path(blobs[1]).exists()
+    assert store.blobs.path(blobs[2]).exists() and store.blobs.path(blobs[10]).exists()
+    assert client.get(before["data"][1]["values"]["image"]["url"]).status_code == 404
+    events = events_of(client.get(f"/v1/jobs/{id}/events").text)
+    of_one = [event for event in events if event["data"].get("index") == 1]
+    assert [(event["event"], event["data"]) for event in of_one] == [
+        ("result", {"index": 1, "removed": True})
+    ]
+    assert sum(event["event"] == "result" for event in events) == 11 and events[-1]["event"] == "done"
+    found = client.delete(f"/v1/jobs/{id}/results/1")
+    assert found.status_code == 404 and found.json()["error"]["code"] == "result_not_found"
+    assert client.delete("/v1/jobs/job_0/results/0").json()["error"]["code"] == "job_not_found"
+    assert client.delete(f"/v1/jobs/{id}/results/{2**64}").status_code == 400
 
 
 def test_a_wrong_request_does_not_fail_its_neighbours(client: TestClient) -> None:

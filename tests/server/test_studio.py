@@ -401,6 +401,24 @@ def test_delete(studio: Studio) -> None:
     assert job["id"] not in {j["id"] for j in studio.jobs()}
 
 
+def test_delete_one_of_several(studio: Studio) -> None:
+    """The others stay, in the dialog and in the gallery; with the last one the job is gone."""
+    studio.use("pictures")
+    studio.page.get_by_label("How many").fill("3")
+    job = studio.draw()
+    tiles, dialog = studio.tiles(job), studio.page.get_by_role("dialog")
+    sync_api.expect(tiles).to_have_count(3)
+    tiles.nth(1).click()
+    for left in (2, 1):
+        dialog.get_by_role("button", name="Delete", exact=True).click()
+        sync_api.expect(tiles).to_have_count(left)
+        sync_api.expect(dialog).to_be_visible()
+    assert [s["index"] for s in next(j for j in studio.jobs() if j["id"] == job["id"])["data"]] == [0]
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    sync_api.expect(dialog).to_be_hidden()
+    assert job["id"] not in {j["id"] for j in studio.jobs()}
+
+
 def test_restart(browser: Any, runs: Path, tmp_path: Path) -> None:
     """The gallery is there after the server was killed and started again."""
     with process(runs, tmp_path) as (running, address), new_page(browser, address) as studio:

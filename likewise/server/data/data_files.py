@@ -105,7 +105,7 @@ class DataFiles:
         new = self.folder / f"{file.id}.{secrets.token_hex(4)}.new"
         new.mkdir(parents=True)
         try:
-            blob = self.store.blob_path(file.blob)
+            blob = self.store.blobs.path(file.blob)
             if ending == ".zip":
                 limits = json.dumps({"files": MAX_UNPACKED_FILES, "bytes": MAX_UNPACKED_BYTES})
                 arguments = [str(blob), str(new / "files"), limits]

@@ -71,6 +71,12 @@ class Deleted(BaseModel):
     deleted: bool
 
 
+class DeletedResult(Deleted):
+    """Which result of a job was removed."""
+
+    index: int
+
+
 class ModelAnswer(BaseModel):
     """A model; `likewise` is what may be asked of it, where one model is asked for."""
 

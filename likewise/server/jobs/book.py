@@ -247,6 +247,14 @@ class JobBook:
             self.stored(id)
         self.store.delete_job(id)
 
+    def delete_result(self, id: str, index: int) -> None:
+        """Remove one result of a job that has ended. Raises APIError: 404 for an unknown one, 409 while the job runs."""
+        if id in self.active:
+            raise APIError(409, f"{id} has not ended; cancel it, or wait", code="invalid_state")
+        self.stored(id)
+        if not self.store.delete_result(id, index):
+            raise not_found("result", str(index))
+
     # ---- reading
 
     def stored(self, id: str) -> StoredJob:

@@ -59,7 +59,7 @@ def store_row(
         if not isinstance(encoded.data, bytes):
             values[name] = encoded.data
             continue
-        blob = store.add_blob(encoded.data)
+        blob = store.blobs.add(encoded.data)
         file = (blob, len(encoded.data), encoded.media_type, name)
         files.append(file)
         values[name] = {"media_type": encoded.media_type, "url": result_url(job.id, index, name)}

@@ -6,9 +6,7 @@ a status is one transaction, so after a kill a job is as it was before the chang
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -18,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from likewise.core.files import atomic_write
-from likewise.server.jobs.lock import FolderLock
+from likewise.core.locks import FolderLock
+from likewise.server.jobs.blobs import Blobs
 
 VERSION = 1  # of the schema
 ENDED = ("succeeded", "failed", "cancelled")
@@ -92,7 +90,13 @@ class Store:
         """Open or make the folder. Raises ValueError if another server has it open, or a later version made it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._lock = folder, threading.RLock()
-        self._owner = FolderLock(folder)
+        try:
+            self._owner = FolderLock(folder, "lock")
+        except BlockingIOError:
+            raise ValueError(
+                f"another server has {folder} open; stop it, or give this one a folder of its own: --state FOLDER"
+            ) from None
+        self.blobs = Blobs(folder / "blobs")
         self._db = sqlite3.connect(folder / "server.sqlite", check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
@@ -272,31 +276,33 @@ class Store:
         rows = self._rows("SELECT data FROM results WHERE job = ? ORDER BY idx", job)
         return [json.loads(row["data"]) for row in rows]
 
+    def delete_result(self, job: str, index: int) -> bool:
+        """Remove a result, with its files and previews; its event says so from then on. False if there is none."""
+        of_index = "job = ? AND json_extract(data, '$.index') = ?"
+        of_result = "job = ? AND purpose = 'result' AND name LIKE ?"
+        with self.transaction() as db:
+            if not db.execute("DELETE FROM results WHERE job = ? AND idx = ?", (job, index)).rowcount:
+                return False
+            files = self._rows(f"SELECT blob FROM files WHERE {of_result}", job, f"{index}/%")
+            db.execute(f"DELETE FROM files WHERE {of_result}", (job, f"{index}/%"))
+            db.execute(f"DELETE FROM events WHERE name = 'preview' AND {of_index}", (job, index))
+            removed = _dump({"index": index, "removed": True})
+            db.execute(
+                f"UPDATE events SET data = ? WHERE name = 'result' AND {of_index}", (removed, job, index)
+            )
+        self._remove_unused({row["blob"] for row in files})
+        return True
+
     # ---- files
 
     def add_file(self, id: str, data: bytes, media_type: str, purpose: str, **of: str | None) -> StoredFile:
         """Keep bytes as a file; `of`: its `name` and `job`. Raises OSError if there is no room."""
-        blob = self.add_blob(data)
+        blob = self.blobs.add(data)
         file = StoredFile(
             id, of.get("job"), of.get("name"), purpose, media_type, blob, len(data), time.time()
         )
         self.add_file_row(file)
         return file
-
-    def add_blob(self, data: bytes) -> str:
-        """Write bytes under their hash, which is returned."""
-        blob = hashlib.sha256(data).hexdigest()
-        if not self.blob_path(blob).exists():
-            atomic_write(self.blob_path(blob), data)
-        return blob
-
-    def take_blob(self, path: Path, blob: str) -> None:
-        """Keep a file that is written already, whose hash is `blob`."""
-        target = self.blob_path(blob)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(path, target)
 
     def add_file_row(self, file: StoredFile) -> None:
         """Add a file whose blob is there already."""
@@ -335,17 +341,13 @@ class Store:
 
     def read(self, file: StoredFile) -> bytes:
         """The bytes of a file. Raises OSError."""
-        return self.blob_path(file.blob).read_bytes()
-
-    def blob_path(self, blob: str) -> Path:
-        """Where the bytes with that hash lie."""
-        return self.folder / "blobs" / blob[:2] / blob
+        return self.blobs.path(file.blob).read_bytes()
 
     def _remove_unused(self, blobs: set[str]) -> None:
         with self._lock:  # so that no file begins to refer to one of them
             for blob in blobs:
                 if not self._rows("SELECT 1 FROM files WHERE blob = ? LIMIT 1", blob):
-                    self.blob_path(blob).unlink(missing_ok=True)
+                    self.blobs.remove(blob)
 
 
 def _job(row: sqlite3.Row) -> StoredJob:

@@ -12,15 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from likewise.core.locks import FolderLock
 from likewise.modalities.files import ROOT
 from likewise.server.processes.child import PID, STATUS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 CHILD = "likewise.server.processes.child"
 LOCK, LOG = "lock", "log.txt"
@@ -66,11 +61,11 @@ class ChildProcess:
 
         files  the folder of the files that a table may name; any unless given
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / LOCK, "ab")  # noqa: SIM115
         try:
-            if not _take(lock):
-                raise ValueError("its process still runs")
+            lock = FolderLock(folder, LOCK)
+        except BlockingIOError:
+            raise ValueError("its process still runs") from None
+        with lock:
             for name in (PID, STATUS):
                 (folder / name).unlink(missing_ok=True)
             temporary = folder / "tmp"
@@ -93,10 +88,8 @@ class ChildProcess:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     start_new_session=True,  # Ctrl-C in the terminal of the server is not for it
-                    pass_fds=() if fcntl is None else (lock.fileno(),),
+                    pass_fds=lock.descriptors,
                 )
-        finally:
-            lock.close()
         return cls(folder, process)
 
     @property
@@ -106,8 +99,11 @@ class ChildProcess:
             return self._process.poll() is None
         if not (self.folder / LOCK).exists():
             return False
-        with open(self.folder / LOCK, "ab") as lock:
-            return fcntl is not None and not _take(lock)
+        try:
+            FolderLock(self.folder, LOCK).release()
+        except BlockingIOError:
+            return True
+        return False
 
     @property
     def status(self) -> int | None:
@@ -151,17 +147,6 @@ class ChildProcess:
         with suppress(OSError, ValueError):
             return int((self.folder / PID).read_text())
         return None
-
-
-def _take(lock: IO[bytes]) -> bool:
-    """Take a lock; False if somebody has it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def share_of_cores(share: float = 0.5) -> int:

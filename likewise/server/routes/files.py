@@ -87,7 +87,7 @@ async def upload_file(request: Request, server: CurrentServer, services: Current
 
 
 def _keep(server: Server, upload: Upload, purpose: str) -> StoredFile:
-    server.store.take_blob(upload.path, upload.digest)
+    server.store.blobs.take(upload.path, upload.digest)
     file = StoredFile(
         new_id("file"),
         None,
@@ -135,7 +135,7 @@ def get_content(id: str, server: CurrentServer) -> Response:
         "content-disposition": f"attachment; filename*=UTF-8''{name}",
         "content-security-policy": "sandbox",
     }
-    path = server.store.blob_path(file.blob)
+    path = server.store.blobs.path(file.blob)
     return FileResponse(path, media_type=file.media_type, headers=headers)
 
 

@@ -6,13 +6,22 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, UploadFile
 from starlette.responses import JSONResponse
 
 from likewise.core.provenance import read_png_chunks
+from likewise.core.ranges import MAX_SEED
 from likewise.server.http.bodies import check_query, document_body, read_body
 from likewise.server.http.errors import invalid, not_found
-from likewise.server.jobs.answers import Deleted, JobAnswer, JobList, JobStatus, Recalled, SampleAnswer
+from likewise.server.jobs.answers import (
+    Deleted,
+    DeletedResult,
+    JobAnswer,
+    JobList,
+    JobStatus,
+    Recalled,
+    SampleAnswer,
+)
 from likewise.server.jobs.book import Job, job_json
 from likewise.server.jobs.events import EVENT_CONTENT, event_response, job_events
 from likewise.server.jobs.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
@@ -161,6 +170,15 @@ def delete_job(id: str, server: CurrentServer) -> dict[str, Any]:
     """Stop a job unless it has ended, and remove it with its results."""
     server.jobs.delete(id)
     return {"id": id, "object": "job.deleted", "deleted": True}
+
+
+@router.delete("/jobs/{id}/results/{index}", response_model=DeletedResult)
+def delete_result(
+    id: str, index: Annotated[int, Path(ge=0, le=MAX_SEED)], server: CurrentServer
+) -> dict[str, Any]:
+    """Remove one result of a job that has ended, with its files; the job and its other results stay."""
+    server.jobs.delete_result(id, index)
+    return {"id": id, "index": index, "object": "job.result.deleted", "deleted": True}
 
 
 @router.get(

@@ -144,6 +144,13 @@ export async function cancel(id) {
   await refresh(id);
 }
 
+/** Delete one sample of a job; with the last one goes the job. @param {string} id @param {number} index */
+export async function dropSample(id, index) {
+  if ((jobs.get(id)?.data.length ?? 0) < 2) return drop(id);
+  await remove(`/v1/jobs/${id}/results/${index}`);
+  await refresh(id);
+}
+
 /** @param {string} id */
 export async function drop(id) {
   await remove(`/v1/jobs/${id}`);

@@ -45,7 +45,8 @@ export async function view(job, sample) {
     found && picture && found.controls.includes("known") && button("brush", "Edit", () => leave(() => edit(picture, own))),
     found && picture && found.controls.includes("init") && button("vary", "Vary", () => leave(() => apply({ ...own, mode: "vary", start, seed: -1, n: 4 }))),
     picture && h("a", { class: "button", href: mediaURL(picture), download: `${job.id}-${sample.index}.png` }, "Download"),
-    button("trash", job.data.length > 1 ? `Delete all ${job.data.length}` : "Delete", () => leaveAfterDelete(job)),
+    button("trash", "Delete", () => dropOne(job, sample)),
+    job.data.length > 1 && button("trash", `Delete all ${job.data.length}`, () => leaveAfterDelete(job)),
   ].filter(Boolean);
   const at = job.data.findIndex((s) => s.index === sample.index);
   turn = (step) => { const next = job.data[(at + step + job.data.length) % job.data.length]; if (next !== sample) view(job, next); };
@@ -54,6 +55,16 @@ export async function view(job, sample) {
   if (job.started_at && job.finished_at) details.push(["drawn", new Date(job.finished_at * 1000).toLocaleString()]);
   open(shown, details, /** @type {Node[]} */ (actions), "Result", turns);
 }
+
+/** Delete this one, and show the next. @param {Job} job @param {Sample} sample */
+const dropOne = (job, sample) => (job.data.length < 2 ? leaveAfterDelete(job) : attempt(async () => {
+  await store.dropSample(job.id, sample.index);
+  const left = store.jobs.get(job.id);
+  const next = left?.data.find((s) => s.index > sample.index) ?? left?.data.at(-1);
+  if (left && next) await view(left, next);
+  else dialog.close();
+  toast("Deleted");
+}));
 
 /** @param {Job} job */
 const leaveAfterDelete = (job) => attempt(async () => {
