@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from likewise.server.catalog.registry import ModelRegistry
+from likewise.server.cluster.ray_sampler import RaySampler
 from likewise.server.http.errors import APIError
 from likewise.server.http.metrics import Metrics
 from likewise.server.jobs.book import Job, JobBook, JobEvent, error_json
@@ -26,6 +27,7 @@ from likewise.server.jobs.prepare import (
 from likewise.server.jobs.queue import SamplingQueue
 from likewise.server.jobs.requests import InfillBody, InterpolateBody, SampleBody, ScoreBody
 from likewise.server.jobs.results import SampleFinisher, interpolate, score
+from likewise.server.jobs.sampler import LocalSampler
 from likewise.server.jobs.store import Store, StoredFile, StoredJob
 from likewise.server.jobs.values import ValueReader
 from likewise.server.jobs.work import Call, CallWork, SampleWork
@@ -64,7 +66,8 @@ class Server:
         self.metrics = Metrics()
         self.registry = ModelRegistry(settings)
         self.jobs = JobBook(self.store)
-        self.queue = SamplingQueue(settings, self.registry, self.jobs, self.metrics)
+        sampler = LocalSampler() if settings.ray is None else RaySampler(settings, self.registry)
+        self.queue = SamplingQueue(settings, self.registry, self.jobs, self.metrics, sampler)
         self.restarts: dict[str, Restart] = {}
         self.positions: dict[str, Callable[[Job], tuple[int | None, float | None]]] = {}
         self.on_start: list[Callable[[], None]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,14 @@ Milliseconds = Annotated[float, Interval(ge=0, le=1000)]
 QueueSize = Annotated[int, Interval(ge=1, le=100_000)]
 SamplingBatch = Annotated[int, Interval(ge=1, le=1024)]
 Threads = Annotated[int, Interval(ge=1, le=1024)]
+NumReplicas = Annotated[int, Interval(ge=1, le=1024)]
 NumTrainings = Annotated[int, Interval(ge=1, le=64)]
 
 STATE = ".server"  # in the folder of runs
 MIN_TOKEN = 8  # characters
+LOCAL_RAY = "local"  # a cluster of Ray of this machine alone
+DEFAULT_REPLICAS = 2
+_RAY_ADDRESS = re.compile(r"local|auto|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,10 @@ class ServerSettings:
     queue_size     jobs that may wait
     max_batch      samples that are computed at once
     batch_wait     milliseconds to wait for further requests of a batch
-    threads        of the processor, for sampling
+    threads        of the processor, for sampling; of each replica
+    ray            cluster of Ray whose replicas sample: its address, host:port, "auto" for the one of this machine, or
+                   "local" to start one
+    replicas       processes that sample, on a cluster (default 2)
     trainings      that run at the same time; others wait
     """
 
@@ -60,6 +68,8 @@ class ServerSettings:
     max_batch: SamplingBatch = 16
     batch_wait: Milliseconds = 4.0
     threads: Threads | None = None
+    ray: str | None = None
+    replicas: NumReplicas | None = None
     trainings: NumTrainings = 1
 
     def __post_init__(self) -> None:
@@ -74,6 +84,13 @@ class ServerSettings:
         if self.token is None and not is_loopback(self.host):
             raise ValueError(
                 f"at {self.host} other machines can reach the server; give --token, or leave --host out"
+            )
+        if self.ray is None and self.replicas is not None:
+            raise ValueError("replicas are those of a cluster of Ray; add --ray, or leave --replicas out")
+        if self.ray is not None and not _RAY_ADDRESS.fullmatch(self.ray):
+            raise ValueError(
+                f"{self.ray!r} is no address of a cluster of Ray; write HOST:PORT or auto after --ray, or nothing for a "
+                "cluster of this machine, and the folder before it"
             )
         for origin in self.cors_origins:
             scheme, _, rest = origin.partition("://")

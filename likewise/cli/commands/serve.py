@@ -11,7 +11,7 @@ from likewise.core.options import parameter_annotations
 
 try:
     from likewise.server.run import serve
-    from likewise.server.settings import ServerSettings
+    from likewise.server.settings import LOCAL_RAY, ServerSettings
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("likewise"):
         raise
@@ -27,7 +27,8 @@ ABOUT = {
     "queue_size": "jobs that may wait; further ones are refused for the moment",
     "max_batch": "samples that are computed at once",
     "batch_wait": "milliseconds to wait for further requests of a batch",
-    "threads": "of the processor, for sampling",
+    "threads": "of the processor, for sampling; with --ray of each replica",
+    "replicas": "processes that sample on a cluster of Ray (default 2)",
     "trainings": "that run at the same time; others wait",
 }
 TOKEN = "LIKEWISE_TOKEN"
@@ -63,6 +64,13 @@ def run_server(command: str, description: str | None, argv: Sequence[str], *, op
     parser.add_argument(
         "--state", type=Path, metavar="FOLDER", help="of jobs and uploads (default FOLDER/.server)"
     )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const=LOCAL_RAY,
+        metavar="ADDRESS",
+        help="sample by replicas on the cluster of Ray at HOST:PORT, or auto; by default on one of this machine, which is started",
+    )
     for option, metavar, about in (
         ("--allow-host", "NAME", "a further name by which the server may be called"),
         ("--cors-origin", "ORIGIN", "another page that may call the server, such as http://localhost:5173"),
@@ -76,6 +84,7 @@ def run_server(command: str, description: str | None, argv: Sequence[str], *, op
     settings = ServerSettings(
         folder,
         state=args.state,
+        ray=args.ray,
         token=args.token or os.environ.get(TOKEN) or None,
         allowed_hosts=tuple(args.allow_host),
         cors_origins=tuple(args.cors_origin),

@@ -27,26 +27,13 @@ class ProgressReporter:
         closing: Callable[[], bool],
     ) -> None:
         self.rows, self.jobs, self.previews, self.closing = rows, jobs, previews, closing
-        self._started, self._preview_seconds = time.monotonic(), 0.0
+        self._budget = PreviewBudget()
         self._pending: Future[None] | None = None
         self._texts = {i: TextStream(work, index) for i, (work, index) in enumerate(rows) if work.stream}
 
     def on_step(self, progress: SamplingProgress) -> None:
         """Called after each step of sampling."""
-        if self.closing():
-            progress.stop()
-            return
-        there = []
-        for i in list(progress.rows):
-            if self.rows[i][0].job.cancelled:
-                if (stream := self._texts.get(i)) is not None:
-                    stream.keep(self.jobs, progress.text(i))
-                progress.drop(i)
-            else:
-                there.append(i)
-        if not there:
-            progress.stop()
-            return
+        there = self.drop_ended(progress)
         for i in there:
             work, index = self.rows[i]
             work.steps[index] = progress.step, progress.steps
@@ -58,17 +45,31 @@ class ProgressReporter:
             self.jobs.publish_progress(work.job, work.progress)
         self._preview(there, progress)
 
+    def drop_ended(self, progress: SamplingProgress) -> list[int]:
+        """Drop the rows of jobs that are cancelled or have ended, or all of them if the server ends; those that stay."""
+        if self.closing():
+            progress.stop()
+            return []
+        there = []
+        for i in list(progress.rows):
+            job = self.rows[i][0].job
+            if not job.cancelled and not job.has_ended:
+                there.append(i)
+                continue
+            if (stream := self._texts.get(i)) is not None:
+                stream.keep(self.jobs, progress.text(i))
+            progress.drop(i)
+        if not there:
+            progress.stop()
+        return there
+
     def _preview(self, there: Sequence[int], progress: SamplingProgress) -> None:
         """Decode those that are due, unless earlier ones are not encoded yet or it takes too much time."""
         due = [i for i in there if is_due(progress.step, progress.steps, self.rows[i][0].previews)]
-        if not due or (self._pending is not None and not self._pending.done()):
+        if self._pending is not None and not self._pending.done():
             return
-        start = time.monotonic()
-        if self._preview_seconds > PREVIEW_SHARE * max(start - self._started, 0.05):
-            return
-        estimates = {i: progress.preview(i) for i in due}
-        self._preview_seconds += time.monotonic() - start
-        self._pending = self.previews.submit(self._publish, estimates)
+        if estimates := self._budget.decode(progress, due):
+            self._pending = self.previews.submit(self._publish, estimates)
 
     def _publish(self, estimates: Mapping[int, Row]) -> None:
         for i, row in estimates.items():
@@ -84,6 +85,22 @@ class ProgressReporter:
                 self.jobs.publish(
                     work.job, "preview", {**data, "b64_json": base64.b64encode(value.data).decode()}
                 )
+
+
+class PreviewBudget:
+    """Limits the time of decoding previews to a share of that of sampling a batch."""
+
+    def __init__(self) -> None:
+        self._started, self._seconds = time.monotonic(), 0.0
+
+    def decode(self, progress: SamplingProgress, rows: Sequence[int]) -> dict[int, Row]:
+        """The previews of rows; none if those before took too long."""
+        start = time.monotonic()
+        if self._seconds > PREVIEW_SHARE * max(start - self._started, 0.05):
+            return {}
+        estimates = {i: progress.preview(i) for i in rows}
+        self._seconds += time.monotonic() - start
+        return estimates
 
 
 def is_due(step: int, steps: int, previews: int) -> bool:

@@ -1,4 +1,4 @@
-"""The queue: bounded, fair, with batches of compatible requests, and one thread that samples."""
+"""The queue: bounded, fair, with batches of compatible requests, and the threads that have them sampled."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import torch
 
 from likewise.core.errors import receive_warnings
 from likewise.modalities.base import Row
-from likewise.models.sample_request import SampleRequest
 from likewise.server.catalog.registry import ModelRegistry
 from likewise.server.http.errors import APIError
 from likewise.server.http.metrics import Metrics
 from likewise.server.jobs.book import Job, JobBook
 from likewise.server.jobs.progress import ProgressReporter
-from likewise.server.jobs.work import CallWork, SampleWork, Work
+from likewise.server.jobs.sampler import Kinds, Sampler
+from likewise.server.jobs.work import Batch, CallWork, SampleWork, Work
 from likewise.server.settings import ServerSettings
 
 IDLE_SECONDS = 1.0  # after which an idle thread looks for models to unload
@@ -29,57 +28,55 @@ MAX_RETRY_AFTER = 60  # seconds
 log = logging.getLogger("likewise.server")
 
 
-@dataclass
-class Batch:
-    """Rows that are sampled at once: of each its work, and its number in that."""
-
-    rows: list[tuple[SampleWork, int]] = field(default_factory=list)
-
-    @property
-    def works(self) -> list[SampleWork]:
-        """The works that rows are of."""
-        return list(OrderedDict((id(work), work) for work, _ in self.rows).values())
-
-    @property
-    def requests(self) -> list[SampleRequest]:
-        """The request of each row."""
-        return [work.requests[index] for work, index in self.rows]
-
-
 class SamplingQueue:
-    """What waits to be sampled, and the thread that does it.
+    """What waits to be sampled, and a thread for each of the `sampler.lanes`, which takes work of some kinds.
 
     Clients take turns, and the jobs of a client are in the order of their arrival; a job of several batches goes to
-    the end after each. A batch may have rows of any jobs of the same model and batch key.
+    the end after each. A batch may have rows of any jobs of the same model and batch key; what waits is shared out
+    among the threads that are idle.
     """
 
     def __init__(
-        self, settings: ServerSettings, registry: ModelRegistry, jobs: JobBook, metrics: Metrics
+        self,
+        settings: ServerSettings,
+        registry: ModelRegistry,
+        jobs: JobBook,
+        metrics: Metrics,
+        sampler: Sampler,
     ) -> None:
         self.settings, self.registry, self.jobs, self.metrics = settings, registry, jobs, metrics
+        self.sampler = sampler
         # by client; the turn of the first one is next
         self._waiting: OrderedDict[str, deque[Work]] = OrderedDict()
-        self._running: list[Work] = []
+        self._running: dict[str, list[Work]] = {}  # by the name of the thread
+        self._idle = 0  # threads that wait for batches
         self._condition = threading.Condition()
         self._closing = False
         self._seconds: dict[str, float] = {}  # for a row of each model, averaged
         self._output = ThreadPoolExecutor(1, "results")  # so that sampling goes on while results are encoded
         self._previews = ThreadPoolExecutor(1, "previews")
-        self._thread = threading.Thread(target=self._loop, name="sampling", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._loop, args=(kinds,), name=f"sampling-{i}", daemon=True)
+            for i, kinds in enumerate(sampler.lanes)
+        ]
+        self._places = sum(SampleWork in kinds for kinds in sampler.lanes)
 
     def start(self) -> None:
         """Start to sample."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop at the next step. What is queued or running in the background stays so in the store."""
         with self._condition:
             self._closing = self.jobs.closing = True
             self._condition.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         for executor in (self._output, self._previews):
             executor.shutdown(wait=True)
+        self.sampler.close()
 
     # ---- what waits
 
@@ -111,7 +108,8 @@ class SamplingQueue:
     def position(self, job: Job) -> tuple[int | None, float | None]:
         """How many jobs are before this one, and in how many seconds it will probably have ended."""
         with self._condition:
-            order, running = list(self._fair_order()), list(self._running)
+            order = list(self._fair_order())
+            running = [work for works in self._running.values() for work in works]
         for i, work in enumerate(order):
             if work.job is job:
                 return i, self._estimate_seconds([*running, *order[: i + 1]])
@@ -131,7 +129,8 @@ class SamplingQueue:
                     yield queue[turn]
 
     def _estimate_seconds(self, works: Sequence[Work]) -> float:
-        return round(sum(self._seconds.get(w.job.model, 0.5) * w.remaining for w in works), 1)
+        seconds = sum(self._seconds.get(w.job.model, 0.5) * w.remaining for w in works)
+        return round(seconds / self._places, 1)
 
     def _remove(self, work: Work) -> bool:
         with self._condition:
@@ -149,12 +148,12 @@ class SamplingQueue:
         if waited and work.outstanding == 0:
             self.jobs.finish(work.job, "cancelled")
 
-    # ---- the thread
+    # ---- the threads
 
-    def _loop(self) -> None:
+    def _loop(self, kinds: Kinds) -> None:
         if self.settings.threads is not None:
             torch.set_num_threads(self.settings.threads)
-        while (taken := self._take()) is not None:
+        while (taken := self._take(kinds)) is not None:
             try:
                 if isinstance(taken, CallWork):
                     self._call(taken)
@@ -164,31 +163,40 @@ class SamplingQueue:
                 log.exception("the sampling thread")
             finally:
                 with self._condition:
-                    self._running = []
+                    self._running.pop(threading.current_thread().name, None)
 
-    def _take(self) -> Batch | CallWork | None:
-        """The next thing to do, None when the queue is closed."""
+    def _take(self, kinds: Kinds) -> Batch | CallWork | None:
+        """The next thing to do of these kinds, None when the queue is closed."""
+        name, samples = threading.current_thread().name, SampleWork in kinds
         with self._condition:
-            while True:
-                if self._closing:
-                    return None
-                first = next(self._fair_order(), None)
-                if first is None:
-                    self._condition.wait(IDLE_SECONDS)
-                    self.registry.unload_idle()
-                    continue
-                if isinstance(first, CallWork):
-                    self._turn(first, ended=True)
-                    self._running = [first]
-                    return first
-                assert isinstance(first, SampleWork)
-                rest = first.arrived + self.settings.batch_wait / 1000 - time.monotonic()
-                if rest > 0 and self._compatible_rows(first) < self.settings.max_batch:
-                    self._condition.wait(rest)
-                    continue
-                batch = self._gather(first)
-                self._running = list(batch.works)
-                return batch
+            self._idle += samples
+            try:
+                while (first := self._wait_for_first(kinds)) is not None:
+                    if isinstance(first, CallWork):
+                        self._turn(first, ended=True)
+                        self._running[name] = [first]
+                        return first
+                    assert isinstance(first, SampleWork)
+                    rest = first.arrived + self.settings.batch_wait / 1000 - time.monotonic()
+                    if rest > 0 and self._compatible_rows(first) < self.settings.max_batch:
+                        self._condition.wait(rest)
+                        continue
+                    batch = self._gather(first)
+                    self._running[name] = list(batch.works)
+                    return batch
+                return None
+            finally:
+                self._idle -= samples
+
+    def _wait_for_first(self, kinds: Kinds) -> Work | None:
+        """The first work of these kinds, when there is one; None when the queue is closed."""
+        while not self._closing:
+            first = next((work for work in self._fair_order() if isinstance(work, kinds)), None)
+            if first is not None:
+                return first
+            self._condition.wait(IDLE_SECONDS)
+            self.registry.unload_idle()
+        return None
 
     def _compatible_rows(self, first: SampleWork) -> int:
         works = [work for work in self._fair_order() if isinstance(work, SampleWork)]
@@ -197,9 +205,10 @@ class SamplingQueue:
     def _gather(self, first: SampleWork) -> Batch:
         """The rows of a batch, taken out of the queue; what is left of a job goes behind the others of its client."""
         batch, key = Batch(), first.key
+        most = min(self.settings.max_batch, math.ceil(self._compatible_rows(first) / self._idle))
         works = [work for work in self._fair_order() if isinstance(work, SampleWork) and work.rows_for(first)]
         for work in works:
-            room = self.settings.max_batch - len(batch.rows)
+            room = most - len(batch.rows)
             if room <= 0:
                 break
             batch.rows += [(work, index) for index in work.take(key, room)]
@@ -242,7 +251,7 @@ class SamplingQueue:
             for work in batch.works:
                 work.model = model
             with receive_warnings(notes.append):
-                rows = model.sample_batch(batch.requests, on_step=reporter.on_step)
+                rows = self.sampler.sample(batch, model, reporter)
         # of several works it is not known whose a warning is; `batch_key` has given those of each request
         if len(batch.works) == 1:
             for note in notes:
@@ -264,7 +273,8 @@ class SamplingQueue:
     def _finish_row(self, work: SampleWork, index: int, row: Row | None) -> None:
         """Encode and store a sample; the last one ends the job."""
         try:
-            work.outstanding -= 1
+            with self._condition:
+                work.outstanding -= 1
             if row is not None:
                 work.finish_row(self.jobs, index, row)
             if work.job.cancelled:

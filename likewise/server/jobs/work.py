@@ -1,10 +1,11 @@
-"""Work of the sampling thread: rows that may share batches, and calls that run alone."""
+"""Work of the sampling threads: rows that may share batches, and calls that run alone."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from likewise.modalities.base import Row
@@ -17,7 +18,7 @@ Call = Callable[[AnyModel, Job, JobBook], None]
 
 
 class Work:
-    """What the sampling thread has to do for a job.
+    """What a sampling thread has to do for a job.
 
     client       whose turn it is
     remaining    rows that are not begun
@@ -100,8 +101,25 @@ class SampleWork(Work):
     @property
     def progress(self) -> Mapping[str, Any]:
         """The steps of all rows together, and how many rows have ended."""
-        step, steps = max(self.steps.values(), default=(0, 0))
+        step, steps = max(list(self.steps.values()), default=(0, 0))  # of several threads
         return {"step": step, "steps": steps, "done": self._done, "total": len(self.requests)}
+
+
+@dataclass
+class Batch:
+    """Rows that are sampled at once: of each its work, and its number in that."""
+
+    rows: list[tuple[SampleWork, int]] = field(default_factory=list)
+
+    @property
+    def works(self) -> list[SampleWork]:
+        """The works that rows are of."""
+        return list(OrderedDict((id(work), work) for work, _ in self.rows).values())
+
+    @property
+    def requests(self) -> list[SampleRequest]:
+        """The request of each row."""
+        return [work.requests[index] for work, index in self.rows]
 
 
 class CallWork(Work):
