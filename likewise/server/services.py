@@ -31,7 +31,7 @@ class Services:
 def install_services(server: Server) -> None:
     """Make the services of a server, which are started and closed with it."""
     at_once = {trainings.KIND: server.settings.trainings, evaluations.KIND: 1}
-    data, supervisor = DataFiles(server.store), Supervisor(server.jobs, at_once)
+    data, supervisor = DataFiles(server.store, server.settings), Supervisor(server.jobs, at_once)
     server.services = Services(
         data, supervisor, Trainings(server, data, supervisor), Evaluations(server, data, supervisor)
     )

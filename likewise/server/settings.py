@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Interval
 
 from likewise.core.options import validate_fields
-from likewise.core.ranges import PositiveInt
+from likewise.core.ranges import NonNegativeInt, PositiveInt
 
 Port = Annotated[int, Interval(ge=0, le=65_535)]  # 0: any free one
 Seconds = Annotated[float, Interval(ge=0, le=1e6)]
@@ -43,6 +43,8 @@ class ServerSettings:
     cors_origins   origins of other pages whose scripts may call it, such as http://localhost:5173
     aliases        further names of models, for clients with names of their own
     memory_mb      of models that are loaded at the same time, in megabytes
+    uploads_mb     that uploads may take together, in megabytes, with what archives among them hold
+    free_mb        of the disk that no upload takes, in megabytes
     keep_alive     seconds after which a model that is not used is unloaded; 0: after each batch
     queue_size     jobs that may wait
     max_batch      samples that are computed at once
@@ -63,6 +65,8 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     memory_mb: PositiveInt = 2048
+    uploads_mb: PositiveInt = 10_000
+    free_mb: NonNegativeInt = 1000
     keep_alive: Seconds = 600.0
     queue_size: QueueSize = 256
     max_batch: SamplingBatch = 16

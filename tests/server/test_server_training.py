@@ -6,11 +6,13 @@ import io
 import itertools
 import json
 import os
+import shutil
 import stat
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -220,6 +222,34 @@ def test_an_upload_that_is_too_large_or_broken_off_leaves_nothing(
     error(client.post("/v1/files", content=itertools.islice(endless(), 100), headers=headers), 413)
     assert client.get("/v1/files").json()["data"] == []
     assert not list(server_of(client).services.data.uploads.iterdir())
+
+
+def test_uploads_have_room_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all, with what archives hold, by the length that a body claims, and on the disk; what is deleted makes room."""
+    with serve(folder, uploads_mb=1) as client:
+        quota = server_of(client).services.data.quota
+        first = upload(client, b"x" * 600_000, purpose="vision").json()["id"]
+        form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        headers = {"content-type": "multipart/form-data; boundary=b"}  # of no claimed length
+        pieces = itertools.chain([form], itertools.repeat(b"x" * 10_000, 60))
+        for answer in (
+            upload(client, b"x" * 600_000, purpose="vision"),
+            client.post("/v1/files", content=pieces, headers=headers),
+        ):
+            found = error(answer, 413)
+            assert found["code"] == "quota_exceeded" and "448,576 are left" in found["message"]
+        assert len(client.get("/v1/files").json()["data"]) == 1
+        client.delete(f"/v1/files/{first}")
+        texts = zipped(("a.txt", b"a " * 400_000), ("b.txt", b"b " * 100_000))
+        assert len(texts) < 10_000
+        assert upload(client, texts, "texts.zip").status_code == 200 and quota.stored() > 1_000_000
+        assert error(upload(client, b"x" * 100_000, purpose="vision"), 413)["code"] == "quota_exceeded"
+        quota.most += 500_000
+        assert "holds more than" in error(upload(client, texts, "texts.zip"))["message"]
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+        found = error(upload(client, b"x", purpose="vision"), 507)
+        assert found["code"] == "no_room" and found["type"] == "server_error"
+        assert not list(server_of(client).services.data.uploads.iterdir())
 
 
 # ---- archives

@@ -23,6 +23,8 @@ ABOUT = {
     "host": "address to listen at; other than this machine's own needs a token",
     "port": "port to listen at; 0 takes a free one",
     "memory_mb": "of models that are loaded at the same time, in megabytes",
+    "uploads_mb": "that uploads may take together, in megabytes",
+    "free_mb": "of the disk that no upload takes, in megabytes",
     "keep_alive": "seconds after which a model that is not used is unloaded",
     "queue_size": "jobs that may wait; further ones are refused for the moment",
     "max_batch": "samples that are computed at once",

@@ -20,6 +20,7 @@ from typing import Any
 from likewise.data.datasets import DATASETS
 from likewise.data.readers.table_file import COMPRESSED, TABLES, is_table
 from likewise.data.readers.text_files import TEXTS
+from likewise.server.data.quota import UNPACKED, Quota
 from likewise.server.http.errors import APIError, invalid, not_found
 from likewise.server.jobs.store import Store, StoredFile
 from likewise.server.limits import (
@@ -32,6 +33,7 @@ from likewise.server.limits import (
     UNPACK_SECONDS,
 )
 from likewise.server.processes.start import ChildProcess, share_of_cores
+from likewise.server.settings import ServerSettings
 
 NICE = 5  # of processes for which somebody waits
 CACHED = 64  # reports
@@ -42,10 +44,11 @@ ERROR = re.compile(r"^likewise(?: \w+)?: (.*)", re.DOTALL | re.MULTILINE)
 class DataFiles:
     """The data sets of a server: uploads, and those that come with the package, by name."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: ServerSettings) -> None:
         self.store = store
         self.folder, self.processes = store.folder / "data", store.folder / "processes"
         self.uploads = store.folder / "uploads"
+        self.quota = Quota(store, self.folder, settings)
         self._reports: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._turn, self._waiting = asyncio.Semaphore(1), 0
 
@@ -107,8 +110,9 @@ class DataFiles:
         try:
             blob = self.store.blobs.path(file.blob)
             if ending == ".zip":
-                limits = json.dumps({"files": MAX_UNPACKED_FILES, "bytes": MAX_UNPACKED_BYTES})
-                arguments = [str(blob), str(new / "files"), limits]
+                most = min(MAX_UNPACKED_BYTES, await asyncio.to_thread(self.quota.left))
+                limits = json.dumps({"files": MAX_UNPACKED_FILES, "bytes": most})
+                arguments = [str(blob), str(new / UNPACKED), limits]
                 await self._run(UNPACK, arguments, UNPACK_SECONDS, UNPACK_MEMORY, param)
             else:
                 await asyncio.to_thread(_link, blob, new / f"{file.id}{ending}")

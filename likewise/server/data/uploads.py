@@ -19,6 +19,7 @@ from likewise.server.http.errors import APIError, invalid
 from likewise.server.limits import MAX_FIELD_BYTES, MAX_FILENAME
 
 MAX_HEADER_BYTES = 4096  # of a part
+MAX_FORM_BYTES = 16_384  # of a form, beside its file
 ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}  # of browsers, in the name of a file
 
 
@@ -44,11 +45,19 @@ class Upload:
             self.path.unlink(missing_ok=True)
 
 
-async def receive_upload(request: Request, folder: Path, known_fields: Collection[str]) -> Upload:
-    """The file of a form, written into the folder. Raises APIError for a body that is no such form."""
+async def receive_upload(
+    request: Request, folder: Path, known_fields: Collection[str], require_room: Callable[[int], None]
+) -> Upload:
+    """The file of a form, written into the folder. Raises APIError for a body that is no such form.
+
+    require_room  called with the bytes that the file has so far, and at first with those that the body is to have;
+                  raises APIError if they are too many
+    """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise APIError(415, "send the file as multipart/form-data, in a part called file")
+    length = request.headers.get("content-length", "0")
+    require_room(max(0, int(length) - MAX_FORM_BYTES) if length.isdecimal() else 0)
     folder.mkdir(parents=True, exist_ok=True)
     form = _Form(Upload(folder / f"{secrets.token_hex(16)}.part"), known_fields)
     try:
@@ -57,6 +66,7 @@ async def receive_upload(request: Request, folder: Path, known_fields: Collectio
             parser = MultipartParser(options[b"boundary"], form.callbacks)  # type: ignore[arg-type]
             async for chunk in request.stream():
                 parser.write(chunk)
+                require_room(form.upload.size)
             parser.finalize()
         form.finish()
     except FormParserError as error:

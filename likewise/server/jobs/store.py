@@ -332,6 +332,11 @@ class Store:
         rows, more = self._page("files", conditions, values, limit, after)
         return [_file(row) for row in rows], more
 
+    def upload_bytes(self) -> int:
+        """The bytes of all uploads together."""
+        query = "SELECT coalesce(sum(bytes), 0) AS n FROM files WHERE job IS NULL"
+        return int(self._rows(query)[0]["n"])
+
     def delete_file(self, id: str) -> None:
         """Remove a file."""
         file = self.file(id)

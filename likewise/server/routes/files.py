@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import FileResponse
 
 from likewise.server.data.data_files import data_ending
+from likewise.server.data.quota import Quota
 from likewise.server.data.uploads import Upload, receive_upload
 from likewise.server.http.errors import APIError, invalid, not_found
 from likewise.server.http.lists import page_json
@@ -64,7 +65,10 @@ def file_json(file: StoredFile) -> dict[str, Any]:
 @router.post("", response_model=FileAnswer, openapi_extra=FORM)
 async def upload_file(request: Request, server: CurrentServer, services: CurrentServices) -> dict[str, Any]:
     """Keep a file: a data set (purpose fine-tune), or pictures and the like for requests."""
-    upload = await receive_upload(request, services.data.uploads, ("purpose",))
+    quota, stored = services.data.quota, await asyncio.to_thread(services.data.quota.stored)
+    upload = await receive_upload(
+        request, services.data.uploads, ("purpose",), lambda size: quota.require(stored, size)
+    )
     try:
         purpose = upload.fields.get("purpose")
         if purpose not in PURPOSES:
@@ -74,7 +78,7 @@ async def upload_file(request: Request, server: CurrentServer, services: Current
             raise invalid("the file is empty", "file")
         if purpose == DATA:
             data_ending(upload.name)
-        file = await asyncio.to_thread(_keep, server, upload, purpose)
+        file = await asyncio.to_thread(_keep, server, quota, upload, purpose)
     finally:
         upload.discard()
     if purpose == DATA:
@@ -86,7 +90,9 @@ async def upload_file(request: Request, server: CurrentServer, services: Current
     return file_json(file)
 
 
-def _keep(server: Server, upload: Upload, purpose: str) -> StoredFile:
+def _keep(server: Server, quota: Quota, upload: Upload, purpose: str) -> StoredFile:
+    """Keep an upload, unless others that came at the same time have taken its room. Raises APIError."""
+    quota.require(quota.stored(), upload.size)
     server.store.blobs.take(upload.path, upload.digest)
     file = StoredFile(
         new_id("file"),
