@@ -2,10 +2,11 @@
 
     python benchmarks/serving.py                             # emoji: one client and sixteen, page, memory, 200 clients
     python benchmarks/serving.py --peer                      # and the example server of diffusers with a network of its size
+    python benchmarks/serving.py --ray 2                     # and likewise with one and with two replicas on Ray
     python benchmarks/serving.py --pictures 8 --crowd 20     # does it run?
 
 Every server is a process of its own on loopback with --threads threads for sampling; its processor time is that of
-the process (utime and stime in /proc), without the clients'. A picture is 32 x 32, 8 guided steps, as base64 PNG.
+the process and of those that it has started (utime and stime in /proc), without the clients'. A picture is 32 x 32, 8 guided steps, as base64 PNG.
 The ratio of one client to many is what batching gains.
 
 The peer is what diffusers' example of a server does: FastAPI, a pipeline a request that shares the weights, run by an
@@ -53,15 +54,36 @@ LEAVING = 0.3  # share of the crowd that goes away before it is answered
 # ---- processes
 
 
+def process_times() -> dict[int, tuple[int, float]]:
+    """Of each process its parent, and the processor time of its threads."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text("utf-8").rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        found[int(path.parent.name)] = int(fields[1]), (int(fields[11]) + int(fields[12])) / TICKS
+    return found
+
+
+def process_tree(pid: int, times: Mapping[int, tuple[int, float]]) -> list[int]:
+    """A process and those that it has started, and these."""
+    children = [child for child, (parent, _) in times.items() if parent == pid]
+    return [pid, *(found for child in children for found in process_tree(child, times))]
+
+
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Processor time of a process and of those that it has started."""
+    times = process_times()
+    return sum(times[one][1] for one in process_tree(pid, times))
 
 
 def memory_mb(pid: int) -> float:
-    """Memory of a process that is in RAM."""
-    return int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) * PAGE / 1e6
+    """Memory in RAM of a process and of those that it has started; what they share counts for each."""
+    pages = 0
+    for one in process_tree(pid, process_times()):
+        pages += int(Path(f"/proc/{one}/statm").read_text("utf-8").split()[1])
+    return pages * PAGE / 1e6
 
 
 def free_port() -> int:
@@ -182,6 +204,18 @@ def measure_likewise(args: argparse.Namespace) -> dict[str, Any]:
             time.sleep(2)
             after = memory_mb(pid)
             return {**result, "crowd": {**outcomes, "cpu_s": cpu, "s": seconds, "mb": [before, after]}}
+
+
+def measure_replicas(args: argparse.Namespace, replicas: int) -> dict[str, Any]:
+    """Of a server with so many replicas on a cluster of Ray of this machine."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "likewise", "serve", folder, "--port", str(port), "--ray"]
+        options = ["--replicas", str(replicas), "--threads", str(args.threads)]
+        with serving([*command, *options], port, args.threads) as pid:
+            start = {"startup_cpu_s": cpu_seconds(pid), "idle_mb": memory_mb(pid)}
+            asyncio.run(clients(port, 4 * replicas, 2 * replicas))  # each replica loads the model
+            return {**start, **measure_pictures(pid, port, args)}
 
 
 def page_weight(port: int) -> dict[str, Any]:
@@ -324,6 +358,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="of the processor, for sampling (default 1)")
     parser.add_argument("--peer", action="store_true", help="measure the server of diffusers too")
+    parser.add_argument("--ray", type=int, default=0, metavar="N", help="measure 1 to N replicas on Ray too")
     parser.add_argument("--serve-peer", type=int, metavar="PORT", help="be the server of diffusers")
     parser.add_argument("--out", type=Path, default=Path("runs/serving.json"))
     args = parser.parse_args()
@@ -335,6 +370,10 @@ def main() -> None:
     if args.peer:
         results["diffusers"] = measure_peer(args)
         print_result("diffusers", results["diffusers"])
+    for replicas in range(1, args.ray + 1):
+        name = f"replicas: {replicas}"
+        results[name] = measure_replicas(args, replicas)
+        print_result(name, results[name])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=2), "utf-8")
 
