@@ -20,9 +20,10 @@ from fastapi.testclient import TestClient
 
 from likewise.server.app import create_app
 from likewise.server.jobs.book import Job
-from likewise.server.jobs.progress import is_due
+from likewise.server.jobs.progress import ProgressReporter, is_due
+from likewise.server.jobs.sampler import LocalSampler
 from likewise.server.jobs.store import Store
-from likewise.server.jobs.work import CallWork, SampleWork
+from likewise.server.jobs.work import Batch, CallWork, SampleWork
 from likewise.server.settings import ServerSettings
 
 FAST = {"steps": 2}
@@ -109,6 +110,54 @@ def test_clients_take_turns_and_long_jobs_give_way(make_client: MakeClient) -> N
     assert sum(name == "result" for _, name, _ in events) == 9 == len(times[0]["data"])
     finished = [server.store.job(one["id"]).finished for one in (long, short)]  # type: ignore[union-attr]
     assert finished[1] < finished[0]
+
+
+class TwoPlaces(LocalSampler):
+    """Computes two batches at once, one in each thread, and notes their sizes."""
+
+    lanes = ((SampleWork,), (SampleWork,), (CallWork,))
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, list[int]] = {}
+        self.both, self.lock = threading.Barrier(2, timeout=30), threading.Lock()
+
+    def sample(self, batch: Batch, model: Any, reporter: ProgressReporter) -> list[Any]:
+        self.sizes.setdefault(threading.current_thread().name, []).append(len(batch.rows))
+        self.both.wait()
+        with self.lock:
+            return super().sample(batch, model, reporter)
+
+
+def test_what_waits_is_shared_out_among_idle_places(
+    client: TestClient, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("likewise.server.server.LocalSampler", TwoPlaces)
+    two = make_client(max_batch=16)
+    body = {"model": "joint", "seed": 1, "n": 7, "options": FAST}
+    with Blocked(two):  # calls have a thread of their own
+        answers = [c.post("/v1/sample", json=body).json()["data"] for c in (two, client)]
+    sampler = server_of(two).queue.sampler
+    assert isinstance(sampler, TwoPlaces)
+    assert sorted(sampler.sizes.values()) == [[3], [4]]
+    numbers = [[result["values"]["number"] for result in data] for data in answers]
+    assert numbers[0] == numbers[1] and len(numbers[0]) == 7
+
+
+def test_a_job_that_fails_in_one_place_is_dropped_in_the_other(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneFails(TwoPlaces):
+        def sample(self, batch: Batch, model: Any, reporter: ProgressReporter) -> list[Any]:
+            self.both.wait()
+            if any(index == 0 for _, index in batch.rows):
+                raise ValueError("the first one cannot be sampled")
+            return LocalSampler.sample(self, batch, model, reporter)
+
+    monkeypatch.setattr("likewise.server.server.LocalSampler", OneFails)
+    client = make_client()
+    answer = client.post("/v1/sample", json={"model": "joint", "n": 2, "options": SLOW})
+    assert answer.status_code == 400 and "the first one" in answer.json()["error"]["message"]
+    wait_for(lambda: not server_of(client).queue._running, seconds=30)  # the other is not sampled to its end
 
 
 def test_a_full_queue_refuses(make_client: MakeClient) -> None:
