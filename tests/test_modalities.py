@@ -21,6 +21,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.columns import ColumnValues
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
@@ -51,7 +52,8 @@ EXAMPLES: list[tuple[Modality, list[Any]]] = [
     (Label.fit([10, 9, -1]), [9, -1]),
     (Label.fit(["10", "9"]), ["9"]),
     (Label.fit([True, False]), [True, False]),
-    (Number.fit([1, 5, 12]), [5, -40, 1000]),
+    (Number.fit([1, 5, 12]), [5, 1, 12]),
+    (LinearNumber.fit([1, 5, 12]), [5, -40, 1000]),
     (Number.fit([0.5, 0.25]), [0.5, 0.25]),
 ]
 
@@ -90,6 +92,7 @@ def test_kinds_and_options() -> None:
         "document": ["vocabulary", "length"],
         "label": [],
         "number": [],
+        "linear": [],
     }
     with pytest.raises(ValueError, match="did you mean 'image'"):
         modality_from_json({"kind": "imgae"})
@@ -231,7 +234,7 @@ def test_numbers_that_are_none() -> None:
     assert number.spec.tokens == 1
     for value in (float("nan"), float("inf"), None, "3"):
         assert number.check(value)
-        with pytest.raises(ValueError, match="number"):
+        with pytest.raises(ValueError, match="number|missing"):
             number.encode(value)
     with pytest.raises(ValueError, match="'three' is not a number"):
         number.load(b"three")
@@ -265,7 +268,7 @@ def spread_out(seed: int = 0) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", spread_out())
 def test_a_number_of_any_magnitude_comes_back(name: str) -> None:
     values = spread_out()[name]
-    number = Number.fit(values)
+    number = LinearNumber.fit(values)
     tokens = number.encode_all(values).flatten()
     assert (
         tokens.isfinite().all()
@@ -281,6 +284,75 @@ def test_a_number_of_any_magnitude_comes_back(name: str) -> None:
         assert abs(number.decode(torch.tensor([[extreme]]))) <= sys.float_info.max
 
 
+@pytest.mark.parametrize("name", spread_out())
+def test_ranks_of_numbers_of_any_magnitude(name: str) -> None:
+    """Tokens increase with values, nearly normal; values come back, and no token decodes to one beyond them."""
+    values = spread_out()[name]
+    number = Number.fit(values)
+    tokens = number.encode_all(values).flatten()
+    assert tokens.isfinite().all() and tokens.abs().max() < 5
+    order = values.argsort(kind="stable")
+    assert (np.diff(tokens.numpy()[order]) >= 0).all()
+    decoded = np.array(number.decode_all(tokens[:, None, None]), float)
+    ranks, again = (v.argsort(kind="stable").argsort() for v in (values, decoded))
+    assert np.abs(ranks - again).max() < 40  # of 2,000, whose digits a float32 does not all keep
+    assert modality_from_json(json.loads(json.dumps(number.to_json(), allow_nan=False))) == number
+    samples = np.array(number.decode_all(4 * torch.randn(500, 1, 1)), float)
+    assert samples.min() >= values.min() and samples.max() <= values.max()
+    for beyond in (values.min() - 1, values.max() + 1, -1e305, 1e305):
+        assert number.encode(float(beyond)).isfinite().all()
+
+
+def grids(seed: int = 0) -> dict[str, np.ndarray]:
+    """Columns of values on a lattice, or of a few values."""
+    draw = np.random.default_rng(seed)
+    return {
+        "cents": np.round(draw.lognormal(3, 1, 3000), 2),
+        "fives": 5.0 * draw.integers(0, 40, 3000),
+        "counts": draw.poisson(0.7, 3000).astype(float),
+        "cylinders": draw.choice([4.0, 5.0, 6.0, 8.0, 12.0], 3000),
+        "inflated": np.where(draw.random(3000) < 0.6, 0.0, np.round(draw.lognormal(7, 2, 3000))),
+        "few": np.array([0.1, 0.25, 0.7]),
+    }
+
+
+@pytest.mark.parametrize("name", grids())
+def test_values_keep_their_lattice_and_their_frequencies(name: str) -> None:
+    values = grids()[name]
+    number = Number.fit(values)
+    tokens = number.encode_all(values)
+    assert number.decode_all(tokens) == values.tolist()  # to the last bit
+    normal = torch.special.ndtri((torch.arange(20_000) + 0.5) / 20_000)[:, None, None]
+    samples = np.array(number.decode_all(normal), float)
+    steps = samples / number.step
+    assert np.abs(steps - steps.round()).max() < 1e-6
+    for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+        if count > 30:
+            assert abs((samples == value).mean() - count / len(values)) < 2e-3
+    if name in ("cylinders", "fives"):
+        assert set(samples) <= set(values)
+    # probabilities of all values sum to 1: standard normal tokens are the training distribution
+    support = np.arange(number.low, number.high + number.step / 2, number.step).round(6)[:5000]
+    z = number.encode_all(support)
+    log_p = (-0.5 * z**2 - 0.5 * np.log(2 * np.pi)).double() + number.log_scale(z)
+    if len(support) < 5000 and name != "few":
+        assert abs(float(log_p.exp().sum()) - 1) < 0.02
+
+
+def test_missing_values_are_the_lowest_interval() -> None:
+    draw = np.random.default_rng(0)
+    values = [None if u < 0.3 else round(10 * u, 1) for u in draw.random(2000)]
+    number = Number.fit(values)
+    tokens = number.encode_all(values)
+    assert number.decode_all(tokens) == values and number.check(None) is None
+    assert abs(float(tokens.mean())) < 0.1 and "missing" in number.describe()
+    samples = number.decode_all(torch.randn(4000, 1, 1))
+    assert abs(samples.count(None) / 4000 - 0.3) < 0.03
+    noisy = number.dequantize(tokens, Rng(range(2000), "test"))
+    assert number.decode_all(noisy) == values
+    assert modality_from_json(json.loads(json.dumps(number.to_json()))) == number
+
+
 def test_without_far_values_a_number_is_standardised_by_all() -> None:
     draw = np.random.default_rng(0)
     for values in (
@@ -289,7 +361,7 @@ def test_without_far_values_a_number_is_standardised_by_all() -> None:
         draw.integers(0, 90, 500),
         np.eye(20)[0],
     ):
-        number = Number.fit(values)
+        number = LinearNumber.fit(values)
         assert (number.mean, number.std) == (values.mean(), values.std())
         assert torch.equal(
             number.encode_all(values).flatten(), torch.tensor((values - values.mean()) / values.std()).float()
@@ -302,7 +374,7 @@ def test_far_values_do_not_change_the_scale_of_the_others(name: str, far: list[f
     values = spread_out()[name]
     if name == "constant" and len(far) > 3:
         far = far[:3]  # 2 % of other values are no rare ones
-    alone, beside = Number.fit(values), Number.fit(np.append(values, far))
+    alone, beside = LinearNumber.fit(values), LinearNumber.fit(np.append(values, far))
     assert (beside.mean, beside.std) == (alone.mean, alone.std)
     tokens = beside.encode_all(far).flatten()
     assert (tokens.abs() > beside.limit).all() and tokens.abs().max() < 1500
@@ -320,7 +392,7 @@ def test_a_far_value_is_named_with_its_row() -> None:
 
 def test_numbers_of_earlier_runs_are_linear() -> None:
     number = modality_from_json(
-        {"kind": "number", "mean": 1.0, "std": 2.0, "integer": False, "low": 0.0, "high": 5.0}
+        {"kind": "linear", "mean": 1.0, "std": 2.0, "integer": False, "low": 0.0, "high": 5.0}
     )
     assert number.limit is None and float(number.encode(2001.0)) == 1000
     assert number.decode(torch.tensor([[1000.0]])) == 2001.0
@@ -330,7 +402,7 @@ def test_numbers_of_earlier_runs_are_linear() -> None:
 
 
 def test_a_whole_number_is_among_the_tokens_that_are_rounded_to_it() -> None:
-    number = Number.fit([0, 1, 2, 3] * 50 + [10**6])
+    number = LinearNumber.fit([0, 1, 2, 3] * 50 + [10**6])
     for value in (0, 2, 3, 14, 50, 1000):
         tokens = number.encode_all([value] * 400)
         noisy = number.dequantize(tokens, Rng(range(400), "test"))

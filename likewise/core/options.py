@@ -48,6 +48,13 @@ class OptionType:
     @classmethod
     def of(cls, annotation: Any) -> OptionType:
         """The kind of an annotation; a union of several types is not checked."""
+        try:
+            return _option_type(annotation)
+        except TypeError:  # an annotation without a hash
+            return cls._of(annotation)
+
+    @classmethod
+    def _of(cls, annotation: Any) -> OptionType:
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin in (types.UnionType, typing.Union):
             members = [a for a in arguments if a is not types.NoneType]
@@ -245,8 +252,25 @@ def _field_annotations(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
+@functools.cache
+def _option_type(annotation: Any) -> OptionType:
+    return OptionType._of(annotation)
+
+
 def _element(annotation: Any) -> Any:
     """The annotation of the elements of a sequence of numbers with a range, else None."""
+    try:
+        return _element_of(annotation)
+    except TypeError:  # an annotation without a hash
+        return _find_element(annotation)
+
+
+@functools.cache
+def _element_of(annotation: Any) -> Any:
+    return _find_element(annotation)
+
+
+def _find_element(annotation: Any) -> Any:
     members = [a for a in typing.get_args(annotation) if a is not types.NoneType]
     if typing.get_origin(annotation) in (types.UnionType, typing.Union) and len(members) == 1:
         return _element(members[0])

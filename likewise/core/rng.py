@@ -87,6 +87,14 @@ class Rng:
         """Uniform numbers in [0, 1), (B, *shape) float32."""
         return self._fill(torch.rand, _uniform_slerp, *shape).to(self.device)
 
+    def bytes(self, *shape: int) -> Tensor:
+        """Uniform numbers from 0 to 255, (B, *shape) uint8, at an eighth of the cost of others."""
+        count = math.prod(shape)
+        out = torch.empty(len(self), -(-count // 8), dtype=torch.int64)
+        for row, generator in zip(out, self.generators, strict=True):
+            row.random_(-(2**63), None, generator=generator)
+        return out.view(torch.uint8)[:, :count].view(len(self), *shape).to(self.device)
+
     def _fill(self, sample: Callable[..., Tensor], interpolate: Interpolation, *shape: int) -> Tensor:
         out = torch.empty(len(self), *shape)
         for row, generator in zip(out, self.generators, strict=True):

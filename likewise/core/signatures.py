@@ -76,6 +76,11 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def keyword_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of a function, annotations resolved: the signature is the schema."""
+    return dict(_keyword_parameters(getattr(function, "__func__", function)))  # the cache keeps no instances
+
+
+@functools.cache
+def _keyword_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters, annotations = inspect.signature(function).parameters, parameter_annotations(function)
     return {
         n: p.replace(annotation=annotations.get(n, p.empty))

@@ -15,6 +15,20 @@ SAMPLED = {"height", "width", "frame", "time", "frequency"}  # axes along which 
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Of a column of one float a token: the intervals of tokens that stand for one value each.
+
+    edges   (S + 1,) increasing, of segments; tokens beyond them belong to the outermost ones
+    atoms   (S,), whether a segment is the interval of a single value
+    widths  (S,), the length of the interval of each value in the segment; 0 where values are continuous
+    """
+
+    edges: tuple[float, ...]
+    atoms: tuple[bool, ...]
+    widths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Spec:
     """The shape of one column: tokens on `grid`, each `width` floats, or each one id of `classes`.
 
@@ -27,6 +41,7 @@ class Spec:
               sample may be longer than the grid
     axes      a name for each axis of the grid, or () where they have none: "height", "width" of images, "frame"
               of clips, "time" and "frequency" of sound and series, "token" of text, "codebook" of codes
+    cells     of a number in rank space: which tokens stand for the same value
 
     >>> Spec((24, 24), axes=IMAGE).tokens, Spec((1,), classes=10).categorical
     (576, True)
@@ -38,6 +53,7 @@ class Spec:
     padded: bool = False
     windowed: bool = False
     axes: tuple[str, ...] = ()
+    cells: Cells | None = None
 
     def __post_init__(self) -> None:
         if not self.grid or min(*self.grid, self.width) < 1 or self.classes < 0:

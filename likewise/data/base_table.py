@@ -163,7 +163,12 @@ class BaseTable:
         return find_bad(self._rows, self.arguments, [], lambda rows: type(self)(rows, self.arguments).columns)
 
     def present(self, name: str, rows: Sequence[int] | None = None) -> np.ndarray | None:
-        """Which rows have a value in a column, (N,) bool, of all or of some rows; None if all have."""
+        """Which rows have a value in a column, (N,) bool, of all or of some rows; None if all have.
+
+        Where "missing" is a value of the column (Modality.has_missing), all have one.
+        """
+        if self.columns[name].has_missing:
+            return None
         return self._rows.present(self._stored_name(name), rows)
 
     def documents(self, name: str) -> list[Row]:
@@ -223,11 +228,15 @@ class BaseTable:
             raise TableError(
                 f"{name} has the {settled[0]} of the trained model, which weights depend on; leave --{settled[0]} out"
             )
-        values = rows._known_values(name)
-        if not len(values):
+        known = rows._known_values(name)
+        if not len(known):
             raise TableError(f"{name} has no value in the training rows, of which it could be learned")
+        every = kind.models_missing
+        values, test = (
+            part.column(name) if every else part._known_values(name) for part in (rows, self.test)
+        )
         modality = (learned.refit if learned else kind.fit)(values, **options)
-        return modality if "length" in options else modality.grow_to_fit(self.test._known_values(name))
+        return modality if "length" in options else modality.grow_to_fit(test)
 
     def _known_values(self, name: str) -> Sequence[Any]:
         """The values of a column that are not missing."""

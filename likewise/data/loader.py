@@ -65,7 +65,9 @@ class EncodedColumn:
 
     @cached_property
     def present(self) -> Tensor | None:
-        """Which rows have a value, (N,) bool; None if all have."""
+        """Which rows have a value, (N,) bool; None if all have, or a missing one is a value too."""
+        if self.modality.has_missing:
+            return None
         present = self.rows.present(self.name)
         return None if present is None else torch.from_numpy(present)
 

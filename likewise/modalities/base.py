@@ -48,6 +48,9 @@ class Modality(ABC):
     lazy: bool = False  # whether values are large and read one by one
     settled: frozenset[str] = frozenset()  # options of `fit` that weights depend on, so that `refit` has none
     accepts_all: bool = False  # whether any readable value can be encoded, whatever `fit` has learned
+    models_missing: bool = (
+        False  # whether `fit` learns from None that values may be missing, see `has_missing`
+    )
     groupable: bool = True  # whether rows can be held out in groups of equal values
     role: Role = "value"
     # "class": one of a fixed set, each of which stays in training; "prompt": words that describe a row: new
@@ -62,6 +65,15 @@ class Modality(ABC):
     @abstractmethod
     def fit(cls, values: Sequence[Any], *args: Any, **options: Any) -> Self:
         """Learn size, vocabulary or scale from TRAINING values. Keyword-only parameters are its options."""
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether "missing" is a value of the column, None, which is encoded, learned and sampled like others."""
+        return False
+
+    def without_missing(self) -> Self:
+        """The same without that value."""
+        return self
 
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
         """The same with room for these values; nothing else is learned from them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -27,7 +27,8 @@ MAX_GROUPS = 3  # of classes that look the same, in a message
 class Label(Modality):
     """One of `classes`: one id on the grid (1,). Values are compared as strings, so 7 and "7" are one class.
 
-    type  of the values that are decoded, as those of the data
+    type     of the values that are decoded, as those of the data
+    missing  whether None is a value, of the last id
 
     >>> label = Label.fit([10, 9, 9])
     >>> label.classes, label.encode("10"), label.decode(torch.tensor([0]))
@@ -36,9 +37,12 @@ class Label(Modality):
 
     classes: tuple[str, ...]
     type: Literal["string", "int", "bool"] = "string"
+    missing: bool = False
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     role = "class"
+    models_missing = True
+    default_family = "any_order"
     target_rank = 30
 
     kind = "label"
@@ -51,16 +55,29 @@ class Label(Modality):
 
     @classmethod
     def fit(cls, values: Sequence[Any]) -> Self:
-        """The distinct values, in numeric order if all are integers, else in alphabetic order."""
-        names = {str(value) for value in values}
+        """The distinct values, in numeric order if all are integers, else in alphabetic order; None is a missing one."""
+        present = [value for value in values if value is not None]
+        names = {str(value) for value in present}
         integers = all(name.removeprefix("-").isdecimal() for name in names)
-        return cls(tuple(sorted(names, key=int if integers else None)), _type_of(values))
+        ordered = tuple(sorted(names, key=int if integers else None))
+        return cls(ordered, _type_of(present), len(present) < len(values))
+
+    @property
+    def has_missing(self) -> bool:
+        return self.missing
+
+    def without_missing(self) -> Self:
+        return replace(self, missing=False)
+
+    def grow_to_fit(self, values: Sequence[Any]) -> Self:
+        return self if self.missing or all(v is not None for v in values) else replace(self, missing=True)
 
     def refit(self, values: Sequence[Any]) -> Self:
         """The same classes with the same ids, and then those that are new."""
         fitted = self.fit(values)
         new = (name for name in fitted.classes if name not in self._ids)
-        return type(self)((*self.classes, *new), self.type if self.type == fitted.type else "string")
+        kind = self.type if self.type == fitted.type else "string"
+        return type(self)((*self.classes, *new), kind, fitted.missing)
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
@@ -109,19 +126,29 @@ class Label(Modality):
 
     @property
     def spec(self) -> Spec:
-        return Spec((1,), classes=len(self.classes))
+        return Spec((1,), classes=len(self.classes) + self.missing)
 
     def check(self, value: Any) -> str | None:
+        if value is None:
+            return None if self.missing else "a value is missing, which is so in no training row"
         return None if str(value) in self._ids else did_you_mean("class", str(value), self.classes)
 
     def encode(self, value: Any) -> Tensor:
         """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest name."""
         if reason := self.check(value):
             raise ValueError(reason)
-        return torch.tensor([self._ids[str(value)]])
+        return torch.tensor([len(self.classes) if value is None else self._ids[str(value)]])
 
-    def decode(self, tokens: Tensor) -> str | int | bool:
-        return self._typed(self.classes[int(tokens)])
+    def encode_all(self, values: Sequence[Any]) -> Tensor:
+        for value in values:
+            if reason := self.check(value):
+                raise ValueError(reason)
+        last = len(self.classes)
+        return torch.tensor([[last if v is None else self._ids[str(v)]] for v in values], dtype=torch.int64)
+
+    def decode(self, tokens: Tensor) -> str | int | bool | None:
+        id = int(tokens)
+        return self._typed(self.classes[id]) if id < len(self.classes) else None
 
     def _typed(self, name: str) -> str | int | bool:
         return int(name) if self.type == "int" else name == "True" if self.type == "bool" else name

@@ -11,10 +11,13 @@ from likewise.modalities.base import Modality
 from likewise.modalities.document import Document
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
-KINDS: dict[str, type[Modality]] = {kind.kind: kind for kind in (Image, Text, Document, Label, Number)}
+KINDS: dict[str, type[Modality]] = {
+    kind.kind: kind for kind in (Image, Text, Document, Label, Number, LinearNumber)
+}
 
 
 def register(kind: type[Modality]) -> type[Modality]:

@@ -165,8 +165,33 @@ def upgrade_3_to_4(state: State, weights: Weights) -> tuple[State, Weights]:
     return state, weights
 
 
+# ---- 4 to 5: numbers are ranks; those before, on a linear scale, are a kind of their own
+
+KINDS_5 = {"number": "linear"}
+
+
+def upgrade_4_to_5(state: State, weights: Weights) -> tuple[State, Weights]:
+    """Format 4 to 5: columns of the kind number are of the kind linear, and are read from the table as such."""
+    columns, data = state.get("columns") or {}, state.get("data") or {}
+    renamed = {
+        name: KINDS_5[column["kind"]] for name, column in columns.items() if column.get("kind") in KINDS_5
+    }
+    if not renamed:
+        return state, weights
+    columns = {n: {**c, "kind": renamed[n]} if n in renamed else c for n, c in columns.items()}
+    if data:
+        kinds = {Formula.parse(state["formula"]).view(n).column: kind for n, kind in renamed.items()}
+        data = {**data, "kinds": {**data.get("kinds", {}), **kinds}}
+    return {**state, "columns": columns, **({"data": data} if data else {})}, weights
+
+
 # format -> the function that leads to the next one
-MIGRATIONS: dict[int, Migration] = {1: upgrade_1_to_2, 2: upgrade_2_to_3, 3: upgrade_3_to_4}
+MIGRATIONS: dict[int, Migration] = {
+    1: upgrade_1_to_2,
+    2: upgrade_2_to_3,
+    3: upgrade_3_to_4,
+    4: upgrade_4_to_5,
+}
 FORMAT = max(MIGRATIONS) + 1  # of what is written
 
 

@@ -25,6 +25,7 @@ from likewise.families.registry import family_class
 from likewise.modalities import modality_from_json
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
+from likewise.modalities.missing import columns_of
 from likewise.models import checkpoint, scoring
 from likewise.models.adaptation import (
     Adaptation,
@@ -77,7 +78,7 @@ class Model(RowSampler):
         super().__init__()
         self.formula = Formula.parse(formula) if isinstance(formula, str) else formula
         self.formula.check(columns)
-        self.columns = {name: columns[name] for name in self.formula.columns}
+        self.columns = columns_of(self.formula, columns)
         for view in self.formula.targets:
             if (spec := columns[view.name].spec).padded and not spec.categorical:
                 raise FormulaError(
@@ -159,7 +160,7 @@ class Model(RowSampler):
 
     def why_unscored(self, row: Row) -> str | None:
         """Why a row has no `log_prob`, as it lacks all targets or the family cannot leave one out; None if it has."""
-        lacking = [name for name in self.targets if row.get(name) is None]
+        lacking = [name for name in self.targets if self.processor.lacks(name, row)]
         if lacking and len(lacking) == len(self.targets):
             return f"it has no value of {' or '.join(lacking)}"
         if lacking and "observed" not in self.scoring_options():

@@ -110,11 +110,20 @@ class RowProcessor:
         return Context(values, flags.view(len(rows), len(names))).to(self.device)
 
     def dequantize(self, rows: Sequence[Row], rng: Rng) -> Batch:
-        """The encoded targets of rows, blank where they are missing, with uniform noise where `decode` rounds."""
+        """The encoded targets of rows, blank where they lack one, with uniform noise where `decode` rounds."""
         return {
-            name: column.dequantize(self._encode_present(name, rows)[0], rng)
+            name: column.dequantize(
+                self.encode(name, [row.get(name) for row in rows])
+                if column.has_missing
+                else self._encode_present(name, rows)[0],
+                rng,
+            )
             for name, column in self.target_columns.items()
         }
+
+    def lacks(self, name: str, row: Row) -> bool:
+        """Whether a row has no value of a column, not even a missing one."""
+        return row.get(name) is None and not self.columns[name].has_missing
 
     def _encode_present(self, name: str, rows: Sequence[Row]) -> tuple[Tensor, list[int]]:
         """A column of rows, (B, T, C) or (B, T), blank where it is missing or None, and the rows that have it."""

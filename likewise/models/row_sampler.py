@@ -108,8 +108,9 @@ class RowSampler(ColumnEncoder):
 
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; the same errors and warnings as `sample`."""
-        keys = [self._sampler.key(request) for request in requests]
-        self._sampler.warn(requests)
+        sampler = self._sampler
+        keys = [sampler.key(request) for request in requests]
+        sampler.warn(requests)
         return sample_by_key(requests, keys, self.sample_batch, batch)
 
     def batch_key(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
@@ -150,9 +151,10 @@ class RowSampler(ColumnEncoder):
         bfloat16, and on a GPU, as far as the kernels of the processor round rows alike whatever their number.
         `on_step` is called after each step of the sampler, or token of a text, once for families of one step.
         """
-        if len({self._sampler.key(request) for request in requests}) > 1:
+        sampler = self._sampler
+        if len({sampler.key(request) for request in requests}) > 1:
             raise ValueError("requests with different batch keys cannot be sampled as one batch")
-        return self._sampler.sample(requests, on_step)
+        return sampler.sample(requests, on_step)
 
     @validated
     def stream(

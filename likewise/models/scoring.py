@@ -33,7 +33,7 @@ def score_rows(
     """log P(targets | sources) of each row, of the targets that it has; see `Model.log_prob`."""
     columns, device = processor.target_columns, processor.device
     parts = {n: processor.mask(n, mask) for n, mask in observed.items()}
-    lacking = {n: [row.get(n) is None for row in rows] for n in columns}
+    lacking = {n: [processor.lacks(n, row) for row in rows] for n in columns}
     masks: Batch | None = None
     if parts or any(map(any, lacking.values())):  # then one of every target, (B, T)
         masks = {}

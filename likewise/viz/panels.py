@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from likewise.modalities.base import Modality
 from likewise.modalities.label import Label
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.modalities.robust import is_usual
 
@@ -35,8 +36,9 @@ def panel(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[A
     axes.set_axis_off()
 
 
-@panel.register
-def _(column: Number, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
+@panel.register(LinearNumber)
+@panel.register(Number)
+def _(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
     """A histogram over the range of usual real values; its first and last bars have what lies beyond, too."""
     hide_frame(axes)
     numbers = np.asarray(real, float)

@@ -17,6 +17,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Latent
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
@@ -66,8 +67,9 @@ def numbers_of(column: Modality, values: Sequence[Any]) -> np.ndarray | None:
     return None
 
 
-@numbers_of.register
-def _(column: Number, values: Sequence[Any]) -> np.ndarray | None:
+@numbers_of.register(LinearNumber)
+@numbers_of.register(Number)
+def _(column: Modality, values: Sequence[Any]) -> np.ndarray | None:
     return np.asarray(values, dtype=np.float64)
 
 
