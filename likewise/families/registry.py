@@ -16,6 +16,8 @@ FAMILIES: dict[str, str] = {  # the module in this folder -> the class in it
     "autoregressive": "Autoregressive",
     "mixture": "Mixture",
     "contrastive": "Contrastive",
+    "trees": "Trees",
+    "any_order": "AnyOrder",
 }
 
 
