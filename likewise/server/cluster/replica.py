@@ -39,7 +39,8 @@ class Replica:
                 f"the server is likewise {version}, and this node has {__version__}; install the same"
             )
         self.registry, self.drops, self.app = ModelRegistry(settings), drops, app
-        self._sampling = ThreadPoolExecutor(1, "sampling", torch.set_num_threads, (settings.threads,))
+        threads = settings.threads or 1
+        self._sampling = ThreadPoolExecutor(1, "sampling", lambda: torch.set_num_threads(threads))
 
     async def sample(self, order: BatchOrder) -> AsyncGenerator[Message]:
         """Sample a batch: reports of its steps, and last its rows or the error."""
