@@ -39,6 +39,7 @@ from scipy.spatial.distance import cdist
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 Frame = pd.DataFrame
 LEVELS = 200  # of a category, in the boosted trees: the rarer ones are one level
@@ -93,7 +94,10 @@ def judge(
             for name, holds in IDENTITIES.get(data or "", {}).items()
         },
     }
-    return {key: value for name in only or judges for key, value in judges[name]().items()}
+    with threadpool_limits(
+        1
+    ):  # threads of trees wait for each other on a busy machine, which costs more than they save
+        return {key: value for name in only or judges for key, value in judges[name]().items()}
 
 
 def floor(train: Frame, test: Frame, data: str | None = None, **options: Any) -> dict[str, Any]:
