@@ -30,6 +30,7 @@ from likewise.nets.column_weights import transfer_weights
 
 CLOSE = 1e-4  # how far two computations of one number may differ, in the units of tokens
 ROWS = 6  # of the batch that the checks use
+FITTED_ROWS = 60  # of random values, for families that are fitted to rows at once
 
 TARGETS: dict[str, dict[str, Spec]] = {
     "label": {"label": Spec((1,), classes=4)},
@@ -38,6 +39,7 @@ TARGETS: dict[str, dict[str, Spec]] = {
     "colour": {"image": Spec((9, 13), width=3, axes=IMAGE)},
     "text": {"text": Spec((6,), classes=40, padded=True)},
     "several": {"image": Spec((12, 12), axes=IMAGE), "label": Spec((1,), classes=4), "number": Spec((1,))},
+    "row": {"label": Spec((1,), classes=4), "number": Spec((1,)), "other": Spec((1,), classes=2)},
 }
 SOURCES: dict[str, dict[str, Spec]] = {
     "of_label": {"from_label": Spec((1,), classes=3)},
@@ -62,6 +64,7 @@ CASES: dict[str, Case] = {
     **{f"{name}_of_all": Case(targets, _ALL) for name, targets in TARGETS.items()},
     **{f"number_{name}": Case(TARGETS["number"], sources) for name, sources in SOURCES.items()},
     "captioned": Case({**TARGETS["colour"], **TARGETS["text"]}),
+    "row_of_row": Case(TARGETS["row"], SOURCES["of_label"] | SOURCES["of_number"]),
 }
 
 
@@ -91,6 +94,8 @@ class Subject:
             with torch.no_grad():
                 for p in family.parameters():
                     p.add_(0.1 * torch.randn_like(p))
+        if not family.learns_by_gradients:
+            fit_to_random_rows(family, seed)
         return family.eval()
 
     def like(self, targets: Mapping[str, Spec], sources: Mapping[str, Spec]) -> Subject:
@@ -123,20 +128,30 @@ class Subject:
             return {n: method(family, "embed")(n, v[rows]) for n, v in self.x.items()}
 
 
+def fit_to_random_rows(family: Family, seed: int) -> None:
+    """Let a family that learns without gradients see FITTED_ROWS random rows."""
+    draw = torch.Generator().manual_seed(seed)
+    x, given = (
+        {n: values(s, draw, FITTED_ROWS) for n, s in specs.items()}
+        for specs in (family.targets, family.sources)
+    )
+    family.init_from_data(x, Context.full(given, FITTED_ROWS), Rng(range(FITTED_ROWS), "begin", seed))
+
+
 def method(family: Family | type[Family], name: str) -> Callable[..., Any]:
     """A method that only some families have."""
     return getattr(family, name)
 
 
-def values(spec: Spec, draw: torch.Generator) -> Tensor:
-    """ROWS values of a column, as a modality would encode them; padded ones have different lengths."""
+def values(spec: Spec, draw: torch.Generator, rows: int = ROWS) -> Tensor:
+    """Some values of a column, as a modality would encode them; padded ones have different lengths."""
     if spec.categorical:
-        tokens = torch.randint(1 if spec.padded else 0, spec.classes, (ROWS, spec.tokens), generator=draw)
+        tokens = torch.randint(1 if spec.padded else 0, spec.classes, (rows, spec.tokens), generator=draw)
     else:
-        tokens = torch.randn(ROWS, spec.tokens, spec.width, generator=draw).clamp(-1, 1)
+        tokens = torch.randn(rows, spec.tokens, spec.width, generator=draw).clamp(-1, 1)
     if not spec.padded:
         return tokens
-    used = torch.arange(spec.tokens) < 1 + torch.arange(ROWS)[:, None] % spec.tokens
+    used = torch.arange(spec.tokens) < 1 + torch.arange(rows)[:, None] % spec.tokens
     if spec.categorical:
         return tokens * used
     tokens[..., -1] = 1.0
@@ -172,6 +187,7 @@ SAMPLES_OR_EMBEDS = Requirement(
 )
 SCORES = Requirement(lambda cls, case: hasattr(cls, "log_prob"), "the family has no density")
 ROWWISE = Requirement(lambda cls, case: cls.rowwise_loss, "the loss of a row depends on the batch by design")
+GRADIENTS = Requirement(lambda cls, case: cls.learns_by_gradients, "the family is fitted to rows at once")
 LEARNS_GAPS = Requirement(lambda cls, case: cls.learns_gaps, "the family learns complete rows only")
 SEVERAL = Requirement(lambda cls, case: len(case.targets) > 1, "the case has one target")
 SOURCES_GIVEN = Requirement(lambda cls, case: bool(case.sources), "the case has no sources")
@@ -274,7 +290,7 @@ def missing_targets(s: Subject) -> Iterator[Condition]:
             )
 
 
-@_check()
+@_check(GRADIENTS)
 def gradients(s: Subject) -> Iterator[Condition]:
     """Every parameter that a phase trains gets a finite gradient from that phase's loss."""
     for phase in s.family.phases:
@@ -308,7 +324,7 @@ def half_precision(s: Subject) -> Iterator[Condition]:
         yield value.isfinite().all(), f"{name} is not finite when sampled in bfloat16"
 
 
-@_check(SOURCES_GIVEN)
+@_check(SOURCES_GIVEN, GRADIENTS)
 def sources_count(s: Subject) -> Iterator[Condition]:
     """Each source changes the loss of the rows that give it, and of no other."""
     for i, (name, value) in enumerate(s.c.values.items()):
@@ -441,7 +457,7 @@ def scores(s: Subject) -> Iterator[Condition]:
     yield apart < 1e-3 * (1 + abs(float(nats[2]))), f"log_prob of a row alone differs by {apart:.2g}"
 
 
-@_check()
+@_check(GRADIENTS)
 def columns_of_weights(s: Subject) -> Iterator[Condition]:
     """Weights belong to columns (Family.column_axes): a family of other names and orders begins with them.
 

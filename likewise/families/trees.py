@@ -50,14 +50,16 @@ class Trees(Family):
         *,
         min_leaf: MinLeaf = 12,
         order: Literal["numbers_first", "formula"] = "numbers_first",
-        smoothing: PositiveFloat = 2.0,
+        smoothing: PositiveFloat = 15.0,
+        pseudocount: PositiveFloat = 0.5,
         rows: PositiveInt = 100_000,
     ) -> None:
         """Make room for a tree of each column.
 
         min_leaf  training rows of a leaf, at least: with fewer, samples are nearer to training rows
         order     of the targets in (1): numbers, then categories, or as in the formula
-        smoothing  rows of a smooth density beside those of a leaf, in log P
+        smoothing  rows with Student's t of a number beside those in a leaf, in log P
+        pseudocount  rows with the overall frequencies of a category beside those in a leaf, in log P
         rows      training rows that trees are fitted to, at most
 
         Raises ValueError for a column of more than one token, such as a picture or a text.
@@ -73,7 +75,7 @@ class Trees(Family):
         self.order = [*self.sources, *ordered]
         self.specs = [(self.sources | self.targets)[name] for name in self.order]
         self.min_leaf, self.init_rows = min_leaf, rows
-        self.trees = ColumnTrees(self.specs, smoothing)
+        self.trees = ColumnTrees(self.specs, smoothing, pseudocount)
 
     def compute_copy(self, *, precision: Literal["auto", "bfloat16", "float32"] = "auto") -> Self:
         """The family itself: thresholds and values are float32 in any precision."""

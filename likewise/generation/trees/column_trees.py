@@ -8,14 +8,15 @@ it, v_1 <= ... <= v_n. A sample of a category is one of them. A sample of a numb
     v_i,  i uniform, if REPEATS training rows or more have the value v_i                                  (2)
     else uniform between the middles of v_i and its neighbours                                          (3)
 
-so it is no single row's value. Densities are of the same distribution, smoothed:
+so it is no single row's value. Densities are smoother:
 
     p(x) = (n h(x) + s t(x)) / (n + s)                                                                  (4)
 
-h   for a number its histogram, with bars between the middles of neighbours among all training values; for a category
-    the share of the leaf's values
-t   for a number Student's t with 4 degrees of freedom and the leaf's mean and deviation, for a category the share
-    of all training values and of one more row of each class alike; s = `smoothing` rows
+h   of a number: (2), and (3) between the middles of v_i and v_(i-m), v_(i+m), m = sqrt(n) / 2,                (5)
+    as a histogram with edges between all neighbouring training values; of a category: its share of the leaf
+t   of a number: Student's t with 4 degrees of freedom and the leaf's mean and deviation; of a category: its share of
+    all training values and one more row of each class alike; s = `smoothing`
+    rows for numbers, `pseudocount` rows for categories
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class ColumnTrees(nn.Module):
     trees are fitted, so that loading resizes them.
     """
 
-    def __init__(self, specs: Sequence[Spec], smoothing: float) -> None:
+    def __init__(self, specs: Sequence[Spec], smoothing: float, pseudocount: float) -> None:
         super().__init__()
-        self.specs, self.smoothing = list(specs), smoothing
+        self.specs = list(specs)
+        self.weights = [pseudocount if spec.categorical else smoothing for spec in self.specs]
         self._densities: dict[int, _Density] = {}
         count = len(self.specs)
         blank = FittedTree(
@@ -131,17 +133,19 @@ class ColumnTrees(nn.Module):
         count, start = self.count[leaf], self.start[leaf]
         place = u.double() * count
         i = place.long().clamp(max=count - 1)
-        values, low, high = self._piece(start, count, i)
+        values, low, high = self._interval(start, count, i)
         if self.specs[j].categorical:
             return values
         between = low + (place - i) * (high - low)
         return torch.where(self.repeated[start + i], values.double(), between).float()
 
-    def _piece(self, start: Tensor, count: Tensor, i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of value i of a leaf: v_i (B,) float32, and the middles of it and its neighbours (B,) float64."""
+    def _interval(
+        self, start: Tensor, count: Tensor, i: Tensor, reach: Tensor | int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of value i of a leaf: v_i (B,) float32, and its middles with v_(i-reach) and v_(i+reach) (B,) float64."""
         values = self.values[start + i]
-        before = self.values[start + (i - 1).clamp(min=0)]
-        after = self.values[start + (i + 1).minimum(count - 1)]
+        before = self.values[start + (i - reach).clamp(min=0)]
+        after = self.values[start + (i + reach).minimum(count - 1)]
         return values, (before.double() + values) / 2, (values.double() + after) / 2
 
     # ---- densities
@@ -161,7 +165,8 @@ class ColumnTrees(nn.Module):
             mass = self._cumulative(leaf, high) - self._cumulative(leaf, low)
             share = torch.where(inside, mass / (high - low).where(inside, 1.0), 0.0)
             smooth = self._student(leaf - self.first_node[j], x.double(), known)
-        return ((n * share + self.smoothing * smooth) / (n + self.smoothing)).log()
+        weight = self.weights[j]
+        return ((n * share + weight * smooth) / (n + weight)).log()
 
     def _student(self, node: Tensor, x: Tensor, known: _Density) -> Tensor:
         """t of (4), (B,)."""
@@ -181,17 +186,25 @@ class ColumnTrees(nn.Module):
         return low - begin
 
     def _cumulative(self, leaf: Tensor, t: Tensor) -> Tensor:
-        """The distribution function of (2) and (3) at t (B,) float64, which is no training value: (B,) float64."""
+        """The distribution function of (5) at t (B,) float64, which is no training value: (B,) float64."""
         start, count = self.start[leaf], self.count[leaf]
-        below = self._rank(leaf, t)
-        total = (below - 1).clamp(min=0).double()
-        for i, whole in ((below - 1, True), (below, False)):  # the values next to t
+        below, reach = self._rank(leaf, t), self.reach(count)
+        total = (below - reach).clamp(min=0).double()
+        furthest = int(reach.max()) if len(reach) else 0
+        for step in range(-furthest, furthest):  # values whose intervals may contain t
+            i = below + step
+            counts = (i >= 0) & (i < count) & (-reach <= step) & (step < reach)
             place = i.clamp(min=0).minimum(count - 1)
-            _, low, high = self._piece(start, count, place)
+            _, low, high = self._interval(start, count, place, reach)
             share = ((t - low) / (high - low).where(high > low, 1.0)).clamp(0, 1)
-            share = share.where((high > low) & ~self.repeated[start + place], float(whole))
-            total = total + share.where((i >= 0) & (i < count), 0.0)
+            share = share.where((high > low) & ~self.repeated[start + place], float(step < 0))
+            total = total + share.where(counts, 0.0)
         return total / count
+
+    @staticmethod
+    def reach(count: Tensor) -> Tensor:
+        """m of (5) for leaves of so many values (B,)."""
+        return (count.double().sqrt() / 2).ceil().long()
 
     def _prepare(self, j: int) -> _Density:
         """What densities of column j need."""
