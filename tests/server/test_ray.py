@@ -26,7 +26,7 @@ from likewise.server.settings import ServerSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve itself
 
-LONG = {"steps": 400}  # some seconds of a tiny model, if it is computed alone
+LONG = {"steps": 200}  # some seconds of a tiny model, if it is computed alone
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_model_that_a_replica_cannot_load(cluster: TestClient, folder: Path) -
 
 
 def test_a_batch_of_a_killed_replica_is_sampled_again(cluster: TestClient, client: TestClient) -> None:
-    bodies = [{"model": "joint", "seed": i, "options": {"steps": 400 + i}} for i in range(2)]
+    bodies = [{"model": "joint", "seed": i, "options": {"steps": 250 + i}} for i in range(2)]
     ids = [queue(cluster, **body) for body in bodies]
     wait_for(lambda: all(step(cluster, id) > 0 for id in ids))
     os.kill(replicas(cluster)[0], signal.SIGKILL)
@@ -180,7 +180,6 @@ def test_a_batch_of_a_killed_replica_is_sampled_again(cluster: TestClient, clien
         assert done["status"] == "succeeded", done["error"]
         alone = ended(client, queue(client, **body))
         assert content(cluster, done["data"]) == content(client, alone["data"])
-    wait_for(lambda: len(replicas(cluster)) == 2)  # Serve has started another one
 
 
 # ---- without a cluster
