@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from likewise.core.formula import Formula
+from likewise.core.progress import Progress, receive_progress
 from likewise.core.score import Score
 from likewise.data.table import Table
 from likewise.evaluation.evaluator import evaluate
@@ -414,8 +415,8 @@ class Fake:
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """A classifier that is trained for a second."""
+def quick(monkeypatch, short_classifier):
+    """Classifiers that are trained for a second."""
     monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=40))
 
 
@@ -434,14 +435,26 @@ def test_evaluate_tells_a_good_model_from_a_blind_one(table, quick):
         assert line.value.low <= line.real.high
 
 
-def test_evaluate_a_real_model(table, monkeypatch):
-    monkeypatch.setattr(agreement, "Classifier", functools.partial(agreement.Classifier, steps=5))
+def test_evaluate_a_real_model(table, short_classifier):
     model = Model("image, label | text", table.columns, width=64, depth=1)
     report = evaluate(model, table, n=4, steps=2)
     assert np.isfinite(report["held-out loss"].value.value)
     assert {"image ~ text: mean rank", "image ~ label: accuracy"} <= {line.name for line in report.results}
     with pytest.raises(ValueError, match="guidance"):
         evaluate(model, table, n=4, guidnce=2)
+
+
+def test_an_evaluation_reports_its_parts(table, quick):
+    reports: list[Progress] = []
+    model = Model("size | label", table.columns, "flow", width=16, depth=1)
+    with receive_progress(reports.append):
+        evaluate(model, table, n=8, likelihood_rows=2, steps=2)
+    assert [report.stage for report in reports[:3]] == ["samples", "loss", "likelihood"]
+    assert reports[0].steps is None and {report.stage for report in reports[3:]} == {"metrics"}
+    assert [(report.step, report.steps) for report in reports[1:]] == [
+        (i, len(reports) - 1) for i in range(len(reports) - 1)
+    ]
+    assert len(reports) > 3
 
 
 def test_report_is_json_and_a_table_and_repeats_itself(table, quick):

@@ -15,6 +15,7 @@ import torch
 
 from likewise.core.formula import Formula
 from likewise.core.options import validated
+from likewise.core.progress import report_progress
 from likewise.core.ranges import Draws, NonNegativeFloat, NonNegativeInt, PositiveInt, RowsToCompare, Seed
 from likewise.data.table import Table
 from likewise.evaluation.evaluators.base import MetricGroup
@@ -86,16 +87,21 @@ class Evaluator:
 
     def sample(self, model: Distribution, **sampling_options: Any) -> tuple[list[Row], float]:
         """The samples of a model, `draws` for each test row, and the seconds of sampling."""
+        report_progress("samples")
         start = time.perf_counter()
         sources = self.test_rows(self.reference.sources)
         prompts = [row for row in sources for _ in range(self.reference.draws)]
         return model.sample(prompts, seed=self.seed, **sampling_options), time.perf_counter() - start
 
-    def results(self, samples: Sequence[Row]) -> list[MetricResult]:
-        """The metrics of samples."""
-        results = [result for group in self.metric_groups for result in group.results(samples)]
-        first = samples[:: self.reference.draws]
-        return results + [result for texts in self.text_metrics for result in texts.results(first)]
+    def results(self, samples: Sequence[Row], done: int = 0) -> list[MetricResult]:
+        """The metrics of samples; `done` parts of an evaluation precede them."""
+        first, results = samples[:: self.reference.draws], []
+        parts = [(metrics.results, samples) for metrics in self.metric_groups]
+        parts += [(metrics.results, first) for metrics in self.text_metrics]
+        for i, (measure, rows) in enumerate(parts, done):
+            report_progress("metrics", i, done + len(parts))
+            results += measure(rows)
+        return results
 
     @validated
     def report(
@@ -110,12 +116,15 @@ class Evaluator:
         """Loss and likelihood of a model, and the metrics of its samples, of `sample` with these options."""
         count = len(self.reference.test_indices)
         results = []
+        parts = 2 + len(self.metric_groups) + len(self.text_metrics)
+        report_progress("loss", 0, parts)
         if isinstance(model, Model):
             loss = heldout_loss(model, self.table, rows=count, seed=self.seed)
             note = "comparable between models of one family and formula only"
             results.append(MetricResult("held-out loss", Estimate(loss, n=count), note=note))
+        report_progress("likelihood", 1, parts)
         likelihood, likelihood_notes = self.likelihood(model, likelihood_rows)
-        results += [*likelihood, *self.results(samples)]
+        results += [*likelihood, *self.results(samples, 2)]
         return Report(
             formula=str(self.formula),
             data=self.table.source,

@@ -29,6 +29,7 @@ MAX_N = 256  # samples of a request for each row
 MAX_ROWS = 1024  # rows of a request
 MAX_SAMPLES = 4096  # samples of a request, n times rows
 MAX_STOPS = 16
+MAX_SAMPLED_TOKENS = 32_768  # of a text that goes on beyond the context of its model
 MAX_METADATA = 16  # entries of a client's own
 MAX_COLUMNS = 1024  # values of a row
 MAX_CHOICES = 1000  # of a constraint

@@ -661,7 +661,7 @@ def test_what_is_wrong_with_inputs(
 def test_a_client_that_leaves_a_stream_stops_its_texts(
     server: LiveServer, client: openai.OpenAI, prompt: Any
 ) -> None:
-    stream = client.completions.create(model="book", prompt=prompt, max_tokens=100_000, stream=True)
+    stream = client.completions.create(model="book", prompt=prompt, max_tokens=30_000, stream=True)
     next(iter(stream))
     running = [job.id for job in server.server.jobs.active.values()]
     assert len(running) == (1 if isinstance(prompt, str) else 2)
@@ -674,10 +674,24 @@ def test_a_client_that_leaves_a_stream_stops_its_texts(
 
 @pytest.mark.usefixtures("endless_texts")
 def test_a_client_that_leaves_while_it_waits_stops_its_texts(server: LiveServer) -> None:
-    body = {"model": "book", "prompt": ["9", "8"], "max_tokens": 100_000}
+    body = {"model": "book", "prompt": ["9", "8"], "max_tokens": 30_000}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.address}/v1/completions", json=body, timeout=0.5)
     wait_for(lambda: not server.server.jobs.active)
+
+
+def test_no_text_holds_up_the_others(server: LiveServer) -> None:
+    """Where texts go on beyond the context their length has a limit; elsewhere the context ends them."""
+    for route, body, param in (
+        ("completions", {"prompt": "9", "max_tokens": 32_769}, "max_tokens"),
+        ("sample", {"options": {"tokens": 10**6}}, "options.tokens"),
+    ):
+        answer = httpx.post(f"{server.address}/v1/{route}", json={"model": "book", **body}, timeout=60)
+        error = answer.json()["error"]
+        assert answer.status_code == 400 and error["param"] == param
+        assert "must be at most 32,768, not " in error["message"]
+    body = {"model": "answers", "messages": [{"role": "user", "content": "how many"}], "max_tokens": 10**6}
+    assert httpx.post(f"{server.address}/v1/chat/completions", json=body, timeout=60).status_code == 200
 
 
 # ---- models

@@ -816,6 +816,8 @@ def test_an_evaluation_that_is_wrong_or_fails(client: TestClient, program: None)
     assert error(client.get(f"/v1/jobs/{ended['id']}/report"), 404)["code"] == "report_not_found"
     answer = client.post("/v1/evaluations", json={"model": "emoji", "concept": "slow"})
     assert client.post(f"/v1/fine_tuning/jobs/{answer.json()['id']}/pause").status_code == 404
+    progress = wait_for(lambda: client.get(f"/v1/jobs/{answer.json()['id']}").json()["progress"])
+    assert progress == {"stage": "metrics", "step": 3, "steps": 8}
     client.post(f"/v1/jobs/{answer.json()['id']}/cancel")
     wait_for(lambda: client.get(f"/v1/jobs/{answer.json()['id']}").json()["status"] == "cancelled")
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from likewise.core.option_names import option_text
+from likewise.core.progress import report_progress
 
 
 def main() -> int:
@@ -56,6 +57,7 @@ def main() -> int:
 
 def evaluate(run: Path, options: dict[str, str]) -> int:
     if options.get("concept") == "slow":
+        report_progress("metrics", 3, 8)
         time.sleep(60)
     if options.get("concept") == "refuse":
         print(f"likewise: {run} has no column 'refuse'", file=sys.stderr)

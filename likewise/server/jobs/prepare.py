@@ -34,7 +34,7 @@ from likewise.server.jobs.requests import (
     ScoreBody,
 )
 from likewise.server.jobs.values import ValueReader
-from likewise.server.limits import MAX_CHOICES, MAX_PATTERN, MAX_SAMPLES
+from likewise.server.limits import MAX_CHOICES, MAX_PATTERN, MAX_SAMPLED_TOKENS, MAX_SAMPLES
 
 MAX_RANDOM_SEED = 2**31  # so that every program can keep it exactly
 
@@ -68,6 +68,7 @@ def _prepare(model: AnyModel, body: SampleBody | InfillBody, reader: ValueReader
     rows, known = _rows_and_known(model, body, reader, kept)
     if len(rows) * body.n > MAX_SAMPLES:
         raise invalid(f"{len(rows)} rows with {body.n} samples each are more than {MAX_SAMPLES:,}", "n")
+    _check_tokens(model, body.options)
     negative, init = None, None
     if body.negative is not None:
         negative, kept["negative"] = reader.read_sources(model, body.negative, "negative")
@@ -97,6 +98,17 @@ def _prepare(model: AnyModel, body: SampleBody | InfillBody, reader: ValueReader
     except ValueError as error:
         raise invalid(error, _blamed_field(error, body)) from None
     return Prepared(kept, requests, [key for key in keys for _ in range(body.n)], reader.inputs)
+
+
+def _check_tokens(model: AnyModel, options: Mapping[str, Any], where: str = "options") -> None:
+    """Raise APIError for a text so long that it would hold up the others; most end with the context of their model."""
+    if not any(column.spec.windowed for column in model.target_columns.values()):
+        return
+    for name, value in options.items():
+        if isinstance(value, Mapping):  # of a link
+            _check_tokens(model, value, f"{where}.{name}")
+        elif name == "tokens" and isinstance(value, int) and value > MAX_SAMPLED_TOKENS:
+            raise invalid(f"tokens must be at most {MAX_SAMPLED_TOKENS:,}, not {value:,}", f"{where}.tokens")
 
 
 def kept_fields(body: StrictBody) -> dict[str, Any]:

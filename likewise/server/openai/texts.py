@@ -61,7 +61,8 @@ class TextWriter:
                 jobs.append(await self.server.submit(body, parts=self.files, client=client_of(self.request)))
         except APIError as error:
             self.cancel(jobs)
-            raise self.extras.explain(error, self.names) from None
+            limit = {} if text.max_tokens is None else {"options.tokens": "max_tokens"}
+            raise self.extras.explain(error, {**self.names, **limit}) from None
         for job in jobs:
             self.warnings += [note for note in job.warnings if note not in self.warnings]
         return jobs

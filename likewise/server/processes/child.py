@@ -2,7 +2,7 @@
 
     python -m likewise.server.processes.child FOLDER LIMITS MODULE [ARGUMENT ...]
 
-FOLDER gets `pid` at the beginning and `status` at the end. A process that is killed leaves no status, so whoever finds
+FOLDER gets `pid` at the beginning, `progress` from time to time, and `status` at the end. A process that is killed leaves no status, so whoever finds
 the folder later can tell how it ended, parent or not.
 """
 
@@ -19,13 +19,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from likewise.core.option_names import as_field, write_options
+from likewise.core.progress import receive_progress
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-PID, STATUS = "pid", "status"
+PID, PROGRESS, STATUS = "pid", "progress", "status"
 INTERRUPTED, CRASHED = 128 + signal.SIGINT, 70
 
 
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         write(Path(folder) / PID, os.getpid())
         apply_limits(json.loads(limits))
-        with write_options(as_field):
+        progress = Path(folder) / PROGRESS
+        with write_options(as_field), receive_progress(lambda p: write(progress, json.dumps(vars(p)))):
             status = run(module, rest)
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -92,10 +94,10 @@ def apply_limits(limits: Mapping[str, int]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def write(path: Path, number: int) -> None:
+def write(path: Path, content: int | str) -> None:
     """Write a file that is complete or not there."""
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(f"{number}\n", encoding="ascii")
+    temporary.write_text(f"{content}\n", encoding="ascii")
     os.replace(temporary, path)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from likewise.core.locks import FolderLock
 from likewise.modalities.files import ROOT
-from likewise.server.processes.child import PID, STATUS
+from likewise.server.processes.child import PID, PROGRESS, STATUS
 
 CHILD = "likewise.server.processes.child"
 LOCK, LOG = "lock", "log.txt"
@@ -66,7 +67,7 @@ class ChildProcess:
         except BlockingIOError:
             raise ValueError("its process still runs") from None
         with lock:
-            for name in (PID, STATUS):
+            for name in (PID, PROGRESS, STATUS):
                 (folder / name).unlink(missing_ok=True)
             temporary = folder / "tmp"
             temporary.mkdir(exist_ok=True)
@@ -110,6 +111,14 @@ class ChildProcess:
         """Its exit status when it has ended; None if it was killed."""
         with suppress(OSError, ValueError):
             return int((self.folder / STATUS).read_text())
+        return None
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """What it has reported last: the fields of Progress."""
+        with suppress(OSError, ValueError):
+            progress: dict[str, Any] = json.loads((self.folder / PROGRESS).read_text())
+            return progress
         return None
 
     def signal(self, number: int = signal.SIGINT) -> None:

@@ -72,7 +72,10 @@ class EvaluationTask(ProcessTask):
         return self.data.root(data_source(self.run))
 
     def watch(self) -> None:
-        """Nothing is known of an evaluation before its end."""
+        """Publish which of the metrics is computed."""
+        progress = self.child.progress
+        if progress is not None and progress != self.job.progress:
+            self.jobs.publish(self.job, "progress", progress, keep=False)
 
     def end(self, status: int | None) -> None:
         """Store the report, fail with the message of the command, or begin anew if the server has ended it."""

@@ -37,11 +37,19 @@ function comparison(jobs) {
     h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name), jobs.map((j) => h("td", {}, cell(metrics(j).find((m) => m.name === name))))))))));
 }
 
+/** What an evaluation does now. @param {any} job */
+function stage({ progress, position, status }) {
+  if (status === "queued") return position ? `${position} before it` : "next";
+  if (!progress) return "begins";
+  return progress.steps ? `part ${progress.step + 1} of ${progress.steps}: ${progress.stage}` : progress.stage;
+}
+
 /** @param {any} job */
 function line(job) {
   const done = job.status === "succeeded";
   return h("article", { class: "job", "data-job": job.id }, h("header", {}, h("h3", {}, job.model), h("span", { class: "tag" }, done ? "ready" : job.status)),
     isActive(job) && h("progress", { max: 1, "aria-label": "Progress", ...(job.progress?.steps ? { value: job.progress.step / job.progress.steps } : {}) }),
+    isActive(job) && h("p", { class: "hint" }, stage(job)),
     job.error && h("p", { class: "error-text" }, job.error.message),
     h("div", { class: "buttons" }, done && button("", "Report", () => { show(job); report.scrollIntoView({ block: "start" }); }), isActive(job) && button("close", "Stop", () => attempt(async () => { await post(`/v1/jobs/${job.id}/cancel`); await look(); })),
       !isActive(job) && iconButton("trash", `Delete the evaluation of ${job.model}`, () => attempt(async () => { await remove(`/v1/jobs/${job.id}`); await look(); }))));
