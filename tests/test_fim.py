@@ -206,7 +206,7 @@ def test_a_middle_is_what_stands_between() -> None:
     """Six letters of the wheel, from anywhere in it: what stands before and after a gap says what is in it."""
     texts = [WHEEL[k : k + 6] for k in range(8)]
     own = Table.from_rows([{"text": text} for text in texts * 8], {"text": "text"}, holdout=0)
-    model = toy.trained(Model("text", own.columns, fim=0.8, infill=0.0, **SMALL), own, 300)
+    model = toy.trained(Model("text", own.columns, fim=0.8, infill=0.0, **SMALL), own, 250, batch=32)
     cuts = [(text, a, b) for text in texts for a in range(5) for b in range(a + 1, 6)]
     rows = model.sample([{}] * len(cuts), prompts=[(text[:a], text[b:]) for text, a, b in cuts])
     assert sum(row["text"] == text for row, (text, _, _) in zip(rows, cuts, strict=True)) / len(cuts) > 0.8
@@ -293,7 +293,7 @@ def test_what_cannot_be_filled_is_said(
 ) -> None:
     plain = Model("text", table.columns, **SMALL)
     with pytest.raises(
-        ValueError, match=r"trained without fim; train one with it, likewise train ... --fim 0.5"
+        ValueError, match=r"trained without fim; train one with --fim 0.5"
     ):
         plain.sample([{}], prompts=[PAIRS[0]])
     with pytest.raises(ValueError, match="trained without fim"):

@@ -23,7 +23,7 @@ class LinkRequests:
     """
 
     def __init__(
-        self, links: Mapping[str, Model], connections: Mapping[str, Mapping[str, str]], formula: Formula
+        self, links: dict[str, Model], connections: Mapping[str, Mapping[str, str]], formula: Formula
     ) -> None:
         self.links, self.connections, self.formula = links, connections, formula
 
