@@ -225,20 +225,18 @@ class ColumnTrees(nn.Module):
             )
         )
         std = (square - mean**2).clamp(min=0).sqrt().clamp(min=LEAST_STD * column_std)
-        return _Density(self._edges(j, values), none, mean + centre, std)
+        return _Density(self.edges(j), none, mean + centre, std)
 
-    def _edges(self, j: int, values: Tensor) -> Tensor:
+    def edges(self, j: int) -> Tensor:
         """The edges of the bars of h in (4): those of the column's cells, else the middles of neighbours, (E,) float64."""
-        distinct, cells = values.unique(), self.specs[j].cells
-        given = values.new_tensor(cells.edges if cells else [])
-        middles = (distinct[1:] + distinct[:-1]) / 2
+        first, end = self.first_value[j : j + 2].tolist()
+        distinct, cells = self.values[first:end].double().unique(), self.specs[j].cells
+        given = distinct.new_tensor(cells.edges if cells else [])
         separate = torch.searchsorted(given, distinct[1:]) == torch.searchsorted(given, distinct[:-1])
-        edges = torch.cat([given, middles[separate]]).unique()
+        edges = torch.cat([given, ((distinct[1:] + distinct[:-1]) / 2)[separate]]).unique()
         half = float((edges[-1] - edges[0]) / len(edges)) if len(edges) > 1 else 0.5
-        outer = torch.stack([distinct[0] - half, distinct[-1] + half])
-        outside = (
-            torch.stack([distinct[0] <= edges[:1], distinct[-1] >= edges[-1:]])[:, 0]
-            if len(edges)
-            else outer > -math.inf
-        )
-        return torch.cat([edges, outer[outside]]).sort().values
+        if not len(edges) or distinct[0] <= edges[0]:
+            edges = torch.cat([distinct[:1] - half, edges])
+        if distinct[-1] >= edges[-1]:
+            edges = torch.cat([edges, distinct[-1:] + half])
+        return edges
