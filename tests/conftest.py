@@ -12,6 +12,7 @@ import datasets
 import pytest
 import torch
 import toy
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from likewise.data.table import Table
 from likewise.evaluation.metrics.agreement import Classifier
@@ -24,8 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def short_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classifier of `evaluate` learns for a moment: for tests that do not look at what it says."""
+    """The classifiers of `evaluate` learn for a moment: for tests that need no good ones."""
     monkeypatch.setitem(Classifier.__init__.__kwdefaults__, "steps", 10)
+    monkeypatch.setitem(HistGradientBoostingClassifier.__init__.__kwdefaults__, "max_iter", 10)
 
 
 @pytest.fixture(scope="session")
