@@ -39,7 +39,7 @@ def raw(table: Table, formula: str) -> Model:
 def trained(model: Model, table: Table, steps: int) -> Model:
     plan = Plan(
         steps=steps,
-        batch=64,
+        batch=32,
         lr=4e-3,
         muon_lr=0.03,
         warmup=20,
