@@ -112,7 +112,7 @@ def run(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A flow, trained for some seconds, as a run folder."""
     folder = tmp_path_factory.mktemp("wave") / "run"
     model = Model("wave | label", table.columns, width=48, depth=2, infill=0.3)
-    for _ in train(model, table, Plan(steps=250, batch=64, precision="float32"), folder):
+    for _ in train(model, table, Plan(steps=150, batch=32, precision="float32"), folder):
         pass
     return folder
 
@@ -145,6 +145,7 @@ def test_its_unknown_part_is_filled_in(run: Path) -> None:
     assert np.corrcoef(sample["wave"][LENGTH // 2 :], row["wave"][LENGTH // 2 :])[0, 1] > 0.7
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_it_is_evaluated_by_its_tokens(run: Path, table: Table) -> None:
     report = evaluate(load(run), table, n=40, likelihood_rows=0)
     assert {"wave: KID", "wave: C2ST", "wave, label: C2ST"} <= {line.name for line in report.results}
