@@ -302,7 +302,7 @@ def test_clip_score_and_its_floor() -> None:
 
 
 def test_the_report_of_a_run(held: Table) -> None:
-    report = evaluate(learned(held, "image, label, number", steps=200), held, n=60)
+    report = evaluate(learned(held, "image, label, number", steps=100), held, n=60)
     assert report.n == 60 and report["label from image: accuracy"].value.value > 0.9
     assert 0.2 < report["label from image: accuracy"].chance < 0.4
     line = report["image from number: recall@10"]
