@@ -54,7 +54,7 @@ def table() -> Table:
 
 @pytest.fixture(scope="module")
 def model(table: Table) -> Model:
-    return toy.trained(Model("text", table.columns, **SMALL), table, 300, batch=32)
+    return toy.trained(Model("text", table.columns, **SMALL), table, 200, batch=32)
 
 
 # ---- reading
