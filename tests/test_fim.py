@@ -292,9 +292,7 @@ def test_what_cannot_be_filled_is_said(
     model: Model, table: Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = Model("text", table.columns, **SMALL)
-    with pytest.raises(
-        ValueError, match=r"trained without fim; train one with --fim 0.5"
-    ):
+    with pytest.raises(ValueError, match=r"trained without fim; train one with --fim 0.5"):
         plain.sample([{}], prompts=[PAIRS[0]])
     with pytest.raises(ValueError, match="trained without fim"):
         list(plain.stream(prompt=PAIRS[0]))
