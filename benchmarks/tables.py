@@ -130,7 +130,7 @@ def run(data: str, args: argparse.Namespace) -> dict[str, Any]:
     """The cells of a table; those that the JSON lacks are measured and added."""
     path = args.out / f"tables_{data}.json"
     settings = {name: getattr(args, name) for name in ("n", "threads", "holdout")}
-    state = json.loads(path.read_text()) if path.exists() else {"settings": settings, "cells": {}}
+    state = read_state(path, settings)
     if args.report:
         return state["cells"]
     if state["settings"] != settings:
@@ -140,11 +140,18 @@ def run(data: str, args: argparse.Namespace) -> dict[str, Any]:
         for method in args.methods:
             key = key_of(method, seed, args)
             if key not in state["cells"] or args.again:
-                state["cells"][key] = cell = measure(data, method, seed, args)
+                cell = measure(data, method, seed, args)
+                state = read_state(path, settings)  # another process may have added cells
+                state["cells"][key] = cell
                 path.write_text(json.dumps(state, indent=1) + "\n")
                 shown = {name: figure(cell[name]) for name in cell if not isinstance(cell[name], dict)}
                 print(f"{data}, {key}: {shown}", flush=True)
     return state["cells"]
+
+
+def read_state(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the JSON has: the settings and the cells."""
+    return json.loads(path.read_text()) if path.exists() else {"settings": settings, "cells": {}}
 
 
 # ---- the report
