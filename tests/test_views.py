@@ -29,7 +29,7 @@ def table() -> Table:
 @pytest.fixture(scope="module")
 def codes(table: Table) -> Model:
     """An autoencoder of pictures alone."""
-    return toy.trained(Model("image", table.columns, "autoencoder", **CODER), table, 250)
+    return toy.trained(Model("image", table.columns, "autoencoder", **CODER), table, 200, batch=32)
 
 
 def held_out_rows() -> Table:
@@ -115,7 +115,7 @@ def test_a_flow_in_the_codes_learns_and_moves_as_one_folder(
     table: Table, codes: Model, tmp_path: Path
 ) -> None:
     seen = table.add_views("image@codes | label", codes=codes)
-    model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 250)
+    model = toy.trained(Model("image@codes | label", seen.columns, width=64, depth=2), table, 150)
     things = [i % 4 for i in range(40)]
     drawn = model.sample([{"label": str(t)} for t in things])
     assert toy.agreement(things, "image", [{"image": row["image@codes"]} for row in drawn]) > 0.9
