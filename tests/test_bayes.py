@@ -26,6 +26,7 @@ from likewise.evaluation.metrics.calibration import ece, ece_estimate, ece_refer
 from likewise.families.base import Family
 from likewise.modalities.base import Row
 from likewise.modalities.label import Label
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.models.bayes import Bayes
 from likewise.models.checkpoint import RunError
@@ -109,7 +110,7 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def model(formula: str = "x | y", family: str = "gaussians", **options: Any) -> Model:
     """Values of a number are its floats: mean 0, deviation 1."""
-    number = Number(0.0, 1.0, False, -3.0, 3.0)
+    number = LinearNumber(0.0, 1.0, False, -3.0, 3.0)
     assert float(number.encode(0.5)) == pytest.approx(0.5)
     return Model(formula, {"x": number, "z": number, "y": Label(CLASSES)}, family, **options)
 
@@ -387,7 +388,7 @@ def split() -> Table:
 
 def compared(folder: Any, messages: list[str] | None = None, **options: Any) -> ClassifierComparison:
     table = split()
-    how = {"minutes": 0.02, "sizes": (4, 10), "n": 18, "calibration": 8, "draws": 1, "completions": 1}
+    how = {"minutes": 0.005, "sizes": (4, 10), "n": 18, "calibration": 8, "draws": 1, "completions": 1}
     how |= {"methods": ["flow"], "options": {"flow": {"width": 32, "depth": 1, "stem": "patch"}}}
     plan, on_message = ClassifierPlan(**{**how, **options}), (messages if messages is not None else []).append
     return compare_classifiers("label | image", table, plan, folder, on_message=on_message)
