@@ -151,7 +151,9 @@ def run(data: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def read_state(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """What the JSON has: the settings and the cells."""
-    return json.loads(path.read_text()) if path.exists() else {"settings": settings, "cells": {}}
+    return (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"settings": settings, "cells": {}}
+    )
 
 
 # ---- the report
