@@ -511,7 +511,7 @@ def numbers() -> Table:
 
 
 @pytest.mark.parametrize("targets", ["number", "number, label", "text, number"])
-def test_evaluate_values_and_what_they_were_drawn_for(numbers, quick, targets):
+def test_evaluate_values_and_what_they_were_drawn_for(numbers, targets):
     good, blind = (evaluate(Values(f"{targets} | size", g), numbers, n=150) for g in (True, False))
     for line in good.results:
         assert np.isfinite(line.value.value), line
