@@ -180,6 +180,7 @@ def test_compare_ranks_families_and_says_why_one_is_not_there(families, numbers,
     assert table["gauss"]["parameters"].text == "6" and all(e.examples for e in found.entries[:2])
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_the_reports_stand_alone(families, numbers, tmp_path: Path) -> None:
     compare("number | label", numbers, ["gauss", "refuses"], minutes=MINUTES, folder=tmp_path, n=40)
     html = (tmp_path / "report.html").read_text()
@@ -229,6 +230,7 @@ def test_pictures_are_shown_for_the_same_sources(numbers, tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbers, tmp_path: Path) -> None:
     def again(on_step: Watch, **more: float):
         return compare(
@@ -238,7 +240,7 @@ def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbe
             folder=tmp_path,
             n=40,
             on_step=on_step,
-            **{"minutes": 0.02, **more},
+            **{"minutes": 0.005, **more},
         )
 
     with pytest.raises(KeyboardInterrupt):
@@ -247,12 +249,13 @@ def test_what_is_finished_is_loaded_and_what_was_stopped_goes_on(families, numbe
     first = again(second)
     assert second.first == {"gauss": 4, "off": 1}
     assert again(third).cells()[0][1] == first.cells()[0][1] and not third.first
-    with pytest.raises(RunError, match="with minutes 0.02, not 0.03; choose another --out"):
-        again(Watch(), minutes=0.03)
+    with pytest.raises(RunError, match="with minutes 0.005, not 0.006; choose another --out"):
+        again(Watch(), minutes=0.006)
     with pytest.raises(RunError, match="with seed 0, not 1"):
         again(Watch(), seeds=[1])
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_seeds_give_a_mean_and_a_range(families, numbers, tmp_path: Path) -> None:
     found = compare(
         "number | label", numbers, ["gauss"], minutes=MINUTES, folder=tmp_path, n=40, seeds=[0, 1]
@@ -264,6 +267,7 @@ def test_seeds_give_a_mean_and_a_range(families, numbers, tmp_path: Path) -> Non
     assert "mean and range of 2 seeds" in str(found)
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_the_draws_of_all_families_are_asked_alike(families, numbers, tmp_path: Path) -> None:
     found = compare("number | label", numbers, ["gauss", "off"], minutes=MINUTES, folder=tmp_path, n=40)
     one, other = (np.array([row["number"] for row in e.examples]) for e in found.entries)
