@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import LiveServer
@@ -22,13 +23,14 @@ def blocks(language: str) -> list[str]:
 
 
 def test_examples_in_python(live_server: LiveServer) -> None:
-    names: dict[str, object] = {"ADDRESS": live_server.address}
+    names: dict[str, Any] = {"ADDRESS": live_server.address}
     output = io.StringIO()
     assert len(blocks("python")) >= 3
     with contextlib.redirect_stdout(output):
         for code in blocks("python"):
             exec(code, names)
     assert "'emoji'" in output.getvalue() and "event: done" in output.getvalue()
+    assert names["training"].status == "succeeded" and names["training"].fine_tuned_model == "of-a-table"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -839,6 +839,7 @@ def test_an_evaluation_is_done_anew_after_a_restart(program: None, folder: Path)
 # ---- the real command
 
 
+@pytest.mark.full  # by default the example of docs/serving.md, in test_server_docs.py, does it
 def test_the_openai_client_trains_a_model_that_can_be_sampled(folder: Path) -> None:
     """`likewise train` on 60 rows, by OpenAI's client; the model answers as soon as it is there."""
     with live(ServerSettings(folder, threads=1)) as server:
