@@ -75,6 +75,14 @@ class Modality(ABC):
         """The same without that value."""
         return self
 
+    def why_id(self, name: str) -> str:
+        """Why the values of a column of this name tell rows apart, and nothing of them, "" if they do not."""
+        return ""
+
+    def with_style(self, style: str) -> Self:
+        """The same, whose cells of a text file are written in a style that the reader has found there."""
+        return self
+
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
         """The same with room for these values; nothing else is learned from them."""
         return self
@@ -222,6 +230,14 @@ class Modality(ABC):
         Raises ValueError with the reason, OSError for a file that cannot be read.
         """
         return self.load(text.encode() if self.media_type.startswith("text/") else Path(text).read_bytes())
+
+    def format_cell(self, value: Any) -> str:
+        """A value as the cells of the column's text file have it, such as "$1,234.50"; "" for a missing one."""
+        return "" if value is None else str(value)
+
+    def native(self, value: Any) -> Any:
+        """A value as files with types, such as .parquet, store it: a date as datetime.date; others as they are."""
+        return value
 
     # ---- display
 

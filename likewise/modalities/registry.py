@@ -32,7 +32,7 @@ def modality_from_json(data: Mapping[str, Any]) -> Modality:
     type.
 
     >>> modality_from_json(Label(("cat", "dog")).to_json())
-    Label(classes=('cat', 'dog'), type='string')
+    Label(classes=('cat', 'dog'), type='string', missing=False)
     """
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     kind = fields.pop("kind", None)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from likewise.modalities.base import Modality
 from likewise.modalities.label import Label
 from likewise.modalities.linear_number import LinearNumber
-from likewise.modalities.number import Number
+from likewise.modalities.ranked import Ranked
 from likewise.modalities.robust import is_usual
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#767676", "#d8d8d8", "#1f77b4"
@@ -36,9 +37,21 @@ def panel(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[A
     axes.set_axis_off()
 
 
-@panel.register(LinearNumber)
-@panel.register(Number)
-def _(column: Modality, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
+@panel.register
+def _(column: Ranked, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
+    """The numbers of values."""
+    _histogram(axes, column.numbers(real), None if samples is None else column.numbers(samples))
+    if any(isinstance(value, str) for value in real):  # as people write the numbers
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(lambda x, _: str(column.from_numbers(np.array([x]))[0]))
+
+
+@panel.register
+def _(column: LinearNumber, axes: Axes, real: Sequence[Any], samples: Sequence[Any] | None) -> None:
+    _histogram(axes, real, samples)
+
+
+def _histogram(axes: Axes, real: Sequence[float], samples: Sequence[float] | None) -> None:
     """A histogram over the range of usual real values; its first and last bars have what lies beyond, too."""
     hide_frame(axes)
     numbers = np.asarray(real, float)

@@ -18,7 +18,7 @@ from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Latent
 from likewise.modalities.linear_number import LinearNumber
-from likewise.modalities.number import Number
+from likewise.modalities.ranked import Ranked
 from likewise.modalities.text import Text
 
 
@@ -67,10 +67,14 @@ def numbers_of(column: Modality, values: Sequence[Any]) -> np.ndarray | None:
     return None
 
 
-@numbers_of.register(LinearNumber)
-@numbers_of.register(Number)
-def _(column: Modality, values: Sequence[Any]) -> np.ndarray | None:
+@numbers_of.register
+def _(column: LinearNumber, values: Sequence[Any]) -> np.ndarray | None:
     return np.asarray(values, dtype=np.float64)
+
+
+@numbers_of.register
+def _(column: Ranked, values: Sequence[Any]) -> np.ndarray | None:
+    return column.numbers(values)
 
 
 @numbers_of.register
