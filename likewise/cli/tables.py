@@ -115,7 +115,7 @@ def open_table(
     It must have the targets of the formula. Columns that `like` has are read as they are there, or extend them.
     """
     options = table_options(args, parser)
-    if formula is not None:
+    if formula is not None and not formula.has_all:
         options["columns"] = [view.column for view in formula.views]
     if formula and isinstance(like, Mapping):
         like = {formula.view(name).column: column for name, column in like.items()}

@@ -9,9 +9,11 @@ a trained model, or with other options:
     image[size=64] | image[size=32] the column image at two sizes
     image | text, text@minilm       texts as tokens, and as embeddings of a frozen encoder
     "Age (years)" | "rate %"        names with other characters than letters, digits, _ . and -
+    income | *                      all columns that the formula does not name: given them, or as targets
 
 A quote in a quoted name is doubled: "6"" pipe". In tables and rows a column has its own name, without quotes, and
-another view has the name that formulas give it: `View.name`.
+another view has the name that formulas give it: `View.name`. `*` stands for columns of a table, so a formula that has
+it is expanded before it is used (modalities/all_columns.py).
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def parse_name(text: str) -> str:
 
 @dataclass(frozen=True)
 class View:
-    """One column of a formula, with the encoder `through` which it is seen and its options.
+    """One column of a formula, with the encoder `through` which it is seen and its options; or, if `is_all`, `*`.
 
     >>> str(View("image", through="codes", options=(("size", "32"),)))
     'image@codes[size=32]'
@@ -63,11 +65,19 @@ class View:
     column: str
     through: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    is_all: bool = False
 
     @classmethod
     def parse(cls, text: str) -> View:
         """Parse a view; its inverse is `str`. Raises FormulaError with what to write instead."""
         text = text.strip()
+        if text == "*":
+            return cls("*", is_all=True)
+        if re.fullmatch(r"\*\s*[@\[].*", text, re.DOTALL):
+            raise FormulaError(
+                f"cannot read {text!r}: * has no options and is seen through no model; write these behind the name of a "
+                "column, beside *"
+            )
         match = _VIEW.fullmatch(text)
         if match is None:
             in_quotes = f"{quote_name(text)} in quotes, or " if text else ""
@@ -95,9 +105,14 @@ class View:
         return str(self) if self.through or self.options else self.column
 
     def __str__(self) -> str:
+        if self.is_all:
+            return "*"
         through = f"@{self.through}" if self.through else ""
         options = ", ".join(f"{k}={v}" for k, v in self.options)
         return quote_name(self.column) + through + (f"[{options}]" if options else "")
+
+
+ALL = View("*", is_all=True)
 
 
 @dataclass(frozen=True)
@@ -131,11 +146,33 @@ class Formula:
         formula = cls(_parse_views(left), _parse_views(right[0]) if right else ())
         names = formula.columns
         repeated = [view for view in formula.views if names.count(view.name) > 1]
+        if formula.views.count(ALL) > 1:
+            raise FormulaError(
+                f"* appears twice in {text!r}; it stands for all columns that the formula does not name, once"
+            )
         if repeated:
             raise FormulaError(
                 f"{str(repeated[0])!r} appears twice in {text!r}; a column is either a target or a source"
             )
         return formula
+
+    @property
+    def has_all(self) -> bool:
+        """Whether `*` is one of its views."""
+        return ALL in self.views
+
+    def expand(self, columns: Iterable[str]) -> Formula:
+        """The same with these columns in the place of `*`.
+
+        >>> str(Formula.parse("*, image[size=32] | city").expand(["age", "income"]))
+        'age, income, image[size=32] | city'
+        """
+        new = tuple(map(View, columns))
+
+        def place(views: tuple[View, ...]) -> tuple[View, ...]:
+            return tuple(v for view in views for v in (new if view.is_all else (view,)))
+
+        return Formula(place(self.targets), place(self.sources))
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -168,6 +205,10 @@ class Formula:
         """Raise FormulaError, naming the nearest column, unless every view is one of `columns`."""
         columns = list(columns)
         for view in self.views:
+            if view.is_all:
+                raise FormulaError(
+                    f"* in {str(self)!r} stands for columns of a table: table.expand(formula) names them"
+                )
             if view.name in columns:
                 continue
             if view.column in columns:

@@ -33,6 +33,7 @@ from likewise.data.storage import RowStore
 from likewise.data.usable import misfits, usable_rows, without_bad
 from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
+from likewise.modalities.all_columns import expand_formula
 from likewise.modalities.base import Modality, Row
 
 ALL_COLUMNS = RequiredColumns()
@@ -184,6 +185,18 @@ class Table(BaseTable):
             ],
         )
 
+    def expand(self, formula: str | Formula) -> Formula:
+        """The formula with columns of the table in the place of `*`: all that it does not name and that can be used.
+
+        A RequestWarning names the others. Raises FormulaError if there is none.
+        """
+        formula = Formula.parse(formula) if isinstance(formula, str) else formula
+        if not formula.has_all:
+            return formula
+        self._check_views(Formula(tuple(view for view in formula.views if not view.is_all)))
+        stored = {name: column for name, column in self.columns.items() if name not in self.views}
+        return expand_formula(formula, stored, self.account.left_out)
+
     def add_views(self, formula: str | Formula, **runs: views.Viewer) -> Table:
         """The same rows with a further column for every view of the formula.
 
@@ -192,7 +205,7 @@ class Table(BaseTable):
         is given. Raises FormulaError for unknown columns, options and models, ValueError for a column that a
         model cannot see.
         """
-        formula = Formula.parse(formula) if isinstance(formula, str) else formula
+        formula = self.expand(formula)
         new: dict[str, Modality] = {}
         kinds = self._rows.kinds
         self._check_views(formula)

@@ -52,6 +52,7 @@ def match_table(
         if wanted or names:
             raise ValueError("another formula, and names of columns, are for another table: give the table")
         return Matching.identity(model.formula), model.columns
+    wanted = table.expand(wanted) if wanted else None
     matching = Reference(model.formula, model.columns, names, wanted).match(table.stored_kinds)
     learned = {name: model.columns[theirs] for name, theirs in matching.views.items()}
     return matching, table.refit(learned, matching.formula).columns

@@ -23,6 +23,7 @@ from likewise.families.base import Family
 from likewise.families.capabilities import CanScore, CanScoreTokens
 from likewise.families.registry import family_class
 from likewise.modalities import modality_from_json
+from likewise.modalities.all_columns import expand_formula
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
 from likewise.modalities.missing import columns_of
@@ -70,13 +71,15 @@ class Model(RowSampler):
     ) -> None:
         """Initialise a model with random weights, which depend on `seed`.
 
-        `family` is a name in FAMILIES: by default autoregressive for texts, else flow. `options` are those of
+        `*` in the formula stands for all columns that it does not name and that can be used. `family` is a name in
+        FAMILIES: by default any_order for numbers and labels, autoregressive for texts, else flow. `options` are those of
         the family, the keyword-only parameters of its `__init__`.
 
         Raises FormulaError for columns that do not fit the formula, ValueError for an unknown family or option.
         """
         super().__init__()
-        self.formula = Formula.parse(formula) if isinstance(formula, str) else formula
+        formula = Formula.parse(formula) if isinstance(formula, str) else formula
+        self.formula = expand_formula(formula, columns)
         self.formula.check(columns)
         self.columns = columns_of(self.formula, columns)
         for view in self.formula.targets:

@@ -41,7 +41,9 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError('name the data and write a formula: likewise compare digits "image | label"')
     formula = Formula.parse(args.formula)
     folder = args.out or Path("runs") / f"compare-{Path(args.data).stem or 'data'}"
-    table = add_views(open_table(args, parser, formula), formula, args.view)
+    table = open_table(args, parser, formula)
+    formula = table.expand(formula)
+    table = add_views(table, formula, args.view)
     print_notes(table.report.notes())
     names = [name.strip() for name in args.families.split(",") if name.strip()] if args.families else None
     result: Comparison | ClassifierComparison
@@ -73,7 +75,12 @@ def _make_parser() -> Parser:
         usage="likewise compare DATA FORMULA [options]",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help=DATA)
-    parser.add_argument("formula", nargs="?", metavar="FORMULA", help='targets | sources: "image | label"')
+    parser.add_argument(
+        "formula",
+        nargs="?",
+        metavar="FORMULA",
+        help='targets | sources: "image | label"; * stands for all columns that it does not name',
+    )
     parser.add_argument(
         "--families",
         metavar="A,B,...",

@@ -140,13 +140,14 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         "formula",
         nargs="?",
         metavar="FORMULA",
-        help='what to learn: "targets | sources", such as "image | text" for images given a text',
+        help='what to learn: "targets | sources", such as "image | text" for images given a text; * stands for all '
+        'columns that it does not name: "*", "income | *"',
     )
     parser.add_argument(
         "--family",
         default=family,
         metavar="NAME",
-        help=f"the kind of model: {', '.join(FAMILIES)} (default: autoregressive for texts, else flow)",
+        help=f"the kind of model: {', '.join(FAMILIES)} (default: any_order for numbers and labels, autoregressive for texts, else flow)",
     )
     parser.add_argument(
         "--out", metavar="RUN", help="the folder of the run (default runs/NAME, after the data)"
@@ -173,7 +174,7 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         help="continue an interrupted run with its options; --minutes or --steps may be increased",
     )
     parser.add_signature_options("training", [("Plan", Plan)])
-    families = [family] if family else ["flow", "autoregressive"]
+    families = [family] if family else ["flow", "autoregressive", "any_order"]
     parser.add_signature_options(
         "family",
         [(name, family_class(name).__init__) for name in families],
@@ -228,7 +229,10 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         raise ValueError(f"name the data before the formula: likewise train {words}")
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
     require_no_column_of_that_name(formula.target_names)
-    table = add_views(open_table(args, parser, formula), formula, args.view)
+    table = open_table(args, parser, formula)
+    formula = table.expand(formula)
+    require_no_column_of_that_name(formula.target_names)
+    table = add_views(table, formula, args.view)
     options = parser.values_of(args, "family")
     model = Model(formula, table.columns, args.family, seed=plan.seed, **options)
     print_summary(table)
@@ -245,6 +249,11 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
         )
     names = {name: parse_name(column) for name, column in parse_pairs(args.map, "--map").items()}
     plan, wanted = _plan(parser, args), Formula.parse(args.formula) if args.formula else None
+    if wanted and wanted.has_all:
+        with stored_values():
+            wanted = (
+                open_table(args, parser) if args.data else Table.open(**_own_data(parser, args, state))
+            ).expand(wanted)
     model = Model.load(args.first)
     reference = Reference(model.formula, model.columns, names, wanted)
     if args.data:
@@ -321,13 +330,13 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
     for name, value in parser.values_of(args, "family").items():
         _check_same(folder, flag(name), value, (defaults | state["options"])[name])
     _check_same_data(folder, args, table_options(args, parser), data)
-    if args.formula:
-        _check_same(folder, "the formula", str(Formula.parse(args.formula)), state["formula"])
     _check_same(folder, "--family", args.family, state["family"])
     model = load_unfinished(folder)
     with stored_values():
-        table = Table.open(**data).with_views(model.columns, model.formula)
-        return model, table, Plan(**plan)
+        table = Table.open(**data)
+        if args.formula:
+            _check_same(folder, "the formula", str(table.expand(args.formula)), state["formula"])
+        return model, table.with_views(model.columns, model.formula), Plan(**plan)
 
 
 def _check_same_data(folder: Path, args: Namespace, options: dict[str, Any], data: dict[str, Any]) -> None:

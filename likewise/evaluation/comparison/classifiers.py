@@ -42,7 +42,7 @@ def compare_classifiers(
     Raises ValueError for a formula that is not that of a classifier or too few rows, RunError where `folder`
     holds another comparison.
     """
-    formula = Formula.parse(formula) if isinstance(formula, str) else formula
+    formula = table.expand(formula)
     formula.check(table.kinds)
     label, sources = _classifier_columns(formula, table)
     folder = Path(folder)

@@ -60,7 +60,7 @@ def compare(
     listed with the reason. Raises ValueError for an unknown family, and RunError if the folder holds other
     runs.
     """
-    formula = Formula.parse(formula) if isinstance(formula, str) else formula
+    formula = table.expand(formula)
     formula.check(table.kinds)
     for family in families or ():
         sampling_family_class(family)

@@ -52,6 +52,12 @@ def check_columns(
 ) -> None:
     """Raise FormulaError for a view of a column, with an option, or through a model, that there is not."""
     for view in formula.views:
+        if view.is_all:
+            if columns and not columns.keys() - {v.column for v in formula.views if not v.is_all}:
+                raise FormulaError(
+                    f"there is no column that * in {str(formula)!r} stands for; all are named already, so leave it out"
+                )
+            continue
         if columns and view.column not in columns:
             raise unknown_column(view.column, columns)
         if view.through is not None and view.through not in ENCODERS:
@@ -105,16 +111,20 @@ def meaning(formula: Formula) -> str:
     """
     >>> meaning(Formula.parse("image, label | text"))
     'P(image, label | text): image and label together, given text'
+    >>> meaning(Formula.parse("income | *")), meaning(Formula.parse("*"))
+    ('P(income | *): income, given all other columns', 'P(*): all columns together')
     """
-    targets, sources = (" and ".join(map(str, views)) for views in (formula.targets, formula.sources))
-    together = " together" if len(formula.targets) > 1 else ""
+    every = "all columns" if len(formula.views) == 1 else "all other columns"
+    sides = ([every if view.is_all else str(view) for view in v] for v in (formula.targets, formula.sources))
+    targets, sources = map(" and ".join, sides)
+    together = " together" if len(formula.targets) > 1 or formula.targets[0].is_all else ""
     return f"P({formula}): {targets}{together}" + (f", given {sources}" if sources else "")
 
 
 def complete(
     text: str, columns: Mapping[str, str], view_names: Callable[[], Sequence[str]], cursor: int
 ) -> list[str]:
-    """What the word before the cursor may become: names of columns, and of models and options where these stand.
+    """What the word before the cursor may become: names of columns and `*`, and of models and options where these stand.
 
     >>> complete("im", {"image": "image", "Alter (Jahre)": "number"}, list, 2)
     ['image']
@@ -134,7 +144,8 @@ def complete(
         offered = [*ENCODERS, *view_names()]
     else:
         others = {p.text for p in pieces(text) if not p.start <= cursor <= p.end}
-        offered = [name for name in map(quote_name, columns) if name not in others]
+        names = [*map(quote_name, columns), *(["*"] if len(columns) > 1 else [])]
+        offered = [name for name in names if name not in others]
     wanted = word.strip('"').casefold()
     fitting = [name for name in offered if name.strip('"').casefold().startswith(wanted) and name != word]
     return fitting[:MAX_COMPLETIONS]

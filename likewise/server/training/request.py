@@ -41,7 +41,7 @@ from likewise.server.training.options import (
 from likewise.training.plan import Plan
 
 NEW = ("auto", "new")  # in place of a family: the one that suits the formula
-DEFAULT_FAMILIES = ("flow", "autoregressive")  # of which the command takes one without --family
+DEFAULT_FAMILIES = ("flow", "autoregressive", "any_order")  # of which the command takes one without --family
 MAPS = {"kinds": "--kind", "views": "--view", "map": "--map"}  # options that are objects
 NEAR = 0.75  # likeness of a word of metadata to an option, from which on that is said
 RUN_NAME = re.compile(r"\w[\w.-]{0,63}")
