@@ -23,6 +23,7 @@ from scipy.special import ndtr, ndtri
 from likewise.core.spec import Cells
 
 BAR_ROWS, MAX_BARS = 10, 2000  # rows of a bar at least, and bars of a scale at most
+SHARED_BARS = 100  # about so many bars, of all rows, hold values that are rare by themselves
 END_SHARE = 0.25  # of a row, beyond the first and the last value
 GAP = 1e-5  # of z, between values where no value is known
 MAX_DECIMALS = 9
@@ -46,7 +47,7 @@ class RankScale:
 
     >>> scale = RankScale.fit(np.array([0.0] * 60 + [1.5, 2.5] * 20))
     >>> scale.step, scale.values(scale.tokens(np.array([0.0, 2.5]))).tolist()
-    (0.5, [0.0, 2.5])
+    (0.1, [0.0, 2.5])
     """
 
     step: float
@@ -62,7 +63,9 @@ class RankScale:
         values = values * factor
         distinct, counts = np.unique(values, return_counts=True)
         step = lattice_step(distinct)
-        bars = list(_bars(distinct, counts, step, max(BAR_ROWS, total / MAX_BARS)))
+        bars = list(
+            _bars(distinct, counts, step, max(BAR_ROWS, total / MAX_BARS), max(BAR_ROWS, total / SHARED_BARS))
+        )
         starts, ends, rows = (np.array(part) for part in zip(*_split_long(bars, step), strict=True))
         ranks = (missing + np.concatenate([[0.0], np.cumsum(rows)])) / total
         end = END_SHARE / total
@@ -83,15 +86,12 @@ class RankScale:
         share = np.where(lengths[k] > 0, share.clip(0, 1), 0.5)
         z = self._edges[k] + share * (self._edges[k + 1] - self._edges[k])
         z = np.where(self.is_atom[k], self._middles[k], z)
-        first, last = self._starts[0], self._ends[-1]
-        unit = max(last - first, self.step) or max(abs(first), np.finfo(float).tiny)
         with np.errstate(over="ignore"):
             below, above = (
-                np.minimum(d.clip(min=0) / unit, LARGEST) for d in (first - values, values - last)
+                np.minimum(d.clip(min=0) / unit, LARGEST)
+                for d, unit in zip((self._starts[0] - values, values - self._ends[-1]), self._end_units, strict=True)
             )
-        return np.where(below > 0, self.edges[0] - np.log1p(below), z) + np.where(
-            above > 0, np.log1p(above), 0.0
-        )
+        return np.where(below > 0, self.edges[0] - np.log1p(below), z) + np.where(above > 0, np.log1p(above), 0.0)
 
     def values(self, tokens: np.ndarray) -> np.ndarray:
         """The values of any tokens (n,), of the lattice, and none below or above the known ones; (n,) float64."""
@@ -145,8 +145,18 @@ class RankScale:
     def log_slope(self, tokens: np.ndarray) -> np.ndarray:
         """log |dz / dv| of tokens (n,)."""
         lengths = np.maximum(self._ends - self._starts, np.finfo(float).tiny)
-        log_slope = np.log(np.diff(self._edges)) - np.log(lengths) + math.log(self._factor)
-        return log_slope[self.segment(tokens)]
+        log_slope = (np.log(np.diff(self._edges)) - np.log(lengths))[self.segment(tokens)]
+        for unit, beyond in zip(self._end_units, (self.edges[0] - tokens, tokens - self.edges[-1]), strict=True):
+            log_slope = np.where(beyond > 0, -math.log(unit) - beyond, log_slope)
+        return log_slope + math.log(self._factor)
+
+    @cached_property
+    def _end_units(self) -> tuple[float, float]:
+        """How far below and above the known values z is by log 2 further out: there the slope is that of the last bar."""
+        lengths, sizes = self._ends - self._starts, np.diff(self._edges)
+        whole = max(float(self._ends[-1] - self._starts[0]), self.step) or max(abs(self._starts[0]), 1e-300)
+        first, last = (float(lengths[k] / sizes[k]) or float(whole) for k in (0, -1))
+        return first, last
 
     @cached_property
     def _factor(self) -> float:
@@ -224,13 +234,15 @@ def decimals_of(step: float) -> int:
     return next(d for d in range(MAX_DECIMALS + 2) if abs(round(step, d) - step) < 1e-6 * step)
 
 
-def _bars(distinct: np.ndarray, counts: np.ndarray, step: float, least: float) -> Iterator[Bar]:
-    """Values of at least so many rows by themselves, others in bars of about that many, of fewer at both ends."""
+def _bars(
+    distinct: np.ndarray, counts: np.ndarray, step: float, least: float, shared: float
+) -> Iterator[Bar]:
+    """Values of at least so many rows by themselves, others in bars of about `shared` rows, of fewer at both ends."""
     n, low = len(distinct), 0
     heavy = np.flatnonzero(counts >= least)
     for i in [*heavy.tolist(), n]:
         if i > low:
-            yield from _light_bars(distinct[low:i], counts[low:i], step, least)
+            yield from _light_bars(distinct[low:i], counts[low:i], step, shared)
         if i < n:
             yield distinct[i] - step / 2, distinct[i] + step / 2, float(counts[i])
         low = i + 1
