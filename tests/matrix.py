@@ -10,6 +10,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 Row = tuple[Hashable, ...]
+ROW_FAMILIES = ("any_order", "trees")  # families that learn columns of one token only
 
 
 def pairs(row: Row) -> set[tuple[tuple[int, Hashable], ...]]:

@@ -80,17 +80,17 @@ def test_a_known_class_conditions_the_other_whichever_comes_first(name: str, val
     """P(a | b) is sampled by particles, P(b | a) directly: both by Bayes' rule."""
     other = "b" if name == "a" else "a"
     right = JOINT[value] if name == "a" else JOINT[:, value]
-    samples = draw(fitted(label_rows(), LABELS), N, {name: torch.tensor([[value]])}, particles=100)
+    samples = draw(fitted(label_rows(), LABELS), 2000, {name: torch.tensor([[value]])}, particles=50)
     assert (samples[name] == value).all()
     found = frequencies(samples[other], LABELS[other].classes)
-    assert (found - right / right.sum()).abs().max() < 0.03
+    assert (found - right / right.sum()).abs().max() < 0.04
 
 
 def test_a_known_number_conditions_those_before() -> None:
     """E[x | y] = y / 1.09, and its deviation is 0.29."""
     family = fitted(number_rows(), NUMBERS)
     for y in (-1.2, 0.0, 1.5):
-        x = draw(family, 500, {"y": torch.tensor([[[y]]])}, particles=200)["x"]
+        x = draw(family, 300, {"y": torch.tensor([[[y]]])}, particles=200)["x"]
         assert float(x.mean()) == pytest.approx(y / 1.09, abs=0.1)
         assert 0.2 < float(x.std()) < 0.45
 
@@ -337,6 +337,7 @@ def test_rows_limits_what_trees_are_fitted_to() -> None:
     assert len(model.family.trees.values) == 2 * 50
 
 
+@pytest.mark.full
 def test_compare_shows_it(tmp_path: Path) -> None:
     for _ in range(2):  # then from its folder
         result = compare(

@@ -24,7 +24,9 @@ from likewise.nets.stems.columns import group_columns
 from likewise.training.plan import Plan
 
 PACKED = [n for n in FAMILIES if "pack_columns" in family_class(n).options() and n != "autoregressive"]
-COLUMNS = [n for n in sampling_families() if n != "mixture"]  # a mixture multiplies no matrices in training
+COLUMNS = [
+    n for n in sampling_families() if n not in ("mixture", "trees")
+]  # these multiply no matrices in training
 ROWS = 8
 
 
