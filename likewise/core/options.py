@@ -249,7 +249,9 @@ def _parameter_annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 @functools.cache
 def _field_annotations(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls, include_extras=True)
+    """The annotations of the fields that `validate_value` checks."""
+    every = typing.get_type_hints(cls, include_extras=True)
+    return {n: a for n, a in every.items() if OptionType.of(a).type is not None or _element(a)}
 
 
 @functools.cache
