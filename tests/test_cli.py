@@ -143,6 +143,7 @@ def test_train_then_sample_then_evaluate(here: Path, capsys) -> None:
     assert json.loads(Path("runs/things/report.json").read_text())["n"] == 4
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_compare(here: Path, capsys) -> None:
     few = ["--families", "flow", "--minutes", "0.002", "--n", "5", "--likelihood-rows", "2"]
     assert main(["compare", "things", "number | label", *few]) == 0
@@ -173,6 +174,7 @@ def test_compare_of_a_label_with_sources_is_of_classifiers(here: Path, capsys, m
     assert "--draws is for classifiers" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("short_classifier")
 def test_sweep(here: Path, capsys) -> None:
     made("image | text", "r")
     assert main(["evaluate", "r", "--sweep", "guidance=1,3", "--n", "5", "--steps", "1"]) == 0
