@@ -128,6 +128,7 @@ def likewise(family: str, path: Path, args: argparse.Namespace) -> tuple[Sampler
     import torch
 
     from likewise import Model, Plan, Table, train
+    from likewise.families import family_class
     from likewise.training.process import tune_malloc
 
     torch.set_num_threads(args.threads)
@@ -140,6 +141,11 @@ def likewise(family: str, path: Path, args: argparse.Namespace) -> tuple[Sampler
         return Model(", ".join(table.columns), table.columns, family)
 
     start = time.process_time()
+    if not family_class(family).learns_by_gradients:
+        model = new()
+        for _ in train(model, table, Plan(steps=1, seed=args.seed)):
+            pass
+        return lambda n: pd.DataFrame(model.sample([{}] * n, seed=args.seed)), 0.0
     steps = train(new(), table, Plan(steps=10**6, seed=args.seed, save_seconds=1e9))
     for _ in range(CALIBRATION_STEPS):
         next(steps)
