@@ -84,7 +84,8 @@ def test_an_exact_score_integrates_to_one(plane: Model) -> None:
     score = plane.log_prob(rows_of(points), batch=4000)
     total = float(score.nats.exp().sum()) * float(side[1] - side[0]) ** 2
     if score.kind == "exact":
-        assert abs(total - 1) < 0.04, f"{plane.family_name}: {total:.3f}"
+        tolerance = 0.1 if plane.family_name == "trees" else 0.04  # steps, exactly summed in test_trees.py
+        assert abs(total - 1) < tolerance, f"{plane.family_name}: {total:.3f}"
     else:
         assert 0.5 < total < 1.1, f"{plane.family_name}: {total:.3f}"
 
