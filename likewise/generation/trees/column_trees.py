@@ -55,6 +55,19 @@ class ColumnTrees(nn.Module):
     trees are fitted, so that loading resizes them.
     """
 
+    first_node: Tensor
+    first_value: Tensor
+    depth: Tensor
+    first_code: Tensor
+    codes: Tensor
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    start: Tensor
+    count: Tensor
+    values: Tensor
+    repeated: Tensor
+
     def __init__(self, specs: Sequence[Spec], smoothing: float, pseudocount: float) -> None:
         super().__init__()
         self.specs = list(specs)
