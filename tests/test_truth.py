@@ -224,7 +224,9 @@ def normal_nats(x: Tensor, mean: float, std: float) -> Tensor:
 @pytest.mark.parametrize("std", [1.0, 0.3, 0.05])
 def test_log_prob_of_a_gaussian(std: float) -> None:
     """Equation (4) with the right denoiser gives the right density."""
-    model = oracle(Model("x", {"x": LinearNumber(0.0, 1.0, False, -1.0, 1.0)}, "flow", width=32, depth=1), 0.2, std)
+    model = oracle(
+        Model("x", {"x": LinearNumber(0.0, 1.0, False, -1.0, 1.0)}, "flow", width=32, depth=1), 0.2, std
+    )
     values = [0.2 + std * z for z in (-2.0, -1.0, 0.0, 0.5, 1.5)]
     score = model.log_prob([{"x": v} for v in values])
     truth = normal_nats(torch.tensor(values)[:, None], 0.2, std)
@@ -287,9 +289,14 @@ def test_a_known_number_keeps_all_its_digits() -> None:
 
 
 def test_other_units_shift_the_density_by_their_logarithm() -> None:
-    metres, millimetres = LinearNumber(2.0, 0.5, False, 0.0, 4.0), LinearNumber(2000.0, 500.0, False, 0.0, 4000.0)
+    metres, millimetres = (
+        LinearNumber(2.0, 0.5, False, 0.0, 4.0),
+        LinearNumber(2000.0, 500.0, False, 0.0, 4000.0),
+    )
     scores = [
-        Model("x", {"x": column}, "flow", width=32, depth=1).log_prob([{"x": x * unit} for x in (1.0, 2.0, 3.0)])
+        Model("x", {"x": column}, "flow", width=32, depth=1).log_prob(
+            [{"x": x * unit} for x in (1.0, 2.0, 3.0)]
+        )
         for column, unit in ((metres, 1), (millimetres, 1000))
     ]
     assert torch.allclose(scores[1].nats, scores[0].nats - math.log(1000), atol=1e-4)
@@ -330,6 +337,9 @@ def line_rows(count: int) -> list[dict]:
     return rows
 
 
+KIND = {"flow": "linear", "any_order": "number"}  # family -> of numbers
+
+
 def learn(
     formula: str, rows: list[dict], kinds: dict[str, str], steps: int, seed: int = 0, family: str = "flow"
 ) -> Model:
@@ -356,7 +366,7 @@ def learn(
 
 @pytest.fixture(scope="module", params=["flow", "any_order"])
 def line(request: pytest.FixtureRequest) -> Model:
-    kinds = {"x": "number", "kind": "label"}
+    kinds = {"x": KIND[request.param], "kind": "label"}
     return learn("x | kind", line_rows(4000), kinds, 500, seed=1, family=request.param)
 
 
@@ -381,7 +391,9 @@ def test_a_learned_density_on_a_line(line: Model, kind: str | None) -> None:
 def test_draws_follow_the_density_they_are_scored_with(line: Model) -> None:
     """Kolmogorov-Smirnov: the draws' distribution function against the integral of exp(log_prob)."""
     for kind in "ab":
-        drawn = np.sort([row["x"] for row in line.given(kind=kind).sample(1000, batch=1000, **options_of(line, 20))])
+        drawn = np.sort(
+            [row["x"] for row in line.given(kind=kind).sample(1000, batch=1000, **options_of(line, 20))]
+        )
         density = np.exp(line.log_prob([{"x": float(x), "kind": kind} for x in GRID], batch=256).nats.numpy())
         expected = np.interp(drawn, GRID, np.cumsum(density) * (GRID[1] - GRID[0]))
         assert np.abs(expected - np.arange(1000) / 1000).max() < 0.06
@@ -410,7 +422,8 @@ def plane(request: pytest.FixtureRequest) -> Model:
     one = draw.multivariate_normal([-1, 0], [[0.5, 0.4], [0.4, 0.5]], 2000)
     two = draw.multivariate_normal([1.5, -1], [[0.1, 0], [0, 0.4]], 2000)
     rows = [{"x": float(x), "y": float(y)} for pair in zip(one, two, strict=True) for x, y in pair]
-    return learn("x, y", rows, {"x": "number", "y": "number"}, 600, family=request.param)
+    kind = KIND[request.param]
+    return learn("x, y", rows, {"x": kind, "y": kind}, 600, family=request.param)
 
 
 def plane_rows() -> tuple[Tensor, Tensor, float]:

@@ -12,28 +12,48 @@ one, and log p is exact; samples and log p are in the order of the formula.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.core.batch import Batch, Context, row_values
-from likewise.core.categorical import sample_categorical
-from likewise.core.cells import FAR
+from likewise.core.categorical import Option
+from likewise.core.errors import warn
 from likewise.core.formula import FormulaError
-from likewise.core.known import KnownParts, fill_unknown, present_masks
+from likewise.core.known import KnownParts, fill_unknown, present_masks, where_known
 from likewise.core.ranges import Depth, NumComponents, Share, ShareBelowOne, Temperature, Width
 from likewise.core.rng import Rng
 from likewise.core.score import Score
 from likewise.core.spec import Spec
 from likewise.families.base import Family
+from likewise.generation.controls import Ranges
 from likewise.generation.idle import IdleRule
-from likewise.nets.conditioning import ContextEncoder
-from likewise.nets.layers import Linear
-from likewise.nets.row import EXPANSION, ResidualMLP, RowEncoder, RowHeads, sample_logistics
+from likewise.nets.conditioning import EMBEDDING_STD, ContextEncoder
+from likewise.nets.row import EXPANSION, ContextAttention, ResidualMLP, RowEncoder, RowHeads
 
+MAX_ROUNDS = 500  # of sampling rows again that do not satisfy all conditions
 ROWS = 512  # of a training step
 DROPOUT, MAX_DROPOUT = 0.001, 0.2  # of hidden floats: for each pass through the rows, and at most
+
+
+@dataclass
+class RowState:
+    """Rows that are being sampled.
+
+    x            tokens, column -> (B, 1) or (B, 1, 1); known (B, K) bool, in the order of `names`
+    c            sources
+    temperature  a number, or (B, 1)
+    ranges       conditions on columns
+    """
+
+    x: Batch
+    known: Tensor
+    names: Sequence[str]
+    c: Context
+    temperature: Option
+    ranges: Ranges | None
 
 
 class AnyOrder(Family):
@@ -78,9 +98,11 @@ class AnyOrder(Family):
         others = {n: s for n, s in sources.items() if n not in rows}
         self.row_sources, self.other_sources = list(rows), list(others)
         self.ordered, self.dropout = ordered, dropout
-        self.encoder = RowEncoder({**targets, **rows}, width)
+        inputs = {**(targets if len(targets) > 1 else {}), **rows}  # of a single target nothing is ever known
+        self.start = nn.Parameter(EMBEDDING_STD * torch.randn(width))
+        self.encoder = RowEncoder(inputs, width) if inputs else None
         self.context_encoder = ContextEncoder(others, width) if others else None
-        self.context_proj = Linear(width, width) if others else None
+        self.attention = ContextAttention(width) if others else None
         self.trunk = ResidualMLP(width, depth)
         self.heads = RowHeads(targets, width, components)
 
@@ -113,11 +135,14 @@ class AnyOrder(Family):
         place = {name: k for k, name in enumerate(c.values)}
         given = c.present[:, [place[n] for n in self.row_sources]].to(known.device)
         values = {**x, **{n: c.values[n] for n in self.row_sources}}
-        h = self.encoder(values, torch.cat([known, given], dim=1))
-        if self.context_encoder is not None and self.context_proj is not None:
+        h = self.start.expand(len(known), -1)
+        if self.encoder is not None:
+            known = known if len(self.targets) > 1 else known[:, :0]
+            h = h + self.encoder(values, torch.cat([known, given], dim=1))
+        if self.context_encoder is not None and self.attention is not None:
             present = c.present[:, [place[n] for n in self.other_sources]]
             context = Context({n: c.values[n] for n in self.other_sources}, present)
-            h = h + self.context_proj(self.context_encoder(context).pooled)
+            h = h + self.attention(h, self.context_encoder(context))
         share = min(MAX_DROPOUT, DROPOUT * self.epochs) if self.dropout is None else self.dropout
         threshold = round(256 * share) if noise is not None and self.training else 0
         if noise is None or not threshold:
@@ -135,31 +160,74 @@ class AnyOrder(Family):
         *,
         known: KnownParts | None,
         rng: Rng,
+        ranges: Ranges | None = None,
         temperature: Temperature = 1.0,
     ) -> Batch:
         """Sample one column after another, in the order of the formula, each given all that is known by then.
 
+        ranges       conditions: the first one is exact, as its column is sampled first; where there are several, rows are
+                     sampled until all hold (rejection), and how often is said
         temperature  of every column: below 1 its likelier values are preferred, 0 takes the likeliest
+
+        Raises ValueError for conditions that hold together in no sample.
         """
         x, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         flags = torch.cat([masks[n] for n in self.targets], dim=1)
-        u = rng.uniform(len(self.targets), 2)
-        scale = row_values(temperature, rng.device)
-        for k, (name, spec) in enumerate(self.targets.items()):
-            fixed = flags[:, k]
+        first = [n for n in self.targets if ranges is not None and n in ranges.weighed]
+        row = RowState(x, flags, list(self.targets), c, row_values(temperature, rng.device), ranges)
+        self._sample_conditions(row, first, rng)
+        others = [n for n in self.targets if n not in first]
+        self._sample_columns(row, others, rng.uniform(len(others), 2))
+        return row.x
+
+    def _sample_columns(self, row: RowState, names: Sequence[str], u: Tensor) -> Tensor:
+        """Sample columns in order, with uniform u (B, n, 2) -> the log-probability of the ranges of all but the first."""
+        log_p = torch.zeros(len(u), device=u.device)
+        for i, name in enumerate(names):
+            k = row.names.index(name)
+            fixed = row.known[:, k]
             if bool(fixed.all()):
                 continue
-            outputs = self.heads.column(self._hidden(x, flags, c), name)
-            if spec.categorical:
-                ids = sample_categorical(outputs, u[:, k, 0], scale)
-                x[name] = torch.where(fixed[:, None], x[name], ids[:, None])
-            else:
-                far = outputs.new_full((len(rng),), FAR)
-                z = sample_logistics(outputs, u[:, k, 0], u[:, k, 1], scale, -far, far)
-                z = self.heads.middle(name, z)
-                x[name] = torch.where(fixed[:, None, None], x[name], z[:, None, None])
-            flags[:, k] = True
-        return x
+            allowed = None if row.ranges is None else row.ranges.allowed.get(name)
+            tokens, mass = self.heads.sample(
+                self._hidden(row.x, row.known, row.c), name, u[:, i], row.temperature, allowed
+            )
+            tokens = tokens.view(-1, *[1] * (row.x[name].ndim - 1))
+            row.x[name] = torch.where(fixed.view_as(tokens), row.x[name], tokens)
+            row.known[:, k] = True
+            log_p = log_p + mass * (i > 0)
+        return log_p
+
+    def _sample_conditions(self, row: RowState, names: Sequence[str], rng: Rng) -> None:
+        """Sample the columns with conditions: in each round those rows are kept that (1) would have with all of them."""
+        if not names:
+            return
+        places = [row.names.index(n) for n in names]
+        before, kept = row.known, torch.zeros(len(rng), dtype=torch.bool, device=rng.device)
+        tokens, accepted, tried = {n: row.x[n] for n in names}, 0, 0
+        for _ in range(MAX_ROUNDS):
+            row.known = before.clone()
+            u = rng.uniform(len(names), 2)
+            log_p, chance = self._sample_columns(row, names, u), rng.uniform(1)[:, 0]
+            new = ~kept & (chance < log_p.exp())
+            for n in names:
+                tokens[n] = where_known(tokens[n], row.x[n], new)
+            tried, accepted = tried + int((~kept).sum()), accepted + int(new.sum())
+            kept = kept | new
+            if bool(kept.all()):
+                break
+        else:
+            raise ValueError(
+                f"the conditions on {' and '.join(names)} hold together in {accepted} of {tried:,} samples, which is "
+                "too rarely; give wider ones"
+            )
+        if accepted < tried:
+            warn(
+                f"the conditions on {' and '.join(names)} hold together in {100 * accepted / tried:.2g} % of samples of the first; the others were sampled again"
+            )
+        row.x |= tokens
+        row.known = before.clone()
+        row.known[:, places] = True
 
     # ---- scoring
 

@@ -27,6 +27,7 @@ SAMPLING_CONTROLS = {
     "healing": "redraw the last token of a prompt",
     "constraint": "sample texts under a constraint",
     "on_step": "report its steps",
+    "ranges": "sample values of a range or set",
 }
 
 IDLE_NEGATIVE = "with guidance 1 a negative has no effect; ask for more, such as guidance 3"
@@ -67,6 +68,19 @@ class Init:
     def noise(self) -> float:
         """The deviation of the noise relative to the row: strength / (1 - strength)."""
         return self.strength / (1 - self.strength) if self.strength < 1 else math.inf
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Which values of targets may be sampled.
+
+    allowed  column -> (B, K) bool of ids, or the ends of tokens (B, 2) of a float
+    weighed  the columns whose condition is one on the row, so that rows are sampled in which all of these hold; those of
+             the others exclude missing values only, as if none were
+    """
+
+    allowed: Batch
+    weighed: frozenset[str]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
 from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
+from likewise.modalities.conditions import Condition
 
 Row = dict[str, Any]  # column -> a value as people see it: a picture, a string, a number
 Role = Literal["value", "class", "prompt"]
@@ -47,6 +48,8 @@ class Modality(ABC):
     passages: bool = False  # whether a long value is stored as one row per passage
     lazy: bool = False  # whether values are large and read one by one
     settled: frozenset[str] = frozenset()  # options of `fit` that weights depend on, so that `refit` has none
+    null_words: bool = False  # whether NA, null and other such words are missing values in cells of text
+    may_misfit: bool = False  # whether `check` may refuse what `check_cell` accepts, also after `grow_to_fit`
     accepts_all: bool = False  # whether any readable value can be encoded, whatever `fit` has learned
     models_missing: bool = (
         False  # whether `fit` learns from None that values may be missing, see `has_missing`
@@ -110,6 +113,13 @@ class Modality(ABC):
         Unchanged where `decode` does not round.
         """
         return tokens
+
+    def allowed(self, condition: Condition) -> Tensor:
+        """The tokens of the values that satisfy a condition: of ids (K,) bool, of a float its ends, (2,) float32.
+
+        Raises ValueError if no known value does, and for a kind of column that has no such conditions.
+        """
+        raise ValueError(f"a column of the kind {self.kind} has no ranges or sets of values to sample from")
 
     @abstractmethod
     def check(self, value: Any) -> str | None:

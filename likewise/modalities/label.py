@@ -15,6 +15,7 @@ from likewise.core.errors import did_you_mean
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality
 from likewise.modalities.columns import ColumnSummary, ColumnValues
+from likewise.modalities.conditions import Condition
 
 NAME = "label"  # a column of this name has labels, however many there are
 NAMES = (NAME, "labels", "class", "category", "target", "species")  # integers in other columns are numbers
@@ -132,6 +133,16 @@ class Label(Modality):
         if value is None:
             return None if self.missing else "a value is missing, which is so in no training row"
         return None if str(value) in self._ids else did_you_mean("class", str(value), self.classes)
+
+    def allowed(self, condition: Condition) -> Tensor:
+        if condition.low is not None or condition.high is not None:
+            raise ValueError(f"its values are classes, which have no range; give some of {self.describe()}")
+        for value in condition.values:
+            if reason := self.check(value):
+                raise ValueError(reason)
+        mask = torch.zeros(self.spec.classes, dtype=torch.bool)
+        mask[[self._ids[str(v)] for v in condition.values] or range(len(self.classes))] = True
+        return mask
 
     def encode(self, value: Any) -> Tensor:
         """A class -> its id, (1,) int64. Raises ValueError for an unknown class, with the nearest name."""

@@ -89,9 +89,13 @@ class RankScale:
         with np.errstate(over="ignore"):
             below, above = (
                 np.minimum(d.clip(min=0) / unit, LARGEST)
-                for d, unit in zip((self._starts[0] - values, values - self._ends[-1]), self._end_units, strict=True)
+                for d, unit in zip(
+                    (self._starts[0] - values, values - self._ends[-1]), self._end_units, strict=True
+                )
             )
-        return np.where(below > 0, self.edges[0] - np.log1p(below), z) + np.where(above > 0, np.log1p(above), 0.0)
+        return np.where(below > 0, self.edges[0] - np.log1p(below), z) + np.where(
+            above > 0, np.log1p(above), 0.0
+        )
 
     def values(self, tokens: np.ndarray) -> np.ndarray:
         """The values of any tokens (n,), of the lattice, and none below or above the known ones; (n,) float64."""
@@ -124,6 +128,45 @@ class RankScale:
     def _rounded(self, value: float) -> float:
         return round(value, decimals_of(self.step)) if self.step else value
 
+    def bounds(
+        self, low: float | None, high: float | None, above: bool = False, below: bool = False
+    ) -> tuple[float, float] | None:
+        """The ends of the tokens of values from `low` to `high`, without these if `above`, `below`; infinite without them.
+
+        None if no known value is among them.
+        """
+        start, end = -np.inf, np.inf
+        if low is not None:
+            start = self._lattice_edge(low, 1, above)
+        if high is not None:
+            end = self._lattice_edge(high, -1, below)
+        begins = np.where(self._is_gap, np.inf, np.maximum(self._starts, start))
+        ends = np.where(self._is_gap, -np.inf, np.minimum(self._ends, end))
+        tolerance = self.step * self._factor * 1e-6
+        inside = ends - begins > tolerance if self.step else ends >= begins
+        inside &= ~(
+            (self._starts == self._ends) & ((above & (self._starts == start)) | (below & (self._ends == end)))
+        )
+        if not inside.any():
+            return None
+        k, j = np.flatnonzero(inside)[[0, -1]]
+        z_low, z_high = self._at(k, float(begins[k])), self._at(j, float(ends[j]), end=True)
+        return (-np.inf if low is None else z_low), (np.inf if high is None else z_high)
+
+    def _lattice_edge(self, value: float, sign: int, strict: bool) -> float:
+        """Where the intervals of the values from `value` on begin, upwards (sign 1) or downwards."""
+        if not self.step:
+            return value * self._factor
+        place = value / self.step * sign
+        first = np.floor(place + 1e-9) + 1 if strict else np.ceil(place - 1e-9)
+        return float((first - 0.5) * sign * self.step)
+
+    def _at(self, k: int, value: float, end: bool = False) -> float:
+        """z of a place of a segment; of one without length its beginning, or its end."""
+        length = self._ends[k] - self._starts[k]
+        share = (value - self._starts[k]) / length if length > 0 else float(end)
+        return float(self._edges[k] + share * (self._edges[k + 1] - self._edges[k]))
+
     # ---- cells
 
     @cached_property
@@ -146,7 +189,9 @@ class RankScale:
         """log |dz / dv| of tokens (n,)."""
         lengths = np.maximum(self._ends - self._starts, np.finfo(float).tiny)
         log_slope = (np.log(np.diff(self._edges)) - np.log(lengths))[self.segment(tokens)]
-        for unit, beyond in zip(self._end_units, (self.edges[0] - tokens, tokens - self.edges[-1]), strict=True):
+        for unit, beyond in zip(
+            self._end_units, (self.edges[0] - tokens, tokens - self.edges[-1]), strict=True
+        ):
             log_slope = np.where(beyond > 0, -math.log(unit) - beyond, log_slope)
         return log_slope + math.log(self._factor)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from likewise.core.rng import Rng
 from likewise.core.spec import Cells, Spec
 from likewise.modalities.base import Modality
+from likewise.modalities.conditions import Condition
 from likewise.modalities.rank_scale import END_SHARE, RankScale, middle
 
 UNSEEN_SHARE = 0.5  # of a row: missing values where no training row has one
@@ -86,6 +87,27 @@ class Ranked(Modality):
     def scale(self) -> RankScale:
         """The ranks."""
         return RankScale(self.step, self.starts, self.ends, self.edges, self.gaps)
+
+    def allowed(self, condition: Condition) -> Tensor:
+        if condition.values:
+            ordered = sorted(condition.values)
+            if len(ordered) > 1:
+                raise ValueError("several values of a number are no range; give its ends, or one value")
+            condition = Condition(ordered[0], ordered[0])
+        ends = [None if v is None else float(self.numbers([v])[0]) for v in (condition.low, condition.high)]
+        bounds = self.scale.bounds(ends[0], ends[1], condition.above, condition.below)
+        if bounds is None:
+            raise ValueError(
+                f"no value is {condition}: the training rows have values from {self._shown_range()}"
+            )
+        low, high = bounds
+        if condition.low is None and self._lowest is not None:
+            low = self.edges[0]
+        return torch.tensor([low, high], dtype=torch.float32)
+
+    def _shown_range(self) -> str:
+        low, high = (self.summarize(v) for v in self.from_numbers(np.array([self.low, self.high])))
+        return f"{low} to {high}"
 
     @property
     def low(self) -> float:

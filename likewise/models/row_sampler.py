@@ -12,6 +12,7 @@ from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed, Strength
 from likewise.families.base import Family
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.conditions import Condition
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
 from likewise.models.interpolation import OnInterpolation, interpolate_rows
@@ -68,7 +69,7 @@ class RowSampler(ColumnEncoder):
         init: tuple[Row, Strength] | None = None,
         prompts: Sequence[TextPrompt] | None = None,
         stop: Sequence[str] = (),
-        constraint: Mapping[str, Constraint] | None = None,
+        constraint: Mapping[str, Any] | None = None,
         batch: PositiveInt = 64,
         **sampling_options: Any,
     ) -> list[Row]:
@@ -88,7 +89,9 @@ class RowSampler(ColumnEncoder):
         prompts     for models whose one target is a text: the beginning of each row's text, or pairs (prefix,
                     suffix) of the text around a gap, which is filled
         stop        strings at which such a text ends; they are left out
-        constraint  target that is a text -> what all of it must satisfy
+        constraint  target that is a text -> the Constraint that all of it must satisfy; other target -> (low, high),
+                    either of which may be None, a set of values, or a Condition: the samples are those of the
+                    distribution given that all of these hold
         batch       rows that are sampled at once
 
         Other keywords are those of `sampling_options`. Returns the rows with the targets added. Raises
@@ -97,19 +100,21 @@ class RowSampler(ColumnEncoder):
         if prompts is not None and (isinstance(prompts, str) or len(prompts) != len(rows)):
             raise ValueError(f"prompts are a list, one for each of the {len(rows)} rows")
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "init": init, "stop": stop}
-        shared |= {"constraint": constraint or {}, "options": sampling_options}
+        texts = {name: v for name, v in (constraint or {}).items() if isinstance(v, Constraint)}
+        within = {name: Condition.of(v) for name, v in (constraint or {}).items() if name not in texts}
+        shared |= {"constraint": texts, "within": within, "options": sampling_options}
         places = range(len(rows)) if indices is None else indices
-        texts = [None] * len(rows) if prompts is None else prompts
+        beginnings = [None] * len(rows) if prompts is None else prompts
         requests = [
             SampleRequest(row, seed, i, prompt=prompt, **shared)
-            for row, i, prompt in zip(rows, places, texts, strict=True)
+            for row, i, prompt in zip(rows, places, beginnings, strict=True)
         ]
         return self.sample_requests(requests, batch)
 
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; the same errors and warnings as `sample`."""
         sampler = self._sampler
-        keys = [sampler.key(request) for request in requests]
+        keys = sampler.keys(requests)
         sampler.warn(requests)
         return sample_by_key(requests, keys, self.sample_batch, batch)
 
@@ -152,7 +157,7 @@ class RowSampler(ColumnEncoder):
         `on_step` is called after each step of the sampler, or token of a text, once for families of one step.
         """
         sampler = self._sampler
-        if len({sampler.key(request) for request in requests}) > 1:
+        if len(set(sampler.keys(requests))) > 1:
             raise ValueError("requests with different batch keys cannot be sampled as one batch")
         return sampler.sample(requests, on_step)
 

@@ -12,6 +12,7 @@ from likewise.core.options import validate_fields
 from likewise.core.ranges import Seed
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
+from likewise.modalities.conditions import Condition
 from likewise.models.text_prompt import TextPrompt
 
 
@@ -27,6 +28,7 @@ class SampleRequest:
     prompt      beginning of the text, or (prefix, suffix)
     stop        strings at which the text ends
     constraint  target that is a text -> what it must satisfy
+    within      target -> a Condition: its range, some values, or that it is not missing
     options     sampling options
 
     The fields are as in `Model.sample`.
@@ -41,6 +43,7 @@ class SampleRequest:
     prompt: TextPrompt | None = None
     stop: Sequence[str] = ()
     constraint: Mapping[str, Constraint] = field(default_factory=dict)
+    within: Mapping[str, Condition] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from likewise.core.signatures import keyword_parameters
 from likewise.families.base import Family
 from likewise.families.capabilities import CanSample
 from likewise.families.registry import FAMILIES, family_class, sampling_family_class
-from likewise.generation.controls import SAMPLING_CONTROLS, Init, OnStep, Step
+from likewise.generation.controls import SAMPLING_CONTROLS, Init, OnStep, Ranges, Step
 from likewise.generation.idle import Request, idle_options
 from likewise.modalities.base import Row
 from likewise.modalities.text import Text
@@ -64,6 +64,9 @@ class Sampler:
         for control in ("negative", "init", "constraint"):
             if getattr(request, control):
                 self.require(control)
+        if request.within:
+            self.require("ranges")
+        self._check_conditions(request)
         self._check_constraint(request, options)
         return (
             tuple(sorted((n, v) for n, v in shared.items() if n not in self.family.row_options)),
@@ -71,7 +74,41 @@ class Sampler:
             None if request.init is None else validate_value("strength", request.init[1], Strength),
             self._prompt_key(request),
             tuple(sorted(request.constraint.items(), key=lambda item: item[0])),
+            tuple(sorted((name, c.excludes_missing_only) for name, c in request.within.items())),
         )
+
+    def keys(self, requests: Sequence[SampleRequest]) -> list[Hashable]:
+        """`key` of each request, computed once for those that share everything it depends on."""
+        found: dict[Hashable, Hashable] = {}
+        keys = []
+        for request in requests:
+            if request.prompt is not None or request.stop or request.constraint:
+                keys.append(self.key(request))
+                continue
+            alike = self._alike(request)
+            if alike not in found:
+                found[alike] = self.key(request)
+            keys.append(found[alike])
+        return keys
+
+    def _alike(self, request: SampleRequest) -> Hashable:
+        """What `_describe` depends on, of a request without a prompt, of objects by their identity."""
+        given = any(request.row.get(n) is not None for n in self._source_names)
+        return (
+            id(request.options),
+            id(request.init),
+            bool(request.negative),
+            given,
+            self._has_known(request),
+        )
+
+    @cached_property
+    def _source_names(self) -> Sequence[str]:
+        return self.processor.formula.source_names
+
+    @cached_property
+    def _target_names(self) -> Sequence[str]:
+        return self.processor.formula.target_names
 
     def check_values(self, request: SampleRequest) -> None:
         """Raise ValueError for a value of a request that cannot be encoded, or read as it is."""
@@ -110,6 +147,8 @@ class Sampler:
         """The messages of options that have no effect in any request that has them."""
         effects: dict[str, list[str | None]] = {}
         for request in requests:
+            if not request.options:
+                continue
             options = self._options(request)
             described = self._describe(request, options, given)
             reasons = idle_options(self.family.idle_rules, options, described)
@@ -136,12 +175,11 @@ class Sampler:
         self, request: SampleRequest, options: Mapping[str, Any], given: Collection[str]
     ) -> Request:
         """What a request asks of the family."""
-        sources = self.processor.formula.source_names
         return Request(
             self._defaults | {n: v for n, v in options.items() if v is not None},
             self.family.targets,
             given=bool(request.negative)
-            or any(n in given or request.row.get(n) is not None for n in sources),
+            or any(n in given or request.row.get(n) is not None for n in self._source_names),
             known=self._has_known(request),
             negative=bool(request.negative),
             prompt=request.prompt is not None,
@@ -149,8 +187,7 @@ class Sampler:
         )
 
     def _has_known(self, request: SampleRequest) -> bool:
-        names = self.processor.formula.target_names
-        return bool(request.known) or any(request.row.get(n) is not None for n in names)
+        return bool(request.known) or any(request.row.get(n) is not None for n in self._target_names)
 
     def _prompt_key(self, request: SampleRequest) -> Hashable:
         """The ids of a prompt and of a suffix, how many: texts are processed together up to where they differ."""
@@ -158,6 +195,15 @@ class Sampler:
             return 0, False
         texts = self._text_prompts([request])
         return texts.prompt_length(0), texts.is_infill
+
+    def _check_conditions(self, request: SampleRequest) -> None:
+        """Raise ValueError for a condition on a column that is no target, or is known."""
+        for name in request.within:
+            if name in self.processor.formula.source_names:
+                raise ValueError(f"{name} is a source, of which a value is given and no range")
+            self.processor.target(name)
+            if name in request.known or request.row.get(name) is not None:
+                raise ValueError(f"{name} is known, and has a condition beside it; leave out one of the two")
 
     def _check_constraint(self, request: SampleRequest, options: Mapping[str, Any]) -> None:
         if not request.constraint:
@@ -239,7 +285,24 @@ class Sampler:
             controls["init"] = self._init(requests, known)
         if requests[0].constraint:
             controls |= self._constraint_controls(requests[0])
+        if requests[0].within:
+            controls["ranges"] = self._ranges(requests)
         return controls
+
+    def _ranges(self, requests: Sequence[SampleRequest]) -> Ranges:
+        """The conditions of requests of one key, which are on the same targets."""
+        allowed, weighed = {}, set()
+        for name, first in requests[0].within.items():
+            column, found = self.processor.columns[name], {}
+            for condition in {request.within[name] for request in requests}:
+                try:
+                    found[condition] = column.allowed(condition)
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{name}: {error}") from None
+            rows = [found[request.within[name]] for request in requests]
+            allowed[name] = torch.stack(rows).to(self.processor.device)
+            weighed |= set() if first.excludes_missing_only else {name}
+        return Ranges(allowed, frozenset(weighed))
 
     def _init(self, requests: Sequence[SampleRequest], known: KnownParts | None) -> Init:
         """Where requests start, with the values that are known of all of a target."""

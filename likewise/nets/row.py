@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch
 from likewise.core.categorical import Option, sample_categorical
-from likewise.core.cells import CellTable, Intervals
+from likewise.core.cells import FAR, CellTable, Intervals
 from likewise.core.spec import Spec
+from likewise.nets.attention import attend, default_heads
 from likewise.nets.column_weights import Axis, Part
-from likewise.nets.conditioning import RowEmbedding
+from likewise.nets.conditioning import EncodedContext, RowEmbedding
 from likewise.nets.layers import Linear, ModuleList, float32_parameters, linear, norm
 
 EXPANSION = 4  # hidden floats of a block for each float of its width
@@ -57,6 +58,31 @@ class RowEncoder(nn.Module):
             features = torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1).flatten(2)
             values = {**values, **{n: features[:, k : k + 1] for k, n in enumerate(self.floats)}}
         return self.embedding(values, known)[:, 0]
+
+
+class ContextAttention(nn.Module):
+    """Attention of a vector (B, D) to the tokens of encoded sources, or to none of them -> (B, D)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = default_heads(width)
+        self.query, self.out = Linear(width, width, bias=False), Linear(width, width)
+        self.kv = Linear(width, 2 * width, bias=False)
+
+    def forward(self, h: Tensor, context: EncodedContext) -> Tensor:
+        """h (B, D) -> what it attends to, and the pooled sources."""
+        size = h.shape[1] // self.heads
+        tokens, bias = (
+            F.pad(norm(context.tokens), (0, 0, 1, 0)),
+            F.pad(context.bias, (1, 0)),
+        )  # a token of zeros first
+        q = self.query(norm(h)).view(len(h), 1, self.heads, size).transpose(1, 2)
+        k, v = (
+            part.unflatten(-1, (self.heads, size)).transpose(1, 2)
+            for part in self.kv(tokens).chunk(2, dim=-1)
+        )
+        y = attend(q, k, v, bias[:, None, None], 1 / math.sqrt(size), None)
+        return self.out(y[:, 0] + context.pooled)
 
 
 class ResidualMLP(nn.Module):
@@ -149,9 +175,22 @@ class RowHeads(nn.Module):
         mass = interval_log_mass(outputs, interval.low[:, k], interval.high[:, k], interval.width[:, k])
         return mass - interval.log_measure[:, k]
 
-    def middle(self, name: str, z: Tensor) -> Tensor:
-        """Tokens of a number (B,) -> those that its values are encoded as."""
-        return self.cells.middle(self._beside_zeros(name, z))[:, self._place(name)]
+    def sample(
+        self, h: Tensor, name: str, u: Tensor, temperature: Option, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of one column and the log-probability of the allowed ones: h (B, D), u (B, 2) uniform -> (B,) each.
+
+        allowed  (B, K) bool of ids, the ends (B, 2) of a float; None: any
+        """
+        outputs = self.column(h, name)
+        if name in self.labels:
+            some = outputs if allowed is None else outputs.masked_fill(~allowed, -torch.inf)
+            return sample_categorical(some, u[:, 0], temperature), some.logsumexp(1) - outputs.logsumexp(1)
+        ends = outputs.new_tensor([-FAR, FAR]).expand(len(h), -1) if allowed is None else allowed
+        low, high = ends.clamp(-FAR, FAR).unbind(1)
+        z = sample_logistics(outputs, u[:, 0], u[:, 1], temperature, low, high)
+        z = self.cells.middle(self._beside_zeros(name, z))[:, self._place(name)]
+        return z, interval_log_mass(outputs, low, high, high - low)
 
     def _place(self, name: str) -> int:
         return list(self.numbers).index(name)
