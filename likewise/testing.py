@@ -71,7 +71,8 @@ CASES: dict[str, Case] = {
 class Subject:
     """A small family on a case, every weight moved off its starting point, and a batch of rows for it.
 
-    Row i gives every source but the one whose turn it is: each is given in some rows and missing in others.
+    Row i gives every source but the one whose turn it is, and the last row none: each is given in some rows and
+    missing in others.
     """
 
     def __init__(self, cls: type[Family], case: Case, options: Mapping[str, Any]) -> None:
@@ -84,6 +85,7 @@ class Subject:
         self.x = {n: values(s, draw) for n, s in case.targets.items()}
         given = {n: values(s, draw) for n, s in case.sources.items()}
         missing = torch.arange(ROWS)[:, None] % (1 + len(given)) == torch.arange(len(given))
+        missing[-1] = True
         self.c = Context(given, ~missing)
 
     def make(self, seed: int) -> Family:
@@ -479,7 +481,9 @@ def columns_of_weights(s: Subject) -> Iterator[Condition]:
         losses = s.loss(phase).detach(), renamed.loss(phase, x=x, c=c).detach()
         apart = float((losses[0] - losses[1]).abs().max())
         yield apart < CLOSE, f"with renamed columns the loss of {phase} differs by {apart:.2g}"
-    reordered = s.like(_renamed(targets, list(targets)[::-1]), _renamed(sources))
+    first, last = list(targets)[:-1], list(targets)[-1:]  # the last one may be the input of no other: nothing is kept
+    order = first[::-1] + last if len(first) > 1 else last + first
+    reordered = s.like(_renamed(targets, order), _renamed(sources))
     transfer_weights(reordered.family, s.family, old_names)
     back = s.make(2)
     transfer_weights(back, reordered.family, new_names)
