@@ -21,7 +21,7 @@ PACKAGES = [  # what imports stands above what is imported
     ("viz", "values as pictures"),
     ("families", "one file a family"),
     ("data", "any source → checked rows → batches"),
-    ("generation", "denoising, sequences, latents, mixtures"),
+    ("generation", "denoising, sequences, latents, mixtures, trees"),
     ("nets", "layers, stems, transformers"),
     ("modalities", "value ↔ tokens, one file a kind"),
     ("core", "formula, spec, batch, random numbers"),
