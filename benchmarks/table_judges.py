@@ -17,7 +17,8 @@ copies         share of samples that, rounded, equal a training row in all colum
 decimals       share of numbers with more decimals than the training rows have
 range          share of numbers outside the range of the training rows
 unseen         share of categories that no training row has
-missing        largest difference of the share of missing values of a column to that of the training rows, in points
+missing        largest difference of the share of missing values of a column to that of the training rows, in points, whose
+               standard error at 5,000 samples is up to 0.7; missing_mean: mean over the columns that have missing values
 marginal       mean over columns of the total variation between samples and test rows, of ten quantile bins or the
                most frequent levels; `marginal_worst` names the worst column
 pairs          the same of pairs of columns, over their joint bins; `pairs_worst` names the worst pair
@@ -301,6 +302,7 @@ def bad_cells(columns: Columns, train: Frame, samples: Frame) -> dict[str, Any]:
         "unseen": share(pd.concat(unseen, axis=1), categories) if unseen else 0.0,
         "missing": float(points.max()),
         "missing_worst": str(points.idxmax()),
+        "missing_mean": float(points[train.isna().any()].mean()) if train.isna().any(axis=None) else 0.0,
     }
 
 

@@ -66,6 +66,7 @@ COLUMNS = {  # of the report: title -> figure
     "range": "range",
     "unseen": "unseen",
     "missing, points": "missing",
+    "mean": "missing_mean",
     "marginal": "marginal",
     "pairs": "pairs",
 }
