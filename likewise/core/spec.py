@@ -29,6 +29,20 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class Cycles:
+    """Of a column of one float a token that stands for a time: which time that is, and what repeats.
+
+    edges    (K,) increasing, of tokens
+    times    (K,) the time at each; between them it is linear
+    periods  of a day, a week, a year, in the unit of times
+    """
+
+    edges: tuple[float, ...]
+    times: tuple[float, ...]
+    periods: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Spec:
     """The shape of one column: tokens on `grid`, each `width` floats, or each one id of `classes`.
 
@@ -42,6 +56,7 @@ class Spec:
     axes      a name for each axis of the grid, or () where they have none: "height", "width" of images, "frame"
               of clips, "time" and "frequency" of sound and series, "token" of text, "codebook" of codes
     cells     of a number in rank space: which tokens stand for the same value
+    cycles    of a date in rank space: its time, whose phases a network sees
 
     >>> Spec((24, 24), axes=IMAGE).tokens, Spec((1,), classes=10).categorical
     (576, True)
@@ -54,6 +69,7 @@ class Spec:
     windowed: bool = False
     axes: tuple[str, ...] = ()
     cells: Cells | None = None
+    cycles: Cycles | None = None
 
     def __post_init__(self) -> None:
         if not self.grid or min(*self.grid, self.width) < 1 or self.classes < 0:

@@ -236,6 +236,8 @@ class BaseTable:
             part.column(name) if every else part._known_values(name) for part in (rows, self.test)
         )
         modality = (learned.refit if learned else kind.fit)(values, **options)
+        if style := self._rows.styles.get(name):
+            modality = modality.with_style(style)
         return modality if "length" in options else modality.grow_to_fit(test)
 
     def _known_values(self, name: str) -> Sequence[Any]:

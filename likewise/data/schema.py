@@ -24,6 +24,8 @@ from likewise.data.arrow import (
     quiet,
     replace_column,
 )
+from likewise.data.cells import MARKS, MISSING, SAMPLE
+from likewise.data.times import written_times
 from likewise.modalities import KINDS
 from likewise.modalities.columns import ColumnSummary
 from likewise.modalities.document import MIN_DOCUMENT, split_passages
@@ -36,11 +38,6 @@ if TYPE_CHECKING:
 NO_VALUE = "it has no value in any row"
 OUR_MARK = "it says how likewise made each row, and is no data"
 STORED = {"int": "whole numbers", "float": "numbers"}
-TIME = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}.*)?( ?[AaPp][Mm])?"
-DATE = (
-    r"^([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{2})"
-    rf"([T ,]+{TIME}.*)?$|^{TIME}$"
-)
 
 
 @dataclass
@@ -52,6 +49,7 @@ class Schema:
     reasons   column -> why it is of that kind
     left_out  column -> why it is not in `rows`
     notes     columns that are read otherwise than they are stored
+    styles    column -> how its values are written, see Modality.with_style
     """
 
     rows: Dataset
@@ -59,6 +57,7 @@ class Schema:
     reasons: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    styles: dict[str, str] = field(default_factory=dict)
 
 
 @quiet()
@@ -134,24 +133,23 @@ def _add_column(schema: Schema, name: str, requested: str | None, reason: str) -
     of_kind = "as requested" if requested else KINDS[kind].reason(summary)
     stored = f"stored as {STORED.get(summary.dtype, summary.dtype)}"
     schema.reasons[name] = ", ".join(filter(None, [of_type, of_kind])) or stored
-    is_noted = any(note.startswith(f"{name}: ") for note in schema.notes)
-    if summary.dtype == "string" and not is_noted and _are_dates(schema.rows, name):
-        schema.notes.append(
-            f"{name}: there is no kind for dates and times yet; they stay as they are written"
-        )
     if KINDS[kind].as_string:
         _as_strings(schema, name)
+    if KINDS[kind].null_words and summary.dtype == "string":
+        _without_words(schema, name)
 
 
-def _are_dates(data: Dataset, name: str) -> bool:
-    """Whether every text of a column is a date of digits, with a time or without, or a time."""
+def _without_words(schema: Schema, name: str) -> None:
+    """Take words such as NA in a column of strings for missing values."""
+    import pyarrow as pa
     import pyarrow.compute as pc
+    from datasets import Value
 
-    values = data.data.column(name)
-    for part in (values.slice(0, 100), values):  # most columns of texts are told by the first
-        if not pc.all(pc.match_substring_regex(part, DATE), min_count=0).as_py():
-            return False
-    return True
+    cells = pc.utf8_trim_whitespace(schema.rows.data.column(name))
+    words = pc.is_in(cells, pa.array([*MARKS, *MISSING]))
+    if pc.any(words).as_py():
+        cells = pc.if_else(words, pa.scalar(None, cells.type), cells)
+        schema.rows = replace_column(schema.rows, name, cells.to_pylist(), Value("string"))
 
 
 def _type_name(data: Dataset, name: str) -> str:
@@ -235,12 +233,10 @@ def _normalize(schema: Schema, name: str) -> None:
         )
         schema.notes.append(f"{name}: {stored.type} is read as numbers of 15 digits")
     elif pa.types.is_temporal(stored.type):
-        texts = _iso_texts(data[name][:] if not pa.types.is_duration(stored.type) else stored.to_pylist())
+        texts, style = written_times(stored)
         schema.rows = replace_column(data, name, texts, datasets.Value("string"))
-        example = next(text for text in texts if text is not None)
-        schema.notes.append(
-            f"{name}: there is no kind for dates and times yet; they are read as texts such as {example!r}"
-        )
+        if style:
+            schema.styles[name] = style
 
 
 def _without_nan(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -252,11 +248,6 @@ def _without_nan(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
         numbers = numbers.cast(pa.float32())
     nan = pc.is_nan(numbers)
     return pc.if_else(nan, pa.scalar(None, numbers.type), numbers) if pc.any(nan).as_py() else numbers
-
-
-def _iso_texts(values: Sequence[Any]) -> list[str | None]:
-    """Dates and times as ISO 8601 writes them; other values as Python does."""
-    return [None if v is None else v.isoformat() if hasattr(v, "isoformat") else str(v) for v in values]
 
 
 def summarize_column(data: Dataset, name: str) -> ColumnSummary:
@@ -275,8 +266,23 @@ def summarize_column(data: Dataset, name: str) -> ColumnSummary:
     length = (pc.max(pc.utf8_length(values)).as_py() or 0) if dtype == "string" else 0
     count = len(values) - values.null_count
     return ColumnSummary(
-        name, dtype, count, lambda: pc.count_distinct(values, mode="only_valid").as_py(), length
+        name,
+        dtype,
+        count,
+        lambda: pc.count_distinct(values, mode="only_valid").as_py(),
+        length,
+        lambda: _sample(values),
     )
+
+
+def _sample(values: pa.ChunkedArray) -> list[str]:
+    """Some of the different texts of a column, without words for missing values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    distinct = pc.unique(pc.utf8_trim_whitespace(values.drop_null()))
+    distinct = distinct.filter(pc.invert(pc.is_in(distinct, pa.array([*MARKS, *MISSING, ""]))))
+    return distinct.take(list(range(0, len(distinct), max(1, len(distinct) // SAMPLE)))).to_pylist()
 
 
 def _infer_kind(column: ColumnSummary) -> str:

@@ -29,17 +29,24 @@ class RowStore:
     data   the data set, with its rows in their stored order
     kinds  column -> kind; other columns of the data set are hidden
     index  the places of the rows in `data`, None for all
+    styles  column -> how its cells are written, see Modality.with_style
     """
 
-    def __init__(self, data: Dataset, kinds: Mapping[str, str], index: np.ndarray | None = None) -> None:
-        self.data, self.kinds, self.index = data, dict(kinds), index
+    def __init__(
+        self,
+        data: Dataset,
+        kinds: Mapping[str, str],
+        index: np.ndarray | None = None,
+        styles: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data, self.kinds, self.index, self.styles = data, dict(kinds), index, dict(styles or {})
 
     def __len__(self) -> int:
         return len(self.data) if self.index is None else len(self.index)
 
     def with_kinds(self, kinds: Mapping[str, str]) -> RowStore:
         """The same rows with other columns."""
-        return RowStore(self.data, kinds, self.index)
+        return RowStore(self.data, kinds, self.index, self.styles)
 
     def _place(self, row: int) -> int:
         """The place of a row in the data set. Raises IndexError without such a row."""
@@ -115,7 +122,8 @@ class RowStore:
     def select(self, rows: Sequence[int] | np.ndarray) -> RowStore:
         """Some of the rows, by their numbers."""
         places = np.asarray(rows, dtype=np.int64)
-        return RowStore(self.data, self.kinds, places if self.index is None else self.index[places])
+        index = places if self.index is None else self.index[places]
+        return RowStore(self.data, self.kinds, index, self.styles)
 
     def complement(self, rows: Sequence[int]) -> list[int]:
         """The numbers of all other rows."""

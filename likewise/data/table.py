@@ -144,6 +144,7 @@ class Table(BaseTable):
     def _validated(cls, reading: Reading, arguments: TableArguments) -> Table:
         """The table of what was read, checked as `open` documents."""
         schema = infer_schema(reading.rows, arguments.kinds, reading.left_out, reading.reasons)
+        styles = {**reading.styles, **schema.styles}
         arguments.validate(schema.kinds)
         arguments = arguments.matched(schema.kinds)
         tables: dict[int, Table] = {}
@@ -152,7 +153,7 @@ class Table(BaseTable):
             table = tables[id(rows)] = cls(rows, arguments)
             return table.columns
 
-        rows = RowStore(schema.rows, schema.kinds)
+        rows = RowStore(schema.rows, schema.kinds, styles=styles)
         usable = usable_rows(rows, arguments, reading.bad, schema.left_out, fit)
         table = tables.get(id(usable.rows)) or cls(usable.rows, arguments)
         table.skipped = usable.skipped

@@ -105,7 +105,7 @@ def _fits_all(rows: RowStore, name: str, arguments: TableArguments) -> bool:
     kind = KINDS[rows.kinds[name]]
     grows = kind.grow_to_fit is not Modality.grow_to_fit
     is_fitted = name not in arguments.fixed and "length" not in arguments.options
-    return kind.accepts_all or (grows and is_fitted)
+    return kind.accepts_all or (grows and is_fitted and not kind.may_misfit)
 
 
 def _misfits(rows: RowStore, arguments: TableArguments, fit: Fit) -> Iterator[BadRow]:

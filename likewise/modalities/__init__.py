@@ -8,7 +8,9 @@ model is in latent.py.
 from __future__ import annotations
 
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.date import Date
 from likewise.modalities.document import Document
+from likewise.modalities.duration import Duration
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Coder, Latent
@@ -21,7 +23,9 @@ __all__ = [
     "KINDS",
     "ByteBPE",
     "Coder",
+    "Date",
     "Document",
+    "Duration",
     "Image",
     "Label",
     "Latent",

@@ -18,6 +18,7 @@ class ColumnSummary:
     rows          the number of rows
     count_unique  computes the number of distinct values
     max_length    characters of the longest string, 0 for other values
+    read_sample   reads some of the distinct values of a column of strings, without words for missing values
     """
 
     name: str
@@ -25,6 +26,11 @@ class ColumnSummary:
     rows: int
     count_unique: Callable[[], int]
     max_length: int = 0
+    read_sample: Callable[[], Sequence[str]] = tuple
+
+    @cached_property
+    def sample(self) -> Sequence[str]:
+        return self.read_sample()
 
     @cached_property
     def unique(self) -> int:

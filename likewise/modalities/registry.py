@@ -8,7 +8,9 @@ from typing import Any
 from likewise.core.errors import did_you_mean
 from likewise.core.options import validate_fields
 from likewise.modalities.base import Modality
+from likewise.modalities.date import Date
 from likewise.modalities.document import Document
+from likewise.modalities.duration import Duration
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.linear_number import LinearNumber
@@ -16,7 +18,7 @@ from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
 KINDS: dict[str, type[Modality]] = {
-    kind.kind: kind for kind in (Image, Text, Document, Label, Number, LinearNumber)
+    kind.kind: kind for kind in (Image, Text, Document, Label, Number, Date, Duration, LinearNumber)
 }
 
 

@@ -80,6 +80,7 @@ class Reading:
              the numbers of the source; the hidden column ROW of `rows` has them
     reasons  column -> why its values have their type: "300 of 300 cells are numbers"
     left_out  column -> why it is not in `rows`
+    styles   column -> how its cells are written, see Modality.with_style
     """
 
     rows: Dataset
@@ -89,6 +90,7 @@ class Reading:
     bad: list[BadRow] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    styles: dict[str, str] = field(default_factory=dict)
 
 
 def format_flag(name: str) -> str:
