@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from likewise.core.formula import quote_name
 from likewise.core.option_names import option_text
 from likewise.data.arrow import TableError
-from likewise.data.styles import NEGATIVE, PLAIN, NumberStyle, WrittenNumber, parse_written
+from likewise.data.styles import NEGATIVE, PLAIN, NumberStyle, WrittenNumber, common_pattern, parse_written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,6 +57,7 @@ class CellColumn:
     notes   what a user should know of it
     bad     position -> why that cell cannot be used
     style   how its numbers are written, None where it has none
+    pattern  that style as the pattern of a NumberFormat, "" for digits only
     """
 
     cells: pa.ChunkedArray
@@ -64,6 +65,7 @@ class CellColumn:
     notes: Sequence[str] = ()
     bad: Mapping[int, str] = field(default_factory=dict)
     style: NumberStyle | None = None
+    pattern: str = ""
 
 
 def read_cells(
@@ -141,7 +143,7 @@ class _Cells:
     @cached_property
     def numbers(self) -> dict[str, WrittenNumber]:
         """The different cells that may be numbers; those in brackets are negative if others have none."""
-        words = bool(self.numeric)
+        words = bool(self.numeric) or self._word is not None
         numbers = {cell: w for cell in self.counts if (w := parse_written(cell, words=words)) is not None}
         return {} if numbers and all(map(NEGATIVE.fullmatch, numbers)) else numbers
 
@@ -151,7 +153,8 @@ class _Cells:
 
         values = pc.unique(self.cells.drop_null())
         some = values.take(list(range(0, len(values), max(1, len(values) // SAMPLE)))).to_pylist()
-        return 2 * sum(parse_written(cell) is not None for cell in some) >= len(some)
+        words = self._word is not None
+        return 2 * sum(parse_written(cell, words=words) is not None for cell in some) >= len(some)
 
     @cached_property
     def styles(self) -> tuple[NumberStyle, ...]:
@@ -221,12 +224,16 @@ class _Cells:
             notes.append(f"{self.name}: {marks} among numbers: missing values")
         if column.style is not None and (cell := next(filter(NEGATIVE.fullmatch, self._text_counts), None)):
             notes.append(f"{self.name}: numbers in brackets are negative, such as {cell}")
-        if column.style is None and not notes and (unit := self._word()):
-            notes.append(
-                f"{self.name}: kept as written: numbers with the unit {unit!r}; {option_text('kind', quote_name(self.name), 'number')} reads "
-                "them as numbers"
-            )
-        return replace(column, notes=notes)
+        pattern = self._pattern(column.style) if column.style is not None else ""
+        return replace(column, notes=notes, pattern=pattern)
+
+    def _pattern(self, style: NumberStyle) -> str:
+        """How most cells write their numbers; of many, some are looked at."""
+        import pyarrow.compute as pc
+
+        cells = pc.unique(self.cells.drop_null())
+        cells = cells.take(list(range(0, len(cells), max(1, len(cells) // SAMPLE)))).to_pylist()
+        return common_pattern(cells, style)
 
     @property
     def _text_counts(self) -> Mapping[str, int]:
@@ -242,6 +249,7 @@ class _Cells:
         counts = Counter(pc.utf8_trim_whitespace(self.written.filter(self.marked)).to_pylist())
         return ", ".join(f"{count:,} times {mark!r}" for mark, count in counts.most_common())
 
+    @cached_property
     def _word(self) -> str | None:
         """The word that stands behind every number, such as kg; None if there is no such one."""
         import pyarrow.compute as pc
@@ -331,7 +339,9 @@ class _Cells:
                 bad[position] = f"{cell!r} is not a number"
         cells = pa.chunked_array([pa.array(numbers, pa.int64() if whole else pa.float64())])
         notes = (
-            [f"{self.name}: the unit {style.unit} is left out; values, and samples, are numbers without it"]
+            [
+                f"{self.name}: values are numbers without the unit {style.unit}, with which .csv files of samples write them"
+            ]
             if style.unit
             else []
         )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+
+from likewise.modalities.number_format import NumberFormat
 
 CURRENCIES = (
     "EUR",
@@ -106,6 +110,47 @@ def parse_written(text: str, *, words: bool = False) -> WrittenNumber | None:
     if inner and sign:
         return None
     return WrittenNumber("-" if inner else sign, match["digits"], unit)
+
+
+def common_pattern(cells: Sequence[str], style: NumberStyle) -> str:
+    """The pattern of a NumberFormat that most of the cells of a column have; "" if they are digits only.
+
+    >>> common_pattern(["$1,234.50", "$7.00"], NumberStyle(".", ",", "$")), common_pattern(["12,5 %", "3 %"], NumberStyle(",", "", "%"))
+    ('$#,##0.00', '0,# %')
+    >>> common_pattern(["1.5", "2"], PLAIN), common_pattern(["(5.10)", "2.00"], PLAIN), common_pattern(["1", "2"], PLAIN)
+    ('', '0.00;(0.00)', '')
+    """
+    formats = [f for cell in cells if (f := _cell_format(cell, style)) is not None]
+    if not formats:
+        return ""
+    around = Counter((f.before, f.after) for f in formats).most_common(1)[0][0]
+    thousands = Counter(f.thousands for f in formats if f.thousands).most_common(1)
+    decimals = {f.decimals for f in formats}
+    common = NumberFormat(
+        *around,
+        thousands[0][0] if thousands else "",
+        style.decimal,
+        decimals.pop() if len(decimals) == 1 else None,
+        any(f.brackets for f in formats),
+    )
+    pattern = str(common)
+    return "" if pattern in ("0", "0.#") else pattern
+
+
+def _cell_format(cell: str, style: NumberStyle) -> NumberFormat | None:
+    """The format of one cell, None for one with an exponent, or with other characters than these patterns have."""
+    text = cell.strip()
+    inner = NEGATIVE.fullmatch(text)
+    text = inner[1].strip() if inner else text
+    digits = re.search(r"[0-9](?:.*[0-9])?|[.,][0-9]+", text)
+    if digits is None or re.search(r"[eE#;]", digits[0]):
+        return None
+    before, after = re.sub(r"[-+−]", "", text[: digits.start()]), text[digits.end() :]
+    if set(before + after) & set("#0;") or before.endswith((".", ",")):
+        return None
+    whole, _, fraction = digits[0].partition(style.decimal)
+    separators = re.sub(r"[0-9]", "", whole)
+    return NumberFormat(before, after, separators[:1], style.decimal, len(fraction), bool(inner))
 
 
 def styles_with(decimal: str | None, thousands: str | None) -> tuple[NumberStyle, ...]:

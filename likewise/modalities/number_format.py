@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 _PATTERN = re.compile(
-    r"(?P<before>[^#0]*)(?:#(?P<thousands>[^#0])##)?0(?:(?P<decimal>[^#0])(?P<fixed>0*)(?P<free>#?))?(?P<after>[^#0]*)"
+    r"(?P<before>[^#0]*)(?:#(?P<thousands>[^#0])##)?0(?:(?P<decimal>[^#0])(?P<fixed>0*)(?P<free>#?)(?<=[#0]))?(?P<after>[^#0]*)"
 )
 
 

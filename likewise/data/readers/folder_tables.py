@@ -250,6 +250,7 @@ def _concatenate(tables: Sequence[FolderTable], listing: Listing) -> Reading:
         notes=[f"{listing.name(table.file)}: {note}" for table in tables for note in table.reading.notes],
         bad=bad,
         reasons=readings[0].reasons,
+        styles=readings[0].styles,
         left_out={name: reason for reading in readings for name, reason in reading.left_out.items()},
     )
 

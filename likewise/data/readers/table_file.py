@@ -128,6 +128,7 @@ def _typed(table: pa.Table, columns: Mapping[str, CellColumn]) -> Reading:
         notes=[note for column in columns.values() for note in column.notes],
         bad=sorted(bad, key=lambda bad: bad.row),
         reasons={name: column.reason for name, column in columns.items() if column.reason},
+        styles={name: column.pattern for name, column in columns.items() if column.pattern},
     )
 
 
