@@ -22,11 +22,13 @@ from likewise.cli.destination import (
 from likewise.cli.requests import Request
 from likewise.core.files import atomic_write, check_writable
 from likewise.core.provenance import KEY, MANIFEST, is_output, manifest_lines
+from likewise.data.table_writer import ENDINGS
 from likewise.modalities.base import Row
 from likewise.models.base import TypedDistribution
 from likewise.viz import images
 
 SUFFIXES = (".png", ".jsonl")
+_TABLES = f"{', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
 MAX_SLUG = 60  # characters of a file name that say what a sample was made from
 
 
@@ -99,7 +101,7 @@ def _check_format(model: TypedDistribution, out: str, suffixes: Sequence[str]) -
             raise ValueError(f"--out {out}: this is a folder; leave {path.suffix} out of its name")
     elif path.suffix in (".png", *suffixes) and not visual:
         raise ValueError(
-            f"--out {out}: {formula!r} has no target that is a picture; write a name that ends in .jsonl"
+            f"--out {out}: {formula!r} has no target that is a picture; write a name that ends in {_TABLES}"
         )
     elif path.suffix == ".jsonl" and visual == model.targets:
         raise ValueError(
@@ -107,9 +109,8 @@ def _check_format(model: TypedDistribution, out: str, suffixes: Sequence[str]) -
             f"a folder: {path.stem}/"
         )
     elif path.suffix not in allowed:
-        raise ValueError(
-            f"--out {out}: write a name that ends in {' or '.join(allowed)}, or a folder: {out}/"
-        )
+        endings = " or ".join(allowed) if visual else _TABLES
+        raise ValueError(f"--out {out}: write a name that ends in {endings}, or a folder: {out}/")
 
 
 def write_samples(request: Request, samples: Samples, out: Path | None) -> None:

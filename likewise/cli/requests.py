@@ -118,7 +118,8 @@ def add_sample_options(parser: Parser, out: str) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help=f"a .png for a grid (default {out}), a .jsonl for values, or a folder/ for a file per sample",
+        help=f"a .png for a grid (default {out}), a .csv, .tsv, .parquet, .xlsx or .jsonl for values, or a folder/ for a file "
+        "per sample",
     )
     add_overwrite_option(parser)
 

@@ -24,6 +24,7 @@ from likewise.cli.requests import (
     make_parser,
     parse_request,
 )
+from likewise.cli.sample_table import makes_table, sample_table
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Row
 from likewise.models.base import TypedDistribution
@@ -87,6 +88,9 @@ def sample_rows(
     require_unknown(
         model, [*prompts[0].values, *(n for n, v in (known or {}).items() if not isinstance(v, tuple))]
     )
+    if start is None and makes_table(request):
+        options = {"negative": request.negative, "known": known, **options}
+        return sample_table(request, prompts, details or {}, options)
     provenance = [
         request.provenance(i, prompt.strings, seed=args.seed, **(details or {}))
         for prompt in prompts
@@ -124,9 +128,9 @@ def sample_texts(
 ) -> int:
     """Sample -n texts for each prompt: a single one is printed while it is sampled, others are when all are done."""
     model, args = request.model, request.args
-    [prompt] = parse_prompts(model, [], request.given)
-    require_unknown(model, prompt.values)
-    sources, strings = prompt.values, prompt.strings
+    [given] = parse_prompts(model, [], request.given)
+    require_unknown(model, given.values)
+    sources, strings = given.values, given.strings
     lines = max(1, len(prompts))
     expanded = [prompt for prompt in prompts for _ in range(args.n)]
     details = {"seed": args.seed, "stop": args.stop or None, **constraint_details(constraints)}
@@ -134,6 +138,10 @@ def sample_texts(
         request.provenance(i % args.n, strings, prompt=prompt or None, **details)
         for i, prompt in enumerate(expanded or [""] * args.n)
     ]
+    if makes_table(request) and not args.out.endswith(".jsonl"):
+        options = {"negative": request.negative, "constraint": constraints}
+        options |= _text_prompts(request, expanded or None)
+        return sample_table(request, [given] * lines, details, options)
     out = output_path(request, OUT, provenance)
     [(name, column)] = model.target_columns.items()
     plain = out is None and column.passages
