@@ -14,9 +14,10 @@ import torch
 
 from likewise.data.arrow import TableError
 from likewise.data.table import Table
-from likewise.modalities import Date, Duration, modality_from_json
+from likewise.modalities import Date, Duration, Number, modality_from_json
 from likewise.modalities.date_format import parse_date, write_date
 from likewise.modalities.duration_format import parse_duration, write_duration
+from likewise.nets.cycles import CycleFeatures
 
 START = datetime.datetime(2023, 1, 1, 0, 30)
 FORMATS = [  # of strftime: what a column of a file may have
@@ -226,3 +227,17 @@ def test_units_that_may_be_others_are_no_durations() -> None:
     assert Table.from_rows([{"size": f"{i} m", "x": i / 7} for i in range(30)]).kinds["size"] != "duration"
     assert Table.from_rows([{"when": f"{i % 24}:30", "x": i / 7} for i in range(30)]).kinds["when"] == "date"
     assert write_duration("%H:%M:%S", 10**6) == "0:00:01" and write_date("%-d.%-m.%y", 0) == "1.1.70"
+
+
+def test_networks_see_the_phases_of_dates() -> None:
+    """Days of a week apart have the same features of the week, others have other ones."""
+    days = [(START + datetime.timedelta(days=i)).strftime("%d.%m.%Y") for i in range(800)]
+    column = Date.fit(days)
+    cycles = CycleFeatures({"day": column.spec, "x": Number.fit([1, 2]).spec})
+    assert cycles.sizes == {"day": 12}
+    week = cycles({"day": column.encode_all(days)})["day"][:, 0, [0, 1, 2, 6, 7, 8]]
+    distances = torch.cdist(week[100:107], week[100:200])
+    assert distances[:, 7:14].diagonal().max() < 0.1 and distances[0, 1:7].min() > 0.8
+    clock = Date.fit([f"{i % 24:02d}:{i * 7 % 60:02d}" for i in range(500)])
+    assert CycleFeatures({"t": clock.spec}).sizes == {"t": 6}
+    assert CycleFeatures({"x": Number.fit([1, 2]).spec}).sizes == {}

@@ -24,6 +24,7 @@ from likewise.core.spec import Spec
 from likewise.nets.attention import attend, default_heads
 from likewise.nets.column_weights import Axis, Part
 from likewise.nets.conditioning import EncodedContext, RowEmbedding
+from likewise.nets.cycles import CycleFeatures
 from likewise.nets.layers import Linear, ModuleList, float32_parameters, linear, norm
 
 EXPANSION = 4  # hidden floats of a block for each float of its width
@@ -33,15 +34,18 @@ MAX_TOKEN = 8.0  # numbers in features are clipped to this size
 
 
 class RowEncoder(nn.Module):
-    """Known values of columns of one token -> (B, D): embeddings, and sines and cosines of numbers."""
+    """Known values of columns of one token -> (B, D): embeddings, sines and cosines of numbers, phases of dates."""
 
     frequencies: Tensor
 
     def __init__(self, specs: Mapping[str, Spec], width: int) -> None:
         super().__init__()
         self.floats = [n for n, s in specs.items() if not s.categorical]
+        self.cycles = CycleFeatures(specs)
         features = {
-            n: s.with_floats(s.width * (1 + 2 * FREQUENCIES)) if n in self.floats else s
+            n: s.with_floats(s.width * (1 + 2 * FREQUENCIES) + self.cycles.sizes.get(n, 0))
+            if n in self.floats
+            else s
             for n, s in specs.items()
         }
         self.embedding = RowEmbedding(features, width)
@@ -56,7 +60,10 @@ class RowEncoder(nn.Module):
             )  # (B, K, C)
             angles = x[..., None] * self.frequencies
             features = torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1).flatten(2)
-            values = {**values, **{n: features[:, k : k + 1] for k, n in enumerate(self.floats)}}
+            numbers = {n: features[:, k : k + 1] for k, n in enumerate(self.floats)}
+            for name, phases in self.cycles(values).items():
+                numbers[name] = torch.cat([numbers[name], phases.to(features)], dim=-1)
+            values = {**values, **numbers}
         return self.embedding(values, known)[:, 0]
 
 
