@@ -95,9 +95,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Table, Path]
     """A flow of numbers near -1 and 1, and then its jumps, each in its folder."""
     folder, rng = tmp_path_factory.mktemp("runs"), np.random.default_rng(0)
     rows = [{"x": float(side + 0.1 * rng.normal()), "label": str(side)} for side in rng.choice([-1, 1], 600)]
-    table = Table.from_rows(rows)
+    table = Table.from_rows(rows, {"x": "linear", "label": "label"})
     plan = {"batch": 128, "precision": "float32"}
-    plain = Model("x | label", table.columns, width=64, depth=1)
+    plain = Model("x | label", table.columns, "flow", width=64, depth=1)
     for _ in train(plain, table, Plan(steps=250, **plan), folder / "plain"):
         pass
     model = Model.load(folder / "plain", few_step=True)
@@ -152,7 +152,7 @@ def test_who_has_not_learned_to_jump_says_so(quick: tuple[Model, Table, Path]) -
 
 def test_jumps_are_of_numbers() -> None:
     with pytest.raises(ValueError, match="'label' is categorical"):
-        Model("label", Table.from_rows(toy.rows(40)).columns, few_step=True)
+        Model("label", Table.from_rows(toy.rows(40)).columns, "flow", few_step=True)
 
 
 # ---- training from a run
@@ -194,7 +194,7 @@ def test_the_command_begins_from_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     data = tmp_path / "data.csv"
     data.write_text("price,kind\n" + "".join(f"{i % 7 + 0.25},{'ab'[i % 2]}\n" for i in range(60)))
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
-    small = ["--width", "32", "--depth", "1", "--batch", "16"]
+    small = ["--family", "flow", "--width", "32", "--depth", "1", "--batch", "16"]
     assert main(["train", str(data), "price | kind", *small, "--steps", "3", "--out", first]) == 0
     assert (
         main(["train", "--from", first, "--few-step", "--steps", "3", "--batch", "16", "--out", second]) == 0

@@ -30,6 +30,7 @@ from likewise.core.spec import Spec
 from likewise.families.base import Family
 from likewise.generation.controls import Ranges
 from likewise.generation.idle import IdleRule
+from likewise.nets.column_weights import Adopting, Columns
 from likewise.nets.conditioning import EMBEDDING_STD, ContextEncoder
 from likewise.nets.row import EXPANSION, ContextAttention, ResidualMLP, RowEncoder, RowHeads
 
@@ -56,7 +57,7 @@ class RowState:
     ranges: Ranges | None
 
 
-class AnyOrder(Family):
+class AnyOrder(Family, Adopting):
     """P(targets | sources) of targets of one token, in any order."""
 
     learns_gaps: ClassVar[bool] = True
@@ -105,6 +106,13 @@ class AnyOrder(Family):
         self.attention = ContextAttention(width) if others else None
         self.trunk = ResidualMLP(width, depth)
         self.heads = RowHeads(targets, width, components)
+
+    def adopt(self, old: nn.Module, columns: Columns) -> None:
+        """Without sources of several tokens: what the network of an old one with some adds where none is given."""
+        assert isinstance(old, AnyOrder)
+        if self.context_encoder is None and old.context_encoder is not None and old.attention is not None:
+            pooled = old.context_encoder.missing.sum(0) + old.context_encoder.left_out
+            self.start.add_(old.attention.out(pooled))
 
     # ---- training
 

@@ -43,6 +43,7 @@ class Label(Modality):
     dtypes = frozenset({"string", "int", "float", "bool"})
     role = "class"
     models_missing = True
+    may_misfit = True  # an unknown class
     default_family = "any_order"
     target_rank = 30
 

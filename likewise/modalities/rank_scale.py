@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -72,6 +72,18 @@ class RankScale:
         z = ndtri(np.clip(ranks, end if not missing else 0.0, 1 - end))
         starts, ends, z, gaps = _with_gaps(starts, ends, z, step)
         return cls(step, tuple(v / factor for v in starts), tuple(v / factor for v in ends), z, gaps)
+
+    def extended(self, low: float, high: float) -> Self:
+        """The same, known from `low` to `high` at least: a further segment at each end, where `tokens` has these values."""
+        starts, ends, edges, gaps = list(self.starts), list(self.ends), list(self.edges), self.gaps
+        first, last = low - self.step / 2, high + self.step / 2
+        z_first, z_last = self.tokens(np.array([first, last])).tolist()
+        if low < self.low:
+            starts, ends, edges = [first, *starts], [starts[0], *ends], [min(z_first, edges[0] - GAP), *edges]
+            gaps = tuple(k + 1 for k in gaps)
+        if high > self.high:
+            starts, ends, edges = [*starts, ends[-1]], [*ends, last], [*edges, max(z_last, edges[-1] + GAP)]
+        return replace(self, starts=tuple(starts), ends=tuple(ends), edges=tuple(edges), gaps=gaps)
 
     # ---- values and tokens
 

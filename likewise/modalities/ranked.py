@@ -20,6 +20,8 @@ from likewise.modalities.base import Modality
 from likewise.modalities.conditions import Condition
 from likewise.modalities.rank_scale import END_SHARE, RankScale, middle
 
+SCALE_FIELDS = ("step", "starts", "ends", "edges", "gaps")
+MAX_SHIFT, MAX_SPREAD = 3.0, 4.0  # of tokens of other values, to be of one order with these
 UNSEEN_SHARE = 0.5  # of a row: missing values where no training row has one
 
 
@@ -59,8 +61,11 @@ class Ranked(Modality):
         """The fields of this class for the numbers (n,) of those of so many rows that are not missing."""
         missing = rows - len(numbers)
         scale = RankScale.fit(numbers, missing)
-        parts = {name: getattr(scale, name) for name in ("step", "starts", "ends", "edges", "gaps")}
-        return {**parts, "missing": missing / rows, "rows": rows}
+        return {
+            **{name: getattr(scale, name) for name in SCALE_FIELDS},
+            "missing": missing / rows,
+            "rows": rows,
+        }
 
     @property
     def has_missing(self) -> bool:
@@ -73,6 +78,19 @@ class Ranked(Modality):
         if self.missing or all(value is not None for value in values):
             return self
         return self._with_missing(UNSEEN_SHARE / max(1, self.rows))
+
+    def refit(self, values: Sequence[Any], *args: Any, **options: Any) -> Self:
+        """The same scale, as far beyond as values are, if they have its decimals and are of its order; else theirs."""
+        fitted, present = self.fit(values, **options), [value for value in values if value is not None]
+        numbers = self.numbers(present)
+        if fitted.step != self.step or not np.array_equal(numbers, fitted.numbers(present)):
+            return fitted
+        old = self._with_missing((self.missing or fitted.missing) if fitted.missing else 0.0)
+        z = old.scale.tokens(numbers)
+        if abs(z.mean()) > MAX_SHIFT or not 1 / MAX_SPREAD <= z.std() <= MAX_SPREAD:
+            return fitted
+        scale = old.scale.extended(float(numbers.min()), float(numbers.max()))
+        return replace(fitted, missing=old.missing, **{name: getattr(scale, name) for name in SCALE_FIELDS})
 
     def _with_missing(self, share: float) -> Self:
         """The same with another share of missing values, whose ranks are the lowest."""

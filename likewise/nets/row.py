@@ -73,7 +73,7 @@ class ContextAttention(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = default_heads(width)
-        self.query, self.out = Linear(width, width, bias=False), Linear(width, width)
+        self.query, self.out = (Linear(width, width, bias=False) for _ in range(2))
         self.kv = Linear(width, 2 * width, bias=False)
 
     def forward(self, h: Tensor, context: EncodedContext) -> Tensor:
