@@ -88,6 +88,8 @@ class Sampler:
             alike = self._alike(request)
             if alike not in found:
                 found[alike] = self.key(request)
+            elif request.within:
+                self._check_conditions(request)
             keys.append(found[alike])
         return keys
 
@@ -97,6 +99,7 @@ class Sampler:
         return (
             id(request.options),
             id(request.init),
+            id(request.within),
             bool(request.negative),
             given,
             self._has_known(request),
@@ -197,12 +200,13 @@ class Sampler:
         return texts.prompt_length(0), texts.is_infill
 
     def _check_conditions(self, request: SampleRequest) -> None:
-        """Raise ValueError for a condition on a column that is no target, or is known."""
-        for name in request.within:
+        """Raise ValueError for a condition on a column that is no target, or is known, unless it is not to be missing."""
+        for name, condition in request.within.items():
             if name in self.processor.formula.source_names:
                 raise ValueError(f"{name} is a source, of which a value is given and no range")
             self.processor.target(name)
-            if name in request.known or request.row.get(name) is not None:
+            is_known = name in request.known or request.row.get(name) is not None
+            if is_known and not condition.excludes_missing_only:
                 raise ValueError(f"{name} is known, and has a condition beside it; leave out one of the two")
 
     def _check_constraint(self, request: SampleRequest, options: Mapping[str, Any]) -> None:
