@@ -22,6 +22,7 @@ from likewise.data.loader import EncodedColumn, encode, iterate_batches
 from likewise.data.report import Account
 from likewise.data.split import Split, advise, grouping_column, split_rows
 from likewise.data.storage import RowStore
+from likewise.data.structure import Structure, find_structure
 from likewise.data.usable import find_bad
 from likewise.data.validation import BadRow
 from likewise.modalities import KINDS
@@ -109,6 +110,13 @@ class BaseTable:
     @cached_property
     def _split(self) -> Split:
         return split_rows(self._rows, self.arguments.holdout)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The rules that all rows satisfy, training and held-out ones: sums, columns that others determine, and so on."""
+        train = np.ones(len(self), dtype=bool)
+        train[self._split.heldout] = False
+        return find_structure(self._columns, self._rows, train)
 
     def require_heldout(self, minimum: int, purpose: str) -> None:
         """Raise TableError, with what to do, if fewer rows are held out than something needs."""
