@@ -120,8 +120,15 @@ def _misfits(rows: RowStore, arguments: TableArguments, fit: Fit) -> Iterator[Ba
 
 def misfits(rows: RowStore, name: str, column: Modality) -> Iterator[BadRow]:
     """The values of a stored column that a modality cannot encode."""
+    reasons: dict[str, str | None] = {}  # of texts, each different one checked once
     for position, value in enumerate(rows.column(name)):
-        if value is not None and (reason := column.check(value)):
+        if value is None:
+            continue
+        if isinstance(value, str):
+            reason = reasons[value] if value in reasons else reasons.setdefault(value, column.check(value))
+        else:
+            reason = column.check(value)
+        if reason:
             yield rows.bad_row(position, name, reason)
 
 

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from likewise.modalities import KINDS
+from likewise.modalities.base import Modality
+from likewise.modalities.columns import CellCheck
 
 MAX_LISTED = 10  # bad rows in a message
 ROWS = 1_000  # that are checked at a time
+HASHABLE = frozenset({str, int, float, bool, type(None)})
+MAX_KNOWN = 100_000  # different cells of a column whose checks are kept
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,30 @@ class ValidationReport:
         return len(self.digests) - len(set(self.digests))
 
 
+class CheckedCells:
+    """The checks of the cells of a column, each different one made once while there are few."""
+
+    def __init__(self, name: str, kind: type[Modality]) -> None:
+        self.kind, self.prefix = kind, name.encode() + b" "
+        self.known: dict[tuple[type, Any], tuple[CellCheck, bytes]] = {}
+
+    def check(self, cell: Any) -> tuple[CellCheck, bytes]:
+        """The check of a cell, and its content with column and length, for a hash of the row."""
+        if self.kind.lazy or cell.__class__ not in HASHABLE or cell == 0:  # 0.0 and -0.0 are equal
+            return self._check(cell)
+        key = cell.__class__, cell
+        found = self.known.get(key)
+        if found is None:
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            found = self.known[key] = self._check(cell)
+        return found
+
+    def _check(self, cell: Any) -> tuple[CellCheck, bytes]:
+        check = self.kind.check_cell(cell)
+        return check, self.prefix + b"%d " % len(check.content) + check.content
+
+
 def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterable[Any]]) -> ValidationReport:
     """Check the stored values, `cells(column)`, of every column."""
     digests: list[bytes] = []
@@ -80,21 +108,23 @@ def validate(kinds: Mapping[str, str], rows: int, cells: Callable[[str], Iterabl
     missing: dict[str, list[int]] = {name: [] for name in kinds}
     signatures: dict[str, list[bytes | None]] = {name: [None] * rows for name in kinds}
     columns = {name: iter(cells(name)) for name in kinds}
+    checked = {name: CheckedCells(name, KINDS[kind]) for name, kind in kinds.items()}
     for start in range(0, rows, ROWS):
         contents = []
         for name, column in columns.items():
             part = list(itertools.islice(column, ROWS))
-            checks = list(map(KINDS[kinds[name]].check_cell, part))
-            for row, (cell, check) in enumerate(zip(part, checks, strict=True), start):
-                if cell is None:
+            checks = list(map(checked[name].check, part))
+            for row, (check, _) in enumerate(checks, start):
+                if check.problem is None and not check.traits and check.signature is None:
+                    continue
+                if part[row - start] is None:
                     missing[name].append(row)
                 elif check.problem:
                     bad.append(BadRow(row, name, check.problem))
-                elif check.traits or check.signature:
+                else:
                     traits[name].update(check.traits)
                     signatures[name][row] = check.signature
-            prefix = name.encode().replace(b"%", b"%%") + b" %d "
-            contents.append([prefix % len(check.content) + check.content for check in checks])
+            contents.append([content for _, content in checks])
         digests += [hashlib.sha256(b"".join(row)).digest() for row in zip(*contents, strict=True)]
     bad.sort(key=lambda b: list(kinds).index(b.column))
     signatures = {name: found for name, found in signatures.items() if any(found)}
