@@ -11,6 +11,7 @@ from likewise.modalities.base import Modality, Row
 from likewise.modalities.date import Date
 from likewise.modalities.document import Document
 from likewise.modalities.duration import Duration
+from likewise.modalities.id import Id
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.latent import Coder, Latent
@@ -26,6 +27,7 @@ __all__ = [
     "Date",
     "Document",
     "Duration",
+    "Id",
     "Image",
     "Label",
     "Latent",

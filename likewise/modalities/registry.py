@@ -11,6 +11,7 @@ from likewise.modalities.base import Modality
 from likewise.modalities.date import Date
 from likewise.modalities.document import Document
 from likewise.modalities.duration import Duration
+from likewise.modalities.id import Id
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.linear_number import LinearNumber
@@ -18,7 +19,7 @@ from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 
 KINDS: dict[str, type[Modality]] = {
-    kind.kind: kind for kind in (Image, Text, Document, Label, Number, Date, Duration, LinearNumber)
+    kind.kind: kind for kind in (Image, Text, Document, Label, Number, Date, Duration, Id, LinearNumber)
 }
 
 
