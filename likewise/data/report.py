@@ -57,6 +57,7 @@ class TableReport:
     skipped   the rows that were left out
     columns   each column
     findings  what is odd, and no error: copies, far values
+    structure  the rules that all rows satisfy, a line each
     """
 
     source: str | None
@@ -68,6 +69,7 @@ class TableReport:
     skipped: Sequence[BadRow]
     columns: Sequence[ColumnReport]
     findings: Sequence[str]
+    structure: Sequence[str] = ()
 
     @property
     def gaps(self) -> list[str]:
@@ -122,6 +124,7 @@ class TableReport:
             "read otherwise than written": self.account.notes,
             "missing": self.gaps,
             "odd": self.findings,
+            "structure": self.structure,
             "rows that cannot be used": skipped_by_reason(self.skipped),
         }
         for title, lines in sections.items():

@@ -32,7 +32,7 @@ from likewise.data.split import (
 from likewise.data.storage import RowStore
 from likewise.data.usable import misfits, usable_rows, without_bad
 from likewise.data.validation import BadRow
-from likewise.modalities import KINDS
+from likewise.modalities import KINDS, Id
 from likewise.modalities.all_columns import expand_formula
 from likewise.modalities.base import Modality, Row
 
@@ -184,6 +184,7 @@ class Table(BaseTable):
                 *find_oddities(self._rows, self.columns),
                 *copy_notes(self._rows, self._split),
             ],
+            structure=self.structure.lines(),
         )
 
     def expand(self, formula: str | Formula) -> Formula:
@@ -197,6 +198,15 @@ class Table(BaseTable):
         self._check_views(Formula(tuple(view for view in formula.views if not view.is_all)))
         stored = {name: column for name, column in self.columns.items() if name not in self.views}
         return expand_formula(formula, stored, self.account.left_out)
+
+    def ids(self, formula: Formula) -> dict[str, Id]:
+        """The columns that a formula does not name, as they tell rows apart: the forms of their values."""
+        named = {view.column for view in formula.views}
+        return {
+            name: Id.fit(self.column(name))
+            for name, column in self.columns.items()
+            if name not in named and name not in self.views and column.why_id(name)
+        }
 
     def add_views(self, formula: str | Formula, **runs: views.Viewer) -> Table:
         """The same rows with a further column for every view of the formula.

@@ -196,7 +196,8 @@ class AnyOrder(Family, Adopting):
             fixed = row.known[:, k]
             if bool(fixed.all()):
                 continue
-            allowed = None if row.ranges is None else row.ranges.allowed.get(name)
+            known = dict(zip(row.names, row.known.unbind(1), strict=True))
+            allowed = None if row.ranges is None else row.ranges.of(name, row.x, known)
             tokens, mass = self.heads.sample(
                 self._hidden(row.x, row.known, row.c), name, u[:, i], row.temperature, allowed
             )

@@ -7,8 +7,8 @@ A family supports a control by a keyword of that name in its `sample`; `Denoisin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -81,6 +81,44 @@ class Ranges:
 
     allowed: Batch
     weighed: frozenset[str]
+    dependent: Mapping[str, DependentRange] = field(default_factory=dict)
+
+    def of(self, name: str, x: Batch, known: Mapping[str, Tensor]) -> Tensor | None:
+        """What is allowed of a column, where these tokens x (B, ...) of others are known (B,); None for anything."""
+        if name in self.allowed or name not in self.dependent:
+            return self.allowed.get(name)
+        rule = self.dependent[name]
+        return rule.allowed(x[rule.by].flatten(), known[rule.by])
+
+
+@dataclass(frozen=True)
+class DependentRange:
+    """A column that has a value exactly where another one is of some values, or where it is of none of them.
+
+    by       the other column
+    values   those values: (K,) bool of ids, or the ends of tokens (2,) of a float
+    there    the same of the column itself: any value that is not missing
+    present  whether it has a value there, else elsewhere
+    """
+
+    by: str
+    values: Tensor
+    there: Tensor
+    present: bool = True
+
+    def allowed(self, tokens: Tensor, known: Tensor) -> Tensor:
+        """What is allowed of the column where the other one has these tokens (B,), and anything where it is not known."""
+        if self.values.dtype == torch.bool:
+            is_in = self.values[tokens.long().clamp(0, len(self.values) - 1)]
+        else:
+            is_in = (tokens >= self.values[0]) & (tokens <= self.values[1])
+        if self.there.dtype == torch.bool:
+            gone, anything = ~self.there, torch.ones_like(self.there)
+        else:
+            infinity = self.there.new_tensor(math.inf)
+            gone, anything = torch.stack([-infinity, self.there[0]]), torch.stack([-infinity, infinity])
+        allowed = torch.where((is_in == self.present)[:, None], self.there, gone)
+        return torch.where(known[:, None], allowed, anything)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from likewise.core.errors import warn
 from likewise.core.formula import Formula
 from likewise.core.option_names import option_text
 from likewise.data.matching import Matching, Reference
+from likewise.data.structure import RowRules, Structure
 from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.modalities.base import Modality
 from likewise.models.checkpoint import RunError
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.nets.column_weights import Transfer, transfer_weights
+
+CHECKED_ROWS = 2000  # of a table, in which rules of a trained model are checked
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,26 @@ def match_table(
     matching = Reference(model.formula, model.columns, names, wanted).match(table.stored_kinds)
     learned = {name: model.columns[theirs] for name, theirs in matching.views.items()}
     return matching, table.refit(learned, matching.formula).columns
+
+
+def inherited_structure(structure: Structure, table: Table | None, matching: Matching) -> Structure:
+    """The rules of a trained model for another table: as that has them, or as they are where no row violates them.
+
+    A RequestWarning names those that do not hold.
+    """
+    same = {name for name, theirs in matching.views.items() if name == theirs}
+    rules = [rule for rule in structure.rules if {*rule.columns} <= same]
+    if table is None or not rules:
+        return Structure(tuple(rules))
+    own = {str(rule): rule for rule in table.structure.rules}
+    kept, rows = [], [table.train[i] for i in range(min(len(table.train), CHECKED_ROWS))]
+    for rule in rules:
+        alone = RowRules(Structure((rule,)), table.columns)
+        if str(rule) not in own and any(alone.violations(rows)):
+            warn(f"{rule} does not hold in these rows, so it is no rule of the new model")
+        else:
+            kept.append(own.get(str(rule), rule))
+    return Structure(tuple(kept))
 
 
 def resized(

@@ -15,6 +15,7 @@ from likewise.core.formula import Formula
 from likewise.core.options import validated
 from likewise.core.ranges import PositiveInt
 from likewise.core.spec import Spec
+from likewise.data.structure import RowRules, Structure
 from likewise.families.base import Family
 from likewise.families.capabilities import CanDecode, CanEmbed, CanEncode
 from likewise.modalities.base import Modality, Row
@@ -29,6 +30,8 @@ class ColumnEncoder(nn.Module):
     """
 
     formula: Formula
+    learned: Formula  # without the targets that are computed
+    structure: Structure
     columns: dict[str, Modality]
     family: Family
     family_name: str
@@ -71,7 +74,8 @@ class ColumnEncoder(nn.Module):
     @property
     def processor(self) -> RowProcessor:
         """Converts rows to tensors of the family, and back."""
-        return RowProcessor(self.formula, self.columns, self.device)
+        rules = RowRules(self.structure, self.columns)
+        return RowProcessor(self.learned, self.columns, self.device, rules)
 
     def encode(self, name: str, values: Sequence[Any]) -> Tensor:
         """Values of a column -> (B, T, C) or (B, T) on the model's device. Raises ValueError."""

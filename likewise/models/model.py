@@ -18,6 +18,7 @@ from likewise.core.ranges import GuidanceScale, PositiveInt, Seed
 from likewise.core.score import Score
 from likewise.core.signatures import keyword_parameters
 from likewise.data.encoders import FrozenEncoder
+from likewise.data.structure import Structure
 from likewise.data.table import Table
 from likewise.families.base import Family
 from likewise.families.capabilities import CanScore, CanScoreTokens
@@ -32,6 +33,7 @@ from likewise.models.adaptation import (
     Adaptation,
     changes,
     explain_inherited,
+    inherited_structure,
     match_table,
     resized,
     transfer_family,
@@ -67,13 +69,15 @@ class Model(RowSampler):
         family: str | None = None,
         *,
         seed: Seed = 0,
+        structure: Structure | None = None,
         **options: Any,
     ) -> None:
         """Initialise a model with random weights, which depend on `seed`.
 
         `*` in the formula stands for all columns that it does not name and that can be used. `family` is a name in
         FAMILIES: by default any_order for numbers and labels, autoregressive for texts, else flow. `options` are those of
-        the family, the keyword-only parameters of its `__init__`.
+        the family, the keyword-only parameters of its `__init__`. By the rules of `structure`, such as those of
+        `Table.structure`, targets are computed from other columns instead of learned; samples satisfy all of them.
 
         Raises FormulaError for columns that do not fit the formula, ValueError for an unknown family or option.
         """
@@ -88,6 +92,9 @@ class Model(RowSampler):
                     f"{view} can be a source only, as its codes cannot be decoded; "
                     f"write {quote_name(view.column)} for the target, and {view} after the bar"
                 )
+        rules = structure or Structure()
+        self.structure = rules.restricted(self.formula.target_names, self.formula.columns)
+        self.learned = self.structure.learned(self.formula)
         defaults = {self.columns[n].default_family for n in self.targets}
         family = family or (defaults.pop() if len(defaults) == 1 else "flow")
         self.family_name = family
@@ -103,10 +110,11 @@ class Model(RowSampler):
         self.options = defaults_of_family | options  # saved too, as defaults may change in later versions
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            targets = {n: self.columns[n].spec for n in self.targets}
+            targets = {n: self.columns[n].spec for n in self.learned.target_names}
             sources = {n: self.columns[n].spec for n in self.sources}
             self.family: Family = cls(targets, sources, **self.options)
         self.fresh = frozenset(self.family.state_dict())
+        self.ids: Mapping[str, Modality] = {}  # columns of the table of which tables of samples have new ids
         self.adaptation: Adaptation | None = None
         self.coders = nn.ModuleList(view for view in self.views.values() if isinstance(view, nn.Module))
         self.eval()  # the trainer trains a copy
@@ -132,7 +140,8 @@ class Model(RowSampler):
         """log P(targets | sources) of each row, in nats, in the units of the values.
 
         A number has a density in its own unit; an image the probability of its 8-bit levels, by uniform
-        dequantisation. A document may have any length: it is scored in windows that overlap by half, so that
+        dequantisation. Of columns that are computed it is 0, and -inf in a row that violates a rule of the structure, see
+        `violations`. A document may have any length: it is scored in windows that overlap by half, so that
         each token but the first ones is conditioned on half a window at least; `Score.dims` are its bytes.
 
         seed, indices  noise of row i depends on (seed, indices[i]) only: rows that share an index share their
@@ -157,14 +166,18 @@ class Model(RowSampler):
         if isinstance(self.family, CanScoreTokens) and self.columns[self.targets[0]].spec.windowed:
             return scoring.score_documents(self.family, self.processor, rows, batch)
         indices = range(len(rows)) if indices is None else indices
-        return scoring.score_rows(
-            family, self.processor, rows, seed, indices, observed or {}, batch, scoring_options
-        )
+        some = {n: mask for n, mask in (observed or {}).items() if n not in self.structure.computed}
+        score = scoring.score_rows(family, self.processor, rows, seed, indices, some, batch, scoring_options)
+        if not self.structure or observed:
+            return score
+        nats = torch.from_numpy(self.processor.rules.log_prob(rows)).to(score.nats)
+        return Score(score.nats + nats, score.kind, score.dims)
 
     def why_unscored(self, row: Row) -> str | None:
         """Why a row has no `log_prob`, as it lacks all targets or the family cannot leave one out; None if it has."""
-        lacking = [name for name in self.targets if self.processor.lacks(name, row)]
-        if lacking and len(lacking) == len(self.targets):
+        learned = self.learned.target_names
+        lacking = [name for name in learned if self.processor.lacks(name, row)]
+        if lacking and len(lacking) == len(learned):
             return f"it has no value of {' or '.join(lacking)}"
         if lacking and "observed" not in self.scoring_options():
             return (
@@ -172,6 +185,10 @@ class Model(RowSampler):
                 "of its targets"
             )
         return None
+
+    def violations(self, rows: Sequence[Row]) -> list[list[str]]:
+        """The rules of the structure that each row violates, as text."""
+        return self.processor.rules.violations(rows)
 
     def scoring_options(self) -> dict[str, inspect.Parameter]:
         """The options of `log_prob` that depend on the family. Raises ValueError if it has no density."""
@@ -187,7 +204,7 @@ class Model(RowSampler):
 
     def to_json(self) -> dict[str, Any]:
         """The architecture as JSON values: everything except the weights."""
-        state = {
+        state: dict[str, Any] = {
             "formula": str(self.formula),
             "family": self.family_name,
             "options": self.options,
@@ -199,6 +216,8 @@ class Model(RowSampler):
             for name, view in self.views.items()
             if isinstance(view, FrozenEncoder)
         }
+        state |= {"structure": self.structure.to_json()} if self.structure else {}
+        state |= {"ids": {name: column.to_json() for name, column in self.ids.items()}} if self.ids else {}
         return {**state, "frozen": frozen} if frozen else state
 
     @classmethod
@@ -213,7 +232,9 @@ class Model(RowSampler):
                 Latent.from_json(column, views[through]) if through else modality_from_json(column)
             )
         with stored_values():
-            model = cls(formula, columns, state["family"], seed=seed, **state["options"])
+            structure = Structure.from_json(state.get("structure", []))
+            model = cls(formula, columns, state["family"], seed=seed, structure=structure, **state["options"])
+        model.ids = {name: modality_from_json(column) for name, column in state.get("ids", {}).items()}
         before = {
             name: validate_value(f"the default guidance of {name}", scale, GuidanceScale)
             for name, scale in state.get("default_guidance", model.family.default_guidance).items()
@@ -296,7 +317,10 @@ class Model(RowSampler):
         options = validate_options(options, family.options(), f"option of the family {self.family_name}")
         inherited = {name: value for name, value in self.options.items() if name not in options}
         with stored_values(), explain_inherited(inherited, family.options()):
-            model = Model(matching.formula, columns, self.family_name, seed=seed, **inherited, **options)
+            structure = inherited_structure(self.structure, table, matching)
+            model = Model(
+                matching.formula, columns, self.family_name, seed=seed, structure=structure, **inherited, **options
+            )
         transfer = transfer_family(model.family, self.family, matching)
         model.fresh = frozenset(name for name, taken in transfer.tensors.items() if not taken)
         model.adaptation = Adaptation(

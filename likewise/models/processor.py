@@ -15,6 +15,7 @@ from likewise.core.formula import Formula
 from likewise.core.known import KnownParts, blank_values
 from likewise.core.option_names import option_text
 from likewise.core.rng import Rng
+from likewise.data.structure import RowRules
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import base_of
 
@@ -26,11 +27,13 @@ class RowProcessor:
     formula  tells targets from sources
     columns  modality of each column
     device   of the tensors
+    rules    by which the columns of rows are computed that are not learned
     """
 
     formula: Formula
     columns: Mapping[str, Modality]
     device: torch.device
+    rules: RowRules
 
     @property
     def target_columns(self) -> dict[str, Modality]:
@@ -52,7 +55,10 @@ class RowProcessor:
 
     def validate_values(self, values: Row) -> Row:
         """Values of sources as they are read, and of targets, which are known; the same errors."""
-        return self._validate(values, "column", [*self.formula.source_names, *self.formula.target_names])
+        computed = self.rules.structure.computed
+        return self._validate(
+            values, "column", [*self.formula.source_names, *self.formula.target_names, *computed]
+        )
 
     def _validate(self, values: Row, what: str, names: Sequence[str]) -> Row:
         for name in values:
@@ -202,7 +208,8 @@ class RowProcessor:
                 part = parts[name] if name in parts else row.get(name)
                 if part is not None:
                     values[name][i] = column.restore_known(values[name][i], *self._value_and_mask(name, part))
-        return [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]
+        decoded = [{**row, **{name: values[name][i] for name in values}} for i, row in enumerate(rows)]
+        return self.rules.complete(decoded, rows) if self.rules.structure else decoded
 
 
 def _truncation(name: str, column: Modality, cut: Mapping[str, str]) -> str:

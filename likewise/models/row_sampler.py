@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from likewise.core.errors import receive_warnings
@@ -16,6 +17,7 @@ from likewise.modalities.conditions import Condition
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
 from likewise.models.interpolation import OnInterpolation, interpolate_rows
+from likewise.models.redraws import Redraws
 from likewise.models.sample_request import OnProgress, SampleRequest, sample_by_key
 from likewise.models.sampling import Sampler
 from likewise.models.text_prompt import TextPrompt
@@ -31,8 +33,8 @@ class RowSampler(ColumnEncoder):
 
     @property
     def target_columns(self) -> dict[str, Modality]:
-        """The columns that are sampled."""
-        return self.processor.target_columns
+        """The columns that are sampled, or computed from those that are."""
+        return {name: self.columns[name] for name in self.targets}
 
     def sampling_options(self) -> dict[str, inspect.Parameter]:
         """The options of `sample` that depend on the family, with types and defaults."""
@@ -113,10 +115,37 @@ class RowSampler(ColumnEncoder):
 
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; the same errors and warnings as `sample`."""
-        sampler = self._sampler
-        keys = sampler.keys(requests)
+        sampler, redraws = self._sampler, Redraws(self.processor.rules)
+        requests = self._resolved(requests)
         sampler.warn(requests)
-        return sample_by_key(requests, keys, self.sample_batch, batch)
+
+        def draw(requests: Sequence[SampleRequest]) -> list[Row]:
+            keys = sampler.keys(requests)
+            return sample_by_key(requests, keys, lambda part: self._sample_fit(part, redraws), batch)
+
+        rows = redraws.unique(requests, draw(requests), draw)
+        redraws.warn()
+        return rows
+
+    def _resolved(self, requests: Sequence[SampleRequest]) -> Sequence[SampleRequest]:
+        """Requests in which what is given of computed columns is given of those that these are computed from."""
+        return list(map(self._resolve, requests)) if self.structure else requests
+
+    def _resolve(self, request: SampleRequest) -> SampleRequest:
+        known = {n: v for n, v in request.known.items() if isinstance(v, tuple) or n not in self.target_columns}
+        whole = {n: v for n, v in request.known.items() if n not in known}
+        if twice := [name for name in whole if request.row.get(name) is not None]:
+            raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
+        row, within = self.processor.rules.resolve({**request.row, **whole}, request.within)
+        return replace(request, row=row, known=known, within=within)
+
+    def _sample_fit(
+        self, requests: Sequence[SampleRequest], redraws: Redraws, on_step: OnProgress | None = None
+    ) -> list[Row | None]:
+        """A sample of each request of one key that satisfies the rules."""
+        sampler = self._sampler
+        rows = sampler.sample(requests, on_step)
+        return redraws.sample(requests, rows, sampler.sample) if self.structure else rows
 
     def batch_key(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
         """What requests of one batch have in common: those with equal keys may be given to `sample_batch` together.
@@ -128,6 +157,7 @@ class RowSampler(ColumnEncoder):
         This checks a request. Raises ValueError for what cannot be sampled, and gives a RequestWarning for what has no
         effect or is read otherwise than given. `given` are sources that the row is going to have.
         """
+        [request] = self._resolved([request])
         key = self.key_of(request, given=given)
         self.warn_of([request], given=given)
         with receive_warnings(lambda _: None):
@@ -136,15 +166,15 @@ class RowSampler(ColumnEncoder):
 
     def key_of(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
         """`batch_key` without warnings, and without a check of the values."""
-        return self._sampler.key(request, given)
+        return self._sampler.key(self._resolved([request])[0], given)
 
     def warn_of(self, requests: Sequence[SampleRequest], *, given: Sequence[str] = ()) -> None:
         """The warnings of `batch_key` for several requests together."""
-        self._sampler.warn(requests, given)
+        self._sampler.warn(self._resolved(requests), given)
 
     def num_steps(self, request: SampleRequest) -> int:
         """How many steps `sample_batch` reports, at most."""
-        return self._sampler.num_steps(request)
+        return self._sampler.num_steps(self._resolved([request])[0])
 
     def sample_batch(
         self, requests: Sequence[SampleRequest], *, on_step: OnProgress | None = None
@@ -156,10 +186,10 @@ class RowSampler(ColumnEncoder):
         bfloat16, and on a GPU, as far as the kernels of the processor round rows alike whatever their number.
         `on_step` is called after each step of the sampler, or token of a text, once for families of one step.
         """
-        sampler = self._sampler
-        if len(set(sampler.keys(requests))) > 1:
+        requests = self._resolved(requests)
+        if len(set(self._sampler.keys(requests))) > 1:
             raise ValueError("requests with different batch keys cannot be sampled as one batch")
-        return sampler.sample(requests, on_step)
+        return self._sample_fit(requests, Redraws(self.processor.rules), on_step)
 
     @validated
     def stream(
@@ -215,7 +245,7 @@ class RowSampler(ColumnEncoder):
     ) -> list[Row]:
         """The same with sources of both ends for each of the n steps."""
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "options": sampling_options}
-        ends = [[SampleRequest(row, **shared) for row in rows] for rows in (first, last)]
+        ends = [self._resolved([SampleRequest(row, **shared) for row in rows]) for rows in (first, last)]
         return interpolate_rows(self._sampler, ends[0], ends[1], seeds, on_step)
 
     @property

@@ -30,6 +30,7 @@ class SampleRequest:
     constraint  target that is a text -> what it must satisfy
     within      target -> a Condition: its range, some values, or that it is not missing
     options     sampling options
+    attempt     how many samples of this seed and index did not satisfy the rules of the model
 
     The fields are as in `Model.sample`.
     """
@@ -45,6 +46,7 @@ class SampleRequest:
     constraint: Mapping[str, Constraint] = field(default_factory=dict)
     within: Mapping[str, Condition] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 0
 
     def __post_init__(self) -> None:
         validate_fields(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +18,14 @@ from likewise.core.options import RowValues, validate_options, validate_value
 from likewise.core.ranges import Strength
 from likewise.core.rng import Rng
 from likewise.core.signatures import keyword_parameters
+from likewise.data.structure import Presence
 from likewise.families.base import Family
 from likewise.families.capabilities import CanSample
 from likewise.families.registry import FAMILIES, family_class, sampling_family_class
-from likewise.generation.controls import SAMPLING_CONTROLS, Init, OnStep, Ranges, Step
+from likewise.generation.controls import SAMPLING_CONTROLS, DependentRange, Init, OnStep, Ranges, Step
 from likewise.generation.idle import Request, idle_options
 from likewise.modalities.base import Row
+from likewise.modalities.conditions import Condition
 from likewise.modalities.text import Text
 from likewise.models.processor import RowProcessor
 from likewise.models.running_batch import RunningBatch
@@ -248,7 +250,7 @@ class Sampler:
         reports = "on_step" in type(self.family).sampling_controls()
         more = max(0, MIN_ROWS * torch.get_num_threads() - len(requests)) if self.family.pads_rows else 0
         every, rows = [*requests, *[requests[0]] * more], [*rows, *[rows[0]] * more]
-        keys = [("sample", r.seed, r.index) for r in every]
+        keys: list[tuple[str | int, ...]] = [("sample", r.seed, r.index, *([r.attempt] if r.attempt else [])) for r in every]
         rng = Rng.of_keys(keys, device=self.processor.device)
         samples = self.sample_encoded(every, rows, rng, batch.controls(on_progress, reports))
         if on_progress is not None and not batch.reported:  # a family of one step
@@ -289,9 +291,26 @@ class Sampler:
             controls["init"] = self._init(requests, known)
         if requests[0].constraint:
             controls |= self._constraint_controls(requests[0])
-        if requests[0].within:
-            controls["ranges"] = self._ranges(requests)
+        if requests[0].within or self._presence:
+            ranges = self._ranges(requests)
+            controls["ranges"] = replace(ranges, dependent=self._presence)
         return controls
+
+    @cached_property
+    def _presence(self) -> dict[str, DependentRange]:
+        """The targets that have a value only where another one says so, if the family can sample them so."""
+        rules = self.processor.rules.structure.of(Presence)
+        if "ranges" not in type(self.family).sampling_controls():
+            return {}
+        columns, device = self.processor.target_columns, self.processor.device
+        found = {}
+        for rule in rules:
+            if rule.column in columns and rule.by in columns and columns[rule.column].has_missing:
+                condition = Condition(values=rule.classes or ())
+                leader = columns[rule.by].allowed(condition).to(device)
+                there = columns[rule.column].allowed(Condition()).to(device)
+                found[rule.column] = DependentRange(rule.by, leader, there, rule.present)
+        return found
 
     def _ranges(self, requests: Sequence[SampleRequest]) -> Ranges:
         """The conditions of requests of one key, which are on the same targets."""

@@ -25,7 +25,7 @@ def split_batch(model: Model, batch: EncodedRows) -> tuple[Batch, Context]:
     for k, name in enumerate(sources.values):
         if name in batch.present:
             sources.present[:, k] = batch.present[name]
-    targets = {name: columns[name] for name in model.targets}
+    targets = {name: columns[name] for name in model.learned.target_names}
     present = {name: batch.present[name].to(model.device) for name in targets if name in batch.present}
     gaps = any(not mask.all() for mask in present.values())
     return EncodedRows(targets, present) if gaps else targets, sources.to(model.device)
@@ -37,7 +37,7 @@ def rows_to_learn(model: Model, table: Table) -> Table:
     These lack all targets, or one of them where the family cannot learn a row in part. Raises TableError if no
     training row is left.
     """
-    learned = table.with_values(model.targets, every=not model.family.learns_gaps)
+    learned = table.with_values(model.learned.target_names, every=not model.family.learns_gaps)
     if len(table.train) and not len(learned.train):
         raise TableError(
             f"each training row lacks {left_out_reason(model)}; "
@@ -48,8 +48,8 @@ def rows_to_learn(model: Model, table: Table) -> Table:
 
 def left_out_reason(model: Model) -> str:
     """What rows lack that `rows_to_learn` leaves out."""
-    names = ", ".join(model.targets)
-    if len(model.targets) == 1:
+    names = ", ".join(model.learned.target_names)
+    if len(model.learned.target_names) == 1:
         return f"a value of the target {names}"
     if model.family.learns_gaps:
         return f"all of the targets {names}"
@@ -81,10 +81,10 @@ def heldout_loss(
     """
     table.require_heldout(1, "the loss of held-out rows")
     table = rows_to_learn(model, table.with_views(model.columns, model.formula))
-    table.require_heldout(1, f"the loss of held-out rows with {' or '.join(model.targets)}")
+    table.require_heldout(1, f"the loss of held-out rows with {' or '.join(model.learned.target_names)}")
     count = min(rows, len(table.test))
     indices = (torch.arange(count) * len(table.test) // count).tolist()  # rows are in the order of the file
-    columns = table.test.encoded_rows(model.formula.columns, indices)
+    columns = table.test.encoded_rows(model.learned.columns, indices)
     total = 0.0
     for start in range(0, count, batch):
         numbers = range(start, min(start + batch, count))

@@ -57,7 +57,7 @@ def saved_bytes(model: Model) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    blank = {name: _blank_row(model, name) for name in model.formula.columns}
+    blank = {name: _blank_row(model, name) for name in model.learned.columns}
     x, c = split_batch(model, EncodedRows(blank, {}))
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

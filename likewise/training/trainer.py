@@ -144,7 +144,7 @@ class Trainer:
             self._begin()  # its time counts
         saved, rate = time.perf_counter(), 0.0
         batches = self.table.train.batches(
-            self.model.formula.columns,
+            self.model.learned.columns,
             self.batch,
             seed=self.plan.seed,
             start=self.step,
@@ -254,7 +254,7 @@ class Trainer:
         rows = min(self.raw.init_rows, len(self.table.train))
         if not fresh or not rows or type(self.raw).init_from_data is Family.init_from_data:
             return
-        columns, seed = self.model.formula.columns, self.plan.seed
+        columns, seed = self.model.learned.columns, self.plan.seed
         x, c = split_batch(self.model, next(self.table.train.batches(columns, rows, seed=seed)))
         trained = {n: v.clone() for n, v in self.raw.state_dict().items() if n not in fresh}
         self.raw.init_from_data(x, c, Rng(range(rows), "begin", seed))

@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"{args.run} is a pipeline, which has no log-probability; score one of its links")
     model.scoring_options()  # raises ValueError for a family without one, before any data is read
     table = open_table(args, parser, model.formula, model.columns)
-    if missing := [v.column for v in model.formula.targets if v.column not in table.kinds]:
+    if missing := [v.column for v in model.learned.targets if v.column not in table.kinds]:
         raise ValueError(
             f"{args.data} has no column {missing[0]!r}, which is a target of the model; "
             f"it has {', '.join(table.kinds)}"
@@ -65,8 +65,10 @@ def run(argv: Sequence[str]) -> int:
         if name not in table.kinds:
             print(f"{args.data} has no column {name!r}: every row is scored without it", file=sys.stderr)
     unit = next(n for n in ("bits/byte", "bits/dim") if n in scores[0])
-    mean = np.mean([score[unit] for score in scores])
-    print(f"P({model.formula}), {args.data}: {len(rows):,} rows, {mean:.4g} {unit} on average ({kind})\n")
+    finite = [score[unit] for score in scores if np.isfinite(score[unit])]
+    mean = np.mean(finite) if finite else np.inf
+    of = f"of {len(finite):,} that violate no rule, " if len(finite) < len(rows) else ""
+    print(f"P({model.formula}), {args.data}: {len(rows):,} rows, {of}{mean:.4g} {unit} on average ({kind})\n")
     names = model.formula.columns
     lines = [
         [
@@ -78,9 +80,15 @@ def run(argv: Sequence[str]) -> int:
     ]
     print("least likely:")
     print(align_columns([["row", *scores[0], *map(str, model.formula.views)], *lines]))
+    broken = model.violations(rows)
+    print_violations(broken, numbers)
     if args.out:
         about = {KEY: provenance(model=str(args.run), data=args.data, seed=args.seed)}
         results: dict[int, Row] = dict(zip(numbers, scores, strict=True))
+        for number, rules in zip(numbers, broken, strict=True):
+            if rules:
+                finite_or_null = {n: v if np.isfinite(v) else None for n, v in results[number].items()}
+                results[number] = {**finite_or_null, "violates": rules}
         lines_of = results | skipped_rows(table) | skipped
         text = "".join(
             json.dumps({**about, "row": i, **lines_of[i]}, ensure_ascii=False) + "\n"
@@ -89,6 +97,17 @@ def run(argv: Sequence[str]) -> int:
         atomic_write(args.out, text.encode())
         print(f"\nall rows: {args.out}")
     return 0
+
+
+def print_violations(broken: Sequence[Sequence[str]], numbers: Sequence[int]) -> None:
+    """Print the rules of the model that rows violate, with the first rows that do."""
+    rows: dict[str, list[int]] = {}
+    for number, rules in zip(numbers, broken, strict=True):
+        for rule in rules:
+            rows.setdefault(rule, []).append(number)
+    for rule, violating in rows.items():
+        some = ", ".join(map(str, violating[:NUM_ROWS])) + (", ..." if len(violating) > NUM_ROWS else "")
+        print(f"\n{rule} is violated in {len(violating):,} of {len(numbers):,} rows: row {some}")
 
 
 def table_to_score(model: Model, table: Table) -> Table:

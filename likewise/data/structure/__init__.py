@@ -2,7 +2,8 @@
 
 from likewise.data.structure.expressions import Expression, ExpressionError
 from likewise.data.structure.find import find_structure
-from likewise.data.structure.rules import Constant, Dependency, Identity, Order, Presence, Rule
+from likewise.data.structure.requirements import read_requirement, require
+from likewise.data.structure.rules import Constant, Dependency, Identity, Order, Presence, Requirement, Rule
 from likewise.data.structure.structure import RowRules, Structure
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "Identity",
     "Order",
     "Presence",
+    "Requirement",
     "RowRules",
     "Rule",
     "Structure",
     "find_structure",
+    "read_requirement",
+    "require",
 ]

@@ -27,6 +27,11 @@ class Rule:
     exceptions: int = field(default=0, kw_only=True)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it is about."""
+        raise NotImplementedError
+
+    @property
     def where(self) -> str:
         """In which rows it holds, in words."""
         if self.exceptions:
@@ -56,6 +61,10 @@ class Identity(Rule):
     rule: ClassVar[str] = "identity"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column, *self.inputs)
+
+    @property
     def inputs(self) -> list[str]:
         """The columns that it is computed from."""
         return sorted(Expression(self.expression).names)
@@ -81,6 +90,10 @@ class Dependency(Rule):
     rule: ClassVar[str] = "dependency"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        return self.column, self.by
+
+    @property
     def inputs(self) -> list[str]:
         """The column that it is computed from."""
         return [self.by]
@@ -100,6 +113,10 @@ class Constant(Rule):
     column: str
     value: Any
     rule: ClassVar[str] = "constant"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
 
     @property
     def inputs(self) -> list[str]:
@@ -128,6 +145,10 @@ class Presence(Rule):
     present: bool = True
     rule: ClassVar[str] = "presence"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.column, self.by
+
     def is_present(self, value: Any) -> bool:
         """Whether the column has a value where the other one has this value, None for a missing one."""
         there = value is not None if self.classes is None else str(value) in self.classes
@@ -153,12 +174,90 @@ class Order(Rule):
     high: str
     rule: ClassVar[str] = "order"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.low, self.high
+
     def __str__(self) -> str:
         return f"{quote_word(self.low)} <= {quote_word(self.high)}"
 
 
+@dataclass(frozen=True)
+class Requirement(Rule):
+    """A rule that a user gives: every sample satisfies it."""
+
+    @property
+    def where(self) -> str:
+        return "is required"
+
+
+@dataclass(frozen=True)
+class Comparison(Requirement):
+    """A comparison that is true, or one of whose columns is missing."""
+
+    text: str
+    rule: ClassVar[str] = "comparison"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(sorted(Expression(self.text).names))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Combination(Requirement):
+    """Columns that have together one of the combinations of values of the data, as texts."""
+
+    names: tuple[str, ...]
+    known: tuple[tuple[str, ...], ...] = ()
+    rule: ClassVar[str] = "combination"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.names
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(quote_name, self.names))}) in data"
+
+
+@dataclass(frozen=True)
+class Unique(Requirement):
+    """A column of which no two samples have the same value."""
+
+    column: str
+    rule: ClassVar[str] = "unique"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def __str__(self) -> str:
+        return f"{quote_name(self.column)} unique"
+
+
+@dataclass(frozen=True)
+class Pattern(Requirement):
+    """A column whose values, as texts, match a regular expression as a whole."""
+
+    column: str
+    pattern: str
+    rule: ClassVar[str] = "pattern"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def __str__(self) -> str:
+        return f"{quote_name(self.column)} matches '{self.pattern}'"
+
+
 Computed = Identity | Dependency | Constant
-RULES: Mapping[str, type[Rule]] = {r.rule: r for r in (Identity, Dependency, Constant, Presence, Order)}
+RULES: Mapping[str, type[Rule]] = {
+    r.rule: r
+    for r in (Identity, Dependency, Constant, Presence, Order, Comparison, Combination, Unique, Pattern)
+}
 
 
 def rule_from_json(state: Mapping[str, Any]) -> Rule:
@@ -169,3 +268,8 @@ def rule_from_json(state: Mapping[str, Any]) -> Rule:
     if state["rule"] not in RULES:
         raise ValueError(f"there is no rule {state['rule']!r}; a newer version has written it")
     return RULES[state["rule"]](**fields)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON with tuples for lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

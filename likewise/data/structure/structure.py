@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,21 +11,27 @@ from typing import Any, Self
 
 import numpy as np
 
-from likewise.core.formula import quote_name
+from likewise.core.formula import Formula, View, quote_name
 from likewise.core.option_names import option_text
 from likewise.data.structure.columns import numbers_of
 from likewise.data.structure.expressions import Expression
 from likewise.data.structure.rules import (
+    Combination,
+    Comparison,
     Computed,
     Constant,
     Dependency,
     Identity,
     Order,
+    Pattern,
     Presence,
+    Requirement,
     Rule,
+    Unique,
     rule_from_json,
 )
 from likewise.modalities.base import Modality, Row
+from likewise.modalities.conditions import Condition
 from likewise.modalities.ranked import Ranked
 
 
@@ -81,13 +89,28 @@ class Structure:
                     free -= kept
                 case Presence():
                     kept = rule.column in targets and rule.by in columns
-                case Order():
-                    kept = {rule.low, rule.high} <= {*columns} and bool({rule.low, rule.high} & {*targets})
-                case _:
+                case Requirement():
+                    if missing := [name for name in rule.columns if name not in columns]:
+                        raise ValueError(
+                            f"{rule} is required, and the formula has no column {quote_name(missing[0])}; leave it out"
+                        )
                     kept = True
+                case _:
+                    kept = {*rule.columns} <= {*columns} and bool({*rule.columns} & {*targets})
             if kept:
                 rules.append(rule)
         return Structure(tuple(rules))
+
+    def learned(self, formula: Formula) -> Formula:
+        """The formula without the targets that are computed; a column that says where others have values is before them."""
+        computed, leaders = {*self.computed}, {rule.column: rule.by for rule in self.of(Presence)}
+        views = {view.name: view for view in formula.targets if view.name not in computed}
+        ordered: dict[str, View] = {}
+        for name, view in views.items():
+            if (by := leaders.get(name)) in views:
+                ordered.setdefault(by, views[by])
+            ordered.setdefault(name, view)
+        return Formula(tuple(ordered.values()), formula.sources)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The rules as JSON values."""
@@ -99,8 +122,12 @@ class Structure:
         return cls(tuple(map(rule_from_json, state)))
 
     def lines(self) -> list[str]:
-        """A line for each rule: what it is, in how many rows it holds, and what follows."""
-        return [f"{rule} {rule.where}{_consequence(rule)}" for rule in self.rules]
+        """A line for each rule: what it is, in how many rows it holds, and what follows; the orders are one line."""
+        orders = list(self.of(Order))
+        lines = [f"{rule} {rule.where}{_consequence(rule)}" for rule in self.rules if rule not in orders]
+        if orders:
+            lines.append(f"{', '.join(map(str, orders))} {orders[0].where}{_consequence(orders[0])}")
+        return lines
 
 
 def _consequence(rule: Rule) -> str:
@@ -111,7 +138,7 @@ def _consequence(rule: Rule) -> str:
             return ", so one state is learned for both"
         case Order():
             return ", so samples keep to it"
-    return ""
+    return ", so every sample satisfies it"
 
 
 @dataclass(frozen=True)
@@ -219,9 +246,25 @@ class RowRules:
                     for row in rows
                 ]
             case Order():
-                arrays = self.arrays([rule.low, rule.high], rows)
+                arrays = self.arrays(rule.columns, rows)
                 with np.errstate(invalid="ignore"):
                     return arrays[rule.low] > arrays[rule.high]
+            case Comparison():
+                there = [all(name in row for name in rule.columns) for row in rows]
+                holds = np.asarray(
+                    Expression(rule.text).evaluate(self.arrays(rule.columns, rows)), dtype=bool
+                )
+                return ~holds & np.array(there)
+            case Combination():
+                known = {*rule.known}
+                return [
+                    all(name in row for name in rule.columns)
+                    and tuple(str(row[name]) for name in rule.columns) not in known
+                    for row in rows
+                ]
+            case Pattern():
+                match = re.compile(rule.pattern).fullmatch
+                return [row.get(rule.column) is not None and not match(str(row[rule.column])) for row in rows]
         return [False] * len(rows)
 
     def _computed(self, rule: Computed, rows: Sequence[Row], there: Sequence[bool]) -> list[Any]:
@@ -229,36 +272,141 @@ class RowRules:
         values = iter(self.compute(rule, [row for row, known in zip(rows, there, strict=True) if known]))
         return [next(values) if known else None for known in there]
 
+    def unfit(self, rows: Sequence[Row]) -> list[list[Rule]]:
+        """The rules for which each sample is to be drawn again.
+
+        These are rules that relate columns, and those of computed values outside of the range of the training rows.
+        """
+        found: list[list[Rule]] = [[] for _ in rows]
+        for rule in self.structure.rules:
+            computes = isinstance(rule, Identity | Dependency | Constant)
+            for i, broken in enumerate(
+                self._out_of_range(rule, rows) if computes else self._broken(rule, rows)
+            ):
+                if broken:
+                    found[i].append(rule)
+        return found
+
+    def _out_of_range(self, rule: Rule, rows: Sequence[Row]) -> Sequence[bool] | np.ndarray:
+        column = self.columns.get(rule.columns[0])
+        if not isinstance(rule, Identity) or not isinstance(column, Ranked):
+            return []
+        numbers = self.arrays([rule.column], rows)[rule.column]
+        slack = rule.tolerance + 1e-9 * np.abs(numbers)
+        with np.errstate(invalid="ignore"):
+            return (numbers < column.low - slack) | (numbers > column.high + slack)
+
+    def repeated(self, rows: Sequence[Row | None]) -> list[int]:
+        """The rows in which a value that is to be unique occurs again, None aside."""
+        places: set[int] = set()
+        for rule in self.structure.of(Unique):
+            seen: set[str] = set()
+            for i, row in enumerate(rows):
+                value = None if row is None else row.get(rule.column)
+                if value is not None and str(value) in seen:
+                    places.add(i)
+                seen.add(str(value))
+        return sorted(places)
+
+    def log_prob(self, rows: Sequence[Row]) -> np.ndarray:
+        """log P of the computed columns of rows given the others, (N,): 0 where all rules hold, -inf where one does not.
+
+        Of an identity with exceptions it is the log of the share of the rows in which it holds; of the others their
+        share times the probability that the column has that value in any row.
+        """
+        nats = np.zeros(len(rows))
+        for rule in self.structure.rules:
+            broken = np.asarray(self._broken(rule, rows), dtype=bool)
+            if not rule.exceptions:
+                nats[broken] = -np.inf
+                continue
+            share = rule.exceptions / rule.rows
+            there = np.array([row.get(rule.columns[0]) is not None for row in rows])
+            nats[there & ~broken] += np.log1p(-share)
+            for i in np.flatnonzero(broken).tolist():
+                column = self.columns[rule.columns[0]]
+                z = column.encode(rows[i][rule.columns[0]])
+                normal = -0.5 * z.double() ** 2 - 0.5 * math.log(2 * math.pi)
+                nats[i] += math.log(share) + float(normal + column.log_scale(z))
+        return nats
+
     # ---- from what is given to what is learned
 
-    def resolve(self, row: Row) -> Row:
-        """A row in which given values of computed columns have become values of those that they are computed from.
+    def resolve(
+        self, row: Row, within: Mapping[str, Condition] | None = None
+    ) -> tuple[Row, dict[str, Condition]]:
+        """What is given, and conditions, in terms of the columns that are learned.
 
+        A given value of a computed column becomes one of the column that it is computed from, or a condition on that.
         Raises ValueError where that is not possible, and for values that contradict a rule.
         """
-        row = dict(row)
+        row, conditions = dict(row), dict(within or {})
         for rule in reversed(self.structure.computing):
+            if rule.column in conditions:
+                self._add(conditions, *self._condition(rule, conditions.pop(rule.column)))
             if row.get(rule.column) is not None:
-                self._solve(rule, row)
-        if broken := self.violations([{n: v for n, v in row.items() if v is not None}])[0]:
-            raise ValueError(
-                f"what is given contradicts {broken[0]}, which holds in the data; correct one of the values"
-            )
-        return row
+                self._solve(rule, row, conditions)
+        given = [{name: value for name, value in row.items() if value is not None}]
+        for rule in self.structure.computing:
+            if not rule.exceptions and any(self._broken(rule, given)):
+                raise ValueError(
+                    f"what is given contradicts {rule}, which holds in the data; correct one of the values"
+                )
+        for rule in self.structure.of(Presence):
+            if row.get(rule.column) is None and rule.column not in conditions:
+                continue
+            if row.get(rule.by) is None and rule.present:
+                conditions.setdefault(rule.by, Condition(values=rule.classes or ()))
+            elif row.get(rule.by) is not None and not rule.is_present(row[rule.by]):
+                raise ValueError(f"what is given contradicts {rule}; leave {quote_name(rule.column)} out")
+        return row, conditions
 
-    def _solve(self, rule: Computed, row: Row) -> None:
-        """Add the value of the one column that is not given to a row."""
+    def _add(self, conditions: dict[str, Condition], name: str, condition: Condition) -> None:
+        """Add a condition on a column beside others."""
+        before = conditions.get(name)
+        if before is None or before.excludes_missing_only:
+            conditions[name] = condition
+        elif before.values and condition.values:
+            both = tuple(value for value in before.values if value in condition.values)
+            if not both:
+                raise ValueError(f"{name}: no value is {before} and {condition}")
+            conditions[name] = Condition(values=both)
+        elif not condition.excludes_missing_only:
+            raise ValueError(f"{name} has two conditions, {before} and {condition}; give one")
+
+    def _condition(self, rule: Computed, condition: Condition) -> tuple[str, Condition]:
+        """A condition on a computed column as one on the column that it is computed from."""
+        if not isinstance(rule, Dependency) or not condition.values:
+            raise ValueError(
+                f"{quote_name(rule.column)} is computed ({rule}), so it can have no condition; give one of "
+                f"{', '.join(map(quote_name, rule.inputs)) or 'another column'}, or train with {option_text('no-structure')}"
+            )
+        return rule.by, self._classes(rule, condition.values)
+
+    def _classes(self, rule: Dependency, values: Collection[Any]) -> Condition:
+        """The classes from which one of some values follows."""
+        wanted = {*map(str, values)}
+        keys = [key for key, value in rule.values.items() if str(value) in wanted]
+        if not keys:
+            raise ValueError(
+                f"{rule.column}: no row of the data has {' or '.join(map(repr, map(str, values)))}"
+            )
+        return Condition(values=tuple(keys))
+
+    def _solve(self, rule: Computed, row: Row, conditions: dict[str, Condition]) -> None:
+        """Add the value of the one column that is not given to a row, or a condition on it."""
         unknown = [name for name in rule.inputs if row.get(name) is None]
         if not unknown:
             return
-        name, value = unknown[0], None
-        if isinstance(rule, Identity) and len(unknown) == 1:
-            value = self._solve_identity(rule, name, row)
-        elif isinstance(rule, Dependency):
-            keys = [key for key, v in rule.values.items() if str(v) == str(row[rule.column])]
-            if not keys:
-                raise ValueError(f"{rule.column}: no row of the data has {row[rule.column]!r}")
-            value = self.columns[name].load(keys[0].encode()) if len(keys) == 1 else None
+        name = unknown[0]
+        if isinstance(rule, Dependency):
+            self._add(conditions, name, self._classes(rule, [row[rule.column]]))
+            return
+        value = (
+            self._solve_identity(rule, name, row)
+            if isinstance(rule, Identity) and len(unknown) == 1
+            else None
+        )
         if value is None:
             several = "all but one of " if len(unknown) > 1 else ""
             raise ValueError(
