@@ -8,10 +8,12 @@ import json
 import random
 import re
 import uuid
+from pathlib import Path
 
 import pytest
 import torch
 
+from likewise.cli.main import main
 from likewise.core.errors import RequestWarning
 from likewise.data.table import Table
 from likewise.modalities import Id, modality_from_json
@@ -70,3 +72,16 @@ def test_a_form_with_few_ids_left_ends() -> None:
     fresh = list(column.fresh())
     assert len(fresh) == len(set(fresh)) == 10 * 10 * 10 - 80
     assert column.decode(torch.zeros(1, dtype=torch.int64)) in fresh and column.spec.classes == 1
+
+
+def test_tables_of_samples_have_new_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{1000 + i},C-{i:04d},{i * 37 % 13},{'yes' if i % 3 else 'no'}" for i in range(80)]
+    Path("t.csv").write_text("\n".join(["id,who,x,paid", *lines]))
+    size = ["--width", "16", "--depth", "1", "--steps", "2"]
+    assert main(["train", "t.csv", "*", "--family", "any_order", "--out", "run", *size]) == 0
+    assert main(["sample", "run", "-n", "30", "--out", "rows.csv"]) == 0
+    rows = [line.split(",") for line in Path("rows.csv").read_text().splitlines()]
+    assert rows[0] == ["id", "who", "x", "paid"]
+    assert [row[:2] for row in rows[1:]] == [[str(1080 + i), f"C-{80 + i:04d}"] for i in range(30)]
+    assert {row[3] for row in rows[1:]} <= {"yes", "no"}

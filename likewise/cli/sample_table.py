@@ -14,6 +14,7 @@ from likewise.core.errors import receive_warnings, warn
 from likewise.data.table_writer import TableColumn, Values, in_parts, is_table_file, write_table
 from likewise.modalities.all_columns import is_cell
 from likewise.modalities.base import Row
+from likewise.modalities.id import Id
 from likewise.models.base import TypedDistribution
 from likewise.models.model import Model
 from likewise.models.requests import Prompt
@@ -42,7 +43,9 @@ def sample_table(
     names = [*model.targets, *(name for name in given if not model.columns[name].visual)]
     if out.suffix == ".jsonl":  # which has the sources in each line
         names = list(model.targets)
-    columns = [TableColumn.of(name, model.columns[name]) for name in names]
+    ids = _ids(model)
+    columns = [TableColumn.of(name, column) for name, column in ids.items()]
+    columns += [TableColumn.of(name, model.columns[name]) for name in names]
     total, began = args.n * len(prompts), time.perf_counter()
 
     def about(row: int) -> Row:
@@ -52,6 +55,7 @@ def sample_table(
     def parts() -> Iterator[Values]:
         texts = options.get("prompts")
         sampler = PartSampler(model, total)
+        fresh = [column.fresh(args.seed) for column in ids.values()]
         for part in in_parts(total, PART_ROWS):
             more = {} if texts is None else {"prompts": texts[part.start : part.stop]}
             rows = sampler.sample(
@@ -59,7 +63,7 @@ def sample_table(
                 [i % args.n for i in part],
                 **{**options, **more, "seed": args.seed, **request.sampling_options},
             )
-            yield [[row.get(name) for name in names] for row in rows]
+            yield [[*(next(new) for new in fresh), *(row.get(name) for name in names)] for row in rows]
 
     def about_all(row: int) -> Row:
         every = {**about(row), "sources": [p.strings for p in prompts], "rows": total}
@@ -69,6 +73,12 @@ def sample_table(
     seconds = time.perf_counter() - began
     print(f"{args.out}: {total} samples in {seconds:.1f} s, model loaded in {request.load_seconds:.1f} s")
     return 0
+
+
+def _ids(model: TypedDistribution) -> dict[str, Id]:
+    """The columns of which each sample has a new id."""
+    ids = model.ids if isinstance(model, Model) else {}
+    return {name: column for name, column in ids.items() if isinstance(column, Id)}
 
 
 class PartSampler:

@@ -50,6 +50,7 @@ class Id(Modality):
     places  the characters of each place; of ids that count, those before and behind the number
     next    the first number that no training id has, -1 of ids that do not count
     digits  of a number, at least
+    integer  whether values are whole numbers, not texts
     taken   hashes of training ids of 32 bits in base64, where a new one might be one of them
 
     >>> Id.fit([f"C-{i:04d}" for i in range(20)]).decode(torch.zeros(1)), Id.fit(["7f3a90bc", "80ad3c11", "0c7de992"]).form()
@@ -60,6 +61,7 @@ class Id(Modality):
     next: int = -1
     digits: int = 0
     taken: str = ""
+    integer: bool = False
 
     dtypes = frozenset({"string", "int"})
     as_string = True
@@ -73,17 +75,18 @@ class Id(Modality):
     suffix = ".txt"
 
     @classmethod
-    def fit(cls, values: Sequence[str | None]) -> Self:
+    def fit(cls, values: Sequence[str | int | None]) -> Self:
         """The form that all values have; of values of several forms the characters of each place."""
-        texts = [value for value in values if value is not None]
+        texts = [str(value) for value in values if value is not None]
+        integer = bool(texts) and not any(isinstance(value, str) for value in values)
         if counted := _counted(texts):
             before, behind, numbers, digits = counted
-            return cls((before, behind), max(numbers) + 1, digits)
+            return cls((before, behind), max(numbers) + 1, 0 if integer else digits, integer=integer)
         places = _places(texts)
         space = math.prod(len(place) for place in places)
         hashes = np.sort(np.array([_hash(text) for text in texts], dtype="<u4"))
         taken = "" if space > SPARSE else base64.b64encode(hashes.tobytes()).decode()
-        return cls(places, taken=taken)
+        return cls(places, taken=taken, integer=integer)
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
@@ -170,6 +173,9 @@ class Id(Modality):
     def _is_taken(self, text: str) -> bool:
         place = int(np.searchsorted(self._hashes, _hash(text)))
         return place < len(self._hashes) and int(self._hashes[place]) == _hash(text)
+
+    def native(self, value: str | int | None) -> str | int | None:
+        return int(value) if self.integer and value is not None else value
 
     def load(self, data: bytes) -> str:
         return data.decode(errors="replace").strip()
