@@ -105,6 +105,7 @@ def test_good_samples_are_clean_in_every_line() -> None:
         for c in ("price", "score", "age", "salary")
         for m in ("distance", "decimals", "out of range")
     }
+    names = {name for name in names if not name.endswith(": TSTR")}
     assert names == numbers | {"kind: distance"}
     assert abs(clean[C2ST].value.value - 0.5) < 0.08 and abs(clean[C2ST].real.value - 0.5) < 0.08
 

@@ -27,6 +27,7 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult, Report
 from likewise.modalities.base import Row
+from likewise.modalities.missing import columns_of
 from likewise.models.base import Density, Distribution
 from likewise.models.checkpoint import load_state
 from likewise.models.model import Model
@@ -55,13 +56,16 @@ class Evaluator:
         draws: Draws = 1,
         candidates: PositiveInt = 1000,
         concept: str = "concept",
+        predict: Sequence[str] = (),
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
-        available, table = len(table.test), table.with_values(formula.columns)
+        learned = columns_of(formula, table.columns)
+        available = len(table.test)
+        table = table.with_values([name for name in formula.columns if not learned[name].has_missing])
         self.left_out = available - len(table.test)  # held-out rows that lack a value
         table.require_heldout(2, "evaluation")
         self.formula, self.table, self.seed = formula, table, seed
-        self.candidates, self.concept = candidates, concept
+        self.candidates, self.concept, self.predict = candidates, concept, tuple(predict)
         self.reference = ReferenceSet.choose(table, formula, n, draws, seed)
 
     @property
@@ -81,7 +85,7 @@ class Evaluator:
     @cached_property
     def _metrics(self) -> tuple[list[MetricGroup], list[TextMetrics], list[str]]:
         """Prepared on first use, after sampling: a model that cannot sample fails before that."""
-        groups, notes = metric_groups(self.reference, self.candidates, self.concept)
+        groups, notes = metric_groups(self.reference, self.candidates, self.concept, self.predict)
         texts, text_notes = text_metrics(self.reference)
         return groups, texts, [*notes, *text_notes]
 

@@ -22,6 +22,8 @@ class MetricResult:
     kind      of a likelihood: exact, bound or estimate
     heading   of its column in a table of several models; "" if it is not in such a table
     column    of the data, if it is a metric of this column alone, named COLUMN: METRIC
+    worst     the column or columns to which the value is due most
+    warning   what the value means for a user who would share the samples; "" if nothing
     """
 
     name: str
@@ -34,6 +36,8 @@ class MetricResult:
     kind: str = ""
     heading: str = ""
     column: str = ""
+    worst: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Report:
                 return result
         raise KeyError(f"no metric {name!r}; there are: {', '.join(r.name for r in self.results)}")
 
+    @property
+    def warnings(self) -> list[str]:
+        """Those of the metrics."""
+        return [result.warning for result in self.results if result.warning]
+
     def to_json(self) -> dict[str, Any]:
         """JSON values; an estimate is {value, low, high, n}."""
         return dataclasses.asdict(self)
@@ -70,12 +79,14 @@ class Report:
             f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} held-out rows, "
             + ", ".join(f"{name} {value}" for name, value in options.items())
         )
-        rows = [["", "model", "real rows", "baseline", "chance", "better"]]
+        rows = [["", "model", "real rows", "baseline", "chance", "better", "worst"]]
         for r in (r for r in self.results if not r.column):
             real, baseline = ("" if e is None else str(e) for e in (r.real, r.baseline))
             chance = "" if r.chance is None else short(r.chance)
-            rows.append([r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better])
-        notes = [*(f"{r.name}: {r.note}" for r in self.results if r.note and not r.column), *self.notes]
+            rows.append([r.name, f"{r.value} {r.kind}".rstrip(), real, baseline, chance, r.better, r.worst])
+        notes = [f"warning: {text}" for text in self.warnings]
+        notes += [f"{r.name}: {r.note}" for r in self.results if r.note and not r.column]
+        notes += self.notes
         lines = [title, "", *_align(rows), *self._column_lines(), ""]
         return "\n".join([*lines, *(textwrap.fill(note, 110, subsequent_indent="    ") for note in notes)])
 
@@ -103,8 +114,9 @@ class Report:
 
 
 def _excess(result: MetricResult) -> float:
-    """By how much a metric whose best value is 0 is above that of real rows."""
-    return result.value.value - (result.real.value if result.real else 0.0)
+    """By how much a metric whose best value is 0 or 1 is worse than that of real rows."""
+    excess = result.value.value - (result.real.value if result.real else 0.0)
+    return -excess if result.better == "higher" else excess
 
 
 def _align(rows: list[list[str]]) -> list[str]:

@@ -74,9 +74,13 @@ def density_coverage_results(
 
 
 def c2st_result(
-    estimates: ValueAndReference, name: str, heading: bool, what: str = "a sample from a real row"
+    estimates: ValueAndReference,
+    name: str,
+    heading: bool,
+    what: str = "a sample from a real row",
+    worst: str = "",
 ) -> MetricResult:
-    """The classifier two-sample test."""
+    """The classifier two-sample test, and the columns by which samples are told."""
     value, real = estimates
     return MetricResult(
         f"{name}: C2ST",
@@ -85,6 +89,7 @@ def c2st_result(
         chance=0.5,
         heading="C2ST" * heading,
         note=f"how often boosted trees tell {what}",
+        worst=worst,
     )
 
 

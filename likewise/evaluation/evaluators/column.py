@@ -46,8 +46,9 @@ class ColumnMetrics:
         rows = reference.rng("columns", "others").permutation(len(train))[: len(self.test)]
         self.train_subset = [train[i] for i in rows]
         self.range: tuple[float, float] | None = None
-        if (numbers := numbers_of(column, train)) is not None:
-            self.range = float(numbers.min()), float(numbers.max())
+        present = [value for value in train if value is not None]
+        if (numbers := numbers_of(column, present)) is not None:
+            self.range = (float(numbers.min()), float(numbers.max())) if len(numbers) else None
             self.metrics = [
                 ColumnMetric("distance", DISTANCE, self._numbers, kolmogorov_smirnov),
                 ColumnMetric("decimals", DECIMALS, lambda v: decimals(self._numbers(v)), total_variation),
@@ -83,13 +84,17 @@ class ColumnMetrics:
 
     def _estimate(self, metric: ColumnMetric, values: Sequence[Any], what: str) -> Estimate:
         rng = self.reference.rng(self.name, metric.name, what)
-        paired = self.reference.paired and what == "samples"
-        return metric.distance(
-            metric.features(values), self._test_features[metric.name], rng=rng, paired=paired
-        )
+        features, real = metric.features(values), self._test_features[metric.name]
+        if not (len(features) and len(real)):  # all values are missing
+            return Estimate(float(len(features) != len(real)), n=len(values))
+        complete = len(features) == len(values) and len(real) == len(self.test)
+        paired = self.reference.paired and what == "samples" and complete
+        return metric.distance(features, real, rng=rng, paired=paired)
 
     def _numbers(self, values: Sequence[Any]) -> np.ndarray:
-        numbers = numbers_of(self.reference.table.columns[self.name], values)
+        """The numbers of the values that are not missing."""
+        present = [value for value in values if value is not None]
+        numbers = numbers_of(self.reference.table.columns[self.name], present)
         assert numbers is not None
         return numbers
 
@@ -97,7 +102,7 @@ class ColumnMetrics:
         assert self.range is not None
         low, high = self.range
         numbers = self._numbers(values)
-        return share((numbers < low) | (numbers > high))
+        return share((numbers < low) | (numbers > high)) if len(numbers) else Estimate(0.0)
 
 
 def decimals(numbers: np.ndarray) -> np.ndarray:

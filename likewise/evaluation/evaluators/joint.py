@@ -31,5 +31,5 @@ class JointMetrics:
         return self.two_sample_test.features(samples)
 
     def results(self, samples: Sequence[Row]) -> list[MetricResult]:
-        estimates = self.two_sample_test(samples[:: self.reference.draws])
-        return [c2st_result(estimates, self.name, True, "samples with their sources from real rows")]
+        estimates, worst = self.two_sample_test.with_worst(samples[:: self.reference.draws])
+        return [c2st_result(estimates, self.name, True, "samples with their sources from real rows", worst)]

@@ -10,10 +10,13 @@ import numpy as np
 
 from likewise.evaluation.features.reduce import Reduced
 from likewise.evaluation.features.values import features_of, numbers_of
-from likewise.evaluation.metrics.c2st import c2st
+from likewise.evaluation.metrics.c2st import c2st, c2st_by_column
 from likewise.evaluation.metrics.estimate import Estimate
 from likewise.evaluation.reference import ReferenceSet, ValueAndReference, class_ids, is_class
 from likewise.modalities.base import Row
+
+MAX_COLUMNS = 100  # of more, none is named
+MAX_WORST, LEAST = 3, 0.02  # columns that are named, and the importance of one
 
 
 class TwoSampleTest:
@@ -29,10 +32,9 @@ class TwoSampleTest:
         self.columns = {c: reference.table.columns[c] for c in columns}
         train = {c: reference.train_values(c) for c in columns}
         self.reduced = {c: self._reduce(c, values, size) for c, values in train.items()}
-        self.categorical = np.repeat(
-            [is_class(column) for column in self.columns.values()],
-            [1 if r is None else r.size for r in self.reduced.values()],
-        )
+        sizes = [1 if r is None else r.size for r in self.reduced.values()]
+        self.categorical = np.repeat([is_class(column) for column in self.columns.values()], sizes)
+        self.column_of = np.repeat(range(len(sizes)), sizes) if 1 < len(sizes) <= MAX_COLUMNS else None
         self.test = self._join({c: reference.test_values(c) for c in columns})
         rows = self._rng("others").permutation(len(reference.train_indices))[: len(self.test)]
         self.train_subset = self._join({c: [values[i] for i in rows] for c, values in train.items()})
@@ -43,15 +45,26 @@ class TwoSampleTest:
 
     def __call__(self, samples: Sequence[Row]) -> ValueAndReference:
         """Of a sample for each test row, and of training rows in their place."""
-        paired = self.reference.paired
-        return self._c2st(self.features(samples), self._rng("c2st"), paired), self._real
+        return self.with_worst(samples)[0]
+
+    def with_worst(self, samples: Sequence[Row]) -> tuple[ValueAndReference, str]:
+        """The same, and the columns by which samples are told, "" if they are not told."""
+        value, importance = c2st_by_column(
+            self.features(samples),
+            self.test,
+            rng=self._rng("c2st"),
+            columns=self.column_of,
+            paired=self.reference.paired,
+            categorical=self.categorical,
+        )
+        told = value.low is not None and value.low > 0.5
+        worst = [k for k in np.argsort(-importance)[:MAX_WORST] if told and importance[k] > LEAST]
+        return (value, self._real), ", ".join(list(self.columns)[k] for k in worst)
 
     @cached_property
     def _real(self) -> Estimate:
-        return self._c2st(self.train_subset, self._rng("c2st", "floor"), False)
-
-    def _c2st(self, x: np.ndarray, rng: np.random.Generator, paired: bool) -> Estimate:
-        return c2st(x, self.test, rng=rng, paired=paired, categorical=self.categorical)
+        rng = self._rng("c2st", "floor")
+        return c2st(self.train_subset, self.test, rng=rng, categorical=self.categorical)
 
     def _reduce(self, name: str, train: Sequence[Any], size: int) -> Reduced | None:
         """The reduction of the features of a column; None for numbers and classes."""

@@ -43,9 +43,9 @@ def _(column: Image, values: Sequence[Any]) -> np.ndarray:
 
 @features_of.register
 def _(column: Label, values: Sequence[Any]) -> np.ndarray:
-    """One-hot."""
-    ids = {name: int(column.encode(name)) for name in set(map(str, values))}
-    return np.eye(len(column.classes), dtype=np.float32)[[ids[str(value)] for value in values]]
+    """One-hot; missing is a class where it is a value of the column."""
+    ids = {value: int(column.encode(value)) for value in set(values)}
+    return np.eye(column.spec.classes, dtype=np.float32)[[ids[value] for value in values]]
 
 
 @features_of.register

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap, share
+from likewise.evaluation.metrics.neighbours import Neighbours, nearer
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,10 @@ def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _nearer(
     samples: np.ndarray, train: np.ndarray, test: np.ndarray, paired: bool, rng: np.random.Generator
 ) -> Estimate:
-    """The share of samples nearer to `train` than to `test`, with an interval over the choice of all three.
-
-    Its width is that of a bootstrap; it is centred on the value, as a resample has fewer rows to be near to.
-    """
+    """The share of samples nearer to `train` than to `test`."""
     x, y, z = (torch.as_tensor(v, dtype=torch.float32) for v in (samples, train, test))
-    to_train, to_test = torch.cdist(x, y).numpy(), torch.cdist(x, z).numpy()
-    if paired:
-        np.fill_diagonal(to_test, np.inf)
 
-    def statistic(rows: np.ndarray, i: np.ndarray, j: np.ndarray) -> float:
-        a, b = to_train[:, i].min(1)[rows], to_test[:, j].min(1)[rows]
-        return float(np.mean((a < b) + 0.5 * (a == b)))
+    def chunks(real: torch.Tensor) -> Iterator[np.ndarray]:
+        return (torch.cdist(part, real).numpy() for part in x.split(256))
 
-    whole = [np.arange(len(v)) for v in (samples, train, test)]
-    value = statistic(*whole)
-    spread = 1.96 * np.std([statistic(*(rng.choice(v, len(v)) for v in whole)) for _ in range(100)])
-    return Estimate(value, max(0.0, float(value - spread)), min(1.0, float(value + spread)), len(samples))
+    return nearer(Neighbours.find(chunks(y)), Neighbours.find(chunks(z), without_self=paired), rng=rng)
