@@ -20,6 +20,11 @@ from likewise.modalities.conditions import Condition
 NAME = "label"  # a column of this name has labels, however many there are
 NAMES = (NAME, "labels", "class", "category", "target", "species")  # integers in other columns are numbers
 MAX_STRINGS, MAX_NUMBERS = 256, 32  # distinct values of a column of labels, each twice on average
+MAX_LEVELS, MAX_LEVEL, MAX_WORDS = (
+    10_000,
+    40,
+    3,
+)  # of names: distinct ones, their characters, and words of most
 MAX_LISTED = 10  # classes in a description
 MAX_GROUPS = 3  # of classes that look the same, in a message
 
@@ -83,14 +88,20 @@ class Label(Modality):
 
     @classmethod
     def suitability(cls, column: ColumnSummary) -> int:
-        """A column of the name "label", booleans, few distinct strings, and few integers in a column of such a name."""
+        """A column of the name "label", booleans, strings that repeat, and few integers in a column of such a name.
+
+        Distinct strings are few, or short names, such as those of towns: others are texts.
+        """
         if column.dtype not in ("string", "int", "bool"):
             return 0
         if column.name == NAME and column.dtype != "bool":
             return 3
         if column.dtype == "bool":
             return 2
-        most = MAX_STRINGS if column.dtype == "string" else MAX_NUMBERS if column.name.lower() in NAMES else 0
+        if column.dtype == "string":
+            most = MAX_LEVELS if _are_names(column) else MAX_STRINGS
+        else:
+            most = MAX_NUMBERS if column.name.lower() in NAMES else 0
         return 2 if column.unique <= most and 2 * column.unique <= column.rows else 0
 
     @classmethod
@@ -179,6 +190,13 @@ class Label(Modality):
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
+
+
+def _are_names(column: ColumnSummary) -> bool:
+    """Whether all strings of a column are short, and most of few words."""
+    if column.max_length > MAX_LEVEL or not column.sample:
+        return False
+    return sum(len(text.split()) <= MAX_WORDS for text in column.sample) >= 0.9 * len(column.sample)
 
 
 def _appearance(name: str) -> str:
