@@ -75,7 +75,9 @@ class TableReport:
     def gaps(self) -> list[str]:
         """A line for each column that has missing values."""
         return [
-            f"{c.name}: {c.missing:,} of {self.rows:,} values are missing" for c in self.columns if c.missing
+            f"{c.name}: {c.missing:,} of {self.rows:,} values are missing ({c.missing / self.rows:.1%})"
+            for c in self.columns
+            if c.missing
         ]
 
     @property

@@ -27,6 +27,7 @@ from likewise.modalities.date_format import (
     zone_minutes,
 )
 from likewise.modalities.ranked import Ranked
+from likewise.modalities.suspects import missing_sign_line, missing_signs
 from likewise.modalities.written import far_values, mostly
 
 UNITS = {
@@ -158,7 +159,12 @@ class Date(Ranked):
             lines.append(
                 f"{column.name}: the offsets from UTC differ; values are read, and samples written, in that of most, {self.zone}"
             )
-        return lines + far_values(self, column)
+        numbers = self.numbers(values)
+        signs = missing_signs(numbers, lambda number: self._day(self.from_numbers(np.array([number]))[0]))
+        lines += [
+            missing_sign_line(column.name, text, int((numbers == v).sum()), len(values)) for v, text in signs
+        ]
+        return lines + far_values(self, column, [v for v, _ in signs])
 
     # ---- values <-> numbers
 
@@ -176,6 +182,11 @@ class Date(Ranked):
         if micros is not None and written.zone and self.zone:
             micros += (zone_minutes(self.zone) - zone_minutes(written.zone)) * UNITS["minute"]
         return micros
+
+    def _day(self, value: Any) -> str:
+        """A value's day in ISO 8601, of a time nothing."""
+        micros = self._micros(value)
+        return "" if micros is None or is_time(self.layout) else write_date("%Y-%m-%d", micros)
 
     def numbers(self, values: Sequence[Any]) -> np.ndarray:
         micros = [self._micros(value) for value in values]

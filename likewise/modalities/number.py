@@ -15,6 +15,7 @@ from likewise.modalities.linear_number import check_number, check_number_cell, p
 from likewise.modalities.number_format import NumberFormat, plain_digits
 from likewise.modalities.ranked import Ranked
 from likewise.modalities.robust import is_usual
+from likewise.modalities.suspects import missing_sign_line, missing_signs, near_id_lines
 
 MAX_LISTED = 5  # far values in a message
 MIN_COUNTED = 10  # values that count the rows, so that it is said
@@ -107,16 +108,23 @@ class Number(Ranked):
                 f"{column.name}: the values count the rows, from {values[0]:.0f} to {values[-1]:.0f}; leave it out of the "
                 "formula unless that is meant"
             ]
-        far = ~is_usual(values)
+        lines = near_id_lines(column) if self.integer and ID_NAME.fullmatch(column.name) else []
+        signs = missing_signs(values, plain_digits)
+        lines += [
+            missing_sign_line(column.name, text, int((values == v).sum()), len(values)) for v, text in signs
+        ]
+        is_sign = np.isin(values, [value for value, _ in signs])
+        far = ~is_usual(values) & ~is_sign
         if not far.any():
-            return []
-        usual, indices = values[~far], np.flatnonzero(far)
+            return lines
+        usual, indices = values[~far & ~is_sign], np.flatnonzero(far)
         listed = ", ".join(f"{values[i]:g} ({column.rows[i]})" for i in indices[:MAX_LISTED])
         more = ", ..." if len(indices) > MAX_LISTED else ""
         between = f", which lie between {usual.min():g} and {usual.max():g}" if len(usual) else ""
         return [
+            *lines,
             f"{column.name}: {len(indices)} of {len(values)} values are far from the others{between}: {listed}{more}; "
-            "correct them if they are errors"
+            "correct them if they are errors",
         ]
 
     def check(self, value: Any) -> str | None:

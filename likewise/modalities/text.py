@@ -18,7 +18,8 @@ from likewise.core.options import validated
 from likewise.core.ranges import TextLength, VocabularySize
 from likewise.core.spec import Spec
 from likewise.modalities.base import Modality, Role
-from likewise.modalities.columns import ColumnSummary
+from likewise.modalities.columns import ColumnSummary, ColumnValues
+from likewise.modalities.suspects import near_text_id_lines
 from likewise.modalities.tokenizer import BYTE_IDS, MAX_MERGES, ByteBPE, train_byte_bpe
 
 MIN_BYTES = 10_000  # of training texts from which merges are learned
@@ -138,6 +139,10 @@ class Text(Modality):
     @classmethod
     def reason(cls, column: ColumnSummary) -> str:
         return "its name" if column.name in NAMES else f"{column.unique:,} different values"
+
+    def findings(self, column: ColumnValues) -> list[str]:
+        """Values that are nearly ids."""
+        return near_text_id_lines(column)
 
     def grow_to_fit(self, values: Sequence[str]) -> Self:
         return replace(self, length=max([self.length, *map(self.num_tokens, values)]))

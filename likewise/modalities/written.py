@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,17 @@ def mostly(column: ColumnSummary, parse: Callable[[str], Any]) -> bool:
     return bad <= (1 - MOST) * len(cells) or (bad == 1 and len(cells) >= MIN_CELLS)
 
 
-def far_values(modality: Ranked, column: ColumnValues) -> list[str]:
-    """A line if all values are the same, or some are far from the others."""
+def far_values(modality: Ranked, column: ColumnValues, said: Sequence[float] = ()) -> list[str]:
+    """A line if all values are the same, or some are far from the others, but for numbers that are `said` already."""
     known = [(v, row) for v, row in zip(column.values, column.rows, strict=True) if v is not None]
     numbers = modality.numbers([v for v, _ in known])
     if len(numbers) > 1 and (numbers == numbers[0]).all():
         return [f"{column.name}: every value is {known[0][0]}, so there is nothing to learn of it"]
-    far = ~is_usual(numbers)
+    is_said = np.isin(numbers, said)
+    far = ~is_usual(numbers) & ~is_said
     if not far.any():
         return []
-    usual, places = numbers[~far], np.flatnonzero(far)
+    usual, places = numbers[~far & ~is_said], np.flatnonzero(far)
     listed = ", ".join(f"{known[i][0]} ({known[i][1]})" for i in places[:MAX_LISTED])
     more = ", ..." if len(places) > MAX_LISTED else ""
     low, high = modality.from_numbers(np.array([usual.min(), usual.max()]))

@@ -74,6 +74,16 @@ def read_table_file(path: Path, fmt: FileFormat, kinds: Mapping[str, str]) -> Re
     return with_files(reading, path.parent, kinds)
 
 
+def read_written_cells(path: Path, fmt: FileFormat) -> pa.Table | None:
+    """The cells of a text file or a spreadsheet as they are written, null where they are empty, with the hidden columns
+    ROW and LINE; None for other files. Raises TableError for a file that cannot be read."""
+    file = DataFile.at(path)
+    if file.suffix not in (*SPREADSHEETS, *DELIMITED):
+        return None
+    read = read_spreadsheet if file.suffix in SPREADSHEETS else read_delimited
+    return read(file, fmt)[0]
+
+
 def _read(file: DataFile, fmt: FileFormat, kinds: Mapping[str, str]) -> Reading:
     if file.suffix in JSON:
         return _json_reading(file, fmt, kinds)
@@ -139,7 +149,7 @@ def _header_notes(
     import pyarrow.compute as pc
 
     numbers = [name for name in names if columns[name].style is not None]
-    if any(parse_written(name) is None for name in numbers):
+    if any(parse_written(name, words=True) is None for name in numbers):
         return []
     texts = {name: columns[name].cells for name in names if columns[name].cells.type == "string"}
     few = [name for name, cells in texts.items() if 2 * pc.count_distinct(cells).as_py() <= len(cells)]
