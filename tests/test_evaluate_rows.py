@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from likewise.cli.main import main
 from likewise.core.formula import Formula
 from likewise.data.table import Table
+from likewise.evaluation.comparison.report_page import report_page
 from likewise.evaluation.evaluators import prediction, rows
 from likewise.evaluation.evaluators.prediction import PredictionMetrics
 from likewise.evaluation.evaluators.rows import RowMetrics
@@ -18,11 +25,12 @@ from likewise.evaluation.metrics.neighbours import Neighbours, nearer
 from likewise.evaluation.metrics.pair_variation import pair_variation
 from likewise.evaluation.metrics.tstr import area_under_curve, r_squared
 from likewise.evaluation.reference import ReferenceSet
-from likewise.evaluation.report import MetricResult, Report
+from likewise.evaluation.report import MetricResult, Report, ReportRows
 from likewise.modalities.base import Row
 from likewise.modalities.date import Date
 from likewise.modalities.label import Label
 from likewise.modalities.number import Number
+from likewise.viz.panels import panel
 
 TARGETS = ["price", "size", "kind", "day", "noise"]
 NAME = ", ".join(TARGETS)
@@ -160,6 +168,71 @@ def test_a_target_that_is_named_is_predicted_alone() -> None:
 def test_samples_of_one_class_or_without_values_predict_nothing() -> None:
     results = predicted([{**row, "kind": "A", "price": None} for row in draw_rows(ROWS, 1)])
     assert results["kind: TSTR"].value.value == 0.5 and results["price: TSTR"].value.value < 0.01
+
+
+# ---- the report
+
+
+def test_a_page_stands_alone_with_a_plot_of_each_column_and_the_warning() -> None:
+    samples = draw_rows(ROWS, 1)
+    results = measure(samples)
+    warned = dataclasses.replace(results["DCR"], warning="nearer <to> training rows")
+    columns = {c: metrics().reference.table.columns[c] for c in TARGETS}
+    real = [{c: metrics().reference.test_values(c)[i] for c in TARGETS} for i in range(ROWS)]
+    others = [r for name, r in results.items() if name != "DCR"]
+    report = Report(
+        NAME,
+        None,
+        ROWS,
+        1,
+        0,
+        {},
+        (warned, *others, *predicted(samples).values()),
+        rows=ReportRows(columns, real, samples),
+    )
+    page = report_page(report)
+    assert "Warning:</strong> nearer &lt;to&gt; training rows" in page
+    assert all(f'alt="distribution of {c}"' in page for c in TARGETS)
+    assert page.count("joint distribution of") == 6 and "total variation" in page
+    assert not re.findall(r"<script|<link|https?://|src=(?!\"data:image/png;base64,)", page)
+    assert "rows" not in report.to_json() and json.dumps(report.to_json())
+
+
+def test_panels_show_missing_values() -> None:
+    for column, values in (
+        (Number.fit([1.0, 2.0, None]), [1.0, 2.0, None, 2.0]),
+        (Date.fit(["2024-01-01", "2024-01-09", None]), ["2024-01-05", "2024-01-01", None, "2024-01-09"]),
+    ):
+        axes = Figure().subplots()
+        panel(column, axes, values, [None] * 4)
+        assert [text.get_text() for text in axes.texts] == ["missing"]
+        assert [bar.get_height() for bar in axes.patches[-2:]] == [0.25, 1]
+        empty = Figure().subplots()
+        panel(column, empty, [v for v in values if v is not None], None)
+        assert not empty.texts
+    axes = Figure().subplots()
+    panel(Label.fit(["a", None]), axes, ["a", "a", None], [None, None, None])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "missing"]
+    assert [bar.get_height() for bar in axes.patches[-2:]] == [0, 1]
+
+
+def test_evaluate_writes_the_page_and_predicts_what_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [",".join("" if v is None else str(v) for v in row.values()) for row in draw_rows(1000, 0)]
+    Path("t.csv").write_text("\n".join([",".join(TARGETS), *lines]))
+    train = ["train", "t.csv", "price, size, kind", "--family", "mixture", "--steps", "3", "--out", "r"]
+    assert main(train) == 0
+    evaluate = ["evaluate", "r", "--n", "100", "--likelihood-rows", "0"]
+    assert main([*evaluate, "--predict", "kind"]) == 0
+    said = capsys.readouterr().out
+    assert "report: r/report.json, r/report.html" in said and "TSTR" in said and "DCR" in said
+    stored = json.loads(Path("r/report.json").read_text())
+    assert [r["column"] for r in stored["results"] if r["name"].endswith(": TSTR")] == ["", "kind"]
+    assert 'alt="distribution of price"' in Path("r/report.html").read_text()
+    assert main([*evaluate, "--predict", "knid", "--overwrite"]) == 1
+    assert "did you mean 'kind'" in capsys.readouterr().err
 
 
 # ---- refusals

@@ -299,7 +299,7 @@ def test_a_sweep_does_not_replace_its_picture_either(runs: Path, capsys: pytest.
         ("vary", ["variations.png"]),
         ("infill", ["infilled.png"]),
         ("interpolate", ["strip.png"]),
-        ("evaluate", ["r/report.json"]),
+        ("evaluate", ["r/report.html", "r/report.json"]),
         pytest.param("sweep", ["r/sweep-steps.json", "r/sweep-steps.png"], marks=pytest.mark.full),
         ("data", ["preview.png"]),
     ],

@@ -25,7 +25,7 @@ from likewise.evaluation.evaluators.text import TextMetrics, text_metrics
 from likewise.evaluation.metrics.bits_per_byte import bits_per_byte, held_out_rows
 from likewise.evaluation.metrics.estimate import Estimate, bootstrap
 from likewise.evaluation.reference import ReferenceSet, rng_of
-from likewise.evaluation.report import MetricResult, Report
+from likewise.evaluation.report import MetricResult, Report, ReportRows
 from likewise.modalities.base import Row
 from likewise.modalities.missing import columns_of
 from likewise.models.base import Density, Distribution
@@ -141,6 +141,12 @@ class Evaluator:
             seconds=seconds,
         )
 
+    def report_rows(self, samples: Sequence[Row]) -> ReportRows:
+        """The targets of the test rows, and of the first sample of each."""
+        targets = self.reference.targets
+        columns = {name: self.table.columns[name] for name in targets}
+        return ReportRows(columns, self.test_rows(targets), samples[:: self.reference.draws])
+
     def likelihood(self, model: Distribution, count: int) -> tuple[list[MetricResult], list[str]]:
         """-log2 P(targets | sources) per dimension of the targets, of `count` rows; or a note why there is none."""
         if count < 1:
@@ -197,6 +203,7 @@ def evaluate(
     concept: str = "concept",
     likelihood_rows: NonNegativeInt = 100,
     clip: str | Path | Model | None = None,
+    predict: Sequence[str] = (),
     **sampling_options: Any,
 ) -> Report:
     """Measure a model on rows of `table.test`, beside rows of `table.train`. Intervals are 95 %.
@@ -208,21 +215,21 @@ def evaluate(
     concept      column that says what a row is about, else its text: candidates are rows with another value
     likelihood_rows  rows, at most, whose log-probability is computed, which is slow in some families; 0: none
     clip         the run folder of a contrastive model, or the model, to measure CLIP scores of the samples
+    predict      targets of a table that boosted trees predict from the others (TSTR); all that they can unless given
 
     Other options go to `model.sample`. A model that embeds and does not sample is measured by retrieval, with
     n, seed and concept. Raises ValueError if fewer than 2 rows are held out.
     """
     table = table.with_views(getattr(model, "columns", {}), model.formula)
     if isinstance(model, Model) and not hasattr(model.family, "sample"):
-        if sampling_options or (draws, candidates, likelihood_rows, clip) != (1, 1000, 100, None):
+        if sampling_options or (draws, candidates, likelihood_rows, clip, *predict) != (1, 1000, 100, None):
             raise ValueError(
                 f"the family {model.family_name} does not sample, so it is measured with n, seed "
                 "and concept alone; leave the other options out"
             )
         return evaluate_embedding(model, table, n=n, seed=seed, concept=concept)
-    evaluator = Evaluator(
-        model.formula, table, n=n, seed=seed, draws=draws, candidates=candidates, concept=concept
-    )
+    options = {"n": n, "seed": seed, "draws": draws, "candidates": candidates}
+    evaluator = Evaluator(model.formula, table, concept=concept, predict=predict, **options)
     notes = overlap_notes(load_state(Path(clip))["data"], table) if isinstance(clip, str | Path) else []
     clip = Model.load(clip) if isinstance(clip, str | Path) else clip
     scores = ClipScores(clip, evaluator.reference) if clip else None
@@ -232,4 +239,5 @@ def evaluate(
         report,
         notes=(*report.notes, *notes),
         results=(*report.results, *(scores.results(samples) if scores else ())),
+        rows=evaluator.report_rows(samples),
     )

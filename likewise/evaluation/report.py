@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from likewise.evaluation.metrics.estimate import Estimate, short
+from likewise.modalities.base import Modality, Row
 
 Better = Literal["lower", "higher", "as real"]
 MAX_COLUMNS = 10  # of the data, whose own metrics are shown
@@ -41,10 +43,19 @@ class MetricResult:
 
 
 @dataclass(frozen=True)
+class ReportRows:
+    """What a page shows beside the metrics: values of the targets `columns` of real rows and of as many samples."""
+
+    columns: Mapping[str, Modality]
+    real: Sequence[Row]
+    samples: Sequence[Row]
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of `evaluate`: `str` of it is a table, `to_json` has the same as JSON values.
 
-    `seconds` is the time of sampling, which is ignored when reports are compared.
+    `seconds` is the time of sampling, which is ignored when reports are compared, as are `rows`.
     """
 
     formula: str
@@ -56,6 +67,7 @@ class Report:
     results: tuple[MetricResult, ...]
     notes: tuple[str, ...] = ()
     seconds: float = dataclasses.field(default=0.0, compare=False)
+    rows: ReportRows | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __getitem__(self, name: str) -> MetricResult:
         """The result of a metric. Raises KeyError with the available names."""
@@ -71,14 +83,30 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; an estimate is {value, low, high, n}."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(dataclasses.replace(self, rows=None))
+        del values["rows"]
+        return values
+
+    @property
+    def title(self) -> str:
+        return f"P({self.formula}){f', {self.data}' if self.data else ''}"
+
+    @property
+    def description(self) -> str:
+        """The number of rows and the options."""
+        options = {"draws": self.draws, "seed": self.seed, **self.sampling_options}
+        return f"{self.n} held-out rows, " + ", ".join(f"{name} {value}" for name, value in options.items())
+
+    def by_column(self) -> dict[str, dict[str, MetricResult]]:
+        """The metrics of each column on its own, the column first that differs most from real rows."""
+        columns: dict[str, dict[str, MetricResult]] = {}
+        for r in self.results:
+            if r.column:
+                columns.setdefault(r.column, {})[r.name.removeprefix(f"{r.column}: ")] = r
+        order = sorted(columns, key=lambda c: -max(_excess(r) for r in columns[c].values()))
+        return {name: columns[name] for name in order}
 
     def __str__(self) -> str:
-        options = {"draws": self.draws, "seed": self.seed, **self.sampling_options}
-        title = (
-            f"P({self.formula}){f', {self.data}' if self.data else ''}: {self.n} held-out rows, "
-            + ", ".join(f"{name} {value}" for name, value in options.items())
-        )
         rows = [["", "model", "real rows", "baseline", "chance", "better", "worst"]]
         for r in (r for r in self.results if not r.column):
             real, baseline = ("" if e is None else str(e) for e in (r.real, r.baseline))
@@ -87,19 +115,16 @@ class Report:
         notes = [f"warning: {text}" for text in self.warnings]
         notes += [f"{r.name}: {r.note}" for r in self.results if r.note and not r.column]
         notes += self.notes
-        lines = [title, "", *_align(rows), *self._column_lines(), ""]
+        lines = [f"{self.title}: {self.description}", "", *_align(rows), *self._column_lines(), ""]
         return "\n".join([*lines, *(textwrap.fill(note, 110, subsequent_indent="    ") for note in notes)])
 
     def _column_lines(self) -> list[str]:
         """The columns that differ most from real rows, a line for each; what the metrics are; none without any."""
-        columns: dict[str, dict[str, MetricResult]] = {}
-        for r in self.results:
-            if r.column:
-                columns.setdefault(r.column, {})[r.name.removeprefix(f"{r.column}: ")] = r
+        columns = self.by_column()
         if not columns:
             return []
         metrics = {m: r.note for results in columns.values() for m, r in results.items()}
-        worst = sorted(columns, key=lambda c: -max(_excess(r) for r in columns[c].values()))[:MAX_COLUMNS]
+        worst = list(columns)[:MAX_COLUMNS]
         few = f", the {MAX_COLUMNS} of {len(columns)} that differ most" if len(columns) > MAX_COLUMNS else ""
         rows = [["", *(text for m in metrics for text in (m, "real rows"))]]
         for name in worst:

@@ -41,10 +41,11 @@ class Strip:
 
 def comparison_page(comparison: Comparison) -> str:
     """The page of a comparison of families."""
-    return _render(
+    return render(
         "families.html",
         comparison=comparison,
         title=comparison.title,
+        description=comparison.description,
         columns=comparison.columns,
         rows=list(zip(comparison.entries, comparison.cells(), strict=True)),
         strips=_strips(comparison),
@@ -54,10 +55,17 @@ def comparison_page(comparison: Comparison) -> str:
 def classifier_page(comparison: ClassifierComparison, figure: bytes) -> str:
     """The page of a comparison of classifiers, with its figure (PNG)."""
     title = f"Generative or discriminative: P({comparison.formula})"
-    return _render("classifiers.html", comparison=comparison, title=title, figure=_data_url(figure))
+    return render(
+        "classifiers.html",
+        comparison=comparison,
+        title=title,
+        description=comparison.description,
+        figure=data_url(figure),
+    )
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """A page of a template, which needs a title and a description."""
     environment = Environment(
         loader=PackageLoader("likewise.evaluation.comparison"),
         autoescape=True,
@@ -75,10 +83,10 @@ def _strips(comparison: Comparison) -> list[Strip]:
     if image is not None:
         rows = [("real rows", comparison.examples), *((e.family, e.examples) for e in families)]
         return [Strip(name, _pictures(comparison, image, examples)) for name, examples in rows]
-    real = Strip("real rows", [], _data_url(distribution_figure(comparison, None)))
+    real = Strip("real rows", [], data_url(distribution_figure(comparison, None)))
     return [
         real,
-        *(Strip(e.family, [], _data_url(distribution_figure(comparison, e.samples))) for e in families),
+        *(Strip(e.family, [], data_url(distribution_figure(comparison, e.samples))) for e in families),
     ]
 
 
@@ -89,12 +97,13 @@ def _pictures(comparison: Comparison, image: str, rows: Sequence[Row]) -> list[P
     captions = [c for c in names if not columns[c].visual]
     return [
         Picture(
-            _data_url(write(columns[image].thumbnail(row[image]))),
+            data_url(write(columns[image].thumbnail(row[image]))),
             ", ".join(value_text(row[c]) for c in captions if row.get(c) is not None),
         )
         for row in rows
     ]
 
 
-def _data_url(png: bytes) -> str:
+def data_url(png: bytes) -> str:
+    """A PNG within a page."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

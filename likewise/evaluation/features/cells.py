@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from likewise.evaluation.features.values import numbers_of
+from likewise.evaluation.features.values import number_text, numbers_of
 from likewise.evaluation.reference import is_class
 from likewise.modalities.base import Modality
 
@@ -85,6 +85,15 @@ class ColumnCells:
         else:
             bins = np.searchsorted(self._edges, cells, "right") + 1
         return np.where(np.isnan(cells), 0, bins).astype(int)
+
+    @property
+    def bin_names(self) -> list[str]:
+        """Of numbers the lower ends."""
+        if self.is_class:
+            names = list(self.ids)
+            return ["missing", *names[:BINS], *(["others"] if len(names) > BINS else [])]
+        ends = [number_text(self.column, float(edge)) for edge in self._edges]
+        return ["missing", f"< {ends[0]}" if ends else "any", *ends]
 
     @cached_property
     def _edges(self) -> np.ndarray:

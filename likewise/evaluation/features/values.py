@@ -82,6 +82,17 @@ def _(column: Latent, values: Sequence[Any]) -> np.ndarray | None:
     return numbers_of(column.base, values)
 
 
+@singledispatch
+def number_text(column: Modality, number: float) -> str:
+    """A number of `numbers_of`, as people read it."""
+    return f"{number:g}"
+
+
+@number_text.register
+def _(column: Ranked, number: float) -> str:
+    return column.summarize(column.from_numbers(np.array([number]))[0])
+
+
 def text_features(items: Sequence[str], *, size: int = 256) -> np.ndarray:
     """Hashed counts of character n-grams within words, n = 1 to 4, and log(1 + length)."""
     hashed = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=size, dtype=np.float32)
