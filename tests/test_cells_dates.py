@@ -241,3 +241,13 @@ def test_networks_see_the_phases_of_dates() -> None:
     clock = Date.fit([f"{i % 24:02d}:{i * 7 % 60:02d}" for i in range(500)])
     assert CycleFeatures({"t": clock.spec}).sizes == {"t": 6}
     assert CycleFeatures({"x": Number.fit([1, 2]).spec}).sizes == {}
+
+
+def test_a_model_of_dates_learns_others() -> None:
+    days = [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2023" for i in range(200)]
+    column = Date.fit(days)
+    later = column.refit([*days, "31.12.2023", "05.02.2024"])
+    assert torch.equal(later.encode("11.06.2023"), column.encode("11.06.2023"))
+    assert later.decode(later.encode("05.02.2024")) == "05.02.2024"
+    other = column.refit([f"{1990 + i % 30}-03-{1 + i % 28:02d}T10:30" for i in range(200)])
+    assert other.layout == "%Y-%m-%dT%H:%M" and other.decode(other.encode("1999-03-10T10:30"))[:4] == "1999"

@@ -98,8 +98,10 @@ class Date(Ranked):
         ranks = cls.fit_ranks(column.numbers(usable), len(usable) + sum(v is None for v in values))
         return replace(column, **ranks)
 
-    def refit(self, values: Sequence[str | None], **options: Any) -> Self:
-        return replace(type(self).fit(values, **options), place=self.place)
+    def refit(self, values: Sequence[Any], *args: Any, **options: Any) -> Self:
+        if any(value is not None and self.check(value) for value in values):
+            return self.fit(values, **options)
+        return super().refit(values, *args, **options)
 
     def with_style(self, style: str) -> Self:
         return replace(self, place=style)
@@ -243,7 +245,7 @@ class Date(Ranked):
     # ---- tokens
 
     @cached_property
-    def spec(self) -> Spec:  # type: ignore[override]  # a cached property instead of a property
+    def spec(self) -> Spec:
         return replace(super().spec, cycles=self._cycles())
 
     def _cycles(self) -> Cycles | None:

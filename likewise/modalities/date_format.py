@@ -19,6 +19,12 @@ EPOCH = date(1970, 1, 1).toordinal()
 CENTURY = 69  # two digits of a year from here on are of 1969 ..., those before of 2000 ... (POSIX)
 MONTHS = {name.lower(): n for n, name in enumerate(calendar.month_name) if n}
 SHORT_MONTHS = {name.lower(): n for n, name in enumerate(calendar.month_abbr) if n} | {"sept": 9}
+NAMES = {
+    "b": list(calendar.month_abbr),
+    "B": list(calendar.month_name),
+    "a": list(calendar.day_abbr),
+    "A": list(calendar.day_name),
+}
 DAYS = [name.lower() for name in calendar.day_name]
 
 _YEAR, _TWO = r"(?P<Y>[0-9]{4})", r"[0-9]{1,2}"
@@ -220,12 +226,7 @@ def _write_part(part: str, values: tuple[date, int, int, int]) -> str:
     day, seconds, fraction, micros = values
     code = part[-1]
     if code in "bBaA":
-        names = {
-            "b": calendar.month_abbr,
-            "B": calendar.month_name,
-            "a": calendar.day_abbr,
-            "A": calendar.day_name,
-        }[code]
+        names = NAMES[code]
         name = names[day.month if code in "bB" else day.weekday()]
         return name.upper() if "^" in part else name
     if code in "pP":

@@ -95,8 +95,9 @@ class Ranked(Modality):
     def _with_missing(self, share: float) -> Self:
         """The same with another share of missing values, whose ranks are the lowest."""
         factor = (1 - share) / (1 - self.missing)
-        edges = np.array(self.edges)
-        ranks = ndtr(-edges) * factor  # above each edge, where the least share that a tail has is precise
+        ranks = (
+            ndtr(-np.array(self.edges)) * factor
+        )  # above each edge, where the least share that a tail has is precise
         least = share * (1 - 1e-9) or END_SHARE / max(1, self.rows)
         edges = tuple((-ndtri(ranks.clip(max=1 - least))).tolist())
         return replace(self, edges=edges, missing=share) if share != self.missing else self
@@ -147,7 +148,7 @@ class Ranked(Modality):
         return self.scale.cells(self._lowest)
 
     @cached_property
-    def spec(self) -> Spec:  # type: ignore[override]  # a cached property instead of a property
+    def spec(self) -> Spec:
         return Spec((1,), width=1, cells=self._cells)
 
     # ---- densities
