@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from likewise.cli.destination import add_overwrite_option, file_to_write
-from likewise.cli.flags import Parser, flag
+from likewise.cli.flags import Parser, flag, parameters
 from likewise.cli.requests import RUN
 from likewise.cli.tables import open_training_table
 from likewise.core.errors import did_you_mean
 from likewise.core.files import atomic_write
-from likewise.core.formula import parse_name
+from likewise.core.formula import Formula, parse_name
 from likewise.core.provenance import KEY, provenance
 from likewise.evaluation.comparison.figures import sweep_figure
+from likewise.evaluation.comparison.report_page import report_page
 from likewise.evaluation.comparison.sweep import parse_values, sweep
 from likewise.evaluation.evaluator import evaluate
 from likewise.families.registry import sampling_family_class
@@ -25,6 +26,7 @@ from likewise.models.io import load
 from likewise.models.model import Model
 
 REPORT = "report.json"
+PAGE_SUFFIX = ".html"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -40,7 +42,13 @@ def run(argv: Sequence[str]) -> int:
         metavar="OPTION[=V1,V2,...]",
         help="instead of a report: fidelity and diversity for several values of a sampling option, with a plot",
     )
-    parser.add_signature_options("evaluation", [("evaluate", evaluate)])
+    parser.add_argument(
+        "--predict",
+        metavar="A,B,...",
+        help="targets of a table that boosted trees predict from the others (TSTR), instead of all that they can",
+    )
+    known = parameters(evaluate).keys() - {"predict"}
+    parser.add_signature_options("evaluation", [("evaluate", evaluate)], only=known)
     parser.add_sampling_options(argv)
     args = parser.parse(argv)
     return _sweep(args, parser) if args.sweep else _evaluate(args, parser)
@@ -49,14 +57,21 @@ def run(argv: Sequence[str]) -> int:
 def _evaluate(args: Namespace, parser: Parser) -> int:
     """The whole report."""
     model = load(args.run)
-    out = file_to_write(args.out, report_folder(args.run) / REPORT, args.overwrite)
+    default = report_folder(args.run) / REPORT
+    out = file_to_write(args.out, default, args.overwrite, companions=[PAGE_SUFFIX])
     table = open_training_table(args.run)
     options = parser.values_of(args, "evaluation") | parser.values_of(args, "sampling")
     if "concept" in options:
         options["concept"] = parse_name(options["concept"])
+    if args.predict:
+        options["predict"] = Formula.parse(args.predict).target_names
     report = evaluate(model, table, **options)
     _write_json(out, args.run, report.to_json())
-    print(f"{report}\n\nreport: {out}")
+    files = [out]
+    if report.rows is not None:
+        files.append(out.with_suffix(PAGE_SUFFIX))
+        atomic_write(files[-1], report_page(report).encode())
+    print(f"{report}\n\nreport: {', '.join(map(str, files))}")
     return 0
 
 
@@ -74,6 +89,7 @@ def _sweep(args: Namespace, parser: Parser) -> int:
         raise ValueError(f"--sweep {name} and {flag(name)} contradict each other; leave one of the two out")
     values = parse_values(words, known[name]) if words else None
     options = parser.values_of(args, "evaluation")
+    options |= {"predict": args.predict} if args.predict else {}
     if others := [option for option in options if option not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave {flag(others[0])} out")
     default = report_folder(args.run) / f"sweep-{name}.json"
