@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from test_structure import orders
 
+from likewise.cli.main import main
 from likewise.core.errors import RequestWarning
 from likewise.data.structure import Structure, require
 from likewise.data.table import Table
@@ -181,3 +184,50 @@ def test_a_requirement_that_no_sample_satisfies_with_what_is_given(table: Table)
     model = trained(table, "trees", ["amount <= 40"])
     with pytest.raises(ValueError, match="none of 200 samples satisfies amount <= 40"):
         model.sample([{"amount": 45}])
+
+
+def test_a_pattern_of_a_text_is_a_constraint() -> None:
+    rows = [{"code": f"{'ABC'[i % 3]}{'XY'[i % 2]}-{i % 10}"} for i in range(40)]
+    table = Table.from_rows(rows, {"code": "text"})
+    structure = require(Structure(), ["code matches '[A-C]X-[0-4]'"], table.columns, rows)
+    model = Model("code", table.columns, structure=structure, width=16, depth=1)
+    codes = [row["code"] for row in model.sample([{}] * 8)]  # of random weights
+    assert all(re.fullmatch("[A-C]X-[0-4]", code) for code in codes)
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Structure in the report, in training, in samples and in scores; --no-structure and --require."""
+    file, run = tmp_path / "orders.csv", str(tmp_path / "run")
+    rows = orders()
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["data", str(file)]) == 0
+    assert (
+        "total = net + tax + tip in all 400 rows, so total is computed, not learned"
+        in capsys.readouterr().out
+    )
+    options = ["--steps", "3", "--width", "16", "--depth", "1"]
+    assert main(["train", str(file), "*", "--out", run, "--require", "amount < 45", *options]) == 0
+    said = capsys.readouterr().err
+    assert "total = net + tax + tip in all 400 rows" in said and "amount < 45 is required" in said
+    out_file = tmp_path / "samples.csv"
+    assert main(["sample", run, "-n", "20", "--out", str(out_file)]) == 0
+    with out_file.open() as lines:
+        samples = list(csv.DictReader(lines))
+    assert list(samples[0]) == list(rows[0])
+    for row in samples:
+        assert float(row["total"]) == round(sum(float(row[n]) for n in ("net", "tax", "tip")), 2)
+        assert int(row["amount"]) < 45
+    capsys.readouterr()
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([{**rows[0], "total": 1.5}, *rows[1:50]])
+    assert main(["score", run, str(file)]) == 0
+    assert "total = net + tax + tip is violated in 1 of 50 rows: row 0" in capsys.readouterr().out
+    assert main(["train", str(file), "*", "--out", str(tmp_path / "b"), "--no-structure", *options]) == 0
+    assert not Model.load(tmp_path / "b").structure
+    assert main(["train", "--from", run, "--out", str(tmp_path / "c"), "--no-structure"]) == 1
+    assert "has its own structure" in capsys.readouterr().err

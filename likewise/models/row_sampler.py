@@ -10,10 +10,12 @@ from typing import Any
 from likewise.core.errors import receive_warnings
 from likewise.core.options import validated
 from likewise.core.ranges import InterpolationSteps, PositiveInt, Seed, Strength
+from likewise.data.structure import Pattern
 from likewise.families.base import Family
 from likewise.generation.sequence.constraints import Constraint
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.conditions import Condition
+from likewise.modalities.text import Text
 from likewise.models.column_encoder import ColumnEncoder
 from likewise.models.conditional import Conditional
 from likewise.models.interpolation import OnInterpolation, interpolate_rows
@@ -137,7 +139,18 @@ class RowSampler(ColumnEncoder):
         if twice := [name for name in whole if request.row.get(name) is not None]:
             raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")
         row, within = self.processor.rules.resolve({**request.row, **whole}, request.within)
-        return replace(request, row=row, known=known, within=within)
+        patterns = {rule.column: rule.pattern for rule in self.structure.of(Pattern)}
+        texts = {
+            name: Constraint.regex(pattern)
+            for name, pattern in patterns.items()
+            if isinstance(self.columns[name], Text) and name not in {*row, *known} and request.prompt is None
+        }
+        constraint = {**(texts if self._supports_constraints else {}), **request.constraint}
+        return replace(request, row=row, known=known, within=within, constraint=constraint)
+
+    @property
+    def _supports_constraints(self) -> bool:
+        return "constraint" in type(self.family).sampling_controls()
 
     def _sample_fit(
         self, requests: Sequence[SampleRequest], redraws: Redraws, on_step: OnProgress | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ from likewise.core.options import stored_values
 from likewise.data.datasets import DATASETS
 from likewise.data.matching import Reference
 from likewise.data.readers import DEFAULT_FORMAT
+from likewise.data.structure import Structure, require
 from likewise.data.table import Table
 from likewise.data.views import Viewer
 from likewise.families.registry import FAMILIES, family_class
@@ -169,6 +171,20 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         "kinds tell; may be given several times",
     )
     parser.add_argument(
+        "--structure",
+        action=argparse.BooleanOptionalAction,
+        help="compute columns that follow from others in all rows, such as sums, instead of learning them, and keep the "
+        "other rules that `likewise data` lists (default: yes)",
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="a rule that every sample satisfies: \"a < b\", \"a + b = c\", \"(city, country) in data\", \"id unique\", "
+        "\"code matches '[A-Z]{2}'\"; may be given several times",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="continue an interrupted run with its options; --minutes or --steps may be increased",
@@ -230,13 +246,31 @@ def _begin(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
     formula, plan = Formula.parse(args.formula), _plan(parser, args)
     require_no_column_of_that_name(formula.target_names)
     table = open_table(args, parser, formula)
-    formula = table.expand(formula)
+    every, formula = formula.has_all, table.expand(formula)
     require_no_column_of_that_name(formula.target_names)
     table = add_views(table, formula, args.view)
     options = parser.values_of(args, "family")
-    model = Model(formula, table.columns, args.family, seed=plan.seed, **options)
+    structure = _structure(args, table)
+    model = Model(formula, table.columns, args.family, seed=plan.seed, structure=structure, **options)
+    model.ids = table.ids(formula) if every else {}
     print_summary(table)
+    print_notes(model.structure.lines())
     return model, table, plan
+
+
+def _structure(args: Namespace, table: Table) -> Structure:
+    """The rules of the rows of a table, and those that the command line requires."""
+    structure = Structure() if args.structure is False else table.structure
+    if not args.require:
+        return structure
+    return require(structure, args.require, table.columns, [table[i] for i in range(len(table))])
+
+
+def _require_new_run(args: Namespace, run: str) -> None:
+    """Raise RunError if the command line says what the rules of a model are that has its own."""
+    if args.require or args.structure is not None:
+        option = option_text("require") if args.require else option_text("structure", args.structure)
+        raise RunError(f"{run} has its own structure; leave {option} out, or train a new model")
 
 
 def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
@@ -247,6 +281,7 @@ def _begin_from(parser: Parser, args: Namespace) -> tuple[Model, Table, Plan]:
             f"{args.first} is of the family {state['family']}, and weights of another one do not fit; leave "
             f"{option_text('family')} out"
         )
+    _require_new_run(args, str(args.first))
     names = {name: parse_name(column) for name, column in parse_pairs(args.map, "--map").items()}
     plan, wanted = _plan(parser, args), Formula.parse(args.formula) if args.formula else None
     if wanted and wanted.has_all:
@@ -313,6 +348,7 @@ def _resume(parser: Parser, args: Namespace, folder: Path) -> tuple[Model, Table
     if args.first or args.map:
         option = "--from" if args.first else "--map"
         raise RunError(f"{folder} continues with its own weights; leave {option} out, or leave --resume out")
+    _require_new_run(args, str(folder))
     state = load_state(folder)
     if not state["plan"]:
         raise RunError(

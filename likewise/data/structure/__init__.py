@@ -3,7 +3,16 @@
 from likewise.data.structure.expressions import Expression, ExpressionError
 from likewise.data.structure.find import find_structure
 from likewise.data.structure.requirements import read_requirement, require
-from likewise.data.structure.rules import Constant, Dependency, Identity, Order, Presence, Requirement, Rule
+from likewise.data.structure.rules import (
+    Constant,
+    Dependency,
+    Identity,
+    Order,
+    Pattern,
+    Presence,
+    Requirement,
+    Rule,
+)
 from likewise.data.structure.structure import RowRules, Structure
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "ExpressionError",
     "Identity",
     "Order",
+    "Pattern",
     "Presence",
     "Requirement",
     "RowRules",

@@ -161,7 +161,8 @@ class RowRules:
                 if rule.by in row and kept.get(rule.column) is None and not rule.is_present(row[rule.by]):
                     row[rule.column] = None
         for computing in self.structure.computing:
-            if not all(set(computing.inputs) <= row.keys() for row in rows):
+            inputs = set(computing.inputs)
+            if not all(inputs <= row.keys() for row in rows):
                 continue  # a part of the targets, while rows are sampled
             values = self.compute(computing, rows)
             for row, kept, value in zip(rows, given, values, strict=True):
@@ -230,10 +231,8 @@ class RowRules:
                 slack = rule.tolerance * (1 + 1e-9) + 1e-9 * np.abs(arrays[rule.column])
                 return np.abs(computed - arrays[rule.column]) > slack
             case Dependency() | Constant():
-                there = [
-                    row.get(rule.column) is not None and all(row.get(n) is not None for n in rule.inputs)
-                    for row in rows
-                ]
+                needed = rule.columns
+                there = [all(row.get(n) is not None for n in needed) for row in rows]
                 return [
                     known and value is not None and str(value) != str(row[rule.column])
                     for known, value, row in zip(there, self._computed(rule, rows, there), rows, strict=True)
