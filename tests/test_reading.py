@@ -460,7 +460,7 @@ def test_integers_are_numbers_and_classes_keep_their_type(write: Write) -> None:
         "rooms": "number",
         "year": "number",
         "sold": "label",
-        "phone": "text",
+        "phone": "id",
         "class": "label",
     }
     assert found[1] == {"rooms": 2, "year": 2001, "sold": "TRUE", "phone": "+491000001", "class": 1}
@@ -471,7 +471,7 @@ def test_integers_are_numbers_and_classes_keep_their_type(write: Write) -> None:
         "rooms": "60 of 60 cells are numbers",
         "year": "60 of 60 cells are numbers",
         "sold": "2 different values",
-        "phone": "codes such as '+491000000', 60 different values",
+        "phone": "codes such as '+491000000', each row has another value, as an id, such as +491000000",
         "class": "its name, and 3 different values",
     }
     as_label = Table.open(
@@ -494,7 +494,10 @@ def test_a_table_with_gaps_is_shown(write: Write, capsys: pytest.CaptureFixture[
     path = write(lines("age,city,x", gaps()))
     found = Table.open(path)
     assert len(found) == 60 and found[0] == {"age": None, "city": None, "x": 0.0}
-    assert found.report.gaps == ["age: 12 of 60 values are missing", "city: 9 of 60 values are missing"]
+    assert found.report.gaps == [
+        "age: 12 of 60 values are missing (20.0%)",
+        "city: 9 of 60 values are missing (15.0%)",
+    ]
     assert main(["data", str(path)]) == 0
     assert "age: 12 of 60 values are missing" in capsys.readouterr().out
 
@@ -780,7 +783,7 @@ def test_a_column_of_pictures_without_pictures_is_no_text(tmp_path: Path) -> Non
         Table.open(path, columns=["image", "x"], complete=["image"])
     assert Table.open(path, kinds={"image": "text"}).kinds["image"] == "text"
     other = named(tmp_path, [f"{i:03d}" for i in range(20)], "file_name")
-    assert Table.open(other).kinds["file_name"] == "text"
+    assert Table.open(other).kinds["file_name"] == "id"
     assert "no file of the kind image has a name such as '000', so they are texts" in account(
         Table.open(other).report
     )

@@ -99,7 +99,7 @@ def test_a_picture_without_the_text_that_others_have_is_named(tmp_path: Path) ->
     assert skipped.column("text") == ["picture a", "picture c"]
     opened = Table.open(tmp_path / "set")
     assert opened.column("text") == ["picture a", None, "picture c"]
-    assert opened.report.gaps == ["text: 1 of 3 values are missing"]
+    assert opened.report.gaps == ["text: 1 of 3 values are missing (33.3%)"]
 
 
 def test_texts_are_not_passed_over_for_a_picture(tmp_path: Path) -> None:

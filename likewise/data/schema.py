@@ -282,6 +282,8 @@ def _sample(values: pa.ChunkedArray) -> list[str]:
 
     distinct = pc.unique(pc.utf8_trim_whitespace(values.drop_null()))
     distinct = distinct.filter(pc.invert(pc.is_in(distinct, pa.array([*MARKS, *MISSING, ""]))))
+    if not len(distinct):
+        return []
     return distinct.take(list(range(0, len(distinct), max(1, len(distinct) // SAMPLE)))).to_pylist()
 
 

@@ -191,7 +191,7 @@ def has_form(texts: Sequence[str]) -> bool:
         texts
     ):
         return False
-    if any(" " in text.strip() for text in texts[:MIN_ROWS]):
+    if any(" " in text.strip() or "://" in text for text in texts[:MIN_ROWS]):
         return False
     if _counted(texts):
         return True
