@@ -31,7 +31,7 @@ from likewise.families.base import Family
 from likewise.generation.controls import Ranges
 from likewise.generation.idle import IdleRule
 from likewise.nets.column_weights import Adopting, Columns
-from likewise.nets.conditioning import EMBEDDING_STD, ContextEncoder
+from likewise.nets.conditioning import EMBEDDING_STD, ContextEncoder, EncodedContext
 from likewise.nets.row import EXPANSION, ContextAttention, ResidualMLP, RowEncoder, RowHeads
 
 MAX_ROUNDS = 500  # of sampling rows again that do not satisfy all conditions
@@ -44,7 +44,7 @@ class RowState:
     """Rows that are being sampled.
 
     x            tokens, column -> (B, 1) or (B, 1, 1); known (B, K) bool, in the order of `names`
-    c            sources
+    h            the embedding of what is known (B, D); context: the encoded sources of several tokens
     temperature  a number, or (B, 1)
     ranges       conditions on columns
     """
@@ -52,7 +52,8 @@ class RowState:
     x: Batch
     known: Tensor
     names: Sequence[str]
-    c: Context
+    h: Tensor
+    context: EncodedContext | None
     temperature: Option
     ranges: Ranges | None
 
@@ -95,7 +96,7 @@ class AnyOrder(Family, Adopting):
                     f"the family any_order learns columns of numbers and labels, and the target {name} is none; "
                     "take another family, such as flow"
                 )
-        rows = {n: s for n, s in sources.items() if s.tokens == 1 and not s.axes and not s.padded}
+        rows = {n: s for n, s in sources.items() if s.tokens == s.width == 1 and not s.axes and not s.padded}
         others = {n: s for n, s in sources.items() if n not in rows}
         self.row_sources, self.other_sources = list(rows), list(others)
         self.ordered, self.dropout = ordered, dropout
@@ -138,26 +139,44 @@ class AnyOrder(Family, Adopting):
         unknown = (place >= count) & present
         return (losses * unknown).sum(1) * columns / (columns - count[:, 0])
 
-    def _hidden(self, x: Batch, known: Tensor, c: Context, noise: Rng | None = None) -> Tensor:
+    def _hidden(self, x: Batch, known: Tensor, c: Context, noise: Rng) -> Tensor:
         """The output of the trunk (B, D) given the targets that are known, (B, K) bool; with dropout by `noise`."""
-        place = {name: k for k, name in enumerate(c.values)}
-        given = c.present[:, [place[n] for n in self.row_sources]].to(known.device)
-        values = {**x, **{n: c.values[n] for n in self.row_sources}}
-        h = self.start.expand(len(known), -1)
-        if self.encoder is not None:
-            known = known if len(self.targets) > 1 else known[:, :0]
-            h = h + self.encoder(values, torch.cat([known, given], dim=1))
-        if self.context_encoder is not None and self.attention is not None:
-            present = c.present[:, [place[n] for n in self.other_sources]]
-            context = Context({n: c.values[n] for n in self.other_sources}, present)
-            h = h + self.attention(h, self.context_encoder(context))
+        h = self._attend(self._embed(x, known, c), self._context(c))
         share = min(MAX_DROPOUT, DROPOUT * self.epochs) if self.dropout is None else self.dropout
-        threshold = round(256 * share) if noise is not None and self.training else 0
-        if noise is None or not threshold:
+        threshold = round(256 * share) if self.training else 0
+        if not threshold:
             return self.trunk(h)
         masks = noise.bytes(len(self.trunk.inner), EXPANSION * h.shape[1]) >= threshold
         each = iter(masks.unbind(1))
         return self.trunk(h, lambda a: a * next(each) * (256 / (256 - threshold)))
+
+    def _embed(self, x: Batch, known: Tensor, c: Context) -> Tensor:
+        """The embedding (B, D) of the targets that are known, (B, K) bool, and of the sources of one token."""
+        h = self.start.expand(len(known), -1)
+        if self.encoder is None:
+            return h
+        place = {name: k for k, name in enumerate(c.values)}
+        given = c.present[:, [place[n] for n in self.row_sources]].to(known.device)
+        values = {**x, **{n: c.values[n] for n in self.row_sources}}
+        known = known if len(self.targets) > 1 else known[:, :0]
+        return h + self.encoder(values, torch.cat([known, given], dim=1))
+
+    def _embed_column(self, name: str, tokens: Tensor, known: Tensor) -> Tensor | float:
+        """What a target adds to the embedding where it is known, (B,) bool."""
+        if self.encoder is None or len(self.targets) == 1:
+            return 0.0
+        return self.encoder.column(name, tokens, known)
+
+    def _context(self, c: Context) -> EncodedContext | None:
+        """The sources of several tokens, encoded."""
+        if self.context_encoder is None:
+            return None
+        place = {name: k for k, name in enumerate(c.values)}
+        present = c.present[:, [place[n] for n in self.other_sources]]
+        return self.context_encoder(Context({n: c.values[n] for n in self.other_sources}, present))
+
+    def _attend(self, h: Tensor, context: EncodedContext | None) -> Tensor:
+        return h if context is None or self.attention is None else h + self.attention(h, context)
 
     # ---- sampling
 
@@ -182,7 +201,8 @@ class AnyOrder(Family, Adopting):
         x, masks = fill_unknown(self.targets, known, len(rng), rng.device)
         flags = torch.cat([masks[n] for n in self.targets], dim=1)
         first = [n for n in self.targets if ranges is not None and n in ranges.weighed]
-        row = RowState(x, flags, list(self.targets), c, row_values(temperature, rng.device), ranges)
+        h, context, scale = self._embed(x, flags, c), self._context(c), row_values(temperature, rng.device)
+        row = RowState(x, flags, list(self.targets), h, context, scale, ranges)
         self._sample_conditions(row, first, rng)
         others = [n for n in self.targets if n not in first]
         self._sample_columns(row, others, rng.uniform(len(others), 2))
@@ -198,11 +218,11 @@ class AnyOrder(Family, Adopting):
                 continue
             known = dict(zip(row.names, row.known.unbind(1), strict=True))
             allowed = None if row.ranges is None else row.ranges.of(name, row.x, known)
-            tokens, mass = self.heads.sample(
-                self._hidden(row.x, row.known, row.c), name, u[:, i], row.temperature, allowed
-            )
+            out = self.trunk(self._attend(row.h, row.context))
+            tokens, mass = self.heads.sample(out, name, u[:, i], row.temperature, allowed)
             tokens = tokens.view(-1, *[1] * (row.x[name].ndim - 1))
             row.x[name] = torch.where(fixed.view_as(tokens), row.x[name], tokens)
+            row.h = row.h + self._embed_column(name, row.x[name], ~fixed)
             row.known[:, k] = True
             log_p = log_p + mass * (i > 0)
         return log_p
@@ -212,10 +232,10 @@ class AnyOrder(Family, Adopting):
         if not names:
             return
         places = [row.names.index(n) for n in names]
-        before, kept = row.known, torch.zeros(len(rng), dtype=torch.bool, device=rng.device)
+        before, h, kept = row.known, row.h, torch.zeros(len(rng), dtype=torch.bool, device=rng.device)
         tokens, accepted, tried = {n: row.x[n] for n in names}, 0, 0
         for _ in range(MAX_ROUNDS):
-            row.known = before.clone()
+            row.known, row.h = before.clone(), h
             u = rng.uniform(len(names), 2)
             log_p, chance = self._sample_columns(row, names, u), rng.uniform(1)[:, 0]
             new = ~kept & (chance < log_p.exp())
@@ -235,8 +255,10 @@ class AnyOrder(Family, Adopting):
                 f"the conditions on {' and '.join(names)} hold together in {100 * accepted / tried:.2g} % of samples of the first; the others were sampled again"
             )
         row.x |= tokens
-        row.known = before.clone()
-        row.known[:, places] = True
+        row.known, row.h = before.clone(), h
+        for n, k in zip(names, places, strict=True):
+            row.h = row.h + self._embed_column(n, tokens[n], ~before[:, k])
+            row.known[:, k] = True
 
     # ---- scoring
 
@@ -249,9 +271,10 @@ class AnyOrder(Family, Adopting):
         rows, device = len(rng), rng.device
         nats = torch.zeros(rows, device=device)
         flags = torch.zeros(rows, len(self.targets), dtype=torch.bool, device=device)
-        for k, name in enumerate(self.targets):
-            there = None if observed is None else observed[name][:, 0].to(device)
-            log_p = self.heads.column_log_prob(self._hidden(x, flags, c), name, x[name])
-            nats = nats + (log_p if there is None else log_p.where(there, 0.0))
-            flags[:, k] = True if there is None else there
+        h, context = self._embed(x, flags, c), self._context(c)
+        for name in self.targets:
+            there = torch.ones_like(flags[:, 0]) if observed is None else observed[name][:, 0].to(device)
+            log_p = self.heads.column_log_prob(self.trunk(self._attend(h, context)), name, x[name])
+            nats = nats + log_p.where(there, 0.0)
+            h = h + self._embed_column(name, x[name], there)
         return Score(nats, "exact", len(self.targets))

@@ -180,7 +180,7 @@ class RowEmbedding(nn.Module):
         self.names = list(specs)
         labels = {n: s for n, s in specs.items() if s.categorical}
         self.labels, self.floats = list(labels), [n for n in specs if n not in labels]
-        floats = {n: specs[n].width for n in self.floats}
+        floats = self.sizes = {n: specs[n].width for n in self.floats}
         classes = [s.classes for s in labels.values()]
         self.table = nn.Embedding(sum(classes), width) if classes else None
         self.proj = Linear(sum(floats.values()), width, bias=False) if floats else None
@@ -209,6 +209,17 @@ class RowEmbedding(nn.Module):
             weight = torch.stack([flags[n] for n in self.labels], dim=1)
             h = h + (self.table(ids) * weight[..., None]).sum(1)
         return h[:, None]
+
+    def column(self, name: str, value: Tensor, present: Tensor) -> Tensor:
+        """What one column adds: (B, 1) or (B, 1, C), present (B,) bool -> (B, D)."""
+        share = present.to(self.present.dtype)[:, None]
+        h = self.present[self.names.index(name)] * share
+        if name in self.labels and self.table is not None:
+            return h + self.table(value[:, 0] + self.offsets[self.labels.index(name)]) * share
+        assert self.proj is not None
+        start = sum(self.sizes[n] for n in self.floats[: self.floats.index(name)])
+        weight = self.proj.weight[:, start : start + self.sizes[name]]
+        return h + linear(value.flatten(1).to(h) * share, weight)
 
 
 def column_conditions(embedding: Tensor, context: EncodedContext | None, rows: int) -> Tensor:

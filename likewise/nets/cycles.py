@@ -33,6 +33,8 @@ class CycleFeatures(nn.Module):
         """column -> (B, 1, 1) tokens -> column -> (B, 1, F); a time is found in float64."""
         features = {}
         for k, name in enumerate(self.cycles):
+            if name not in values:
+                continue
             edges, times, periods = (getattr(self, f"{part}_{k}") for part in ("edges", "times", "periods"))
             z = values[name].double().clamp(edges[0], edges[-1])
             right = torch.searchsorted(edges, z.contiguous(), right=True).clamp(1, len(edges) - 1)

@@ -11,7 +11,7 @@ Legend: B batch, K number columns, M components of a mixture, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -54,17 +54,24 @@ class RowEncoder(nn.Module):
 
     def forward(self, values: Batch, known: Tensor) -> Tensor:
         """values column -> (B, 1) or (B, 1, C), known (B, K) bool in the order of the columns."""
-        if self.floats:
-            x = torch.cat([values[n].float() for n in self.floats], dim=1).clamp(
-                -MAX_TOKEN, MAX_TOKEN
-            )  # (B, K, C)
-            angles = x[..., None] * self.frequencies
-            features = torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1).flatten(2)
-            numbers = {n: features[:, k : k + 1] for k, n in enumerate(self.floats)}
-            for name, phases in self.cycles(values).items():
-                numbers[name] = torch.cat([numbers[name], phases.to(features)], dim=-1)
-            values = {**values, **numbers}
-        return self.embedding(values, known)[:, 0]
+        return self.embedding(self._features(values, self.floats), known)[:, 0]
+
+    def column(self, name: str, value: Tensor, known: Tensor) -> Tensor:
+        """What one column adds to that, where it is known (B,): (B, D)."""
+        values = self._features({name: value}, [name] if name in self.floats else [])
+        return self.embedding.column(name, values[name], known)
+
+    def _features(self, values: Batch, floats: Sequence[str]) -> Batch:
+        """The values, with the features of these numbers in their place."""
+        if not floats:
+            return values
+        x = torch.cat([values[n].float() for n in floats], dim=1).clamp(-MAX_TOKEN, MAX_TOKEN)  # (B, K, C)
+        angles = x[..., None] * self.frequencies
+        features = torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1).flatten(2)
+        numbers = {n: features[:, k : k + 1] for k, n in enumerate(floats)}
+        for name, phases in self.cycles({n: values[n] for n in floats}).items():
+            numbers[name] = torch.cat([numbers[name], phases.to(features)], dim=-1)
+        return {**values, **numbers}
 
 
 class ContextAttention(nn.Module):
