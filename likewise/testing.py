@@ -64,6 +64,7 @@ CASES: dict[str, Case] = {
     **{f"{name}_of_all": Case(targets, _ALL) for name, targets in TARGETS.items()},
     **{f"number_{name}": Case(TARGETS["number"], sources) for name, sources in SOURCES.items()},
     "captioned": Case({**TARGETS["colour"], **TARGETS["text"]}),
+    "row_of_vector": Case(TARGETS["row"], {"from_vector": Spec((1,), width=5)}),
     "row_of_row": Case(TARGETS["row"], SOURCES["of_label"] | SOURCES["of_number"]),
 }
 
@@ -481,7 +482,10 @@ def columns_of_weights(s: Subject) -> Iterator[Condition]:
         losses = s.loss(phase).detach(), renamed.loss(phase, x=x, c=c).detach()
         apart = float((losses[0] - losses[1]).abs().max())
         yield apart < CLOSE, f"with renamed columns the loss of {phase} differs by {apart:.2g}"
-    first, last = list(targets)[:-1], list(targets)[-1:]  # the last one may be the input of no other: nothing is kept
+    first, last = (
+        list(targets)[:-1],
+        list(targets)[-1:],
+    )  # the last one may be the input of no other: nothing is kept
     order = first[::-1] + last if len(first) > 1 else last + first
     reordered = s.like(_renamed(targets, order), _renamed(sources))
     transfer_weights(reordered.family, s.family, old_names)

@@ -27,7 +27,6 @@ from likewise.families.base import Family
 from likewise.modalities.base import Row
 from likewise.modalities.label import Label
 from likewise.modalities.linear_number import LinearNumber
-from likewise.modalities.number import Number
 from likewise.models.bayes import Bayes
 from likewise.models.checkpoint import RunError
 from likewise.models.class_posterior import Likelihoods, fit_temperature, log_posterior
@@ -187,7 +186,7 @@ class TestRule:
             (lambda: Bayes(model()).given(z=1.0), "unknown column 'z'"),
             (lambda: Bayes(model()).probabilities([{"y": "a"}]), "a value of 'x'"),
             (lambda: Bayes(model()).probabilities([{"x": 1.0}], drwas=3), "did you mean 'draws'"),
-            (lambda: Bayes(model()).log_prob([{"x": 1.0}]), "unknown class"),
+            (lambda: Bayes(model()).log_prob([{"x": 1.0}]), "missing"),
             (lambda: Bayes(model()).probabilities([{"x": 1.0}], draws=0), "draws must be"),
         ],
     )

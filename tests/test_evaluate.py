@@ -29,6 +29,7 @@ from likewise.evaluation.metrics.memorization import copies, nearest
 from likewise.evaluation.reference import ReferenceSet
 from likewise.modalities.base import Row
 from likewise.modalities.label import Label
+from likewise.modalities.linear_number import LinearNumber
 from likewise.modalities.number import Number
 from likewise.modalities.text import Text
 from likewise.models.model import Model
@@ -303,7 +304,9 @@ def test_edges_take_an_outline_for_its_shape_and_random_conv_sees_colour():
 
 
 def test_features_of_values():
-    assert features_of(Number.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
+    assert features_of(LinearNumber.fit([0.0, 2.0]), [0.0, 2.0]).tolist() == [[-1], [1]]
+    low, high = features_of(Number.fit([0.0, 2.0]), [0.0, 2.0]).flatten().tolist()
+    assert low == pytest.approx(-high) and low < 0
     assert features_of(Label.fit(["a", "b"]), ["b", "a"]).tolist() == [[0, 1], [1, 0]]
     words = features_of(Text.fit(["red disc", "blue box"]), ["red disc", "red dish", "blue box", ""])
     assert words.dtype == np.float32 and np.isfinite(words).all()

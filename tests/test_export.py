@@ -572,7 +572,7 @@ def test_other_models_are_not_exported(world: Table, tmp_path: Path) -> None:
     ):
         to_transformers(Model("text", world.columns, width=64, depth=1), tmp_path)
     with pytest.raises(ValueError, match="the family flow"):
-        to_transformers(Model("number", world.columns, width=64, depth=1), tmp_path)
+        to_transformers(Model("number", world.columns, "flow", width=64, depth=1), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,7 @@ from likewise.cli.main import main
 from likewise.core.batch import Context
 from likewise.core.rng import Rng
 from likewise.data.table import Table
+from likewise.generation.sequence.constraints import Constraint
 from likewise.generation.sequence.fim import PRE, SENTINELS, from_psm, psm_prompt, to_psm
 from likewise.models.model import Model
 
@@ -316,7 +317,7 @@ def test_what_cannot_be_filled_is_said(
     with pytest.raises(ValueError, match="two ways to fill in a text"):
         short.sample([{}], prompts=[("one", "one")], known={"text": "one up one"})
     with pytest.raises(ValueError, match="leave prompts, stop and tokens out"):
-        short.sample([{}], prompts=[("one", "one")], constraint={"text": None})
+        short.sample([{}], prompts=[("one", "one")], constraint={"text": Constraint.regex("a+")})
     Model("label", own.columns, "autoregressive", **SMALL).save(tmp_path / "run", data={}, plan={}, step=1)
     assert main(["infill", str(tmp_path / "run"), "--prefix", "a"]) == 1
     assert "--prefix and --suffix are for a model whose one target is a text" in capsys.readouterr().err

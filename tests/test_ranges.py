@@ -270,7 +270,7 @@ def test_a_model_refuses_what_is_out_of_range(name: str, data: Table) -> None:
 
 
 def test_the_arguments_of_a_model_are_checked(data: Table) -> None:
-    model = Model("number | label", data.columns, width=32, depth=1)
+    model = Model("number | label", data.columns, "flow", width=32, depth=1)
     for message, call in {
         "seed must be": lambda: model.sample([{}], seed=-1),
         "batch must be": lambda: model.sample([{}], batch=0),
@@ -541,7 +541,7 @@ def test_stored_values_may_be_out_of_range_but_must_be_finite() -> None:
 
 def test_a_run_with_an_option_that_is_out_of_range_today_is_loaded(data: Table, tmp_path: Path) -> None:
     with stored_values():
-        model = Model("number | label", data.columns, width=32, depth=1, infill=2.0, t_std=-1.0)
+        model = Model("number | label", data.columns, "flow", width=32, depth=1, infill=2.0, t_std=-1.0)
     model.save(tmp_path, data={}, plan={}, step=0)
     loaded = Model.load(tmp_path)
     assert loaded.options["infill"] == 2.0 and loaded.sample([{}], seed=1) == model.sample([{}], seed=1)
@@ -555,8 +555,8 @@ def test_a_run_with_an_option_that_is_out_of_range_today_is_loaded(data: Table, 
         (("options", "t_mean"), math.nan, "t_mean must be a number from -10 to 10, not nan"),
         (("options", "depth"), "two", "depth must be a whole number from 1 to 256, not 'two'"),
         (("options", "depth"), 1.5, "depth must be a whole number"),
-        (("columns", "number", "mean"), math.nan, "mean must be a finite number, not nan"),
-        (("columns", "number", "std"), None, "std must be"),
+        (("columns", "number", "step"), math.nan, "step must be a finite number, not nan"),
+        (("columns", "number", "missing"), None, "missing must be"),
         (("columns", "image", "height"), math.inf, "height must be a whole number"),
         (("columns", "image", "height"), 0, "height must be a whole number from 1 to 4,096, not 0"),
         (("columns", "image", "channels"), 2, "channels must be one of 1, 3, not 2"),
@@ -570,7 +570,7 @@ def test_a_run_with_an_option_that_is_out_of_range_today_is_loaded(data: Table, 
 def test_a_number_of_a_run_folder_that_cannot_be_is_named(
     data: Table, tmp_path: Path, place: tuple[str, ...], value: Any, reason: str
 ) -> None:
-    Model("number | image", data.columns, width=32, depth=1).save(tmp_path, data={}, plan={}, step=0)
+    Model("number | image", data.columns, "flow", width=32, depth=1).save(tmp_path, data={}, plan={}, step=0)
     state = json.loads((tmp_path / "model.json").read_text())
     *path, last = place
     inner = functools.reduce(lambda values, key: values[key], path, state)
@@ -631,7 +631,7 @@ def test_values_that_a_sweep_tries_are_in_range(name: str) -> None:
 
 
 def test_a_sweep_is_checked_before_it_begins(data: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Model("number | label", data.columns, width=32, depth=1)
+    model = Model("number | label", data.columns, "flow", width=32, depth=1)
     monkeypatch.setattr(Evaluator, "sample", lambda *_, **__: pytest.fail("it was sampled"))
     with pytest.raises(ValueError, match="^guidance must be .*, not nan"):
         sweep(model, data, "guidance", [1.0, math.nan])

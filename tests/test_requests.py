@@ -181,8 +181,9 @@ def test_a_text_that_is_a_target_is_known() -> None:
 # ---- known targets of joint models
 
 
-def test_values_of_targets_are_known(world: Table) -> None:
+def test_values_of_targets_are_known() -> None:
     """As `given`, as rows, a value for each, and as `known`: the same samples."""
+    world = toy.table(number="linear")
     model = toy.trained(Model("number, label", world.columns, "mixture", components=4), world, 40)
     for label, mean in zip("0123", toy.MEANS, strict=True):
         rows = model.given(label=label).sample(40, seed=1)
@@ -285,7 +286,10 @@ def test_targets_of_a_pipeline_are_known(world: Table) -> None:
 
 def test_a_source_that_is_too_long_is_cut() -> None:
     """In `given`, in rows, in a negative and in a pipeline; what is sampled is what the beginning gives."""
-    model, long = made("number | text"), "a red dog that is much longer than any text in training"
+    model, long = (
+        made("number | text", "flow", **SMALL),
+        "a red dog that is much longer than any text in training",
+    )
     with noted(
         "text: the text has 56 tokens and there is room for 21, so only its beginning is read: 'a red dog that is'"
     ):
@@ -338,7 +342,7 @@ def test_a_text_is_cut_at_a_character(text: str, read: str) -> None:
 def run_of(formula: str, folder: str = "r", **options: Any) -> None:
     """A trained run on the toy world."""
     table = toy.table(32)
-    toy.trained(Model(formula, table.columns, **{**SMALL, **options}), table, 2).save(folder)
+    toy.trained(Model(formula, table.columns, "flow", **{**SMALL, **options}), table, 2).save(folder)
 
 
 def printed(capsys: pytest.CaptureFixture[str], argv: Sequence[str]) -> tuple[list[dict[str, Any]], str]:

@@ -66,9 +66,11 @@ def rows(count: int, seed: int = 0, size: int = SIZE) -> list[dict[str, Any]]:
     return made
 
 
-def table(count: int = 256, seed: int = 0, size: int = SIZE, holdout: float = 0.0) -> Table:
-    """The toy world as a table."""
-    kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
+def table(
+    count: int = 256, seed: int = 0, size: int = SIZE, holdout: float = 0.0, number: str = "number"
+) -> Table:
+    """The toy world as a table; `number` is the kind of that column."""
+    kinds = {"image": "image", "label": "label", "text": "text", "number": number}
     return Table.from_rows(rows(count, seed, size), kinds, holdout=holdout)
 
 
