@@ -1,13 +1,15 @@
-"""Fill in what is missing: a hole in a picture, the middle of a text, or the unknown targets of a row."""
+"""Fill in what is missing: a hole in a picture, the middle of a text, the unknown targets of a row or of a file of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import PIL.Image
 
 from likewise.cli.commands.sample import sample_rows, sample_texts
 from likewise.cli.holes import HoleOptions, known_pixels
+from likewise.cli.infill_table import infill_table
 from likewise.cli.requests import (
     Request,
     add_known_option,
@@ -18,6 +20,9 @@ from likewise.cli.requests import (
     parse_request,
     split_image_words,
 )
+from likewise.core.ranges import Draws
+from likewise.data.readers import FileFormat
+from likewise.data.readers.table_file import is_table
 from likewise.modalities.base import Row
 from likewise.modalities.latent import is_embedding
 from likewise.models.base import TypedDistribution
@@ -33,14 +38,15 @@ HOW_TO = (
 
 
 def run(argv: Sequence[str]) -> int:
-    """`likewise infill RUN [PICTURE [TEXT ...]]`."""
+    """`likewise infill RUN [PICTURE [TEXT ...]]`, or `likewise infill RUN ROWS.csv`."""
     parser = make_parser(
         "infill",
         f"{__doc__} The hole of a picture is its transparent part, and what --mask, --box and --pad add to it; "
         "everything else is kept.",
         "[PICTURE [TEXT ...]]",
         argv,
-        "the file of a picture, then values of the model's text source",
+        "the file of a picture, then values of the model's text source; or a .csv or other table file, all of whose missing "
+        "targets are filled",
     )
     parser.add_argument(
         "--mask",
@@ -60,13 +66,37 @@ def run(argv: Sequence[str]) -> int:
     add_stop_option(parser)
     add_known_option(parser)
     add_sample_options(parser, OUT)
+    parser.add_value_option(
+        "--draws",
+        annotation=Draws,
+        default=1,
+        about="of a file of rows: how many times each missing cell is sampled",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="of a file of rows: leave rows as they are that the model cannot read",
+    )
+    parser.add_signature_options(
+        "format",
+        [("FileFormat", FileFormat)],
+        about="How a file of rows is written; else it is found in the file.",
+    )
     request = parse_request(parser, argv)
     args = request.args
+    has_image = bool(image_targets(request.model))
+    if args.words and not has_image and is_table(Path(args.words[0])):
+        if len(args.words) > 1 or args.n != parser.get_default("n"):
+            raise ValueError("a file of rows is filled --draws times; leave -n and further arguments out")
+        return infill_table(request, parser, args.words[0])
+    if args.draws > 1 or args.skip_bad or parser.values_of(args, "format"):
+        raise ValueError(
+            "--draws, --skip-bad and how a file is written are for a file of rows, such as rows.csv"
+        )
     if args.prefix is not None or args.suffix is not None:
         return _infill_text(request)
     if args.stop:
         raise ValueError("--stop is for the gap of a text: give the text around it, --prefix and --suffix")
-    has_image = bool(image_targets(request.model))
     if not has_image or (args.known and not args.words):
         options = HoleOptions(args.mask, args.box, args.pad)
         if used := options.names():
