@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.machinery
+import importlib.util
 import json
 import re
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from likewise.data.table import Table
 from likewise.evaluation.comparison.report_page import report_page
 from likewise.evaluation.evaluators import prediction, rows
 from likewise.evaluation.evaluators.prediction import PredictionMetrics
+from likewise.evaluation.evaluators.quality import quality_result
 from likewise.evaluation.evaluators.rows import RowMetrics
 from likewise.evaluation.features.cells import Cells, ColumnCells
 from likewise.evaluation.metrics.neighbours import Neighbours, nearer
@@ -233,6 +238,46 @@ def test_evaluate_writes_the_page_and_predicts_what_is_named(
     assert 'alt="distribution of price"' in Path("r/report.html").read_text()
     assert main([*evaluate, "--predict", "knid", "--overwrite"]) == 1
     assert "did you mean 'kind'" in capsys.readouterr().err
+
+
+class QualityReport:
+    """The interface of that of sdmetrics, which is not installed beside pandas 3."""
+
+    def generate(self, real: dict, synthetic: dict, metadata: dict, *, verbose: bool) -> None:
+        [(name, frame)], [other] = synthetic.items(), real.values()
+        assert list(frame) == list(other) == list(metadata["tables"][name]["columns"]) and not verbose
+        self.kinds = {c: kind["sdtype"] for c, kind in metadata["tables"][name]["columns"].items()}
+        self.score = float((frame.isna() == other.isna()).to_numpy().mean())
+        assert self.kinds == {
+            "price": "numerical",
+            "size": "numerical",
+            "kind": "categorical",
+            "day": "numerical",
+        }
+        assert frame["price"].dtype == float and frame["kind"].dtype == object
+
+    def get_score(self) -> float:
+        return self.score
+
+
+def test_the_score_of_sdmetrics_is_beside_that_of_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {c: metrics().reference.table.columns[c] for c in TARGETS[:4]}
+    real, train, samples = draw_rows(50, 0), draw_rows(50, 1), draw_rows(50, 0)
+    report_rows = ReportRows(columns, real, samples, train)
+    if importlib.util.find_spec("sdmetrics") is None:
+        with pytest.raises(
+            ValueError, match=r"sdmetrics is not installed: pip install 'likewise\[sdmetrics\]'"
+        ):
+            quality_result(report_rows)
+    fake = types.ModuleType("sdmetrics.reports")
+    fake.QualityReport = QualityReport
+    spec = importlib.machinery.ModuleSpec("sdmetrics", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setitem(sys.modules, "sdmetrics", types.ModuleType("sdmetrics"))
+    monkeypatch.setitem(sys.modules, "sdmetrics.reports", fake)
+    result = quality_result(report_rows)
+    assert result.name == "price, size, kind, day: sdmetrics" and result.better == "higher"
+    assert result.value.value == 1 > result.real.value > 0.5
 
 
 # ---- refusals

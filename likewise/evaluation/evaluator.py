@@ -142,10 +142,15 @@ class Evaluator:
         )
 
     def report_rows(self, samples: Sequence[Row]) -> ReportRows:
-        """The targets of the test rows, and of the first sample of each."""
-        targets = self.reference.targets
+        """The targets of the test rows, of the first sample of each, and of as many training rows."""
+        targets, reference = self.reference.targets, self.reference
         columns = {name: self.table.columns[name] for name in targets}
-        return ReportRows(columns, self.test_rows(targets), samples[:: self.reference.draws])
+        values = {name: self.table.train.column(name) for name in targets}
+        chosen = rng_of("report", self.seed).permutation(reference.train_indices)[
+            : len(reference.test_indices)
+        ]
+        train = [{name: v[int(i)] for name, v in values.items()} for i in chosen]
+        return ReportRows(columns, self.test_rows(targets), samples[:: reference.draws], train)
 
     def likelihood(self, model: Distribution, count: int) -> tuple[list[MetricResult], list[str]]:
         """-log2 P(targets | sources) per dimension of the targets, of `count` rows; or a note why there is none."""

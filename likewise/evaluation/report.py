@@ -44,11 +44,12 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class ReportRows:
-    """What a page shows beside the metrics: values of the targets `columns` of real rows and of as many samples."""
+    """The values of the targets, `columns`: of real (held-out) rows, of as many samples, and of training rows."""
 
     columns: Mapping[str, Modality]
     real: Sequence[Row]
     samples: Sequence[Row]
+    train: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
