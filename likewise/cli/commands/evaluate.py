@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ from likewise.evaluation.comparison.figures import sweep_figure
 from likewise.evaluation.comparison.report_page import report_page
 from likewise.evaluation.comparison.sweep import parse_values, sweep
 from likewise.evaluation.evaluator import evaluate
+from likewise.evaluation.evaluators.quality import quality_result
+from likewise.evaluation.metrics.sdmetrics_quality import require_sdmetrics
+from likewise.evaluation.report import Report
 from likewise.families.registry import sampling_family_class
 from likewise.models.checkpoint import PRETRAINED, resolve_run
 from likewise.models.io import load
@@ -47,6 +51,11 @@ def run(argv: Sequence[str]) -> int:
         metavar="A,B,...",
         help="targets of a table that boosted trees predict from the others (TSTR), instead of all that they can",
     )
+    parser.add_argument(
+        "--sdmetrics",
+        action="store_true",
+        help="the quality score of the package sdmetrics, too (extra sdmetrics)",
+    )
     known = parameters(evaluate).keys() - {"predict"}
     parser.add_signature_options("evaluation", [("evaluate", evaluate)], only=known)
     parser.add_sampling_options(argv)
@@ -65,7 +74,11 @@ def _evaluate(args: Namespace, parser: Parser) -> int:
         options["concept"] = parse_name(options["concept"])
     if args.predict:
         options["predict"] = Formula.parse(args.predict).target_names
+    if args.sdmetrics:
+        require_sdmetrics()
     report = evaluate(model, table, **options)
+    if args.sdmetrics:
+        report = _with_quality(report)
     _write_json(out, args.run, report.to_json())
     files = [out]
     if report.rows is not None:
@@ -73,6 +86,13 @@ def _evaluate(args: Namespace, parser: Parser) -> int:
         atomic_write(files[-1], report_page(report).encode())
     print(f"{report}\n\nreport: {', '.join(map(str, files))}")
     return 0
+
+
+def _with_quality(report: Report) -> Report:
+    """With the score of sdmetrics."""
+    if report.rows is None:
+        raise ValueError("--sdmetrics measures samples, which this model has not; leave it out")
+    return dataclasses.replace(report, results=(*report.results, quality_result(report.rows)))
 
 
 def _sweep(args: Namespace, parser: Parser) -> int:
@@ -89,7 +109,7 @@ def _sweep(args: Namespace, parser: Parser) -> int:
         raise ValueError(f"--sweep {name} and {flag(name)} contradict each other; leave one of the two out")
     values = parse_values(words, known[name]) if words else None
     options = parser.values_of(args, "evaluation")
-    options |= {"predict": args.predict} if args.predict else {}
+    options |= {name: getattr(args, name) for name in ("predict", "sdmetrics") if getattr(args, name)}
     if others := [option for option in options if option not in ("n", "seed")]:
         raise ValueError(f"a sweep takes --n and --seed; leave {flag(others[0])} out")
     default = report_folder(args.run) / f"sweep-{name}.json"
