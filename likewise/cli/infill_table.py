@@ -96,7 +96,7 @@ def infill_table(request: Request, parser: Parser, file: str) -> int:
     about = request.provenance(0, {}, seed=args.seed, data=file, draws=args.draws)
     del about["index"], about["sources"]
     write_table(out, columns, parts(), about, total)
-    _print_report(model, source, filled, means.results(), args)
+    _print_report(model, source, filled, means.results(), args.draws, out)
     return 0
 
 
@@ -114,9 +114,7 @@ def _output(args: Namespace, file: str) -> Path:
 def open_source(model: Model, args: Namespace, file: str, fmt: FileFormat, out: Path) -> SourceFile:
     """Read a file, whose columns are those of a model. Raises TableError for values that the model cannot read."""
     like = {model.formula.view(n).column: column for n, column in model.columns.items()}
-    kinds = {name: column.kind for name, column in like.items() if column.kind in KINDS}
-    reading = read_source(file, fmt=fmt, kinds=kinds)
-    cells = reading.rows.data.table
+    cells = read_source(file, fmt=fmt).rows.data.table
     there = [n for n in like if n in cells.column_names and cells[n].null_count < len(cells)]
     if not there:
         raise ValueError(f"{file} has no value in any column of the model ({', '.join(like)})")
@@ -206,25 +204,30 @@ def _filled_cells(
 
 
 def _print_report(
-    model: Model, source: SourceFile, filled: Mapping[str, int], means: Mapping[str, Pooled], args: Namespace
+    model: Model,
+    source: SourceFile,
+    filled: Mapping[str, int],
+    means: Mapping[str, Pooled],
+    draws: int,
+    out: Path,
 ) -> None:
     """Print how many cells are filled, and the pooled means of numbers."""
     count = sum(filled.values())
-    draws = f", each {args.draws} times" if args.draws > 1 else ""
-    print(f"{args.out or 'infilled'}: {count:,} cells of {len(source.rows):,} rows filled{draws}")
+    times = f", each {draws} times" if draws > 1 else ""
+    print(f"{out}: {count:,} cells of {len(source.rows):,} rows filled{times}")
     if not count:
         print_notes([f"no cell of {', '.join(model.targets)} is missing"])
         return
     lines = [["column", "filled", "mean", "std. error", "95 % interval", "due to missing"]]
     for name, number in filled.items():
         if number:
-            lines.append([name, f"{number:,}", *_describe(means.get(name), args.draws)])
-    if args.draws == 1:
+            lines.append([name, f"{number:,}", *_describe(means.get(name), draws)])
+    if draws == 1:
         lines = [line[:3] for line in lines]
         print(align_columns(lines))
         print("one sample of each; --draws 20 tells how uncertain means are (Rubin's rules)")
     else:
-        print(f"means of all rows, pooled over {args.draws} draws by Rubin's rules:")
+        print(f"means of all rows, pooled over {draws} draws by Rubin's rules:")
         print(align_columns(lines))
 
 
