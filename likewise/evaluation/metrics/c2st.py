@@ -65,14 +65,15 @@ def c2st_by_column(
     sample_fold = rng.permutation(n) % folds
     real_fold = sample_fold if paired else rng.permutation(m) % folds
     trees = _trees(samples, real, categorical)
-    wins, importance = [], np.zeros(0 if columns is None else 1 + int(columns.max()))
+    columns = np.zeros(0, dtype=int) if columns is None else columns
+    wins, importance = [], np.zeros(1 + int(columns.max(initial=-1)))
     for fold in range(folds):
         sample_test, real_test = sample_fold == fold, real_fold == fold
         _fit(trees, samples[~sample_test], real[~real_test])
         test = samples[sample_test], real[real_test]
         wins.append(_wins(trees, *test))
         for column in range(len(importance)):
-            permuted = _permuted(*test, columns == column, np.random.default_rng((fold, column)))
+            permuted = _permuted(*test, np.equal(columns, column), np.random.default_rng((fold, column)))
             importance[column] += (wins[-1].mean() - _wins(trees, *permuted).mean()) / folds
 
     def area(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): multiplicity of each row
