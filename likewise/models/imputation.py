@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -29,7 +30,7 @@ def fill_missing(
     indices: Sequence[int] | None = None,
     seed: int = 0,
     sample: Callable[..., list[Row]] | None = None,
-    **options: object,
+    **options: Any,
 ) -> list[Row]:
     """The rows with each missing target sampled given what the row has: one imputation, of the given `seed`.
 
