@@ -214,7 +214,7 @@ def learned(world: Table, family: str, formula: str, steps: int, **options: Any)
 @pytest.fixture(scope="module")
 def numbers() -> Model:
     """Of numbers on a linear scale, on which the density is a Gaussian."""
-    return learned(toy.table(number="linear"), "diffusion", "number | label", 250)
+    return learned(toy.table(), "diffusion", "number | label", 250)
 
 
 def test_a_number_has_the_deviation_of_its_source(numbers: Model) -> None:

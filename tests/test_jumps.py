@@ -95,7 +95,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Table, Path]
     """A flow of numbers near -1 and 1, and then its jumps, each in its folder."""
     folder, rng = tmp_path_factory.mktemp("runs"), np.random.default_rng(0)
     rows = [{"x": float(side + 0.1 * rng.normal()), "label": str(side)} for side in rng.choice([-1, 1], 600)]
-    table = Table.from_rows(rows, {"x": "linear", "label": "label"})
+    table = Table.from_rows(rows, {"x": "number", "label": "label"})
     plan = {"batch": 128, "precision": "float32"}
     plain = Model("x | label", table.columns, "flow", width=64, depth=1)
     for _ in train(plain, table, Plan(steps=250, **plan), folder / "plain"):

@@ -18,7 +18,7 @@ from likewise.training.plan import Plan
 from likewise.training.trainer import train
 
 ENOUGH = 0.9  # chance is 0.25
-LINEAR = toy.table(number="linear")  # modes of numbers that are as far apart as they are
+LINEAR = toy.table()
 THINGS = [i % 4 for i in range(80)]
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 

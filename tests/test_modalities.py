@@ -93,6 +93,9 @@ def test_kinds_and_options() -> None:
         "label": [],
         "number": [],
         "linear": [],
+        "date": ["day_first"],
+        "duration": [],
+        "id": [],
     }
     with pytest.raises(ValueError, match="did you mean 'image'"):
         modality_from_json({"kind": "imgae"})

@@ -508,12 +508,13 @@ def test_a_table_with_gaps_is_shown(write: Write, capsys: pytest.CaptureFixture[
 )
 def test_rows_are_learned_without_the_sources_that_they_lack(write: Write, family: str) -> None:
     found = Table.open(write(lines("age,city,x", gaps())), columns=["x", "age", "city"], complete=["x"])
-    batch = next(found.train.batches(["x", "age", "city"], 20))
+    options = {} if family == "mixture" else {"width": 16, "depth": 1}
+    model = Model("x | age, city", found.columns, family, **options)
+    viewed = found.with_views(model.columns, model.formula)
+    batch = next(viewed.train.batches(["x", "age", "city"], 20))
     assert batch.present.keys() == {"age", "city"} and not batch.present["age"].all()
     blank = ~batch.present["age"]
     assert (batch["age"][blank] == 0).all() and batch["age"].shape == (20, 1, 1)
-    options = {} if family == "mixture" else {"width": 16, "depth": 1}
-    model = Model("x | age, city", found.columns, family, **options)
     steps = list(train(model, found, Plan(steps=2, batch=8)))
     assert len(steps) == 2 and np.isfinite(steps[-1].loss)
 

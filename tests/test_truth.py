@@ -337,9 +337,6 @@ def line_rows(count: int) -> list[dict]:
     return rows
 
 
-KIND = {"flow": "linear", "any_order": "number"}  # family -> of numbers
-
-
 def learn(
     formula: str, rows: list[dict], kinds: dict[str, str], steps: int, seed: int = 0, family: str = "flow"
 ) -> Model:
@@ -366,7 +363,7 @@ def learn(
 
 @pytest.fixture(scope="module", params=["flow", "any_order"])
 def line(request: pytest.FixtureRequest) -> Model:
-    kinds = {"x": KIND[request.param], "kind": "label"}
+    kinds = {"x": "number", "kind": "label"}
     return learn("x | kind", line_rows(4000), kinds, 500, seed=1, family=request.param)
 
 
@@ -422,7 +419,7 @@ def plane(request: pytest.FixtureRequest) -> Model:
     one = draw.multivariate_normal([-1, 0], [[0.5, 0.4], [0.4, 0.5]], 2000)
     two = draw.multivariate_normal([1.5, -1], [[0.1, 0], [0, 0.4]], 2000)
     rows = [{"x": float(x), "y": float(y)} for pair in zip(one, two, strict=True) for x, y in pair]
-    kind = KIND[request.param]
+    kind = "number"
     return learn("x, y", rows, {"x": kind, "y": kind}, 600, family=request.param)
 
 

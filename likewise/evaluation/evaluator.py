@@ -59,7 +59,8 @@ class Evaluator:
         predict: Sequence[str] = (),
     ) -> None:
         """Prepares everything that does not depend on a model; for the parameters see `evaluate`."""
-        learned = columns_of(formula, table.columns)
+        one_token = all(table.columns[name].spec.tokens == 1 for name in formula.target_names)
+        learned = columns_of(formula, table.columns, one_token)
         available = len(table.test)
         table = table.with_values([name for name in formula.columns if not learned[name].has_missing])
         self.left_out = available - len(table.test)  # held-out rows that lack a value

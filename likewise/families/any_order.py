@@ -61,6 +61,7 @@ class RowState:
 class AnyOrder(Family, Adopting):
     """P(targets | sources) of targets of one token, in any order."""
 
+    learns_cells: ClassVar[bool] = True
     learns_gaps: ClassVar[bool] = True
     uses_muon: ClassVar[bool] = False
     needs_float32: ClassVar[bool] = True

@@ -37,6 +37,7 @@ class Trees(Family):
 
     idle_rules: ClassVar[Sequence[IdleRule]] = idle.TREES
 
+    learns_cells: ClassVar[bool] = True
     learns_gaps: ClassVar[bool] = True
     learns_by_gradients: ClassVar[bool] = False
     needs_float32: ClassVar[bool] = True

@@ -86,6 +86,10 @@ class Modality(ABC):
         """The same, whose cells of a text file are written in a style that the reader has found there."""
         return self
 
+    def linear(self) -> Self:
+        """The same on a scale that keeps distances, without a missing value, where there is such a scale."""
+        return self.without_missing()
+
     def grow_to_fit(self, values: Sequence[Any]) -> Self:
         """The same with room for these values; nothing else is learned from them."""
         return self

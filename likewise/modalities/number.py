@@ -6,13 +6,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from torch import Tensor
 
+from likewise.core.rng import Rng
+from likewise.core.spec import Spec
 from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
-from likewise.modalities.linear_number import check_number, check_number_cell, parse_number
+from likewise.modalities.conditions import Condition
+from likewise.modalities.linear_number import LinearNumber, check_number, check_number_cell, parse_number
 from likewise.modalities.number_format import NumberFormat, plain_digits
+from likewise.modalities.rank_scale import decimals_of
 from likewise.modalities.ranked import Ranked
 from likewise.modalities.robust import is_usual
 from likewise.modalities.suspects import missing_sign_line, missing_signs, near_id_lines
@@ -33,6 +39,9 @@ class Number(Ranked):
     integer     whether all training values are
     unique      whether all training values are different whole numbers
     style       how the cells of the file write them, the pattern of a NumberFormat; "" for digits only
+    mean, std, limit  of the linear scale, see LinearNumber
+    ranked      whether tokens are ranks; else they are on the linear scale, which keeps distances between values, and
+                has no missing ones
 
     >>> import torch
     >>> age = Number.fit([30, 40, 40, 50])
@@ -43,6 +52,10 @@ class Number(Ranked):
     integer: bool = False
     unique: bool = False
     style: str = ""
+    mean: float = 0.0
+    std: float = 1.0
+    limit: float | None = None
+    ranked: bool = True
 
     dtypes = frozenset({"string", "int", "float", "bool"})
     numeric = True
@@ -58,7 +71,50 @@ class Number(Ranked):
         present = np.asarray([v for v in values if v is not None], dtype=np.float64)
         integer = bool((present == present.round()).all())
         unique = integer and len(present) >= MIN_COUNTED and len(np.unique(present)) == len(present)
-        return cls(**cls.fit_ranks(present, len(values)), integer=integer, unique=unique)
+        line = LinearNumber.fit(present)
+        scale = {"mean": line.mean, "std": line.std, "limit": line.limit}
+        return cls(**cls.fit_ranks(present, len(values)), integer=integer, unique=unique, **scale)
+
+    def refit(self, values: Sequence[float | None]) -> Self:
+        """The same scale, if the values are of that order; else theirs."""
+        if self.ranked:
+            return super().refit(values)
+        present = [v for v in values if v is not None]
+        line = self._line.refit(present)
+        fitted = self.fit(values).without_missing().linear()
+        return replace(fitted, mean=line.mean, std=line.std, limit=line.limit)
+
+    def linear(self) -> Self:
+        return replace(self.without_missing(), ranked=False)
+
+    @cached_property
+    def _line(self) -> LinearNumber:
+        return LinearNumber(self.mean, self.std, self.integer, self.low, self.high, self.limit)
+
+    @cached_property
+    def spec(self) -> Spec:  # type: ignore[override]  # a cached property instead of a property
+        return super().spec if self.ranked else self._line.spec
+
+    def log_scale(self, tokens: Tensor) -> Tensor:
+        return super().log_scale(tokens) if self.ranked else self._line.log_scale(tokens)
+
+    def dequantize(self, tokens: Tensor, rng: Rng) -> Tensor:
+        return super().dequantize(tokens, rng) if self.ranked else self._line.dequantize(tokens, rng)
+
+    def allowed(self, condition: Condition) -> Tensor:
+        return super().allowed(condition) if self.ranked else self._line.allowed(condition)
+
+    def encode_all(self, values: Sequence[float | None]) -> Tensor:
+        return super().encode_all(values) if self.ranked else self._line.encode_all(values)  # type: ignore[arg-type]
+
+    def decode_all(self, tokens: Tensor) -> list[Any]:
+        if self.ranked:
+            return super().decode_all(tokens)
+        values = np.array([self._line.decode(token) for token in tokens], dtype=np.float64)
+        values = values.clip(self.low, self.high)
+        if self.step:
+            values = np.round(np.round(values / self.step) * self.step, decimals_of(self.step))
+        return self.from_numbers(values)
 
     def with_style(self, style: str) -> Self:
         return replace(self, style=style)

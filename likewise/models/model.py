@@ -85,7 +85,6 @@ class Model(RowSampler):
         formula = Formula.parse(formula) if isinstance(formula, str) else formula
         self.formula = expand_formula(formula, columns)
         self.formula.check(columns)
-        self.columns = columns_of(self.formula, columns)
         for view in self.formula.targets:
             if (spec := columns[view.name].spec).padded and not spec.categorical:
                 raise FormulaError(
@@ -95,10 +94,11 @@ class Model(RowSampler):
         rules = structure or Structure()
         self.structure = rules.restricted(self.formula.target_names, self.formula.columns)
         self.learned = self.structure.learned(self.formula)
-        defaults = {self.columns[n].default_family for n in self.targets}
+        defaults = {columns[n].default_family for n in self.targets}
         family = family or (defaults.pop() if len(defaults) == 1 else "flow")
         self.family_name = family
         cls = family_class(family)
+        self.columns = columns_of(self.formula, columns, cls.learns_cells)
         if any(self.columns[n].spec.windowed for n in self.targets) and not issubclass(cls, CanScoreTokens):
             raise FormulaError(
                 f"the family {family} cannot learn a document, which is learned in windows that begin anywhere; "

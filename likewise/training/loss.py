@@ -37,7 +37,10 @@ def rows_to_learn(model: Model, table: Table) -> Table:
     These lack all targets, or one of them where the family cannot learn a row in part. Raises TableError if no
     training row is left.
     """
-    learned = table.with_values(model.learned.target_names, every=not model.family.learns_gaps)
+    viewed = table.with_views(model.columns, model.formula)
+    learned = viewed.with_values(model.learned.target_names, every=not model.family.learns_gaps)
+    if learned is viewed:
+        return table
     if len(table.train) and not len(learned.train):
         raise TableError(
             f"each training row lacks {left_out_reason(model)}; "
