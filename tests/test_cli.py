@@ -52,7 +52,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def made(formula: str, out: str, **options: str) -> Path:
     """A run folder whose model draws something, without training."""
     table = Table.open("things", **options)
-    model = Model(formula, table.columns, width=64, depth=1)
+    default = Model(formula, table.columns, width=64, depth=1)
+    flow = default.family_name == "any_order"
+    model = Model(formula, table.columns, "flow", width=64, depth=1) if flow else default
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in model.parameters():
