@@ -28,6 +28,8 @@ PNG_PREFIX = f"{KEY}:"  # of the keywords of text chunks
 RUN_FILES = (  # that a run folder may hold; those written by earlier versions have no mark of their own
     "model.json",
     "chain.json",
+    "tables.json",
+    "forecast.json",
     "weights.safetensors",
     "resume.safetensors",
     "metrics.jsonl",
@@ -86,7 +88,12 @@ def is_run_folder(folder: str | Path) -> bool:
     A folder that has a model.json of something else is none. Nothing in such a folder or below it is data.
     """
     folder = Path(folder)
-    keys = {"model.json": {"format", "formula", "columns"}, "chain.json": {"format", "formula", "links"}}
+    keys = {
+        "model.json": {"format", "formula", "columns"},
+        "chain.json": {"format", "formula", "links"},
+        "tables.json": {"format", "key", "layout"},
+        "forecast.json": {"format", "formula", "horizon"},
+    }
     for name, required in keys.items():
         try:
             state = json.loads((folder / name).read_bytes())

@@ -5,6 +5,7 @@
     weights.safetensors  the (averaged) weights
     resume.safetensors   what training needs to continue: raw weights, averages, optimiser, step
     views/NAME           the models that columns are seen through, as run folders
+    tables.json          of a parent and a child table; parents and children are the run folders of their models
     chain.json           of a pipeline, in place of the others; links/NAME are the run folders of its links
 
 model.json is there from the beginning of a training, the weights from its first checkpoint. Each file is written
@@ -43,8 +44,10 @@ from likewise.models.migrations import FORMAT, migrate
 REQUIRED_KEYS = {
     "model.json": ("formula", "family", "options", "columns"),
     "chain.json": ("formula", "links"),
+    "tables.json": ("key", "layout", "keys", "order"),
 }
 PIPELINE, LINKS, VIEWS = "chain.json", "links", "views"
+TABLES = "tables.json"  # of a parent and a child table
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
 PRETRAINED = Path(__file__).parent.parent / "pretrained"  # run folders that come with the package
 
@@ -135,7 +138,7 @@ def require_unused(folder: Path, data: str | Path | None = None) -> None:
     """
     if data is not None and folder.is_dir() and folder.resolve() == Path(data).expanduser().resolve():
         raise RunError(f"{folder} is the folder of the data; give another {option_text('out')} for the run")
-    if has_checkpoint(folder) or is_pipeline(folder):
+    if has_checkpoint(folder) or is_pipeline(folder) or (folder / TABLES).exists():
         raise RunError(
             f"{folder} holds a model already; give another {option_text('out')}, or go on with {option_text('resume')}"
         )
@@ -204,6 +207,11 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
         if name == MODEL and is_pipeline(folder):
             links = ", ".join(str(folder / LINKS / link) for link in load_pipeline_state(folder)["links"])
             raise RunError(f"{folder} is a pipeline, and a single model is needed here; name a link: {links}")
+        if name in (MODEL, PIPELINE) and (folder / TABLES).exists():
+            raise RunError(
+                f"{folder} holds a parent and a child table, and a single model is needed here; name that of one of them: "
+                f"{folder / 'parents'}, {folder / 'children'}"
+            )
         if folder.is_file():
             raise RunError(f"{folder} is a file; name the folder of a run, such as {folder.parent}")
         raise RunError(f"{folder} holds no {name}: it is not a run folder")

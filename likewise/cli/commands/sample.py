@@ -10,6 +10,7 @@ from typing import Any
 
 import PIL.Image
 
+from likewise.cli import child_tables
 from likewise.cli.constraints import (
     add_constraint_options,
     constraint_details,
@@ -40,6 +41,8 @@ RULE = "-" * 80  # between texts
 
 def run(argv: Sequence[str]) -> int:
     """`likewise sample RUN [TEXT ...]`."""
+    if any(map(child_tables.is_parent_child, argv)):
+        return child_tables.sample(argv)
     words = f"{TEXTS}; for a model of text without a text source: the beginning of the text"
     parser = make_parser("sample", __doc__, "[TEXT ...]", argv, words)
     add_sample_options(parser, OUT)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from likewise.cli import child_tables
 from likewise.cli.destination import require_no_column_of_that_name
 from likewise.cli.flags import Parser, flag, parameters, parse_pairs
 from likewise.cli.formatting import format_duration, format_value
@@ -55,6 +56,8 @@ MINUTES = 10.0  # without --minutes, --steps and --epochs
 
 def run(argv: Sequence[str]) -> int:
     """`likewise train DATA FORMULA`."""
+    if any(map(child_tables.names_child, argv)):
+        return child_tables.train(argv)
     parser, args = _parse(argv)
     folder = _run_folder(args)
     if not args.resume:
@@ -134,6 +137,7 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         "train",
         f"{__doc__} Without --minutes, --steps and --epochs it takes {MINUTES:g} minutes.",
         usage="likewise train DATA FORMULA [options]\n"
+        "       likewise train PARENTS FORMULA --child CHILDREN --key COLUMN [options]\n"
         "       likewise train [DATA [FORMULA]] --from RUN --out RUN [options]\n"
         "       likewise train --resume --out RUN [options]",
     )
