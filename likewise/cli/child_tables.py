@@ -75,9 +75,9 @@ def train(argv: Sequence[str]) -> int:
     key = parse_name(args.key)
     options = table_options(args, parser)
     split = Holdout(**{name: options.pop(name) for name in ("holdout", "by", "pairs", "near_copies")})
-    opened = [open_with_key(source, key, options) for source in (args.data, args.child)]
+    parents, rows = (open_with_key(source, key, options) for source in (args.data, args.child))
     order = args.order and parse_name(args.order)
-    tables = join_tables(*opened, key, order=order, skip_bad=args.skip_bad, holdout=split)
+    tables = join_tables(parents, rows, key, order=order, skip_bad=args.skip_bad, holdout=split)
     layout = tables.layout
     model = ParentChild.of(tables, args.formula, seed=plan.seed, **parser.values_of(args, "family"))
     children = sum(map(len, tables.rows))
@@ -85,7 +85,7 @@ def train(argv: Sequence[str]) -> int:
     print(
         f"{len(tables.parents):,} parents with {children:,} children, {ordered}; P({model.parents.formula})"
     )
-    sources = {"data": opened[0].source, "child": opened[1].source}
+    sources = {"data": parents.source, "child": rows.source}
     for name, part, table in (
         (PARENTS, model.parents, tables.parents),
         (CHILDREN, model.children, tables.children),
@@ -105,7 +105,7 @@ def train(argv: Sequence[str]) -> int:
         "skip_bad": args.skip_bad,
         "order_option": order,
     }
-    fields["fingerprints"] = [table.fingerprint for table in opened]
+    fields["fingerprints"] = [table.fingerprint for table in (parents, rows)]
     model.save_state(folder, plan=asdict(plan), **sources, **fields)
     run = shlex.quote(str(folder))
     print(
@@ -215,7 +215,9 @@ def evaluate(argv: Sequence[str]) -> int:
             f"{state['data']} or {state['child']} is not what {args.run} was trained on; restore it, or train again"
         )
     order, split = state["order_option"], Holdout(**state["split"])
-    tables = join_tables(*opened, state["key"], order=order, skip_bad=state["skip_bad"], holdout=split)
+    tables = join_tables(
+        opened[0], opened[1], state["key"], order=order, skip_bad=state["skip_bad"], holdout=split
+    )
     report = evaluate_child_tables(model, tables, seed=args.seed)
     values = {KEY: provenance(model=str(args.run)), **report.to_json()}
     atomic_write(out, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())

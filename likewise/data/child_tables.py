@@ -250,8 +250,8 @@ def _order(children: Table, groups: Iterable[Sequence[int]], key: str, order: st
                 raise TableError(str(_bad(children, i, order, reason)))
         return order
     complete = {n: column for n, column in ranked.items() if all(v is not None for v in children.column(n))}
-    for name in complete:
-        if children.kinds[name] == "date":
+    for name, column in complete.items():
+        if column.spec.cycles is not None:  # a date
             return name
     several = [group for group in groups if len(group) > 1]
     for name, column in complete.items():
@@ -284,7 +284,7 @@ def _layout(parents: Table, children: Table, key: str, order: str) -> Layout:
         {
             name: new(f"mean {name} so far")
             for name in columns
-            if children.kinds[name] == NUMBER and name != order
+            if children.columns[name].numeric and name != order
         },
         new("position"),
         order,

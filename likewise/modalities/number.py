@@ -71,9 +71,9 @@ class Number(Ranked):
         present = np.asarray([v for v in values if v is not None], dtype=np.float64)
         integer = bool((present == present.round()).all())
         unique = integer and len(present) >= MIN_COUNTED and len(np.unique(present)) == len(present)
-        line = LinearNumber.fit(present)
-        scale = {"mean": line.mean, "std": line.std, "limit": line.limit}
-        return cls(**cls.fit_ranks(present, len(values)), integer=integer, unique=unique, **scale)
+        line = LinearNumber.fit(present.tolist())
+        ranks = cls(**cls.fit_ranks(present, len(values)), integer=integer, unique=unique)
+        return replace(ranks, mean=line.mean, std=line.std, limit=line.limit)
 
     def refit(self, values: Sequence[float | None]) -> Self:
         """The same scale, if the values are of that order; else theirs."""
@@ -92,7 +92,7 @@ class Number(Ranked):
         return LinearNumber(self.mean, self.std, self.integer, self.low, self.high, self.limit)
 
     @cached_property
-    def spec(self) -> Spec:  # type: ignore[override]  # a cached property instead of a property
+    def spec(self) -> Spec:
         return super().spec if self.ranked else self._line.spec
 
     def log_scale(self, tokens: Tensor) -> Tensor:

@@ -70,8 +70,8 @@ class RankScale:
         ranks = (missing + np.concatenate([[0.0], np.cumsum(rows)])) / total
         end = END_SHARE / total
         z = ndtri(np.clip(ranks, end if not missing else 0.0, 1 - end))
-        starts, ends, z, gaps = _with_gaps(starts, ends, z, step)
-        return cls(step, tuple(v / factor for v in starts), tuple(v / factor for v in ends), z, gaps)
+        begins, finishes, edges, gaps = _with_gaps(starts, ends, z, step)
+        return cls(step, tuple(v / factor for v in begins), tuple(v / factor for v in finishes), edges, gaps)
 
     def extended(self, low: float, high: float) -> Self:
         """The same, known from `low` to `high` at least: a further segment at each end, where `tokens` has these values."""

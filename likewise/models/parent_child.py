@@ -213,8 +213,8 @@ class ParentChild:
         state = checkpoint.load_state(folder, TABLES)
         keys, order = modality_from_json(state["keys"]), state["order"] and modality_from_json(state["order"])
         assert isinstance(keys, Id)
-        models = (Model.load(folder / name) for name in (PARENTS, CHILDREN))
-        return cls(*models, Layout(**state["layout"]), keys, order)
+        parents, children = (Model.load(folder / name) for name in (PARENTS, CHILDREN))
+        return cls(parents, children, Layout(**state["layout"]), keys, order)
 
 
 def _styled(columns: Mapping[str, Modality], original: Mapping[str, Modality]) -> dict[str, Modality]:
