@@ -118,7 +118,7 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def numbers() -> Table:
     """With numbers on a linear scale, on which Gauss is right."""
-    kinds = {"image": "image", "label": "label", "text": "text", "number": "number"}
+    kinds = {"image": "image", "label": "label", "text": "text", "number": "linear"}
     return Table.from_rows(toy.rows(480), kinds, holdout=0.4, by="number")
 
 

@@ -57,7 +57,7 @@ def test_data_frames_and_dicts_are_one_table(reader: str) -> None:
     assert table.kinds == {"count": "number", "city": "label", "x": "number"}
     assert table[0] == {"count": 1, "city": "Oslo", "x": 0.5} and type(table[0]["count"]) is int
     assert table[2] == {"count": None, "city": None, "x": 0.5}
-    assert table.report.gaps == ["count: 5 of 20 values are missing", "city: 5 of 20 values are missing"]
+    assert table.report.gaps == ["count: 5 of 20 values are missing (25.0%)", "city: 5 of 20 values are missing (25.0%)"]
     assert any("the index of a data frame" in line for line in table.report.account.unused) == (
         reader == "pandas, an index that is no range"
     )
@@ -76,7 +76,7 @@ def test_values_of_python_and_numpy() -> None:
         for i in range(N)
     ]
     table = Table.from_rows(rows)
-    kinds = {"a": "number", "b": "number", "c": "number", "d": "label", "e": "label", "f": "image"}
+    kinds = {"a": "number", "b": "number", "c": "number", "d": "date", "e": "label", "f": "image"}
     assert table.kinds == kinds and Table.from_rows(pd.DataFrame(rows)).kinds == kinds
     assert table[1]["b"] == 0.25 and table[1]["c"] == 2.5 and table[1]["d"] == "2024-01-01T00:00:00"
     assert [line.partition(":")[0] for line in table.report.gaps] == ["b", "d", "f"]
@@ -167,10 +167,10 @@ def write(path: Path, table: pa.Table) -> Path:
         (pa.array([3.0, math.nan] * 10), "number", None),
         (
             pa.array([datetime.datetime(2024, 1, 1)] * N, pa.timestamp("ns", "UTC")),
-            "label",
-            "2024-01-01T00:00:00+00:00",
+            "date",
+            "2024-01-01T00:00:00Z",
         ),
-        (pa.array([datetime.timedelta(hours=3)] * N), "label", "3:00:00"),
+        (pa.array([datetime.timedelta(hours=3)] * N), "duration", "0 days 03:00:00"),
     ],
 )
 def test_types_of_arrow(tmp_path: Path, ending: str, column: pa.Array, kind: str, second: Any) -> None:

@@ -570,7 +570,7 @@ def test_columns_of_any_name_from_data_to_samples(here: Path, capsys: pytest.Cap
     data = named_csv(here / "data.csv")
     assert main(["data", data]) == 0
     advice = pasted(capsys.readouterr().out, "train")
-    assert Formula.parse(advice[2]).check(NAMES) is None
+    assert Formula.parse(advice[2]).expand(NAMES).check(NAMES) is None
     formula = Formula(tuple(map(View, NAMES[:6])), tuple(map(View, NAMES[6:])))
     options = ["--family", "mixture", "--components", "2", "--steps", "2", "--out", "r"]
     kinds = ["--kind", '"a = b"=label', "--kind", "two\nlines=label", "--by", '"known x"', "--pairs", "p|q"]

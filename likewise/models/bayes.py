@@ -47,7 +47,7 @@ class Bayes:
     >>> bayes = Bayes(Model("price | kind", columns, width=64, depth=1), {"a": 0.9, "b": 0.1})
     >>> str(bayes.formula), bayes.classes
     ('kind | price', ('a', 'b'))
-    >>> float(bayes.given(price=2.0).log_prob(kind="a", steps=4).nats.exp()) > 0.5
+    >>> float(bayes.given(price=2.0).log_prob(kind="a").nats.exp()) > 0.5
     True
     """
 

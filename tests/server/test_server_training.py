@@ -355,8 +355,8 @@ def test_the_check_of_a_table(client: TestClient) -> None:
     }
     assert str(server_of(client).store.folder) not in json.dumps(report)
     weights = file_id(client, "weight,label\n" + "59 kg,a\n61 kg,b\n" * 20, "weights.csv")
-    notes = client.post("/v1/data/check", json={"file_id": weights}).json()["notes"]
-    assert any('"kinds": {"weight": "number"} reads them as numbers' in note for note in notes)
+    columns = client.post("/v1/data/check", json={"file_id": weights}).json()["columns"]
+    assert [(c["name"], c["kind"]) for c in columns] == [("weight", "number"), ("label", "label")]
     found = error(train(client, id, "x | lable"))
     assert found["message"] == "unknown column 'lable': did you mean 'label'? There are: x, y, label"
     assert found["code"] == "invalid_formula" and found["param"] == "metadata.formula"
@@ -454,13 +454,13 @@ def test_what_there_is_to_learn(client: TestClient) -> None:
     [
         ("x | label", None, None, []),
         ("x | lab", "unknown column 'lab': did you mean 'label'?", (4, 7), ["label"]),
-        ("x, y |", "has a bar and no source after it", None, ["label", '"a b"']),
+        ("x, y |", "has a bar and no source after it", None, ["label", '"a b"', "*"]),
         ('x | "a', "a quote in", (4, 6), ['"a b"']),
         ("x y | label", "cannot read 'x y'", (0, 3), []),
         ("x, x", "appears twice", (3, 4), []),
         ("x | label | y", "has two bars", None, []),
         ("x@nothing", "unknown model to see through 'nothing'", (0, 9), []),
-        ("", "names no target", None, ["x", "y", "label", '"a b"']),
+        ("", "names no target", None, ["x", "y", "label", '"a b"', "*"]),
     ],
 )
 def test_formulas_while_they_are_typed(
