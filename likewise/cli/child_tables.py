@@ -41,7 +41,10 @@ def names_child(word: str) -> bool:
 
 def is_parent_child(run: str | Path) -> bool:
     """Whether a folder is a run of a parent and a child table."""
-    return (Path(run) / TABLES).is_file()
+    try:
+        return (Path(run) / TABLES).is_file()
+    except (OSError, ValueError):  # of a name that no folder can have
+        return False
 
 
 def train(argv: Sequence[str]) -> int:
