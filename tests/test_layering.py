@@ -28,6 +28,7 @@ PACKAGES = [  # a package imports from itself and from those before it
     "viz",
     "models",
     "training",
+    "forecasting",
     "interop",
     "evaluation",
     "server",

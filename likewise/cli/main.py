@@ -26,6 +26,7 @@ COMMANDS = {  # name, which is that of the module in cli/commands -> description
     "interpolate": "sample a transition between two texts, or two seeds",
     "score": "compute the log-probability of rows, and list the least likely ones",
     "evaluate": "evaluate a trained model on held-out rows",
+    "forecast": "forecast the values that follow a history",
     "compare": "train every family for the same time and evaluate them side by side",
     "chain": "chain trained models, each with samples of those before it as sources",
     "export": "export a model of text for the library transformers",

@@ -49,6 +49,7 @@ REQUIRED_KEYS = {
 PIPELINE, LINKS, VIEWS = "chain.json", "links", "views"
 TABLES = "tables.json"  # of a parent and a child table
 MODEL, WEIGHTS, RESUME = "model.json", "weights.safetensors", "resume.safetensors"
+FORECAST = "forecast.json"  # of a run that forecasts, in place of model.json
 PRETRAINED = Path(__file__).parent.parent / "pretrained"  # run folders that come with the package
 
 
@@ -212,6 +213,8 @@ def _read_state(folder: Path, name: str) -> dict[str, Any]:
                 f"{folder} holds a parent and a child table, and a single model is needed here; name that of one of them: "
                 f"{folder / 'parents'}, {folder / 'children'}"
             )
+        if (folder / FORECAST).exists():
+            raise RunError(f"{folder} forecasts series: likewise forecast {shlex.quote(str(folder))}")
         if folder.is_file():
             raise RunError(f"{folder} is a file; name the folder of a run, such as {folder.parent}")
         raise RunError(f"{folder} holds no {name}: it is not a run folder")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli import child_tables
+from likewise.cli import child_tables, series
 from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser, flag, parameters
 from likewise.cli.requests import RUN
@@ -38,6 +38,8 @@ def run(argv: Sequence[str]) -> int:
     """`likewise evaluate RUN`."""
     if any(map(child_tables.is_parent_child, argv)):
         return child_tables.evaluate(argv)
+    if any(map(series.is_forecaster, argv)):
+        return series.evaluate(argv)
     parser = Parser("evaluate", __doc__, usage="likewise evaluate RUN [options]")
     parser.add_argument("run", metavar="RUN", type=Path, help=RUN)
     parser.add_argument(

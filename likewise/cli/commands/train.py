@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from likewise.cli import child_tables
+from likewise.cli import child_tables, series
 from likewise.cli.destination import require_no_column_of_that_name
 from likewise.cli.flags import Parser, flag, parameters, parse_pairs
 from likewise.cli.formatting import format_duration, format_value
@@ -58,6 +58,8 @@ def run(argv: Sequence[str]) -> int:
     """`likewise train DATA FORMULA`."""
     if any(map(child_tables.names_child, argv)):
         return child_tables.train(argv)
+    if any(map(series.is_forecast, argv)):
+        return series.train(argv)
     parser, args = _parse(argv)
     folder = _run_folder(args)
     if not args.resume:
