@@ -68,7 +68,9 @@ def test_samples_within_conditions_are_those_in_which_they_hold(model: Model, na
         lambda s: s["age"] >= 60,
         lambda s: s["income"] is not None and 10 <= s["income"] <= 25,
         lambda s: s["city"] in ("Oslo", "Moss"),
-        lambda s: 30 < s["age"] <= 50 and s["city"] != "Oslo" and s["income"] is not None and s["income"] <= 15,
+        lambda s: (
+            30 < s["age"] <= 50 and s["city"] != "Oslo" and s["income"] is not None and s["income"] <= 15
+        ),
     ][list(CONDITIONS).index(name)]
     assert all(map(holds, samples))
     expected = [s for s in model.sample([{}] * (12 * N), seed=1, batch=4000) if holds(s)]
@@ -83,7 +85,9 @@ def test_what_is_known_counts_in_a_condition(model: Model) -> None:
     samples = model.sample([{"city": "Moss"}] * 50, constraint={"age": (60, None)}, batch=50)
     assert {s["city"] for s in samples} == {"Moss"} and min(s["age"] for s in samples) >= 60
     alone = model.sample([{"city": "Moss"}], indices=[7], constraint={"age": (60, None)}, precision="float32")
-    beside = model.sample([{"city": "Moss"}] * 50, constraint={"age": (60, None)}, precision="float32", batch=50)
+    beside = model.sample(
+        [{"city": "Moss"}] * 50, constraint={"age": (60, None)}, precision="float32", batch=50
+    )
     assert alone[0] == beside[7]
 
 
@@ -96,7 +100,9 @@ def test_a_condition_that_excludes_missing_values_only(model: Model) -> None:
 
 
 def test_conditions_that_hold_together_rarely_say_how_often(model: Model) -> None:
-    with pytest.warns(RequestWarning, match=r"the conditions on age and income hold together in \d+(\.\d+)? %"):
+    with pytest.warns(
+        RequestWarning, match=r"the conditions on age and income hold together in \d+(\.\d+)? %"
+    ):
         model.sample([{}] * 200, constraint={"age": (70, None), "income": (None, 20)}, batch=200)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -117,13 +123,20 @@ def test_bad_conditions(model: Model) -> None:
     with pytest.raises(ValueError, match="age is known, and has a condition"):
         model.sample([{"age": 70}], constraint={"age": (60, None)})
     flow = Model("x", {"x": Number.fit([1.0, 2.0, 3.0])}, "flow", width=32, depth=1)
-    with pytest.raises(ValueError, match="flow cannot sample values of a range or set; those that can: any_order"):
+    with pytest.raises(
+        ValueError, match="flow cannot sample values of a range or set; those that can: any_order"
+    ):
         flow.sample([{}], constraint={"x": (1, 2)})
 
 
 def test_tokens_of_conditions() -> None:
     number = Number.fit([None] * 30 + [0.0] * 30 + [round(0.5 * k, 1) for k in range(1, 41)])
-    for low, high, above, below in ((0, 0, False, False), (0, None, True, False), (2, 7, False, True), (None, 3, 0, 0)):
+    for low, high, above, below in (
+        (0, 0, False, False),
+        (0, None, True, False),
+        (2, 7, False, True),
+        (None, 3, 0, 0),
+    ):
         ends = number.allowed(Condition(low, high, bool(above), bool(below)))
         inner = torch.linspace(max(-4.0, float(ends[0])), min(4.0, float(ends[1])), 400)[1:-1]
         found = number.decode_all(inner[:, None, None])

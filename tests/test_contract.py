@@ -32,6 +32,7 @@ from likewise.models.model import Model
 from likewise.nets.column_weights import by_column
 from likewise.testing import CASES, CHECKS, Check, Subject, check_family, fit_to_random_rows, run_check
 
+
 def short(specs: Mapping[str, Spec]) -> bool:
     """Whether all columns are of one token."""
     return all(spec.tokens == spec.width == 1 for spec in specs.values())

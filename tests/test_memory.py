@@ -57,7 +57,10 @@ def test_data_frames_and_dicts_are_one_table(reader: str) -> None:
     assert table.kinds == {"count": "number", "city": "label", "x": "number"}
     assert table[0] == {"count": 1, "city": "Oslo", "x": 0.5} and type(table[0]["count"]) is int
     assert table[2] == {"count": None, "city": None, "x": 0.5}
-    assert table.report.gaps == ["count: 5 of 20 values are missing (25.0%)", "city: 5 of 20 values are missing (25.0%)"]
+    assert table.report.gaps == [
+        "count: 5 of 20 values are missing (25.0%)",
+        "city: 5 of 20 values are missing (25.0%)",
+    ]
     assert any("the index of a data frame" in line for line in table.report.account.unused) == (
         reader == "pandas, an index that is no range"
     )

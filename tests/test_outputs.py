@@ -492,7 +492,10 @@ def test_a_column_with_the_name_of_the_key_is_refused(here: Path, capsys: pytest
     made("t.csv", "likewise | text", "r")
     for out in ([], ["--out", "o.jsonl"], ["--out", "o/"]):
         assert main(["sample", "r", *FEW, *out]) == 1
-        assert "is the key of provenance" in (err := capsys.readouterr().err) or "under the key 'likewise'" in err
+        assert (
+            "is the key of provenance" in (err := capsys.readouterr().err)
+            or "under the key 'likewise'" in err
+        )
     made("t.csv", "label | likewise" if "label" in text else "number | likewise", "s")
     assert main(["sample", "s", *FEW]) == 0, "as a source it is no problem"
 

@@ -19,7 +19,6 @@ from likewise.generation.denoising.samplers import SAMPLERS, Denoise, follow, lo
 from likewise.modalities.image import Image
 from likewise.modalities.label import Label
 from likewise.modalities.linear_number import LinearNumber
-from likewise.modalities.number import Number
 from likewise.models.model import Model
 from likewise.training.plan import Plan
 from likewise.training.trainer import train

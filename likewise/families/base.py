@@ -67,7 +67,9 @@ class Family(nn.Module, ABC):
     needs_float32: ClassVar[bool] = False  # whether "auto" must not take bfloat16
     rowwise_loss: ClassVar[bool] = True  # whether the loss of a row depends on that row only
     learns_by_gradients: ClassVar[bool] = True  # whether there are steps of training after `init_from_data`
-    learns_cells: ClassVar[bool] = False  # whether it gives probabilities to the intervals of values (Spec.cells)
+    learns_cells: ClassVar[bool] = (
+        False  # whether it gives probabilities to the intervals of values (Spec.cells)
+    )
     learns_gaps: ClassVar[bool] = False  # whether rows may lack values of some targets: EncodedRows
     separable: ClassVar[bool] = True  # whether the weights of some columns are of use beside other columns
     infill: float = (

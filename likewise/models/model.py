@@ -319,7 +319,13 @@ class Model(RowSampler):
         with stored_values(), explain_inherited(inherited, family.options()):
             structure = inherited_structure(self.structure, table, matching)
             model = Model(
-                matching.formula, columns, self.family_name, seed=seed, structure=structure, **inherited, **options
+                matching.formula,
+                columns,
+                self.family_name,
+                seed=seed,
+                structure=structure,
+                **inherited,
+                **options,
             )
         transfer = transfer_family(model.family, self.family, matching)
         model.fresh = frozenset(name for name, taken in transfer.tensors.items() if not taken)

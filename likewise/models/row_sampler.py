@@ -134,7 +134,9 @@ class RowSampler(ColumnEncoder):
         return list(map(self._resolve, requests)) if self.structure else requests
 
     def _resolve(self, request: SampleRequest) -> SampleRequest:
-        known = {n: v for n, v in request.known.items() if isinstance(v, tuple) or n not in self.target_columns}
+        known = {
+            n: v for n, v in request.known.items() if isinstance(v, tuple) or n not in self.target_columns
+        }
         whole = {n: v for n, v in request.known.items() if n not in known}
         if twice := [name for name in whole if request.row.get(name) is not None]:
             raise ValueError(f"{twice[0]} is given twice, as known and in the rows; give it once")

@@ -250,7 +250,9 @@ class Sampler:
         reports = "on_step" in type(self.family).sampling_controls()
         more = max(0, MIN_ROWS * torch.get_num_threads() - len(requests)) if self.family.pads_rows else 0
         every, rows = [*requests, *[requests[0]] * more], [*rows, *[rows[0]] * more]
-        keys: list[tuple[str | int, ...]] = [("sample", r.seed, r.index, *([r.attempt] if r.attempt else [])) for r in every]
+        keys: list[tuple[str | int, ...]] = [
+            ("sample", r.seed, r.index, *([r.attempt] if r.attempt else [])) for r in every
+        ]
         rng = Rng.of_keys(keys, device=self.processor.device)
         samples = self.sample_encoded(every, rows, rng, batch.controls(on_progress, reports))
         if on_progress is not None and not batch.reported:  # a family of one step

@@ -187,7 +187,7 @@ def _parse(argv: Sequence[str]) -> tuple[Parser, Namespace]:
         action="append",
         default=[],
         metavar="RULE",
-        help="a rule that every sample satisfies: \"a < b\", \"a + b = c\", \"(city, country) in data\", \"id unique\", "
+        help='a rule that every sample satisfies: "a < b", "a + b = c", "(city, country) in data", "id unique", '
         "\"code matches '[A-Z]{2}'\"; may be given several times",
     )
     parser.add_argument(
