@@ -293,6 +293,9 @@ def test_train_forecast_and_evaluate(
     future_rows = [r for r in rows if str(r["time"]) >= hours(24 * 16 + 1)[-1]]
     write(tmp_path / "demand.csv", [r for r in rows if r not in future_rows])
     write(tmp_path / "future.csv", future_rows)
+    assert main(["data", "demand.csv"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 series of 384 steps of 1 hour" in shown and "'load[horizon=24]'" in shown
     assert main(["train", "demand.csv", "load[horizon=12] | temperature", "--out", "run"]) == 0
     out = capsys.readouterr().out
     assert "2 series of 384 steps of 1 hour" in out and "known in the future: temperature" in out

@@ -15,10 +15,11 @@ from likewise.core.formula import Formula, FormulaError, View
 from likewise.core.option_names import option_text
 from likewise.core.provenance import KEY, provenance
 from likewise.core.ranges import Copies, Seed
+from likewise.data.arrow import TableError
 from likewise.forecasting.backtest import ORIGINS, backtest
 from likewise.forecasting.charts import calibration_chart
 from likewise.forecasting.forecaster import Forecaster, fit_forecaster
-from likewise.forecasting.panel import Panel, find_columns, make_panel, read_rows_of
+from likewise.forecasting.panel import Panel, find_columns, first_series, make_panel, read_rows_of
 from likewise.models.checkpoint import FORECAST, require_unused
 
 HORIZON = "horizon"
@@ -105,6 +106,19 @@ def train(argv: Sequence[str]) -> int:
     history = " FUTURE.csv" if columns.known and panel.known.shape[1] < panel.steps + horizon else ""
     print(f"to forecast:\n  likewise forecast {run}{history}\nto evaluate it:\n  likewise evaluate {run}")
     return 0
+
+
+def suggestion(data: str) -> str | None:
+    """What to write to forecast a table whose rows are at regular times; None for another one."""
+    try:
+        reading = read_rows_of(data)
+        target, columns = first_series(reading)
+        panel = make_panel(reading, columns)
+    except TableError:
+        return None
+    horizon = max((c for c in panel.calendar.periods(panel.steps) if c <= 400), default=12)
+    words = shlex.quote(f"{Formula((View(target),)).targets[0]}[{HORIZON}={min(horizon, 48)}]")
+    return f"{describe(panel, columns.time, columns.id)}; to forecast:\n  likewise train {shlex.quote(data)} {words}"
 
 
 def describe(panel: Panel, time_column: str, id_column: str) -> str:

@@ -115,6 +115,20 @@ def find_columns(
     return Columns(time, id, targets, tuple(known), tuple(past), tuple(static), levels)
 
 
+def first_series(reading: Reading) -> tuple[str, Columns]:
+    """The first column of numbers that a table with time stamps could be asked to forecast. Raises TableError without."""
+    names = [n for n in reading.rows.column_names if n not in HIDDEN]
+    time = _find_time(reading, names, set())
+    if not time or not any(map(is_time, _values(reading, time)[:1])):
+        raise TableError("the table has no column of time stamps")
+    id = _find_id(reading, names, time, set())
+    for name in names:
+        value = next((v for v in _values(reading, name) if v is not None), None)
+        if name not in (time, id) and isinstance(value, int | float) and not isinstance(value, bool):
+            return name, Columns(time, id, (name,))
+    raise TableError("the table has no column of numbers beside its times")
+
+
 def make_panel(
     reading: Reading, columns: Columns, calendar: Calendar | None = None, *, future_only: bool = False
 ) -> Panel:

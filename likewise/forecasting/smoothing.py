@@ -18,7 +18,12 @@ import numpy as np
 
 DAMPING = 0.97
 NUM_TEMPLATES = 4
-CANDIDATES, ROUNDS, BEST, COPIES = 96, (0.6, 0.35), 8, 6  # of the search: first ones, spread of later ones
+CANDIDATES, ROUNDS, BEST, COPIES = (
+    256,
+    (0.6, 0.35, 0.2),
+    16,
+    6,
+)  # of the search: first ones, spread of later ones
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from likewise.cli import series
 from likewise.cli.destination import add_overwrite_option, file_to_write
 from likewise.cli.flags import Parser
 from likewise.cli.tables import DATA, add_table_options, table_options
@@ -56,4 +57,6 @@ def run(argv: Sequence[str]) -> int:
         print(f"no column is shown as pictures, so {preview} is not written\n")
     formula = shlex.quote(suggest_formula(table))
     print(f"to train a model of it:\n  likewise train {shlex.quote(args.data)} {formula}")
+    if Path(args.data).is_file() and (found := series.suggestion(args.data)) is not None:
+        print(found)
     return 0
