@@ -66,7 +66,7 @@ def codes_of(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     return coded.astype(float), levels
 
 
-def uncoded(values: np.ndarray, frame: pd.DataFrame, levels: dict[str, list[str]]) -> pd.DataFrame:
+def decode_categories(values: np.ndarray, frame: pd.DataFrame, levels: dict[str, list[str]]) -> pd.DataFrame:
     """Values (N, C) as a frame, codes rounded to categories."""
     made = pd.DataFrame(values, columns=frame.columns)
     for name, names in levels.items():
@@ -88,7 +88,7 @@ def by_ridge(frame: pd.DataFrame, draws: int, seconds: float, seed: int) -> Draw
     makers = [
         IterativeImputer(sample_posterior=True, max_iter=10, random_state=seed + k) for k in range(draws)
     ]
-    return [uncoded(maker.fit_transform(coded), frame, levels) for maker in makers]
+    return [decode_categories(maker.fit_transform(coded), frame, levels) for maker in makers]
 
 
 def by_forest(frame: pd.DataFrame, draws: int, seconds: float, seed: int) -> Draws:
@@ -96,7 +96,7 @@ def by_forest(frame: pd.DataFrame, draws: int, seconds: float, seed: int) -> Dra
     coded, levels = codes_of(frame)
     trees = ExtraTreesRegressor(n_estimators=50, min_samples_leaf=2, random_state=seed)
     maker = IterativeImputer(estimator=trees, max_iter=5, random_state=seed, initial_strategy="median")
-    return [uncoded(maker.fit_transform(coded), frame, levels)]
+    return [decode_categories(maker.fit_transform(coded), frame, levels)]
 
 
 def by_any_order(frame: pd.DataFrame, draws: int, seconds: float, seed: int) -> Draws:

@@ -107,13 +107,13 @@ class Sequential:
             donors = np.array([self.rng.choice(leaves[leaf]) for leaf in leaf_of.tolist()])
             values = self.rows[name].iloc[donors].reset_index(drop=True)
             if self.interpolate and pd.api.types.is_numeric_dtype(self.rows[name]):
-                values = self.interpolated(name, leaves, leaf_of, values)
+                values = self.interpolate(name, leaves, leaf_of, values)
             out[name] = values
             known = pd.concat([self.rows[name], values], ignore_index=True)
             x = np.column_stack([x, self.encode(known)[len(self.rows) :]])
         return pd.DataFrame(out)
 
-    def interpolated(
+    def interpolate(
         self, name: str, leaves: dict[int, np.ndarray], leaf_of: np.ndarray, donors: pd.Series
     ) -> pd.Series:
         """Between the values of a leaf, with the decimals of the column; a donor that is missing stays so.

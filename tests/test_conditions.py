@@ -137,7 +137,7 @@ def test_tokens_of_conditions() -> None:
         (2, 7, False, True),
         (None, 3, 0, 0),
     ):
-        ends = number.allowed(Condition(low, high, bool(above), bool(below)))
+        ends = number.tokens_within(Condition(low, high, bool(above), bool(below)))
         inner = torch.linspace(max(-4.0, float(ends[0])), min(4.0, float(ends[1])), 400)[1:-1]
         found = number.decode_all(inner[:, None, None])
         assert None not in found
@@ -146,5 +146,5 @@ def test_tokens_of_conditions() -> None:
         assert high_found <= (number.high if high is None else high - 0.5 * below) + 1e-9
         if low is not None:
             assert low_found <= low + 1
-    mask = Label.fit(["a", "b", None]).allowed(Condition())
+    mask = Label.fit(["a", "b", None]).tokens_within(Condition())
     assert mask.tolist() == [True, True, False]

@@ -24,12 +24,12 @@ from likewise.forecasting.calibration import (
     crps,
     lag_correlations,
     sample_paths,
-    scaled,
+    scale_spread,
     spread_factors,
 )
 from likewise.forecasting.features import make_features
 from likewise.forecasting.fitting import inputs_of
-from likewise.forecasting.panel import Columns, Panel, find_columns, make_panel, merged
+from likewise.forecasting.panel import Columns, Panel, find_columns, make_panel, merge
 from likewise.forecasting.smoothing import Gains, future, smooth
 
 START = datetime(2024, 1, 1)
@@ -160,7 +160,7 @@ def test_further_rows_continue_a_panel() -> None:
     whole, columns = panel_of(rows)
     first, _ = panel_of([r for r in rows if str(r["time"]) < hours(60)[40]])
     more = read_rows([r for r in rows if str(r["time"]) >= hours(60)[38]], {})
-    both = merged(first, make_panel(more, columns, first.calendar))
+    both = merge(first, make_panel(more, columns, first.calendar))
     np.testing.assert_array_equal(both.y, whole.y)
     np.testing.assert_array_equal(both.known, whole.known)
 
@@ -197,7 +197,7 @@ def test_calibrated_spread_covers_as_named_and_factors_keep_the_order() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(0, 2, 4000)
     narrow = np.broadcast_to(forecaster.TAUS, (4000, 19)) * 0 + np.quantile(rng.normal(0, 1, 9999), TAUS)
-    shares = coverage(scaled(narrow, spread_factors(narrow, y)), y)
+    shares = coverage(scale_spread(narrow, spread_factors(narrow, y)), y)
     assert coverage(narrow, y)[0.9] < 0.7
     assert shares[0.5] == pytest.approx(0.5, abs=0.03) and shares[0.9] == pytest.approx(0.9, abs=0.03)
 

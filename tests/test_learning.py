@@ -18,7 +18,6 @@ from likewise.training.plan import Plan
 from likewise.training.trainer import train
 
 ENOUGH = 0.9  # chance is 0.25
-LINEAR = toy.table()
 THINGS = [i % 4 for i in range(80)]
 REAL = toy.rows(80, seed=9)  # rows that no model has seen
 
@@ -64,9 +63,9 @@ def learned(world: Table, family: str, formula: str, steps: int, **options: Any)
     if key not in CACHE:
         cls = family_class(family)
         shape = {n: v for n, v in SHAPE.items() if n in cls.options()}
-        model = Model(formula, LINEAR.columns, family, **shape, **options)
+        model = Model(formula, world.columns, family, **shape, **options)
         steps = round(steps * MORE.get(family, 1))
-        for _ in train(model, LINEAR, Plan(steps=steps, **(PLAN | PLANS.get(family, {})))):
+        for _ in train(model, world, Plan(steps=steps, **(PLAN | PLANS.get(family, {})))):
             pass
         CACHE[key] = model.eval()
     return CACHE[key]

@@ -48,24 +48,7 @@ class OptionType:
     @classmethod
     def of(cls, annotation: Any) -> OptionType:
         """The kind of an annotation; a union of several types is not checked."""
-        try:
-            return _option_type(annotation)
-        except TypeError:  # an annotation without a hash
-            return cls._of(annotation)
-
-    @classmethod
-    def _of(cls, annotation: Any) -> OptionType:
-        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-        if origin in (types.UnionType, typing.Union):
-            members = [a for a in arguments if a is not types.NoneType]
-            inner = cls.of(members[0]) if len(members) == 1 else cls(None)
-            return cls(inner.type, inner.choices, inner.constraints, len(members) < len(arguments))
-        if origin is typing.Annotated:
-            flat = [list(c) if isinstance(c, GroupedMetadata) else [c] for c in arguments[1:]]
-            return cls(arguments[0], constraints=tuple(c for part in flat for c in part))
-        if origin is typing.Literal:
-            return cls(origin, choices=arguments)
-        return cls(annotation if annotation in (int, float, bool, str) else None)
+        return _option_type(annotation)
 
     def bound(self, name: str) -> float | None:
         """The bound `ge`, `gt`, `le`, `lt`, or `multiple_of`."""
@@ -254,25 +237,39 @@ def _field_annotations(cls: type) -> dict[str, Any]:
     return {n: a for n, a in every.items() if OptionType.of(a).type is not None or _element(a)}
 
 
-@functools.cache
+def _by_annotation(function: Callable[[Any], R]) -> Callable[[Any], R]:
+    """The same function of an annotation, whose results are kept where it has a hash."""
+    known = functools.cache(function)
+
+    @functools.wraps(function)
+    def call(annotation: Any) -> R:
+        try:
+            hash(annotation)
+        except TypeError:
+            return function(annotation)
+        return known(annotation)
+
+    return call
+
+
+@_by_annotation
 def _option_type(annotation: Any) -> OptionType:
-    return OptionType._of(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (types.UnionType, typing.Union):
+        members = [a for a in arguments if a is not types.NoneType]
+        inner = OptionType.of(members[0]) if len(members) == 1 else OptionType(None)
+        return OptionType(inner.type, inner.choices, inner.constraints, len(members) < len(arguments))
+    if origin is typing.Annotated:
+        flat = [list(c) if isinstance(c, GroupedMetadata) else [c] for c in arguments[1:]]
+        return OptionType(arguments[0], constraints=tuple(c for part in flat for c in part))
+    if origin is typing.Literal:
+        return OptionType(origin, choices=arguments)
+    return OptionType(annotation if annotation in (int, float, bool, str) else None)
 
 
+@_by_annotation
 def _element(annotation: Any) -> Any:
     """The annotation of the elements of a sequence of numbers with a range, else None."""
-    try:
-        return _element_of(annotation)
-    except TypeError:  # an annotation without a hash
-        return _find_element(annotation)
-
-
-@functools.cache
-def _element_of(annotation: Any) -> Any:
-    return _find_element(annotation)
-
-
-def _find_element(annotation: Any) -> Any:
     members = [a for a in typing.get_args(annotation) if a is not types.NoneType]
     if typing.get_origin(annotation) in (types.UnionType, typing.Union) and len(members) == 1:
         return _element(members[0])

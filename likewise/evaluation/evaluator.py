@@ -27,7 +27,7 @@ from likewise.evaluation.metrics.estimate import Estimate, bootstrap
 from likewise.evaluation.reference import ReferenceSet, rng_of
 from likewise.evaluation.report import MetricResult, Report, ReportRows
 from likewise.modalities.base import Row
-from likewise.modalities.missing import columns_of
+from likewise.modalities.learned_columns import columns_of
 from likewise.models.base import Density, Distribution
 from likewise.models.checkpoint import load_state
 from likewise.models.model import Model

@@ -135,7 +135,7 @@ class AnyOrder(Family, Adopting):
         )
         count = (u[:, -1:] * columns).floor()
         outputs = self.heads(self._hidden(x, (place < count) & present, c, rng))
-        nats, _ = self.heads.log_prob(outputs, x)
+        nats = self.heads.log_prob(outputs, x)
         losses = -torch.stack([nats[n] for n in self.targets], dim=1)
         unknown = (place >= count) & present
         return (losses * unknown).sum(1) * columns / (columns - count[:, 0])

@@ -33,7 +33,7 @@ def spread_factors(quantiles: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([half, [1.0], half[::-1]])
 
 
-def scaled(quantiles: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def scale_spread(quantiles: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Quantiles (..., 19) with distances from the median times `factors`, in order."""
     middle = quantiles[..., MIDDLE : MIDDLE + 1]
     return np.sort(middle + (quantiles - middle) * factors, -1)

@@ -137,12 +137,12 @@ def fit_all(
     z = fit.ridge.standardise(x).reshape(-1, horizon, x.shape[-1])
     left = torch.from_numpy(residual.reshape(-1, horizon)).float()
 
-    def checked(net: QuantileNet) -> float:
+    def heldout_loss(net: QuantileNet) -> float:
         assert check is not None
         return check(fit, net)
 
     fit.net, results = train_quantiles(
-        torch.from_numpy(z), left, steps, task.seed, checks, checked if check else None
+        torch.from_numpy(z), left, steps, task.seed, checks, heldout_loss if check else None
     )
     return fit, results
 

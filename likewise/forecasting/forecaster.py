@@ -29,7 +29,7 @@ from likewise.forecasting.calibration import (
     lag_correlations,
     normal_scores,
     sample_paths,
-    scaled,
+    scale_spread,
     spread_factors,
 )
 from likewise.forecasting.features import Response
@@ -102,16 +102,16 @@ class Forecaster:
         """Calibrated quantiles (S, O, H, 19) of the values from each origin on. Raises TableError as `forecast` does."""
         steps = horizon or self.horizon
         self._require(panel, int(origins.min()), int(origins.max()) + steps)
-        y = _transformed(panel.y, self.log)
+        y = _transform(panel.y, self.log)
         place = {name: s for name, s in zip(self.panel.ids, self.scale, strict=True)}
         own = scale_of(y, self.periods)
         scale = np.array([place.get(name, s) for name, s in zip(panel.ids, own, strict=True)])
-        known = _padded(panel.known, int(origins.max()) + self.horizon)
+        known = _pad(panel.known, int(origins.max()) + self.horizon)
         task = Task(y, known, panel.past, panel.static, self.periods, self.horizon, self.seed)
         return self._finish(predict(task, self.fit, scale, origins)[:, :, :steps])
 
     def _finish(self, quantiles: np.ndarray) -> np.ndarray:
-        q = scaled(quantiles, self.factors)
+        q = scale_spread(quantiles, self.factors)
         return np.maximum(np.exp(q) if self.log else q, self.floor)
 
     def _require(self, panel: Panel, first: int, end: int) -> None:
@@ -128,7 +128,7 @@ class Forecaster:
             )
         names = self.columns.numeric(self.columns.known)
         for c, name in enumerate(names):
-            lacking = np.isnan(_padded(panel.known, end)[:, first:end, c])
+            lacking = np.isnan(_pad(panel.known, end)[:, first:end, c])
             if lacking.any():
                 series, step = (int(v) for v in np.argwhere(lacking)[0])
                 of = f" of {panel.ids[series]}" if len(panel.ids) > 1 else ""
@@ -265,9 +265,9 @@ def fit_forecaster(
             "horizon, or give more rows"
         )
     cycles, log = _choose_template(panel.y, cycles, horizon, start, seed, fixed=periods is not None)
-    y = _transformed(panel.y, log)
+    y = _transform(panel.y, log)
     scale = scale_of(y, cycles)
-    known = _padded(panel.known, panel.steps + horizon)
+    known = _pad(panel.known, panel.steps + horizon)
     task = Task(y, known, panel.past, panel.static, cycles, horizon, seed)
     held = max(horizon, min(HELD_OUT * horizon, int(MAX_SHARE * (panel.steps - start))))
     end = panel.steps - held
@@ -280,13 +280,13 @@ def fit_forecaster(
         units = truth / scale[:, None, None]
         factors = spread_factors(quantiles.reshape(-1, quantiles.shape[-1]), units.reshape(-1))
         found.append(factors)
-        return crps(scaled(quantiles, factors), units)
+        return crps(scale_spread(quantiles, factors), units)
 
     before, scores = fit_all(task.until(end), scale, CHECKS[-1], CHECKS, check)
     best = int(np.argmin(scores))
     steps, factors = CHECKS[best], found[best]
     fit, _ = fit_all(task, scale, steps)
-    quantiles = scaled(predict(task, before, scale, origins), factors)
+    quantiles = scale_spread(predict(task, before, scale, origins), factors)
     rows = np.linspace(0, len(y) * len(origins) - 1, min(len(y) * len(origins), 2000)).astype(int)
     z = normal_scores(quantiles.reshape(-1, horizon, len(TAUS))[rows], truth.reshape(-1, horizon)[rows])
     floor = 0.0 if np.nanmin(panel.y) >= 0 else -np.inf
@@ -307,7 +307,7 @@ def fit_forecaster(
     )
 
 
-def _transformed(y: np.ndarray, log: bool) -> np.ndarray:
+def _transform(y: np.ndarray, log: bool) -> np.ndarray:
     return np.log(y) if log else y
 
 
@@ -326,7 +326,7 @@ def _choose_template(
     errors = {}
     for some in dict.fromkeys([cycles] if fixed else [cycles[:-1] or cycles, cycles]):
         for log in (False, True) if positive else (False,):
-            values = _transformed(few, log)
+            values = _transform(few, log)
             gains, _ = search(values, some, horizon, start, np.random.default_rng(seed))
             values_ahead = smooth(values, some, gains, origins, horizon)[0].mean(2)
             forecasts = np.exp(values_ahead) if log else values_ahead
@@ -335,7 +335,7 @@ def _choose_template(
     return min(errors, key=lambda choice: errors[choice])
 
 
-def _padded(known: np.ndarray, length: int) -> np.ndarray:
+def _pad(known: np.ndarray, length: int) -> np.ndarray:
     """Known covariates (S, T', C) with nan up to `length` steps at least."""
     lacking = max(0, length - known.shape[1])
     return np.pad(known, ((0, 0), (0, lacking), (0, 0)), constant_values=np.nan)

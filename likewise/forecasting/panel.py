@@ -197,13 +197,13 @@ def make_panel(
         replace(calendar, first=calendar.first + first * calendar.step),
         tuple(names),
         y[:, :end],
-        _filled(known, end),
+        _fill(known, end),
         np.nan_to_num(past),
         np.where(np.isfinite(highest), highest, 0.0),
     )
 
 
-def merged(old: Panel, new: Panel) -> Panel:
+def merge(old: Panel, new: Panel) -> Panel:
     """A panel with the rows of another one, which replace and continue its own. Raises TableError for other series."""
     if unknown := set(new.ids) - set(old.ids):
         raise TableError(
@@ -297,7 +297,7 @@ def _require_distinct(keys: Sequence[str], stamps: Sequence[Any], at: np.ndarray
             )
 
 
-def _filled(known: np.ndarray, end: int) -> np.ndarray:
+def _fill(known: np.ndarray, end: int) -> np.ndarray:
     """Covariates (S, T, C) with gaps before `end` filled by straight lines; gaps beyond it stay."""
     out = known.copy()
     steps = np.arange(known.shape[1])

@@ -88,7 +88,7 @@ class Ranges:
         if name in self.allowed or name not in self.dependent:
             return self.allowed.get(name)
         rule = self.dependent[name]
-        return rule.allowed(x[rule.by].flatten(), known[rule.by])
+        return rule.values_given(x[rule.by].flatten(), known[rule.by])
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class DependentRange:
     there: Tensor
     present: bool = True
 
-    def allowed(self, tokens: Tensor, known: Tensor) -> Tensor:
+    def values_given(self, tokens: Tensor, known: Tensor) -> Tensor:
         """What is allowed of the column where the other one has these tokens (B,), and anything where it is not known."""
         if self.values.dtype == torch.bool:
             is_in = self.values[tokens.long().clamp(0, len(self.values) - 1)]

@@ -74,6 +74,10 @@ class Modality(ABC):
         """Whether "missing" is a value of the column, None, which is encoded, learned and sampled like others."""
         return False
 
+    def check_missing(self) -> str | None:
+        """Why a missing value cannot be encoded, or None: `check` of None."""
+        return None if self.has_missing else "a value is missing, which is so in no training row"
+
     def without_missing(self) -> Self:
         """The same without that value."""
         return self
@@ -118,7 +122,7 @@ class Modality(ABC):
         """
         return tokens
 
-    def allowed(self, condition: Condition) -> Tensor:
+    def tokens_within(self, condition: Condition) -> Tensor:
         """The tokens of the values that satisfy a condition: of ids (K,) bool, of a float its ends, (2,) float32.
 
         Raises ValueError if no known value does, and for a kind of column that has no such conditions.

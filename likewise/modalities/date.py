@@ -6,7 +6,7 @@ import datetime
 import re
 import zoneinfo
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -26,7 +26,7 @@ from likewise.modalities.date_format import (
     write_date,
     zone_minutes,
 )
-from likewise.modalities.ranked import Ranked
+from likewise.modalities.ranked import Spelled
 from likewise.modalities.suspects import missing_sign_line, missing_signs
 from likewise.modalities.written import far_values, mostly
 
@@ -44,7 +44,7 @@ HARMONICS = 3
 
 
 @dataclass(frozen=True)
-class Date(Ranked):
+class Date(Spelled):
     """A date, a time of day, or both, in rank space: a text as the column writes it.
 
     The number of a value counts units since 1970, or since midnight, in the column's zone.
@@ -191,13 +191,11 @@ class Date(Ranked):
         return "" if micros is None or is_time(self.layout) else write_date("%Y-%m-%d", micros)
 
     def numbers(self, values: Sequence[Any]) -> np.ndarray:
-        micros = [self._micros(value) for value in values]
-        if None in micros:
-            raise ValueError(self.check(values[micros.index(None)]))
+        micros = self._all_micros(values)
         if self.unit == MONTH:
-            texts = (write_date("%Y%m", m) for m in micros if m is not None)
+            texts = (write_date("%Y%m", m) for m in micros)
             return np.array([12 * int(t[:4]) + int(t[4:]) - 1 - 12 * 1970 for t in texts], dtype=np.float64)
-        return np.array([m // UNITS[self.unit] for m in micros if m is not None], dtype=np.float64)
+        return np.array([m // UNITS[self.unit] for m in micros], dtype=np.float64)
 
     def from_numbers(self, numbers: np.ndarray) -> list[str]:
         if self.unit == MONTH:
@@ -209,22 +207,8 @@ class Date(Ranked):
             micros = [round(number) * UNITS[self.unit] for number in numbers.tolist()]
         return [write_date(self.layout, m) + self.zone for m in micros]
 
-    def check(self, value: Any) -> str | None:
-        if value is None:
-            return None if self.missing else "a value is missing, which is so in no training row"
-        if self._micros(value) is not None:
-            return None
-        what = "time" if is_time(self.layout) else "date"
-        return f"{value!r} is no {what}; write one such as {self.from_numbers(np.array([self.high]))[0]}"
-
-    def load(self, data: bytes) -> str:
-        text = data.decode(errors="replace").strip()
-        if reason := self.check(text):
-            raise ValueError(reason)
-        return self.from_numbers(self.numbers([text]))[0]
-
-    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
-        return str(value).encode()
+    def _noun(self) -> str:
+        return "time" if is_time(self.layout) else "date"
 
     def native(self, value: str | None) -> datetime.date | datetime.time | int | None:
         """A value as datetime.date, datetime.time, or datetime.datetime with its zone; seconds since 1970 as an int."""

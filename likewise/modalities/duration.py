@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import numpy as np
 from likewise.modalities.columns import CellCheck, ColumnSummary, ColumnValues
 from likewise.modalities.date_format import MICROSECONDS
 from likewise.modalities.duration_format import merge_layouts, parse_duration, write_duration
-from likewise.modalities.ranked import Ranked
+from likewise.modalities.ranked import Spelled
 from likewise.modalities.written import far_values, mostly
 
 LETTER = re.compile("%[WDHMS] ?[A-Za-z]")  # a unit that may be another one, such as m
@@ -22,7 +22,7 @@ UNITS = {"minute": 60 * MICROSECONDS, "second": MICROSECONDS, "millisecond": 100
 
 
 @dataclass(frozen=True)
-class Duration(Ranked):
+class Duration(Spelled):
     """A span of time in rank space: a text as the column writes it.
 
     layout  how the column writes it, see duration_format.py
@@ -95,29 +95,13 @@ class Duration(Ranked):
         return None if written is None else written.micros
 
     def numbers(self, values: Sequence[Any]) -> np.ndarray:
-        micros = [self._micros(value) for value in values]
-        if None in micros:
-            raise ValueError(self.check(values[micros.index(None)]))
-        return np.array([m / UNITS[self.unit] for m in micros if m is not None], dtype=np.float64)
+        return np.array([m / UNITS[self.unit] for m in self._all_micros(values)], dtype=np.float64)
 
     def from_numbers(self, numbers: np.ndarray) -> list[str]:
         return [write_duration(self.layout, round(number * UNITS[self.unit])) for number in numbers.tolist()]
 
-    def check(self, value: Any) -> str | None:
-        if value is None:
-            return None if self.missing else "a value is missing, which is so in no training row"
-        if self._micros(value) is not None:
-            return None
-        return f"{value!r} is no duration; write one such as {self.from_numbers(np.array([self.high]))[0]}"
-
-    def load(self, data: bytes) -> str:
-        text = data.decode(errors="replace").strip()
-        if reason := self.check(text):
-            raise ValueError(reason)
-        return self.from_numbers(self.numbers([text]))[0]
-
-    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
-        return str(value).encode()
+    def _noun(self) -> str:
+        return "duration"
 
     def native(self, value: str | None) -> datetime.timedelta | None:
         """A value as datetime.timedelta."""

@@ -79,7 +79,7 @@ class Id(Modality):
         """The form that all values have; of values of several forms the characters of each place."""
         texts = [str(value) for value in values if value is not None]
         integer = bool(texts) and not any(isinstance(value, str) for value in values)
-        if counted := _counted(texts):
+        if counted := _count_pattern(texts):
             before, behind, numbers, digits = counted
             return cls((before, behind), max(numbers) + 1, 0 if integer else digits, integer=integer)
         places = _places(texts)
@@ -193,14 +193,14 @@ def has_form(texts: Sequence[str]) -> bool:
         return False
     if any(" " in text.strip() or "://" in text for text in texts[:MIN_ROWS]):
         return False
-    if _counted(texts):
+    if _count_pattern(texts):
         return True
     if len(set(map(len, texts))) > 1 or len(texts[0]) < MIN_LENGTH:
         return False
     return all(len(place) == 1 or place in ALPHABETS for place in _places(texts))
 
 
-def _counted(texts: Sequence[str]) -> tuple[str, str, list[int], int] | None:
+def _count_pattern(texts: Sequence[str]) -> tuple[str, str, list[int], int] | None:
     """What stands before and behind the number of each text, the numbers, and their digits; None for other texts."""
     split = [re.split("([0-9]+)", text) for text in texts]
     if not split or any(len(parts) != len(split[0]) for parts in split):

@@ -143,10 +143,10 @@ class Label(Modality):
 
     def check(self, value: Any) -> str | None:
         if value is None:
-            return None if self.missing else "a value is missing, which is so in no training row"
+            return self.check_missing()
         return None if str(value) in self._ids else did_you_mean("class", str(value), self.classes)
 
-    def allowed(self, condition: Condition) -> Tensor:
+    def tokens_within(self, condition: Condition) -> Tensor:
         if condition.low is not None or condition.high is not None:
             raise ValueError(f"its values are classes, which have no range; give some of {self.describe()}")
         for value in condition.values:

@@ -101,8 +101,8 @@ class Number(Ranked):
     def dequantize(self, tokens: Tensor, rng: Rng) -> Tensor:
         return super().dequantize(tokens, rng) if self.ranked else self._line.dequantize(tokens, rng)
 
-    def allowed(self, condition: Condition) -> Tensor:
-        return super().allowed(condition) if self.ranked else self._line.allowed(condition)
+    def tokens_within(self, condition: Condition) -> Tensor:
+        return super().tokens_within(condition) if self.ranked else self._line.tokens_within(condition)
 
     def encode_all(self, values: Sequence[float | None]) -> Tensor:
         return super().encode_all(values) if self.ranked else self._line.encode_all(values)  # type: ignore[arg-type]
@@ -185,7 +185,7 @@ class Number(Ranked):
 
     def check(self, value: Any) -> str | None:
         if value is None:
-            return None if self.missing else "a value is missing, which is so in no training row"
+            return self.check_missing()
         return check_number(value)
 
     def load(self, data: bytes) -> float | int:

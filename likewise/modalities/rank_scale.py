@@ -18,8 +18,9 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
+from likewise.core.normal import middle
 from likewise.core.spec import Cells
 
 BAR_ROWS, MAX_BARS = 10, 2000  # rows of a bar at least, and bars of a scale at most
@@ -73,7 +74,7 @@ class RankScale:
         begins, finishes, edges, gaps = _with_gaps(starts, ends, z, step)
         return cls(step, tuple(v / factor for v in begins), tuple(v / factor for v in finishes), edges, gaps)
 
-    def extended(self, low: float, high: float) -> Self:
+    def extend(self, low: float, high: float) -> Self:
         """The same, known from `low` to `high` at least: a further segment at each end, where `tokens` has these values."""
         starts, ends, edges, gaps = list(self.starts), list(self.ends), list(self.edges), self.gaps
         first, last = low - self.step / 2, high + self.step / 2
@@ -130,14 +131,14 @@ class RankScale:
     @property
     def low(self) -> float:
         """The least known value."""
-        return self._rounded(self.starts[0] + self.step / 2)
+        return self._round(self.starts[0] + self.step / 2)
 
     @property
     def high(self) -> float:
         """The largest known value."""
-        return self._rounded(self.ends[-1] - self.step / 2)
+        return self._round(self.ends[-1] - self.step / 2)
 
-    def _rounded(self, value: float) -> float:
+    def _round(self, value: float) -> float:
         return round(value, decimals_of(self.step)) if self.step else value
 
     def bounds(
@@ -248,16 +249,6 @@ def _factor(values: np.ndarray) -> float:
     """A power of two for values of extreme magnitudes, else 1."""
     largest = float(np.abs(values).max())
     return 1.0 if largest == 0 or SMALL < largest < 1 / SMALL else 2.0 ** (-500 if largest > 1 else 500)
-
-
-def middle(low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
-    """z that halves the normal mass of [low, high], in the tail where the interval is."""
-    low, high = np.asarray(low), np.asarray(high)
-    flip = low + high > 0  # masses are precise below 0
-    a, b = np.where(flip, -high, low), np.where(flip, -low, high)
-    z = ndtri((ndtr(a) + ndtr(b)) / 2)
-    z = np.where(np.isfinite(z), z, (a + b) / 2)
-    return np.where(flip, -z, z)
 
 
 def lattice_step(distinct: np.ndarray) -> float:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from likewise.core.normal import log_mass, middle, quantile
 from likewise.core.rng import Rng
 from likewise.core.spec import Cells, Spec
 from likewise.modalities.base import Modality
 from likewise.modalities.conditions import Condition
-from likewise.modalities.rank_scale import END_SHARE, RankScale, middle
+from likewise.modalities.rank_scale import END_SHARE, RankScale
 
 SCALE_FIELDS = ("step", "starts", "ends", "edges", "gaps")
 MAX_SHIFT, MAX_SPREAD = 3.0, 4.0  # of tokens of other values, to be of one order with these
@@ -89,7 +90,7 @@ class Ranked(Modality):
         z = old.scale.tokens(numbers)
         if abs(z.mean()) > MAX_SHIFT or not 1 / MAX_SPREAD <= z.std() <= MAX_SPREAD:
             return fitted
-        scale = old.scale.extended(float(numbers.min()), float(numbers.max()))
+        scale = old.scale.extend(float(numbers.min()), float(numbers.max()))
         return replace(fitted, missing=old.missing, **{name: getattr(scale, name) for name in SCALE_FIELDS})
 
     def _with_missing(self, share: float) -> Self:
@@ -107,7 +108,7 @@ class Ranked(Modality):
         """The ranks."""
         return RankScale(self.step, self.starts, self.ends, self.edges, self.gaps)
 
-    def allowed(self, condition: Condition) -> Tensor:
+    def tokens_within(self, condition: Condition) -> Tensor:
         if condition.values:
             ordered = sorted(condition.values)
             if len(ordered) > 1:
@@ -167,25 +168,16 @@ class Ranked(Modality):
     def dequantize(self, tokens: Tensor, rng: Rng) -> Tensor:
         u = rng.uniform(*tokens.shape[1:]).double().cpu().numpy()
         z = tokens.cpu().double().numpy()
-        k = self._segment(z)
-        edges, atoms, widths = (
-            np.array(v) for v in (self._cells.edges, self._cells.atoms, self._cells.widths)
-        )
-        low, high = edges[k], edges[k + 1]
-        flip = low + high > 0
-        a, b = ndtr(np.where(flip, -high, low)), ndtr(np.where(flip, -low, high))
-        inside = ndtri(a + (b - a) * u.clip(1e-7, 1 - 1e-7))
-        moved = np.where(atoms[k], np.where(flip, -inside, inside), z + widths[k] * (u - 0.5))
-        return torch.from_numpy(moved).to(tokens)
+        k, edges = self._segment(z), np.array(self._cells.edges)
+        atoms, widths = np.array(self._cells.atoms)[k], np.array(self._cells.widths)[k]
+        inside = quantile(edges[k], edges[k + 1], u.clip(1e-7, 1 - 1e-7))
+        return torch.from_numpy(np.where(atoms, inside, z + widths * (u - 0.5))).to(tokens)
 
     @cached_property
     def _log_mass(self) -> np.ndarray:
         """log of the normal mass of each segment."""
         edges = np.array(self._cells.edges)
-        low, high = edges[:-1], edges[1:]
-        flip = low + high > 0
-        a, b = log_ndtr(np.where(flip, -high, low)), log_ndtr(np.where(flip, -low, high))
-        return b + np.log(-np.expm1(np.minimum(a - b, -1e-300)))
+        return log_mass(edges[:-1], edges[1:])
 
     def _segment(self, z: np.ndarray) -> np.ndarray:
         edges = np.array(self._cells.edges)
@@ -224,6 +216,44 @@ class Ranked(Modality):
     def restore_known(self, sample: Any, value: Any, mask: Tensor) -> Any:
         """A token keeps 7 digits."""
         return value if mask.all() else sample
+
+
+class Spelled(Ranked):
+    """A ranked column of texts in the spelling of the column, whose numbers are microseconds: dates and durations."""
+
+    @abstractmethod
+    def _micros(self, value: Any) -> int | None:
+        """Microseconds of a value, None for one that has none."""
+
+    @abstractmethod
+    def _noun(self) -> str:
+        """What a value is, in a message: "date"."""
+
+    def _all_micros(self, values: Sequence[Any]) -> list[int]:
+        """Microseconds of values. Raises ValueError for the first one that has none."""
+        found = []
+        for value in values:
+            if (micros := self._micros(value)) is None:
+                raise ValueError(self.check(value))
+            found.append(micros)
+        return found
+
+    def check(self, value: Any) -> str | None:
+        if value is None:
+            return self.check_missing()
+        if self._micros(value) is not None:
+            return None
+        example = self.from_numbers(np.array([self.high]))[0]
+        return f"{value!r} is no {self._noun()}; write one such as {example}"
+
+    def load(self, data: bytes) -> str:
+        text = data.decode(errors="replace").strip()
+        if reason := self.check(text):
+            raise ValueError(reason)
+        return str(self.from_numbers(self.numbers([text]))[0])
+
+    def dump(self, value: Any, metadata: Mapping[str, Any] | None = None) -> bytes:
+        return str(value).encode()
 
 
 def _log_normal(z: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from likewise.modalities import modality_from_json
 from likewise.modalities.all_columns import expand_formula
 from likewise.modalities.base import Modality, Row
 from likewise.modalities.latent import Coder, Latent
-from likewise.modalities.missing import columns_of
+from likewise.modalities.learned_columns import columns_of
 from likewise.models import checkpoint, scoring
 from likewise.models.adaptation import (
     Adaptation,
@@ -92,8 +92,8 @@ class Model(RowSampler):
                     f"write {quote_name(view.column)} for the target, and {view} after the bar"
                 )
         rules = structure or Structure()
-        self.structure = rules.restricted(self.formula.target_names, self.formula.columns)
-        self.learned = self.structure.learned(self.formula)
+        self.structure = rules.restrict(self.formula.target_names, self.formula.columns)
+        self.learned = self.structure.learned_formula(self.formula)
         defaults = {columns[n].default_family for n in self.targets}
         family = family or (defaults.pop() if len(defaults) == 1 else "flow")
         self.family_name = family

@@ -75,11 +75,11 @@ class ParentChild:
         formula = Formula.parse(formula) if isinstance(formula, str) else formula
         added = tuple(View(name) for name in extra if name in table.kinds)
         formula = table.expand(Formula((*formula.targets, *added), formula.sources))
-        columns = _styled(table.columns, tables.original[0])
+        columns = _with_styles(table.columns, tables.original[0])
         parents = Model(formula, columns, "any_order", seed=seed, **options)
         known = {**layout.parents}
         layout = dataclasses.replace(layout, parents={n: s for n, s in known.items() if n in formula.columns})
-        columns = _styled(tables.children.columns, tables.original[1])
+        columns = _with_styles(tables.children.columns, tables.original[1])
         targets = [n for n in layout.targets if n in columns]
         sources = [
             *layout.parents.values(),
@@ -217,7 +217,7 @@ class ParentChild:
         return cls(parents, children, Layout(**state["layout"]), keys, order)
 
 
-def _styled(columns: Mapping[str, Modality], original: Mapping[str, Modality]) -> dict[str, Modality]:
+def _with_styles(columns: Mapping[str, Modality], original: Mapping[str, Modality]) -> dict[str, Modality]:
     """The columns, written as in the file."""
     styles = {n: style for n in columns if (style := getattr(original.get(n), "style", ""))}
     return {n: c.with_style(styles[n]) if n in styles else c for n, c in columns.items()}

@@ -45,7 +45,7 @@ class Redraws:
         while unfit := self._unfit(rows):
             attempts += 1
             if attempts > FOUND_ATTEMPTS:
-                unfit = self._required(unfit, attempts)
+                unfit = self._redraw_for_requirements(unfit, attempts)
                 if not unfit:
                     break
             self._count(unfit.values())
@@ -62,7 +62,7 @@ class Redraws:
     ) -> list[Row]:
         """The rows, without values that are to be unique and occur again. Raises ValueError where they always do."""
         rows, attempts = list(rows), 0
-        while places := self.rules.repeated(rows):
+        while places := self.rules.rows_to_repeat(rows):
             attempts += 1
             if attempts > REQUIRED_ATTEMPTS:
                 raise ValueError(
@@ -82,7 +82,7 @@ class Redraws:
         found = self.rules.unfit([row for row in rows if row is not None])
         return {i: rules for i, rules in zip(places, found, strict=True) if rules}
 
-    def _required(self, unfit: dict[int, list[Rule]], attempts: int) -> dict[int, list[Rule]]:
+    def _redraw_for_requirements(self, unfit: dict[int, list[Rule]], attempts: int) -> dict[int, list[Rule]]:
         """Those with a rule that is required; of the others it is remembered that they are kept."""
         required = {i: rules for i, rules in unfit.items() if any(isinstance(r, Requirement) for r in rules)}
         if not required:

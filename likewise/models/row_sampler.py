@@ -118,7 +118,7 @@ class RowSampler(ColumnEncoder):
     def sample_requests(self, requests: Sequence[SampleRequest], batch: int = 64) -> list[Row]:
         """A sample of each request, of any keys, at most `batch` at once; the same errors and warnings as `sample`."""
         sampler, redraws = self._sampler, Redraws(self.processor.rules)
-        requests = self._resolved(requests)
+        requests = self._resolve_all(requests)
         sampler.warn(requests)
 
         def draw(requests: Sequence[SampleRequest]) -> list[Row]:
@@ -129,7 +129,7 @@ class RowSampler(ColumnEncoder):
         redraws.warn()
         return rows
 
-    def _resolved(self, requests: Sequence[SampleRequest]) -> Sequence[SampleRequest]:
+    def _resolve_all(self, requests: Sequence[SampleRequest]) -> Sequence[SampleRequest]:
         """Requests in which what is given of computed columns is given of those that these are computed from."""
         return list(map(self._resolve, requests)) if self.structure else requests
 
@@ -172,7 +172,7 @@ class RowSampler(ColumnEncoder):
         This checks a request. Raises ValueError for what cannot be sampled, and gives a RequestWarning for what has no
         effect or is read otherwise than given. `given` are sources that the row is going to have.
         """
-        [request] = self._resolved([request])
+        [request] = self._resolve_all([request])
         key = self.key_of(request, given=given)
         self.warn_of([request], given=given)
         with receive_warnings(lambda _: None):
@@ -181,15 +181,15 @@ class RowSampler(ColumnEncoder):
 
     def key_of(self, request: SampleRequest, *, given: Sequence[str] = ()) -> Hashable:
         """`batch_key` without warnings, and without a check of the values."""
-        return self._sampler.key(self._resolved([request])[0], given)
+        return self._sampler.key(self._resolve_all([request])[0], given)
 
     def warn_of(self, requests: Sequence[SampleRequest], *, given: Sequence[str] = ()) -> None:
         """The warnings of `batch_key` for several requests together."""
-        self._sampler.warn(self._resolved(requests), given)
+        self._sampler.warn(self._resolve_all(requests), given)
 
     def num_steps(self, request: SampleRequest) -> int:
         """How many steps `sample_batch` reports, at most."""
-        return self._sampler.num_steps(self._resolved([request])[0])
+        return self._sampler.num_steps(self._resolve_all([request])[0])
 
     def sample_batch(
         self, requests: Sequence[SampleRequest], *, on_step: OnProgress | None = None
@@ -201,7 +201,7 @@ class RowSampler(ColumnEncoder):
         bfloat16, and on a GPU, as far as the kernels of the processor round rows alike whatever their number.
         `on_step` is called after each step of the sampler, or token of a text, once for families of one step.
         """
-        requests = self._resolved(requests)
+        requests = self._resolve_all(requests)
         if len(set(self._sampler.keys(requests))) > 1:
             raise ValueError("requests with different batch keys cannot be sampled as one batch")
         return self._sample_fit(requests, Redraws(self.processor.rules), on_step)
@@ -260,7 +260,7 @@ class RowSampler(ColumnEncoder):
     ) -> list[Row]:
         """The same with sources of both ends for each of the n steps."""
         shared: dict[str, Any] = {"known": known or {}, "negative": negative, "options": sampling_options}
-        ends = [self._resolved([SampleRequest(row, **shared) for row in rows]) for rows in (first, last)]
+        ends = [self._resolve_all([SampleRequest(row, **shared) for row in rows]) for rows in (first, last)]
         return interpolate_rows(self._sampler, ends[0], ends[1], seeds, on_step)
 
     @property

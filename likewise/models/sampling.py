@@ -309,8 +309,8 @@ class Sampler:
         for rule in rules:
             if rule.column in columns and rule.by in columns and columns[rule.column].has_missing:
                 condition = Condition(values=rule.classes or ())
-                leader = columns[rule.by].allowed(condition).to(device)
-                there = columns[rule.column].allowed(Condition()).to(device)
+                leader = columns[rule.by].tokens_within(condition).to(device)
+                there = columns[rule.column].tokens_within(Condition()).to(device)
                 found[rule.column] = DependentRange(rule.by, leader, there, rule.present)
         return found
 
@@ -321,7 +321,7 @@ class Sampler:
             column, found = self.processor.columns[name], {}
             for condition in {request.within[name] for request in requests}:
                 try:
-                    found[condition] = column.allowed(condition)
+                    found[condition] = column.tokens_within(condition)
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"{name}: {error}") from None
             rows = [found[request.within[name]] for request in requests]

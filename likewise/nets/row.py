@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from likewise.core.batch import Batch
 from likewise.core.categorical import Option, sample_categorical
-from likewise.core.cells import FAR, CellTable, Intervals
+from likewise.core.cells import FAR, CellTable
 from likewise.core.spec import Spec
 from likewise.nets.attention import attend, default_heads
 from likewise.nets.column_weights import Axis, Part
@@ -167,27 +167,26 @@ class RowHeads(nn.Module):
         part = slice(start, start + self.sizes[name])
         return linear(h.float(), weight[part], bias[part])
 
-    def log_prob(self, outputs: Mapping[str, Tensor], x: Batch) -> tuple[Batch, Intervals | None]:
-        """log P of each value, column -> (B,) nats, and the intervals of the numbers in their order."""
+    def log_prob(self, outputs: Mapping[str, Tensor], x: Batch) -> Batch:
+        """log P of each value, column -> (B,) nats."""
         nats: Batch = {}
-        intervals = None
         if self.numbers:
-            intervals = self.cells.intervals(torch.cat([x[n][..., 0].float() for n in self.numbers], dim=1))
+            interval = self.cells.intervals(torch.cat([x[n][..., 0].float() for n in self.numbers], dim=1))
             params = torch.stack([outputs[n] for n in self.numbers], dim=1)
-            mass = interval_log_mass(params, intervals.low, intervals.high, intervals.width)
+            mass = interval_log_mass(params, interval.low, interval.high, interval.width)
             nats |= zip(self.numbers, mass.unbind(1), strict=True)
         for name in self.labels:
             nats[name] = -F.cross_entropy(outputs[name], x[name][:, 0], reduction="none")
-        return nats, intervals
+        return nats
 
     def column_log_prob(self, h: Tensor, name: str, x: Tensor) -> Tensor:
         """log p of the tokens of one column: of a number log P of its interval less the log of its measure; (B,)."""
         outputs = self.column(h, name)
         if name in self.labels:
             return -F.cross_entropy(outputs, x[:, 0], reduction="none")
-        interval, k = self.cells.intervals(self._beside_zeros(name, x[:, 0, 0].float())), self._place(name)
-        mass = interval_log_mass(outputs, interval.low[:, k], interval.high[:, k], interval.width[:, k])
-        return mass - interval.log_measure[:, k]
+        interval = self.cells.intervals(x[..., 0].float(), self._place(name))
+        mass = interval_log_mass(outputs[:, None], interval.low, interval.high, interval.width)
+        return (mass - interval.log_measure)[:, 0]
 
     def sample(
         self, h: Tensor, name: str, u: Tensor, temperature: Option, allowed: Tensor | None
@@ -203,16 +202,13 @@ class RowHeads(nn.Module):
         ends = outputs.new_tensor([-FAR, FAR]).expand(len(h), -1) if allowed is None else allowed
         low, high = ends.clamp(-FAR, FAR).unbind(1)
         z = sample_logistics(outputs, u[:, 0], u[:, 1], temperature, low, high)
-        z = self.cells.middle(self._beside_zeros(name, z))[:, self._place(name)]
+        z = self.cells.middle(z[:, None], self._place(name))[:, 0]
         return z, interval_log_mass(outputs, low, high, high - low)
 
-    def _place(self, name: str) -> int:
-        return list(self.numbers).index(name)
-
-    def _beside_zeros(self, name: str, z: Tensor) -> Tensor:
-        every = z.new_zeros(len(z), len(self.numbers))
-        every[:, self._place(name)] = z
-        return every
+    def _place(self, name: str) -> slice:
+        """The place of a number in the table of cells."""
+        k = list(self.numbers).index(name)
+        return slice(k, k + 1)
 
 
 def interval_log_mass(params: Tensor, low: Tensor, high: Tensor, width: Tensor) -> Tensor:

@@ -242,7 +242,7 @@ def test_uploads_have_room_together(folder: Path, monkeypatch: pytest.MonkeyPatc
         client.delete(f"/v1/files/{first}")
         texts = zipped(("a.txt", b"a " * 400_000), ("b.txt", b"b " * 100_000))
         assert len(texts) < 10_000
-        assert upload(client, texts, "texts.zip").status_code == 200 and quota.stored() > 1_000_000
+        assert upload(client, texts, "texts.zip").status_code == 200 and quota.stored_bytes() > 1_000_000
         assert error(upload(client, b"x" * 100_000, purpose="vision"), 413)["code"] == "quota_exceeded"
         quota.most += 500_000
         assert "holds more than" in error(upload(client, texts, "texts.zip"))["message"]

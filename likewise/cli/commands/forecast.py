@@ -16,7 +16,7 @@ from likewise.data.arrow import TableError
 from likewise.forecasting.calibration import TAUS
 from likewise.forecasting.charts import fan_chart
 from likewise.forecasting.forecaster import Forecast, Forecaster
-from likewise.forecasting.panel import Panel, make_panel, merged, read_rows_of
+from likewise.forecasting.panel import Panel, make_panel, merge, read_rows_of
 
 OUT = "forecast.csv"
 
@@ -73,7 +73,7 @@ def _history(forecaster: Forecaster, file: str | None) -> Panel:
     except TableError as error:
         raise TableError(f"{file}: {error}") from error
     same = forecaster.columns.time and set(panel.ids) <= set(forecaster.panel.ids)
-    return merged(forecaster.panel, panel) if same else panel
+    return merge(forecaster.panel, panel) if same else panel
 
 
 def _quantile_rows(forecast: Forecast) -> Iterable[list[Any]]:

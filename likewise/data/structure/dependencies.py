@@ -29,7 +29,7 @@ def find_dependencies(values: Mapping[str, Values], train: np.ndarray) -> list[D
                 rule.column == name or (rule.by == name and rule.column == by) for rule in found
             ):
                 continue
-            codes = determined(keys.codes, v.codes, train)
+            codes = find_mapping(keys.codes, v.codes, train)
             if codes is None or _is_circular(found, name, by):
                 continue
             levels = [None, *keys.levels]
@@ -38,7 +38,7 @@ def find_dependencies(values: Mapping[str, Values], train: np.ndarray) -> list[D
     return found
 
 
-def determined(keys: np.ndarray, codes: np.ndarray, train: np.ndarray) -> dict[int, int] | None:
+def find_mapping(keys: np.ndarray, codes: np.ndarray, train: np.ndarray) -> dict[int, int] | None:
     """Key -> the code that all rows (N,) with that key have; None unless all have, and more often than by chance."""
     some = np.linspace(0, len(keys) - 1, min(SAMPLE, len(keys))).astype(np.int64)
     if len(np.unique(keys[some])) != len(np.unique(np.stack([keys[some], codes[some]], 1), axis=0)):

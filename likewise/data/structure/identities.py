@@ -118,7 +118,7 @@ class _Search:
         if checked is None:
             return
         tolerance, exceptions = checked
-        if exceptions and (more := self._extended(relation, constant, tolerance)):
+        if exceptions and (more := self._extend(relation, constant, tolerance)):
             relation, exceptions = more, 0
         self.relations.append(relation)
         choices = {name: _sum_text(relation, name, constant) for name in relation if name in self.needed}
@@ -147,7 +147,7 @@ class _Search:
                 return tolerance, exceptions
         return None
 
-    def _extended(self, relation: Relation, constant: float, tolerance: float) -> Relation | None:
+    def _extend(self, relation: Relation, constant: float, tolerance: float) -> Relation | None:
         """A relation with a further column that is what is left of it in every row."""
         left = sum(sign * self.arrays[name] for name, sign in relation.items()) - constant
         for name in self.columns:

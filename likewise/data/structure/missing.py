@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from likewise.data.structure.columns import Values
-from likewise.data.structure.dependencies import MAX_LEVELS, determined
+from likewise.data.structure.dependencies import MAX_LEVELS, find_mapping
 from likewise.data.structure.rules import Presence
 
 MIN_EACH = 10  # training rows with a value, and without one
@@ -45,7 +45,7 @@ def _by_class(name: str, v: Values, values: Mapping[str, Values], train: np.ndar
         if n != name and k.numbers is None and k.present.all() and 1 < k.distinct <= MAX_LEVELS
     }
     for by, keys in sorted(classes.items(), key=lambda item: item[1].distinct):
-        codes = determined(keys.codes, v.present.astype(np.int64), train)
+        codes = find_mapping(keys.codes, v.present.astype(np.int64), train)
         if codes is None:
             continue
         there, gone = ([keys.levels[k] for k, c in codes.items() if c == state] for state in (1, 0))

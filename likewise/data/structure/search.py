@@ -135,7 +135,7 @@ def long_sums(numbers: Numbers, rng: np.random.Generator) -> Iterator[tuple[Rela
     null = (
         vectors[:, np.sqrt(values.clip(min=0)) < NULL].T / deviation[varied]
     )  # (K, C) of the columns themselves
-    for row in _reduced(null):
+    for row in _reduce(null):
         used = np.flatnonzero(np.abs(row) > 0.02)
         if len(used) < 3 or np.abs(np.abs(row[used]) - 1).max() > 0.02:
             continue
@@ -144,7 +144,7 @@ def long_sums(numbers: Numbers, rng: np.random.Generator) -> Iterator[tuple[Rela
         yield relation, float(np.median(sums_))
 
 
-def _reduced(rows: np.ndarray) -> np.ndarray:
+def _reduce(rows: np.ndarray) -> np.ndarray:
     """The reduced row echelon form of a few vectors (K, C), pivots at the largest elements."""
     rows = rows.copy()
     for k in range(len(rows)):

@@ -75,7 +75,7 @@ class Structure:
         """The columns that are computed."""
         return [rule.column for rule in self.computing]
 
-    def restricted(self, targets: Collection[str], columns: Collection[str]) -> Structure:
+    def restrict(self, targets: Collection[str], columns: Collection[str]) -> Structure:
         """The rules that compute targets from columns of a formula, and those that relate targets to these.
 
         At least one target is left to learn.
@@ -101,7 +101,7 @@ class Structure:
                 rules.append(rule)
         return Structure(tuple(rules))
 
-    def learned(self, formula: Formula) -> Formula:
+    def learned_formula(self, formula: Formula) -> Formula:
         """The formula without the targets that are computed; a column that says where others have values is before them."""
         computed, leaders = {*self.computed}, {rule.column: rule.by for rule in self.of(Presence)}
         views = {view.name: view for view in formula.targets if view.name not in computed}
@@ -235,7 +235,7 @@ class RowRules:
                 there = [all(row.get(n) is not None for n in needed) for row in rows]
                 return [
                     known and value is not None and str(value) != str(row[rule.column])
-                    for known, value, row in zip(there, self._computed(rule, rows, there), rows, strict=True)
+                    for known, value, row in zip(there, self._compute(rule, rows, there), rows, strict=True)
                 ]
             case Presence():
                 return [
@@ -266,7 +266,7 @@ class RowRules:
                 return [row.get(rule.column) is not None and not match(str(row[rule.column])) for row in rows]
         return [False] * len(rows)
 
-    def _computed(self, rule: Computed, rows: Sequence[Row], there: Sequence[bool]) -> list[Any]:
+    def _compute(self, rule: Computed, rows: Sequence[Row], there: Sequence[bool]) -> list[Any]:
         """The values of a rule for the rows that have what it needs, None for the others."""
         values = iter(self.compute(rule, [row for row, known in zip(rows, there, strict=True) if known]))
         return [next(values) if known else None for known in there]
@@ -295,7 +295,7 @@ class RowRules:
         with np.errstate(invalid="ignore"):
             return (numbers < column.low - slack) | (numbers > column.high + slack)
 
-    def repeated(self, rows: Sequence[Row | None]) -> list[int]:
+    def rows_to_repeat(self, rows: Sequence[Row | None]) -> list[int]:
         """The rows in which a value that is to be unique occurs again, None aside."""
         places: set[int] = set()
         for rule in self.structure.of(Unique):

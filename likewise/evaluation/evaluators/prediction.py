@@ -84,11 +84,11 @@ class PredictionMetrics:
             self.notes.append(f"TSTR: {MAX_TARGETS} of {len(self.rows.targets)} targets are predicted")
         if others := [name for name in self._tried if name not in suitable]:
             self.notes.append(
-                f"TSTR: trees cannot predict {_listed(others)}, even if they are trained on real rows"
+                f"TSTR: trees cannot predict {_join_names(others)}, even if they are trained on real rows"
             )
         if reasons:
             self.notes.append(
-                f"TSTR is not measured of {_listed(list(reasons))}: {next(iter(reasons.values()))}"
+                f"TSTR is not measured of {_join_names(list(reasons))}: {next(iter(reasons.values()))}"
             )
         return suitable
 
@@ -136,6 +136,6 @@ class PredictionMetrics:
         return self.rows.cells.names.index(name)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - 5} others" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

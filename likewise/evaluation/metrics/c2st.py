@@ -73,7 +73,7 @@ def c2st_by_column(
         test = samples[sample_test], real[real_test]
         wins.append(_wins(trees, *test))
         for column in range(len(importance)):
-            permuted = _permuted(*test, np.equal(columns, column), np.random.default_rng((fold, column)))
+            permuted = _permute(*test, np.equal(columns, column), np.random.default_rng((fold, column)))
             importance[column] += (wins[-1].mean() - _wins(trees, *permuted).mean()) / folds
 
     def area(u: np.ndarray, v: np.ndarray) -> float:  # u (N,), v (M,): multiplicity of each row
@@ -123,7 +123,7 @@ def _wins(trees: HistGradientBoostingClassifier, samples: np.ndarray, real: np.n
     return (a[:, None] > b) + 0.5 * (a[:, None] == b)
 
 
-def _permuted(
+def _permute(
     samples: np.ndarray, real: np.ndarray, features: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both with the values of some features, (F,) bool, permuted among all rows."""

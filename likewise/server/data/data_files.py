@@ -110,7 +110,7 @@ class DataFiles:
         try:
             blob = self.store.blobs.path(file.blob)
             if ending == ".zip":
-                most = min(MAX_UNPACKED_BYTES, await asyncio.to_thread(self.quota.left))
+                most = min(MAX_UNPACKED_BYTES, await asyncio.to_thread(self.quota.bytes_left))
                 limits = json.dumps({"files": MAX_UNPACKED_FILES, "bytes": most})
                 arguments = [str(blob), str(new / UNPACKED), limits]
                 await self._run(UNPACK, arguments, UNPACK_SECONDS, UNPACK_MEMORY, param)

@@ -24,7 +24,7 @@ class Quota:
         self.most, self.free = settings.uploads_mb * MEGABYTE, settings.free_mb * MEGABYTE
         self._unpacked: dict[str, int] = {}  # by upload
 
-    def stored(self) -> int:
+    def stored_bytes(self) -> int:
         """The bytes that uploads take. It looks at files, so not on the event loop."""
         return self.store.upload_bytes() + sum(map(self._unpacked_bytes, self.folder.glob("file-*")))
 
@@ -47,9 +47,9 @@ class Quota:
                 code="no_room",
             )
 
-    def left(self) -> int:
+    def bytes_left(self) -> int:
         """The bytes that still fit."""
-        return max(0, min(self.most - self.stored(), self._disk() - self.free))
+        return max(0, min(self.most - self.stored_bytes(), self._disk() - self.free))
 
     def _disk(self) -> int:
         return shutil.disk_usage(self.store.folder).free

@@ -65,7 +65,7 @@ def file_json(file: StoredFile) -> dict[str, Any]:
 @router.post("", response_model=FileAnswer, openapi_extra=FORM)
 async def upload_file(request: Request, server: CurrentServer, services: CurrentServices) -> dict[str, Any]:
     """Keep a file: a data set (purpose fine-tune), or pictures and the like for requests."""
-    quota, stored = services.data.quota, await asyncio.to_thread(services.data.quota.stored)
+    quota, stored = services.data.quota, await asyncio.to_thread(services.data.quota.stored_bytes)
     upload = await receive_upload(
         request, services.data.uploads, ("purpose",), lambda size: quota.require(stored, size)
     )
@@ -92,7 +92,7 @@ async def upload_file(request: Request, server: CurrentServer, services: Current
 
 def _keep(server: Server, quota: Quota, upload: Upload, purpose: str) -> StoredFile:
     """Keep an upload, unless others that came at the same time have taken its room. Raises APIError."""
-    quota.require(quota.stored(), upload.size)
+    quota.require(quota.stored_bytes(), upload.size)
     server.store.blobs.take(upload.path, upload.digest)
     file = StoredFile(
         new_id("file"),
